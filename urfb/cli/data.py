@@ -1,0 +1,82 @@
+"""`urfb data`: the data sets on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from urfb.data.catalog import CATALOG, data_directory, dataset_info
+from urfb.errors import DataError
+
+app = typer.Typer(no_args_is_help=True)
+
+DataDirectory = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where the data sets are. [default: $URFB_DATA_DIR, else the user's cache]"),
+]
+
+
+@app.command("list")
+def list_datasets(data_dir: DataDirectory = None) -> None:
+    """List the data sets: what each is, its sizes, and whether it is ready, missing or damaged.
+
+    Example: urfb data list --data-dir /scratch/data
+    """
+    from urfb.data.datasets import faults
+
+    directory = data_directory(data_dir)
+    typer.echo(f"in {directory}:")
+    for info in CATALOG.values():
+        found = set(faults(info.name, directory).values())
+        state = "damaged" if "damaged" in found else "missing" if found else "ready"
+        shape = "×".join(map(str, info.shape))
+        typer.echo(
+            f"{info.name:<9} {state:<8} {info.training:,} training, {info.validation:,} validation, {info.test:,} test; "
+            f"{shape}, {info.classes} classes\n{'':<18} {info.source}"
+        )
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The data sets to fetch.")],
+    data_dir: DataDirectory = None,
+) -> None:
+    """Download data sets, verify and unpack them; what is there and right is left alone.
+
+    Example: urfb data fetch cifar10 cifar100
+    """
+    from urfb.data import datasets
+
+    _do(datasets.fetch, names, data_directory(data_dir))
+
+
+@app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: every data set.")] = None,
+    data_dir: DataDirectory = None,
+) -> None:
+    """Check every file of the data sets against its checksum; exits with 2 when one is missing or damaged.
+
+    Example: urfb data verify cifar10
+    """
+    from urfb.data import datasets
+
+    _do(datasets.verify, names or list(CATALOG), data_directory(data_dir))
+
+
+def _do(action: Callable[[str, Path], None], names: list[str], directory: Path) -> None:
+    """Do `action` for every data set, so that one that fails hides no other; raises DataError with all that failed."""
+    for name in names:
+        dataset_info(name)  # a misspelt name is told before anything is done
+    problems = []
+    for name in names:
+        try:
+            action(name, directory)
+            typer.echo(f"{name}: ready")
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("\n".join(problems))

@@ -1,0 +1,134 @@
+"""Tables and lists as the terminal shows them."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from urfb.cli.options import Format
+from urfb.grid.plan import STATES, PlannedRun
+from urfb.grid.schema import PLANNED
+from urfb.grid.spec import RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLOURS = {"done": "green", "failed": "red", "running": "cyan", "unfinished": "yellow"}
+
+# What the table format shows; csv and json have every column.
+SHOWN = {
+    "runs": (
+        "run network dataset rule loss connectivity seed state epochs_done epochs_target "
+        "training_error validation_error test_error"
+    ),
+    "epochs": (
+        "run network dataset rule loss connectivity seed epoch running_loss training_loss training_error "
+        "validation_loss validation_error seconds"
+    ),
+    "alignment": (
+        "run network dataset rule loss connectivity seed step epoch layer layer_name correlation correlation_shared"
+    ),
+}
+
+
+def describe(spec: RunSpec) -> str:
+    """Return a run in a few words: 'simpnet cifar10 urfb hinge 50 % seed 0'."""
+    density = "" if spec.connectivity == spec.feedback_connectivity == 1 else f" {spec.connectivity:.0%}"
+    return f"{spec.network} {spec.dataset} {spec.rule} {spec.loss}{density} seed {spec.seed}"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: with lines and colours on a terminal, as plain aligned text elsewhere."""
+    console = Console()
+    if not console.is_terminal:
+        widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
+        for row in (columns, *rows):
+            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        return
+    drawn = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        # As Text, so that square brackets in a name are not taken for markup.
+        drawn.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    console.print(drawn)
+
+
+def print_plan(planned: Sequence[PlannedRun], later: Mapping[str, Sequence[str]]) -> None:
+    """Print each run of a plan, and how many are in which state."""
+    rows = []
+    for one in planned:
+        spec = one.run.spec
+        density = f"{spec.connectivity:g}" if spec.connectivity == spec.feedback_connectivity else (
+            f"{spec.connectivity:g}/{spec.feedback_connectivity:g}"
+        )  # fmt: skip
+        rows.append(
+            [
+                spec.identity,
+                one.state,
+                f"{one.epochs_done}/{spec.epochs}",
+                spec.network,
+                spec.dataset,
+                spec.rule,
+                spec.loss,
+                density,
+                str(spec.seed),
+                ", ".join(one.run.experiments),
+            ]
+        )
+    if rows:
+        table(
+            ["run", "state", "epochs", "network", "dataset", "rule", "loss", "connectivity", "seed", "experiments"],
+            rows,
+        )
+    counts = Counter(one.state for one in planned)
+    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    typer.echo(f"{len(planned)} runs: {summary}" if planned else "no run agrees with these conditions")
+    print_later(later)
+
+
+def print_later(later: Mapping[str, Sequence[str]]) -> None:
+    """Say which experiments wait for a later version, and for what."""
+    for name, features in later.items():
+        waits_for = " and ".join(PLANNED[feature] for feature in features)
+        typer.echo(f"left out: {name} needs {waits_for}, which this version does not have yet")
+
+
+def print_status(runs: pd.DataFrame) -> None:
+    """Print how many runs are in which state, for each experiment and in all."""
+    if runs.empty:
+        typer.echo("the store has no runs yet")
+        return
+    by_experiment = runs.assign(experiment=runs["experiments"].fillna("").str.split(",")).explode("experiment")
+    rows = []
+    for name, group in [*by_experiment.groupby("experiment", sort=True), ("all", runs)]:
+        counts = Counter(group["state"])
+        target = f"{group['epochs_done'].sum()}/{group['epochs_target'].sum()}"
+        rows.append([str(name), *(str(counts[state]) for state in STATES), str(len(group)), target])
+    table(["experiment", *STATES, "runs", "epochs"], rows)
+    for failed in runs[runs["state"] == "failed"].itertuples():
+        typer.echo(f"failed: {failed.run} {failed.network} {failed.dataset} {failed.rule}: {failed.reason}")
+
+
+def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
+    """Print a frame of the store."""
+    match output:
+        case Format.CSV:
+            frame.to_csv(sys.stdout, index=False)
+        case Format.JSON:
+            typer.echo(frame.to_json(orient="records", indent=1, force_ascii=False))
+        case Format.TABLE:
+            columns = SHOWN[view].split()
+            cells = [["" if value != value or value is None else _cell(value) for value in row]
+                     for row in frame[columns].itertuples(index=False)]  # fmt: skip
+            table(columns, cells)
+            typer.echo(f"{len(frame)} rows" + (" (every column: --format csv)" if len(frame) else ""))
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

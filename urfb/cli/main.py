@@ -1,0 +1,52 @@
+"""The `urfb` command: its groups, and how errors reach the user."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from urfb import __version__
+from urfb.cli import data, grid, report, results
+from urfb.errors import InputError
+
+
+class Commands(TyperGroup):
+    """Turns what the user can mend into one message on stderr and exit code 2, never a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            typer.echo(f"urfb: {error}", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="The laboratory for learning with asymmetric feedback.",
+)
+app.add_typer(grid.app, name="grid", help="Plan and run the experiments of a grid file.")
+app.add_typer(results.app, name="results", help="Read the results store.")
+app.add_typer(report.app, name="report", help="Draw the paper's figures from the results store.")
+app.add_typer(data.app, name="data", help="List, fetch and verify the data sets.")
+
+
+def show_version(requested: bool) -> None:
+    """Print the version and stop."""
+    if requested:
+        typer.echo(f"urfb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """The laboratory for learning with asymmetric feedback."""

@@ -1,0 +1,33 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_STORE = "results/urfb.sqlite"
+
+StoreOption = Annotated[
+    str, typer.Option("--store", metavar="PATH|URL", help="The results store: an SQLite file, or sqlite:///PATH.")
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where", metavar="NAME=VALUE", help="Only what this holds for, such as rule=urfb or seed=0,1. Repeatable."
+    ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="DIR", help="Where the data sets are; else $URFB_DATA_DIR or the user's cache."),
+]
+
+
+class Format(str, Enum):
+    """How a table is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"

@@ -1,0 +1,138 @@
+"""What a person sees while a grid is run: live bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from urfb.cli.listing import describe, print_later
+from urfb.engines import Workplace
+from urfb.events import EpochEnded, Event, Failed, Finished, Started
+from urfb.grid.plan import STATES, PlannedRun
+from urfb.grid.spec import RunSpec
+
+PLAIN_SECONDS = 30.0
+"""Without a terminal, one line a run in so many seconds is enough."""
+
+
+@contextmanager
+def watching(later: Mapping[str, Sequence[str]]) -> Iterator[GridProgress]:
+    """Show a grid's progress while the context is open."""
+    print_later(later)
+    progress = GridProgress(Console(highlight=False))
+    try:
+        yield progress
+    finally:
+        progress.bars.stop()
+
+
+class GridProgress:
+    """Runs done, each run's epoch and error, and the time that is left."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._whole: TaskID | None = None
+        self._shown: dict[str, float] = {}
+        self._ended = self._failed = 0
+        self._count = 0
+        self._epochs = self._epochs_total = 0
+        self._began = time.monotonic()
+        self._waiting = False
+
+    def planned(self, planned: Sequence[PlannedRun], workplaces: Sequence[Workplace]) -> None:
+        """Say what there is to do, and where."""
+        if not planned:
+            self.console.print("no run agrees with these conditions")
+            return
+        missing = [one for one in planned if one.missing]
+        self._count = len(missing)
+        if not missing:
+            self.console.print(f"all {len(planned)} runs are done: nothing to do")
+            return
+        counts = Counter(one.state for one in planned)
+        states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+        slots = Counter(workplace.device for workplace in workplaces)
+        where = ", ".join(f"{number} at a time on {device}" for device, number in slots.items())
+        threads = workplaces[0].threads
+        self.console.print(f"{len(planned)} runs: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
+        self._epochs_total = sum(one.run.spec.epochs - one.epochs_done for one in missing)
+        self._began = time.monotonic()
+        if self.console.is_terminal:
+            self._whole = self.bars.add_task("[bold]all runs", total=len(missing), unit="runs", note="")
+            self.bars.start()
+
+    def told(self, spec: RunSpec, event: Event) -> None:
+        """Show what a run has told."""
+        self._waiting = False
+        name = describe(spec)
+        match event:
+            case Started(epochs_done):
+                if self.console.is_terminal:
+                    self._tasks[spec.identity] = self.bars.add_task(
+                        "  " + escape(name), total=spec.epochs, completed=epochs_done, unit="epochs", note=""
+                    )
+                self._shown[spec.identity] = time.monotonic()
+                if epochs_done:
+                    self._line(f"{name}: goes on after epoch {epochs_done}")
+            case EpochEnded():
+                self._epochs += 1
+                note = f"error {event.training_error:.1%} training, {event.validation_error:.1%} validation"
+                if self.console.is_terminal:
+                    self.bars.update(self._tasks[spec.identity], completed=event.epoch, note=note)
+                elif time.monotonic() - self._shown[spec.identity] > PLAIN_SECONDS:
+                    self._shown[spec.identity] = time.monotonic()
+                    self._line(f"{name}: epoch {event.epoch}/{spec.epochs}, {note}{self._left()}")
+            case Finished():
+                self._end(spec)
+                self._line(f"{name}: done after {event.epoch} epochs, test error {event.test_error:.1%}")
+            case Failed():
+                self._failed += 1
+                self._end(spec)
+                self._line(f"{name}: FAILED: {event.reason}", style="red")
+                if event.traceback:
+                    self._line(event.traceback.rstrip())
+        if self._whole is not None:
+            failed = f"{self._failed} failed, " if self._failed else ""
+            self.bars.update(self._whole, completed=self._ended, note=failed + self._left().removeprefix(", "))
+
+    def waiting(self, specs: Sequence[RunSpec]) -> None:
+        """Say once that another runner has what is left."""
+        if not self._waiting:
+            self._waiting = True
+            self._line(f"waiting for {len(specs)} run{'s' * (len(specs) > 1)} that another process trains")
+
+    def interrupted(self) -> None:
+        """Say what became of the runs that were under way."""
+        self.bars.stop()
+        self.console.print("interrupted; finished epochs are stored, and running the command again goes on from there")
+
+    def _end(self, spec: RunSpec) -> None:
+        self._ended += 1
+        if spec.identity in self._tasks:
+            self.bars.remove_task(self._tasks.pop(spec.identity))
+
+    def _left(self) -> str:
+        """Return the time left, from the epochs so far and those to come."""
+        if not self._epochs:
+            return ""
+        seconds = (time.monotonic() - self._began) / self._epochs * max(self._epochs_total - self._epochs, 0)
+        return f", {timedelta(seconds=round(seconds))} left"
+
+    def _line(self, text: str, style: str = "") -> None:
+        counter = f"[{self._ended}/{self._count}] "
+        self.console.print(counter + text, style=style or None, markup=False, soft_wrap=True)

@@ -1,0 +1,162 @@
+"""The files of the data sets: fetched, verified, and loaded as the three splits that live on the device."""
+
+from __future__ import annotations
+
+import gzip
+import shlex
+import warnings
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.datasets import CIFAR10, CIFAR100, MNIST
+from torchvision.datasets.utils import check_md5, download_and_extract_archive
+
+from urfb.data.catalog import DatasetInfo, dataset_info
+from urfb.errors import DataError
+
+TORCHVISION = {"cifar10": CIFAR10, "cifar100": CIFAR100, "mnist": MNIST}
+MNIST_FOLDER = Path("MNIST", "raw")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their labels, in file order, on one device.
+
+    `images` is uint8 [N, height, width, channels] and contiguous, so that a batch permuted to
+    [B, channels, height, width] is in PyTorch's channels_last format without a copy. `labels` is int64 [N].
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set and its three splits."""
+
+    info: DatasetInfo
+    training: Split
+    validation: Split
+    test: Split
+
+
+def load(name: str, directory: Path, device: str | torch.device = "cpu") -> Dataset:
+    """Load the data set `name` from `directory` to `device`; its splits have the sizes that the catalog states.
+
+    Raises DataError when `name` is unknown, or when a file is missing or damaged to the point of not being readable.
+    MNIST files that are readable but wrong are found by `verify` alone.
+    """
+    info = dataset_info(name)
+    sizes = [info.training, info.validation, info.test]
+    try:
+        images, labels = _read(info, directory)
+        splits = list(zip(images.split(sizes), labels.split(sizes), strict=True))
+    except Exception:  # damaged bytes make torchvision fail in many ways
+        verify(name, directory)  # names the file; if every file is right, the error was not about them
+        raise
+    return Dataset(info, *(Split(images.to(device), labels.to(device)) for images, labels in splits))
+
+
+def verify(name: str, directory: Path) -> None:
+    """Check every file of the data set against its checksum.
+
+    Raises DataError, naming each file that is missing or damaged, or when `name` is unknown.
+    """
+    found = faults(name, directory)
+    if found:
+        files = ", ".join(f"{path} is {fault}" for path, fault in found.items())
+        raise DataError(f"{name}: {files}; run `{_fetch_command(name, directory)}`")
+
+
+def faults(name: str, directory: Path) -> dict[Path, str]:
+    """Return the files of the data set that cannot be used, each "missing" or "damaged": {} means ready.
+
+    Raises DataError when `name` is unknown.
+    """
+    found = {}
+    for path, md5 in _checksums(name, directory).items():
+        if not path.is_file():
+            found[path] = "missing"
+        elif not check_md5(path, md5):
+            found[path] = "damaged"
+        elif path.suffix == ".gz":  # what is read is the unpacked file, whose own checksum torchvision does not know
+            unpacked = path.with_suffix("")
+            if not unpacked.is_file():
+                found[unpacked] = "missing"
+            elif unpacked.read_bytes() != gzip.decompress(path.read_bytes()):
+                found[unpacked] = "damaged"
+    return found
+
+
+def fetch(name: str, directory: Path) -> None:
+    """Download the data set to `directory` and unpack it, unless it is there and right; shows its progress.
+
+    An archive that is already there with the right checksum is unpacked, not downloaded again.
+
+    Raises DataError when `name` is unknown or the download fails; it says which file to put where by hand.
+    """
+    if not faults(name, directory):
+        return
+    # Not torchvision's own download=True: it looks at neither CIFAR's meta file nor the content of MNIST's unpacked
+    # files, and so would leave them damaged.
+    source = TORCHVISION[name]
+    if name == "mnist":
+        for file, md5 in source.resources:
+            addresses = [mirror + file for mirror in source.mirrors]
+            _fetch_archive(name, directory, addresses, directory / MNIST_FOLDER / file, md5)
+    else:
+        _fetch_archive(name, directory, [source.url], directory / source.filename, source.tgz_md5)
+
+
+def _fetch_archive(name: str, directory: Path, addresses: list[str], archive: Path, md5: str) -> None:
+    """Download `archive` from the first address that has it, and unpack it beside itself."""
+    failures = []
+    for address in addresses:
+        try:
+            download_and_extract_archive(address, archive.parent, filename=archive.name, md5=md5)
+            return
+        except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the checksum is wrong
+            failures.append(f"{address}: {error}")
+    raise DataError(
+        f"{name}: {archive} could not be fetched ({'; '.join(failures)}). Check the network and try again; "
+        f"or get {addresses[0]} (md5 {md5}) by other means, save it as {archive}, "
+        f"and run `{_fetch_command(name, directory)}`, which unpacks it"
+    )
+
+
+def _fetch_command(name: str, directory: Path) -> str:
+    return f"urfb data fetch {name} --data-dir {shlex.quote(str(directory))}"
+
+
+def _checksums(name: str, directory: Path) -> dict[Path, str]:
+    """Return the MD5 of every file of the data set that has one."""
+    if dataset_info(name).name == "digits":
+        return {}
+    source = TORCHVISION[name]
+    if name == "mnist":
+        return {directory / MNIST_FOLDER / file: md5 for file, md5 in source.resources}
+    files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
+    return {directory / source.base_folder / file: md5 for file, md5 in files}
+
+
+def _read(info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:
+    """Return all images, uint8 [N, height, width, channels], and labels, int64 [N]: the training files, then the test."""
+    channels, height, width = info.shape
+    if info.name == "digits":
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        parts = [(digits.images, digits.target)]
+    else:
+        with warnings.catch_warnings():
+            # CIFAR's pickles are of 2009 and write a dtype's `align` as 0; NumPy 2.4 wants False, and says so each time.
+            warnings.filterwarnings("ignore", r"dtype\(\): align should be", np.exceptions.VisibleDeprecationWarning)
+            files = [TORCHVISION[info.name](directory, train=train, download=False) for train in (True, False)]
+        parts = [(file.data, file.targets) for file in files]
+    images = torch.cat([torch.as_tensor(images, dtype=torch.uint8) for images, _ in parts])
+    labels = torch.cat([torch.as_tensor(labels, dtype=torch.int64) for _, labels in parts])
+    return images.reshape(-1, height, width, channels).contiguous(), labels

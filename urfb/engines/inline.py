@@ -1,0 +1,45 @@
+"""The simplest engine: one run at a time, in this very process. For debugging and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from urfb.engines import Job, Workplace
+from urfb.engines.worker import execute
+from urfb.events import Event, Failed, Finished
+
+
+class InlineEngine:
+    """Trains one job at a time in this process, an event for each poll."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self._workplace = workplace
+        self._identity = ""
+        self._events: Iterator[Event] | None = None
+
+    @property
+    def room(self) -> int:
+        """How many more jobs can be submitted now."""
+        return int(self._events is None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job has not ended yet."""
+        return self._events is not None
+
+    def submit(self, job: Job) -> None:
+        """Begin a job."""
+        self._identity, self._events = job.spec.identity, execute(job, self._workplace)
+
+    def poll(self, seconds: float) -> list[tuple[str, Event]]:
+        """Train up to the next event and return it, however long that takes."""
+        if self._events is None:
+            return []
+        event = next(self._events)
+        if isinstance(event, (Finished, Failed)):
+            self._events = None
+        return [(self._identity, event)]
+
+    def close(self) -> None:
+        """Drop the job at hand."""
+        self._events = None

@@ -1,0 +1,130 @@
+"""Warm worker processes on this machine, each on its own device or its share of the CPU."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from multiprocessing import connection as pipes
+from multiprocessing.connection import Connection
+
+from urfb.engines import Job, Workplace
+from urfb.engines.worker import execute
+from urfb.events import Event, Failed, Finished
+
+# glibc gives large blocks back to the system when they are freed; a training step then spends a fifth of its time
+# on getting the same memory again, page by page. Read when a process starts, and ignored by other C libraries.
+KEEP_FREED_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**34),
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+
+
+class LocalEngine:
+    """Trains as many jobs at a time as it has workplaces.
+
+    Workers stay alive from job to job, so that torch is imported and data loaded once. A worker that dies fails its
+    job, and a new one takes its place.
+    """
+
+    def __init__(self, workplaces: Sequence[Workplace]) -> None:
+        """Use one worker for each workplace; they start with their first jobs."""
+        self._workers = [_Worker(workplace) for workplace in workplaces]
+
+    @property
+    def room(self) -> int:
+        """How many more jobs can be submitted now."""
+        return sum(worker.identity is None for worker in self._workers)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job has not ended yet."""
+        return any(worker.identity is not None for worker in self._workers)
+
+    def submit(self, job: Job) -> None:
+        """Give a job to a worker that has none."""
+        next(worker for worker in self._workers if worker.identity is None).begin(job)
+
+    def poll(self, seconds: float) -> list[tuple[str, Event]]:
+        """Wait for the next event of any worker."""
+        busy = {worker.pipe: worker for worker in self._workers if worker.identity is not None}
+        ready = pipes.wait([pipe for pipe in busy if pipe is not None], timeout=seconds)
+        return [busy[pipe].receive() for pipe in ready if isinstance(pipe, Connection)]
+
+    def close(self) -> None:
+        """Stop all workers at once; what they had not told yet is trained again from a checkpoint."""
+        for worker in self._workers:
+            worker.stop()
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self.workplace = workplace
+        self.identity: str | None = None
+        self.pipe: Connection | None = None
+        self._process: multiprocessing.process.BaseProcess | None = None
+
+    def begin(self, job: Job) -> None:
+        if self._process is None or not self._process.is_alive():
+            self._start()
+        assert self.pipe is not None
+        self.identity = job.spec.identity
+        try:
+            self.pipe.send(job)
+        except OSError:
+            pass  # it died just now: receive() finds the pipe closed and fails the job
+
+    def receive(self) -> tuple[str, Event]:
+        assert self.identity is not None
+        assert self.pipe is not None
+        assert self._process is not None
+        identity = self.identity
+        try:
+            event: Event = self.pipe.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            event = Failed(f"the worker process died ({_cause(self._process.exitcode)})", "")
+            self.stop()
+        if isinstance(event, (Finished, Failed)):
+            self.identity = None
+        return identity, event
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        if self.pipe is not None:
+            self.pipe.close()
+        self._process, self.pipe, self.identity = None, None, None
+
+    def _start(self) -> None:
+        os.environ.update({name: value for name, value in KEEP_FREED_MEMORY.items() if name not in os.environ})
+        # Spawned, not forked: a fork after torch has started its threads, or CUDA, does not work.
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self.workplace), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the pipe closes when the worker dies
+
+
+def _serve(pipe: Connection, workplace: Workplace) -> None:
+    """Train jobs until the runner goes away."""
+    # Ctrl-C reaches every process of the terminal; the runner decides what becomes of its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        while True:
+            for event in execute(pipe.recv(), workplace):
+                pipe.send(event)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        return f"{name}; the system may have run out of memory" if name == "SIGKILL" else name
+    return f"exit code {exit_code}"

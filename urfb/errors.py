@@ -1,0 +1,65 @@
+"""Every exception that urfb raises on purpose.
+
+UrfbError
+├── InputError              the user can mend it; the CLI prints it and exits with 2
+│   ├── GridError           a grid file: every mistake in it, each with its place
+│   ├── NotationError       a network's text does not parse, or its sizes do not fit
+│   ├── SelectionError      a filter or a name that selects nothing that exists
+│   ├── DataError           a data set that is missing, damaged or unknown
+│   ├── DeviceError         a device that this machine or this version cannot use
+│   └── StoreError          a store that cannot be read or written
+└── DivergedError           training left the finite numbers; stored as the run's failure
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UrfbError(Exception):
+    """Base of everything urfb raises on purpose."""
+
+
+class InputError(UrfbError):
+    """Something the user gave is wrong; the message says what, where and what is allowed."""
+
+
+class GridError(InputError):
+    """The mistakes of one grid file, all of them, one a line."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class NotationError(InputError):
+    """A network written in the paper's notation that cannot be built."""
+
+
+class SelectionError(InputError):
+    """A filter, experiment or figure that does not exist."""
+
+
+class DataError(InputError):
+    """A data set that is missing, damaged or unknown."""
+
+
+class DeviceError(InputError):
+    """A device that this machine, or this version of urfb, cannot use."""
+
+
+class StoreError(InputError):
+    """A store that cannot be opened, read or written."""
+
+
+class DivergedError(UrfbError):
+    """Training left the finite numbers."""
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Return what is allowed instead of `word`, the likeliest first: "did you mean 'urfb'? (allowed: bp, …)"."""
+    choices = list(allowed)
+    close = difflib.get_close_matches(str(word).lower(), choices, n=1)
+    suggestion = f"did you mean '{close[0]}'? " if close else ""
+    return f"{suggestion}(allowed: {', '.join(choices)})"

@@ -1,0 +1,268 @@
+"""What a grid file may say, and every mistake in one, each with its place.
+
+defaults:      settings of every run, unless an experiment says otherwise
+networks:      name: text in the paper's notation
+experiments:
+  NAME:
+    description: for people
+    requires:    features that this experiment waits for
+    defaults:    settings of every run of this experiment
+    matrix:      setting: [values…], plus `include` and `exclude` (as in CI files)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from urfb.errors import GridError, InputError, NotationError, nearest
+from urfb.grid import spec
+from urfb.nn.networks import NETWORKS
+from urfb.nn.notation import canonical
+
+PLANNED = {
+    "untied": "untied (locally connected) layers",
+    "stages": "training in stages",
+}
+"""Features that experiments of the paper need and that a later version of urfb brings."""
+
+Place = tuple[int | str, ...]
+
+
+def _notation(text: str) -> str:
+    try:
+        return canonical(text)
+    except NotationError as error:
+        raise PydanticCustomError("notation", "{problem}", {"problem": str(error)}) from error
+
+
+def _known_network(value: str, info: ValidationInfo) -> str:
+    """Accept the name of a network, or a network written out."""
+    names = {*NETWORKS, *(info.context or {}).get("networks", ())}
+    if value in names:
+        return value
+    if ";" in value:
+        return _notation(value)
+    raise PydanticCustomError(
+        "unknown_network",
+        "{problem}; a network is one of these names, a name under 'networks:', or a text such as 'Full 100; Output'",
+        {"problem": nearest(value, sorted(names))},
+    )
+
+
+class Strict(BaseModel):
+    """A part of a grid file: no key but those it knows, no value of another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Settings(Strict):
+    """The settings of a run as a user gives them; what is left out has a default or follows from the others."""
+
+    network: Annotated[str, AfterValidator(_known_network)] | None = None
+    dataset: spec.DatasetName | None = None
+    rule: spec.RuleName | None = None
+    loss: spec.LossName | None = None
+    connectivity: spec.Density | None = None
+    feedback_connectivity: spec.Density | None = None
+    dense_output: bool | None = None
+    convention: Annotated[str, AfterValidator(spec.one_of(spec.CONVENTIONS))] | None = None
+    activation_slope: spec.Positive | None = None
+    pool_padding: spec.PoolPadding | None = None
+    off_class_weight: spec.NotNegative | None = None
+    off_class_margin: spec.Finite | None = None
+    input_offset: spec.Finite | None = None
+    step_size: spec.Positive | None = None
+    batch_size: spec.Count | None = None
+    precision: spec.Precision | None = None
+    seed: spec.Seed | None = None
+    epochs: spec.Count | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that are given."""
+        return self.model_dump(exclude_none=True)
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+class _AxesBase(Strict):
+    def axes(self) -> dict[str, list[Any]]:
+        """Return each axis that is given, with its values."""
+        return {name: getattr(self, name) for name in Settings.model_fields if getattr(self, name) is not None}
+
+
+Axes = create_model(
+    "Axes",
+    __base__=_AxesBase,
+    __doc__="Settings with one or several values each.",
+    **{  # type: ignore[call-overload]
+        name: (Annotated[list[field.annotation], BeforeValidator(_as_list)] | None, None)  # type: ignore[name-defined]
+        for name, field in Settings.model_fields.items()
+    },
+)
+
+
+class Matrix(Axes):  # type: ignore[valid-type,misc]
+    """The product of its axes, without what `exclude` names, with what `include` adds."""
+
+    include: list[Axes] = Field(default_factory=list)  # type: ignore[valid-type]
+    exclude: list[Axes] = Field(default_factory=list)  # type: ignore[valid-type]
+
+
+class Experiment(Strict):
+    """A named part of the grid."""
+
+    description: str = ""
+    requires: list[Annotated[str, AfterValidator(spec.one_of(PLANNED))]] = Field(default_factory=list)
+    defaults: Settings = Settings()
+    matrix: Matrix = Matrix()
+
+
+class GridFile(Strict):
+    """A grid file."""
+
+    defaults: Settings = Settings()
+    networks: dict[str, Annotated[str, AfterValidator(_notation)]] = Field(default_factory=dict)
+    experiments: dict[str, Experiment]
+
+
+class SourceFile:
+    """A grid file as written: its plain data, and where each part of it stands."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            InputError: it cannot be read.
+            GridError: it is not YAML, or its top level is not a mapping.
+        """
+        self.path = path
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read ({error})") from error
+        try:
+            tree = YAML(typ="rt", pure=True).load(text)
+        except MarkedYAMLError as error:
+            line = f"{error.problem_mark.line + 1}:{error.problem_mark.column + 1}: " if error.problem_mark else ""
+            problem = str(error.problem or error.context or "").strip().splitlines()[0]
+            raise GridError([f"{path}:{line} not valid YAML: {problem}"]) from error
+        except YAMLError as error:
+            raise GridError([f"{path}: not valid YAML: {error}"]) from error
+        if not isinstance(tree, CommentedMap):
+            raise GridError([f"{path}: a grid file is a mapping with a key 'experiments'; this one is empty or a list"])
+        self.places: dict[Place, tuple[int, int]] = {}
+        self.data: dict[str, Any] = self._plain(tree, ())
+
+    def _plain(self, node: Any, place: Place) -> Any:
+        """Return plain Python data, noting where each key and item stands."""
+        if isinstance(node, CommentedMap):
+            for key in node:
+                self.places[*place, key] = node.lc.key(key)
+            return {key: self._plain(value, (*place, key)) for key, value in node.items()}
+        if isinstance(node, CommentedSeq):
+            for index in range(len(node)):
+                self.places[*place, index] = node.lc.item(index)
+            return [self._plain(value, (*place, index)) for index, value in enumerate(node)]
+        for kind in (bool, int, float, str):
+            if isinstance(node, kind):
+                return kind(node)
+        return node
+
+    def problem(self, place: Place, message: str) -> str:
+        """Return a message with the file, line and column of `place`, or of the nearest part of it that is there."""
+        known = place
+        while known and known not in self.places:
+            known = known[:-1]
+        where = str(self.path)
+        if known:
+            line, column = self.places[known]
+            where += f":{line + 1}:{column + 1}"
+        path = ".".join(str(step) for step in known)
+        return f"{where}: {path}: {message}" if path else f"{where}: {message}"
+
+
+def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str], dict[str, list[str]]]:
+    """Read a grid file.
+
+    Returns:
+        The file as written; what it says, without the experiments that have mistakes or wait for a later version;
+        the mistakes, one line each; and the names of the experiments that wait, with what they wait for.
+
+    Raises:
+        InputError: the file cannot be read, or is not a grid file at all.
+    """
+    source = SourceFile(path)
+    data = dict(source.data)
+    problems: list[str] = []
+    later: dict[str, list[str]] = {}
+    experiments = data.get("experiments")
+    if isinstance(experiments, dict):
+        if not experiments:
+            raise GridError([source.problem(("experiments",), "no experiment is given, so there is nothing to run")])
+        for name, experiment in experiments.items():
+            requires = experiment.get("requires") if isinstance(experiment, dict) else None
+            waits_for = [feature for feature in _as_list(requires) if feature in PLANNED]
+            if waits_for:
+                later[name] = waits_for
+        data["experiments"] = {name: value for name, value in experiments.items() if name not in later}
+    networks = data.get("networks")
+    context = {"networks": tuple(networks) if isinstance(networks, dict) else ()}
+    try:
+        return source, GridFile.model_validate(data, context=context), problems, later
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    problems = list(dict.fromkeys(source.problem(detail["loc"], _message(detail)) for detail in details))
+    wrong = {detail["loc"][1] for detail in details if detail["loc"][0] == "experiments" and len(detail["loc"]) > 1}
+    if any(detail["loc"][0] != "experiments" or len(detail["loc"]) == 1 for detail in details):
+        raise GridError(problems)
+    data["experiments"] = {name: value for name, value in data["experiments"].items() if name not in wrong}
+    return source, GridFile.model_validate(data, context=context), problems, later
+
+
+def _message(detail: ErrorDetails) -> str:
+    """Say what is wrong in words that a user of the file knows."""
+    key, given = detail["loc"][-1], detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"unknown key '{key}': {nearest(str(key), _allowed_keys(detail['loc'][:-1]))}"
+        case "missing":
+            return f"the key '{key}' is missing"
+        case "unknown_word":
+            return f"'{given}': {detail['msg']}"
+        case "unknown_network" | "notation":
+            return f"'{given}': {detail['msg']}"
+        case _:
+            return f"{detail['msg']} (got {given!r})"
+
+
+def _allowed_keys(place: Place) -> list[str]:
+    """Return the keys that may stand at `place`."""
+    parent = place[-2:] if place and isinstance(place[-1], int) else place[-1:]
+    match parent:
+        case ():
+            model: type[BaseModel] = GridFile
+        case ("matrix",):
+            model = Matrix
+        case ("defaults",) | ("include" | "exclude", _):
+            model = Settings
+        case _:
+            model = Experiment
+    return list(model.model_fields)

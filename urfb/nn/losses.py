@@ -1,0 +1,34 @@
+"""The losses of section 3.2, each the mean over the batch, for outputs [batch, classes] and labels [batch]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def softmax_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of the softmax with the true class."""
+    return cross_entropy(outputs, labels)
+
+
+def hinge_loss(outputs: Tensor, labels: Tensor, *, off_class_weight: float, off_class_margin: float = -1.0) -> Tensor:
+    """The local multi-class hinge: [1 − x_c]₊ + μ Σ_{i≠c} [x_i − m]₊ (equation 4; m = −1).
+
+    So −δ, before the batch mean, is +1 where i = c and x_c < 1, −μ where i ≠ c and x_i > m, else 0: each output unit
+    needs its own activity and target alone.
+
+    Args:
+        outputs: [batch, classes].
+        labels: [batch].
+        off_class_weight: μ.
+        off_class_margin: m, the activity below which a wrong class's unit is left alone.
+    """
+    target = one_hot(labels, outputs.shape[1]).to(outputs.dtype)
+    true_class = target * torch.relu(1 - outputs)
+    off_class = (1 - target) * torch.relu(outputs - off_class_margin)
+    return (true_class + off_class_weight * off_class).sum(dim=1).mean()

@@ -1,0 +1,175 @@
+"""The paper's notation for networks: "Conv 32 5x5; Maxpool 3; Drop .8; Full 500; Drop .3; Output".
+
+Statements are separated by semicolons; upper and lower case are the same. Plain Python, no torch.
+
+    Conv F HxW              F filters of H×W on a grid of the same size, then σ
+    Full N                  N units, each connected to every unit below, then σ
+    Output                  one unit a class, linear; the last statement
+    Maxpool K[, stride S]   S is 2 where not given. Windows that overlap (K > S) are centred and zeros outside the
+                            grid take part; disjoint ones (K ≤ S) cut the last window short instead
+    Drop P                  zeroes the fraction P of the units, scales the rest by 1/(1−P)
+    SUM                     adds the outputs of the two preceding conv layers
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from urfb.errors import NotationError
+
+Shape = tuple[int, ...]
+"""(channels, height, width) of a grid of units, or (units,) of a full layer."""
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolutional layer followed by σ."""
+
+    filters: int
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"Conv {self.filters} {self.height}x{self.width}"
+
+
+@dataclass(frozen=True)
+class Full:
+    """A fully connected layer followed by σ."""
+
+    units: int
+
+    def __str__(self) -> str:
+        return f"Full {self.units}"
+
+
+@dataclass(frozen=True)
+class Output:
+    """The linear output layer: one unit a class."""
+
+    def __str__(self) -> str:
+        return "Output"
+
+
+@dataclass(frozen=True)
+class Maxpool:
+    """The maximum over square windows."""
+
+    size: int
+    stride: int
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether the windows overlap: then zeros outside the grid take part in the maximum."""
+        return self.size > self.stride
+
+    def pooled(self, length: int) -> int:
+        """How many windows there are along a side of `length` units."""
+        if self.overlapping:
+            return -(-length // self.stride)
+        return max(-(-(length - self.size) // self.stride), 0) + 1
+
+    def __str__(self) -> str:
+        return f"Maxpool {self.size}" if self.stride == 2 else f"Maxpool {self.size}, stride {self.stride}"
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Dropout: `fraction` of the units are zeroed, for each sample anew."""
+
+    fraction: float
+
+    def __str__(self) -> str:
+        return f"Drop {self.fraction:g}".replace("0.", ".", 1)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of the outputs of the two preceding conv layers."""
+
+    def __str__(self) -> str:
+        return "SUM"
+
+
+Statement = Conv | Full | Output | Maxpool | Drop | Sum
+
+GRAMMAR = (
+    (re.compile(r"conv (\d+) (\d+) ?x ?(\d+)"), lambda m: Conv(int(m[1]), int(m[2]), int(m[3]))),
+    (re.compile(r"full (?:conn\. ?)?(\d+)"), lambda m: Full(int(m[1]))),
+    (re.compile(r"output"), lambda m: Output()),
+    (re.compile(r"maxpool (\d+)(?: ?,? ?stride (\d+))?"), lambda m: Maxpool(int(m[1]), int(m[2] or 2))),
+    (re.compile(r"drop (0?\.\d+|0)"), lambda m: Drop(float(m[1]))),
+    (re.compile(r"sum"), lambda m: Sum()),
+)
+ALLOWED = "Conv F HxW, Full N, Output, Maxpool K[, stride S], Drop .P, SUM"
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> tuple[Statement, ...]:
+    """Read a network's text.
+
+    Raises:
+        NotationError: naming the statement that cannot be read, and what may stand there.
+    """
+    statements: list[Statement] = []
+    pieces = [" ".join(piece.split()) for piece in text.strip().rstrip(";").split(";")]
+    for number, piece in enumerate(pieces, start=1):
+        for pattern, build in GRAMMAR:
+            match = pattern.fullmatch(piece.lower())
+            if match:
+                statements.append(build(match))
+                break
+        else:
+            raise NotationError(f"statement {number}, '{piece}', is not in the paper's notation (allowed: {ALLOWED})")
+        if any(value == 0 for value in vars(statements[-1]).values() if isinstance(value, int)):
+            raise NotationError(f"statement {number}, '{piece}': a size of 0 is no layer")
+    outputs = [number for number, statement in enumerate(statements, start=1) if isinstance(statement, Output)]
+    if outputs != [len(statements)]:
+        raise NotationError("a network ends with 'Output', which stands there once")
+    return tuple(statements)
+
+
+def canonical(text: str) -> str:
+    """Write a network's text the one way that identities are made of."""
+    return "; ".join(str(statement) for statement in parse(text))
+
+
+@lru_cache(maxsize=4096)
+def shapes(text: str, input_shape: Shape, classes: int) -> tuple[Shape, ...]:
+    """Return each statement's output shape, for an input of `input_shape` (channels, height, width).
+
+    Raises:
+        NotationError: naming the first statement whose sizes do not fit.
+    """
+    return tuple(_shapes(parse(text), input_shape, classes))
+
+
+def _shapes(statements: tuple[Statement, ...], shape: Shape, classes: int) -> Iterator[Shape]:
+    convs: list[Shape] = []  # the conv layers since the grid last changed its size
+    for number, statement in enumerate(statements, start=1):
+        where = f"statement {number}, '{statement}'"
+        if isinstance(statement, (Conv, Maxpool, Sum)) and len(shape) == 1:
+            raise NotationError(f"{where}: comes after a full layer, which has no grid of units left")
+        match statement:
+            case Conv(filters, height, width):
+                if height > 2 * shape[1] or width > 2 * shape[2]:
+                    raise NotationError(f"{where}: the filter is larger than its grid of {shape[1]}x{shape[2]}")
+                shape = (filters, *shape[1:])
+                convs.append(shape)
+            case Maxpool(size):
+                if not statement.overlapping and size > min(shape[1:]):
+                    raise NotationError(f"{where}: the window is larger than its grid of {shape[1]}x{shape[2]}")
+                shape = (shape[0], statement.pooled(shape[1]), statement.pooled(shape[2]))
+                convs = []
+            case Sum():
+                if len(convs) < 2 or convs[-1] != convs[-2]:
+                    raise NotationError(f"{where}: needs two conv layers of one size before it, with no pool between")
+                convs = []
+            case Full(units):
+                shape = (units,)
+            case Output():
+                shape = (classes,)
+        yield shape

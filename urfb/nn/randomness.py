@@ -1,0 +1,32 @@
+"""Random streams by name, so that a draw depends on what it is for and not on what was drawn before it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def generator(seed: int, *name: object, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return the stream of `seed` for one purpose, such as `generator(0, "weight", 2)`.
+
+    The same seed gives W, R and each mask the same values under every rule, so that rules are compared run by run.
+    """
+    digest = hashlib.sha256(repr((seed, *name)).encode()).digest()
+    stream = torch.Generator(device=device)
+    stream.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return stream
+
+
+def glorot_uniform(shape: torch.Size, stream: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """Draw weights of `shape` [out, in, …] uniformly within ±√(6/(fan_in+fan_out)); conv fans are k·k·channels."""
+    receptive_field = shape[2:].numel()
+    limit = (6 / ((shape[0] + shape[1]) * receptive_field)) ** 0.5
+    # Drawn in float64 whatever the run's precision, so that float32 and float64 runs start from the same weights.
+    return torch.empty(shape, dtype=torch.float64).uniform_(-limit, limit, generator=stream).to(dtype)
+
+
+def connections(shape: torch.Size, density: float, stream: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """Draw a mask of `shape`: 1 where there is a connection (each with probability `density`), else 0."""
+    return (torch.rand(shape, dtype=torch.float64, generator=stream) < density).to(dtype)

@@ -1,0 +1,132 @@
+"""What a figure function gives back, and the words that say how complete it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from urfb.report.selection import Panel
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A figure and what it shows.
+
+    Attributes:
+        figure: the picture.
+        data: what is drawn, one row a point or bar: `mean`, `low` and `high` over the `n` runs named in `runs`.
+        runs: the runs that were drawn, one row each, with `protocol` and `drawn_epochs`.
+        shortfalls: what the figure lacks, one line each; empty if it is complete.
+        explanation: what the lines, bands or bars are.
+    """
+
+    figure: Figure
+    data: pd.DataFrame
+    runs: pd.DataFrame
+    shortfalls: list[str]
+    explanation: str
+
+
+def over_seeds(values: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Return the mean, the smallest and the largest value over the seeds that have one, and which runs these are."""
+    measured = values.dropna(subset=[value]).sort_values("seed", kind="stable")
+    groups = measured.groupby(list(by), sort=False)
+    spread = groups[value]
+    summary = {"mean": spread.mean(), "low": spread.min(), "high": spread.max(), "n": spread.count()}
+    return pd.DataFrame({**summary, "runs": groups["run"].agg(" ".join)}).reset_index()
+
+
+def stack(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put tables of the same columns below one another; empty ones have no say in the types."""
+    filled = [table for table in tables if not table.empty]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
+
+
+def drawn_runs(panels: Sequence[Panel], reached: Mapping[str, int]) -> pd.DataFrame:
+    """Return the runs that are drawn, each once, with the epochs that are drawn of it."""
+    runs = stack([panel.runs for panel in panels])
+    runs = runs[runs["run"].isin(list(reached))].drop_duplicates("run")
+    return runs.assign(drawn_epochs=runs["run"].map(dict(reached)))
+
+
+def identities(panels: Sequence[Panel]) -> list[str]:
+    """Return the identities of the panels' runs, each once."""
+    return list(dict.fromkeys(run for panel in panels for run in panel.runs["run"]))
+
+
+def span(numbers: Iterable[int]) -> str:
+    """Return "1,000" or, of different numbers, "25 to 1,000"."""
+    lowest, highest = min(values := list(numbers)), max(values)
+    return f"{lowest:,}" if lowest == highest else f"{lowest:,} to {highest:,}"
+
+
+def extent(epochs: Sequence[int]) -> str:
+    """Return how much training stands behind a line, from the epochs of each of its runs."""
+    return f"{len(epochs)} seed{'s' * (len(epochs) != 1)}, {span(epochs)} epoch{'s' * (max(epochs) != 1)}"
+
+
+def shortfalls(panels: Sequence[Panel], reached: Mapping[str, int], lacking: str) -> list[str]:
+    """Say what keeps the panels from being complete.
+
+    Args:
+        panels: the panels of the figure.
+        reached: the epochs that are drawn of each run; runs that are not drawn are absent.
+        lacking: what a run lacks that exists and is not drawn, such as "no test error yet".
+
+    Returns:
+        One line for each thing that is lacking, with the protocols and panels that it concerns.
+    """
+    # Panels of one network are told apart by the rest of their titles.
+    one_network = len({panel.network for panel in panels}) == 1
+    titles = [panel.title.removeprefix(f"{panel.network}, ") if one_network else panel.title for panel in panels]
+    everywhere = dict(zip(titles, ([protocol.name for protocol in panel.protocols] for panel in panels), strict=True))
+    places: dict[str, list[tuple[str, str]]] = {}
+    for title, panel in zip(titles, panels, strict=True):
+        for protocol in panel.protocols:
+            for text in _protocol_shortfalls(panel, panel.runs_of(protocol), reached, lacking):
+                places.setdefault(text, []).append((title, protocol.name))
+    return [_placed(text, concerned, everywhere) for text, concerned in places.items()]
+
+
+def _protocol_shortfalls(panel: Panel, runs: pd.DataFrame, reached: Mapping[str, int], lacking: str) -> list[str]:
+    if runs.empty:
+        return ["no run"]
+    texts = []
+    drawn = runs[runs["run"].isin(list(reached))]
+    epochs = [
+        (reached[run], int(expected)) for run, expected in zip(drawn["run"], drawn["expected_epochs"], strict=True)
+    ]
+    short = [(done, expected) for done, expected in epochs if done < expected]
+    if drawn.empty:
+        texts.append(lacking)
+    elif short:
+        whose = "the paper's " if panel.of_paper else ""
+        some = "" if len(short) == len(epochs) else f" in {len(short)} of {len(epochs)} runs"
+        texts.append(
+            f"{span(done for done, _ in short)} of {whose}{span(expected for _, expected in short)} epochs{some}"
+        )
+    if 0 < len(drawn) < panel.seeds:
+        texts.append(f"{len(drawn)} of {panel.seeds} seeds")
+    failed = runs[runs["state"] == "failed"]
+    if not failed.empty:
+        texts.append(f"failed: seed {', '.join(str(seed) for seed in sorted(failed['seed']))}")
+    return texts
+
+
+def _placed(text: str, concerned: list[tuple[str, str]], everywhere: Mapping[str, list[str]]) -> str:
+    """Put before a text what it concerns: nothing if all of the figure, else the protocols and their panels."""
+    protocols = {title: [name for place, name in concerned if place == title] for title, _ in concerned}
+    if protocols == everywhere:
+        return text
+    if len(protocols) == len(everywhere) and len({tuple(names) for names in protocols.values()}) == 1:
+        return f"{', '.join(next(iter(protocols.values())))}: {text}"
+    parts = []
+    for title, names in protocols.items():
+        if len(everywhere) == 1:
+            parts.append(", ".join(names))
+        else:
+            parts.append(title if names == everywhere[title] else f"{title} ({', '.join(names)})")
+    return f"{'; '.join(parts)}: {text}"

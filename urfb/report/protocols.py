@@ -1,0 +1,96 @@
+"""The learning protocols of the paper, how each is drawn, and how long and how often it should run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+# Epochs of tied training. simpnet: the paper, section 4. The others: the author's code (github yaliamit/URFB, 9d59f23).
+PAPER_EPOCHS = {"simpnet": 1000, "deepernet": 1000, "deepnet_s": 500}
+
+# The paper has one run a line or bar; experiments.yaml asks for these, so that a spread can be shown.
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way of training: a rule, a loss and the fraction of the connections that exist.
+
+    The colour is the paper's for that rule, in a shade that colour-blind readers can tell apart; the marker and the
+    hatch do the same in grey print. Feedback is as sparse as W unless `feedback_connectivity` says otherwise.
+    """
+
+    name: str
+    rule: str
+    loss: str
+    connectivity: float
+    colour: str
+    marker: str
+    hatch: str = ""
+    feedback_connectivity: float | None = None
+
+    def matches(self, runs: pd.DataFrame) -> pd.Series[bool]:
+        """Tell which of the runs were trained this way."""
+        matching = (runs["rule"] == self.rule) & (runs["loss"] == self.loss)
+        matching &= runs["connectivity"] == self.connectivity
+        if self.rule != "bp":  # under BP the feedback is Wᵗ and has no connectivity of its own
+            matching &= runs["feedback_connectivity"] == self.feedback()
+        return matching
+
+    def feedback(self) -> float:
+        """Return the fraction of R's connections that exist."""
+        return self.connectivity if self.feedback_connectivity is None else self.feedback_connectivity
+
+
+# Green, blue and red as in the paper, from seaborn's "colorblind" palette; the variants are shades of these.
+BP = Protocol("BP", "bp", "softmax", 1.0, "#029e73", "o")
+BP_H = Protocol("BP-H", "bp", "hinge", 1.0, "#7cc9ad", "D")
+URFB = Protocol("URFB", "urfb", "hinge", 1.0, "#0173b2", "^")
+FRFB = Protocol("FRFB", "frfb", "hinge", 1.0, "#d55e00", "s")
+URFB_SPARSE = Protocol("URFB 50 %", "urfb", "hinge", 0.5, "#7fb8dc", "v", "////")
+FRFB_SPARSE = Protocol("FRFB 50 %", "frfb", "hinge", 0.5, "#efad7b", "P", "////")
+
+PROTOCOLS = (BP, BP_H, URFB, FRFB, URFB_SPARSE, FRFB_SPARSE)
+"""The six protocols of Figure 5, in its order."""
+
+# For protocols that the paper does not have: the rest of the palette.
+OTHER_LOOKS = (
+    ("#cc78bc", "X"),
+    ("#ca9161", "*"),
+    ("#949494", "p"),
+    ("#fbafe4", "<"),
+    ("#56b4e9", ">"),
+    ("#de8f05", "h"),
+)
+
+
+def protocols_in(runs: pd.DataFrame) -> tuple[Protocol, ...]:
+    """Return every protocol that the runs have: the paper's in its order, then any others."""
+    found = [protocol for protocol in PROTOCOLS if protocol.matches(runs).any()]
+    left = runs
+    for protocol in found:
+        left = left[~protocol.matches(left)]
+    while not left.empty:
+        colour, marker = OTHER_LOOKS[len(found) % len(OTHER_LOOKS)]
+        other = _protocol_of(left.iloc[0], colour, marker)
+        found.append(other)
+        left = left[~other.matches(left)]
+    return tuple(found)
+
+
+def _protocol_of(run: pd.Series[Any], colour: str, marker: str) -> Protocol:
+    """Name a run's protocol in the manner of the paper: BP is with softmax, everything else with hinge."""
+    rule, loss, connectivity = str(run["rule"]), str(run["loss"]), float(run["connectivity"])
+    feedback = connectivity if rule == "bp" else float(run["feedback_connectivity"])
+    words = [rule.upper()]
+    if rule == "bp" and loss == "hinge":
+        words = ["BP-H"]
+    elif loss != ("softmax" if rule == "bp" else "hinge"):
+        words.append(loss)
+    if feedback != connectivity:
+        words.append(f"W {connectivity:.0%}, R {feedback:.0%}".replace("%", " %"))
+    elif connectivity != 1:
+        words.append(f"{connectivity:.0%}".replace("%", " %"))
+    return Protocol(" ".join(words), rule, loss, connectivity, colour, marker, "", feedback)

@@ -1,0 +1,314 @@
+"""The results store: written by a runner alone, read by everyone.
+
+A run is registered once, under its identity. It is claimed by one runner at a time, which writes each epoch's rows
+and the run's `epochs_done` in one transaction, so that what is stored is always whole epochs from the first on.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import psutil
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, inspect, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
+from sqlalchemy.exc import DBAPIError
+
+from urfb.errors import StoreError
+from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, Started
+from urfb.grid.expand import GridRun
+from urfb.grid.spec import SCIENCE_VERSION, RunSpec
+from urfb.store import tables
+from urfb.store.engine import check_schema, connect, create_schema, sqlite_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEASE_SECONDS = 60.0
+
+
+def open_store(location: str) -> Store:
+    """Open an existing store for reading.
+
+    Raises:
+        StoreError: there is no store there, or this version cannot read it.
+    """
+    path = sqlite_path(location)
+    if not path.exists():
+        raise StoreError(f"there is no store at {path}; `urfb grid run experiments.yaml --store {path}` makes one")
+    engine = connect(path, writing=False)
+    check_schema(engine, path)
+    return Store(path, engine)
+
+
+def open_for_writing(location: str) -> WritableStore:
+    """Open a store for a runner, and make it where there is none yet.
+
+    Raises:
+        StoreError: it cannot be made or written, or is not of this version.
+    """
+    path = sqlite_path(location)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path.parent}: the store's folder cannot be made ({error.strerror})") from error
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise StoreError(f"{path}: cannot be written; choose another place with --store")
+    engine = connect(path, writing=True)
+    create_schema(engine, path)
+    return WritableStore(path, engine)
+
+
+def stored_progress(location: str) -> dict[str, tuple[str, int]]:
+    """Return `Store.progress` of a store that may not be there yet: nothing, then.
+
+    Raises:
+        StoreError: there is something, but this version cannot read it.
+    """
+    return open_store(location).progress() if sqlite_path(location).exists() else {}
+
+
+class Store:
+    """A store, open for reading.
+
+    Attributes:
+        path: its file.
+    """
+
+    def __init__(self, path: Path, engine: Engine) -> None:
+        self.path = path
+        self._engine = engine
+
+    def runs(self, **filters: Any) -> pd.DataFrame:
+        """Return one row a run: its spec, state, last errors (fractions) and where it ran.
+
+        `test_error` is there once the run has reached its target. Filters are columns with a value or a list of them.
+
+        Raises:
+            SelectionError: a filter names no column.
+        """
+        states = {identity: state for identity, (state, _) in self.progress().items()}
+        wanted = filters.pop("state", None)
+        frame = self._read("runs", filters)
+        frame["state"] = frame["run"].map(states)
+        if wanted is None:
+            return frame
+        return frame[frame["state"].isin([wanted] if isinstance(wanted, str) else wanted)].reset_index(drop=True)
+
+    def epochs(self, **filters: Any) -> pd.DataFrame:
+        """Return one row a run and epoch, its losses and errors (fractions) beside the run's spec."""
+        return self._read("epochs", filters)
+
+    def alignment(self, **filters: Any) -> pd.DataFrame:
+        """Return one row a run, layer and alignment point: the correlation of W and R."""
+        return self._read("alignment", filters)
+
+    def columns(self, view: str) -> list[str]:
+        """Return the columns of a view: 'runs', 'epochs' or 'alignment'."""
+        return [described["name"] for described in inspect(self._engine).get_columns(view)]
+
+    def _read(self, view: str, filters: dict[str, Any]) -> pd.DataFrame:
+        from urfb.store.frames import read_view
+
+        return read_view(self._engine, view, filters)
+
+    def progress(self) -> dict[str, tuple[str, int]]:
+        """Return each run's state and number of stored epochs, by identity."""
+        columns = tables.run.c
+        query = select(
+            columns.identity, columns.state, columns.epochs_done, columns.owner_host, columns.owner_process,
+            columns.leased_until,
+        )  # fmt: skip
+        with self._engine.connect() as connection:
+            return {
+                row.identity: (_true_state(row.state, row.owner_host, row.owner_process, row.leased_until), row[2])
+                for row in connection.execute(query)
+            }
+
+
+class WritableStore(Store):
+    """A store, open for one runner."""
+
+    def register(self, runs: Iterable[GridRun]) -> None:
+        """Add the runs that are not there yet, and which experiments ask for them."""
+        with self._engine.begin() as connection:
+            for planned in runs:
+                spec = planned.spec
+                values = spec.model_dump(exclude={"epochs"})
+                connection.execute(
+                    insert_or_ignore(tables.run)
+                    .values(
+                        identity=spec.identity,
+                        convention=spec.convention,
+                        science_version=SCIENCE_VERSION,
+                        epochs_target=spec.epochs,
+                        **values,
+                    )
+                    .on_conflict_do_nothing()
+                )
+                run_id = _run_id(connection, spec.identity)
+                for name in planned.experiments:
+                    connection.execute(insert_or_ignore(tables.experiment).values(name=name).on_conflict_do_nothing())
+                    experiment_id = connection.execute(
+                        select(tables.experiment.c.id).where(tables.experiment.c.name == name)
+                    ).scalar_one()
+                    connection.execute(
+                        insert_or_ignore(tables.experiment_run)
+                        .values(experiment_id=experiment_id, run_id=run_id)
+                        .on_conflict_do_nothing()
+                    )
+
+    def claim(self, spec: RunSpec) -> tuple[Literal["claimed", "elsewhere", "done"], int]:
+        """Make a run this process's own, unless another living process has it or it has reached its target.
+
+        Returns:
+            What became of it, and how many of its epochs are stored.
+        """
+        columns = tables.run.c
+        host, process = _myself()
+        with self._engine.begin() as connection:
+            row = connection.execute(select(tables.run).where(columns.identity == spec.identity)).one()
+            epochs_done = int(row.epochs_done)
+            if row.state == "done" and epochs_done >= spec.epochs:
+                return "done", epochs_done
+            if row.state == "running" and _alive(row.owner_host, row.owner_process, row.leased_until):
+                return "elsewhere", epochs_done
+            connection.execute(
+                update(tables.run)
+                .where(columns.id == row.id)
+                .values(
+                    state="running",
+                    epochs_target=max(spec.epochs, epochs_done),
+                    owner_host=host,
+                    owner_process=process,
+                    leased_until=time.time() + LEASE_SECONDS,
+                )
+            )
+            return "claimed", epochs_done
+
+    def renew_leases(self) -> None:
+        """Show that this process lives and still trains what it has claimed."""
+        host, process = _myself()
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(tables.run)
+                .where(tables.run.c.owner_host == host, tables.run.c.owner_process == process)
+                .values(leased_until=time.time() + LEASE_SECONDS)
+            )
+
+    def release(self, reason: str) -> None:
+        """Give back every run that this process has claimed: it was interrupted."""
+        host, process = _myself()
+        columns = tables.run.c
+        mine = and_(columns.owner_host == host, columns.owner_process == process)
+        with self._engine.begin() as connection:
+            for run_id in connection.execute(select(columns.id).where(mine)).scalars().all():
+                _end_attempt(connection, run_id, "interrupted", reason)
+                _end_run(connection, run_id, "unfinished")
+
+    def record(self, identity: str, event: Event) -> None:
+        """Store what a run has told, in one transaction.
+
+        Raises:
+            StoreError: the store cannot be written (a full disk, say); nothing of the event is stored then.
+        """
+        try:
+            with self._engine.begin() as connection:
+                run_id = _run_id(connection, identity)
+                match event:
+                    case Started():
+                        _record_start(connection, run_id, event)
+                    case EpochEnded():
+                        _record_epoch(connection, run_id, event)
+                    case Finished():
+                        connection.execute(insert(tables.test).values(run_id=run_id, **asdict(event)))
+                        _end_attempt(connection, run_id, "done", None)
+                        _end_run(connection, run_id, "done")
+                    case Failed():
+                        _end_attempt(connection, run_id, "failed", event.reason, event.traceback)
+                        _end_run(connection, run_id, "failed")
+        except DBAPIError as error:
+            raise StoreError(f"{self.path}: cannot be written ({error.orig}); stored epochs are safe") from error
+
+
+def _record_start(connection: Connection, run_id: int, event: Started) -> None:
+    """Begin an attempt, and drop what is stored past the epoch from which it goes on."""
+    for table in (tables.epoch, tables.test, tables.layer_alignment):
+        past = table.c.epoch > event.epochs_done
+        connection.execute(delete(table).where(table.c.run_id == run_id, past))
+    if event.epochs_done == 0:
+        connection.execute(delete(tables.layer_alignment).where(tables.layer_alignment.c.run_id == run_id))
+    connection.execute(update(tables.run).where(tables.run.c.id == run_id).values(epochs_done=event.epochs_done))
+    connection.execute(
+        insert(tables.attempt).values(
+            run_id=run_id, first_epoch=event.epochs_done + 1, started=_now(), **asdict(event.provenance)
+        )
+    )
+    _insert_alignment(connection, run_id, event.alignment)
+
+
+def _record_epoch(connection: Connection, run_id: int, event: EpochEnded) -> None:
+    values = asdict(event)
+    del values["alignment"]
+    connection.execute(insert(tables.epoch).values(run_id=run_id, **values))
+    _insert_alignment(connection, run_id, event.alignment)
+    connection.execute(
+        update(tables.run)
+        .where(tables.run.c.id == run_id)
+        .values(epochs_done=event.epoch, leased_until=time.time() + LEASE_SECONDS)
+    )
+
+
+def _insert_alignment(connection: Connection, run_id: int, points: Sequence[AlignmentPoint]) -> None:
+    if points:
+        connection.execute(insert(tables.layer_alignment), [{"run_id": run_id, **asdict(point)} for point in points])
+
+
+def _end_attempt(connection: Connection, run_id: int, outcome: str, reason: str | None, traceback: str = "") -> None:
+    columns = tables.attempt.c
+    latest = select(func.max(columns.id)).where(columns.run_id == run_id, columns.ended.is_(None)).scalar_subquery()
+    connection.execute(
+        update(tables.attempt)
+        .where(columns.id == latest)
+        .values(outcome=outcome, reason=reason, traceback=traceback or None, ended=_now())
+    )
+
+
+def _end_run(connection: Connection, run_id: int, state: str) -> None:
+    connection.execute(
+        update(tables.run)
+        .where(tables.run.c.id == run_id)
+        .values(state=state, owner_host=None, owner_process=None, leased_until=None)
+    )
+
+
+def _run_id(connection: Connection, identity: str) -> int:
+    return int(connection.execute(select(tables.run.c.id).where(tables.run.c.identity == identity)).scalar_one())
+
+
+def _myself() -> tuple[str, int]:
+    return socket.gethostname(), os.getpid()
+
+
+def _alive(host: str, process: int, leased_until: float | None) -> bool:
+    """Whether a run's owner lives: its lease is renewed, and on this host its process is there too."""
+    if leased_until is None or leased_until < time.time():
+        return False
+    return host != socket.gethostname() or psutil.pid_exists(process)
+
+
+def _true_state(state: str, host: str | None, process: int | None, leased_until: float | None) -> str:
+    """Return 'unfinished' for a run whose owner died while it was 'running'."""
+    if state == "running" and (host is None or process is None or not _alive(host, process, leased_until)):
+        return "unfinished"
+    return state
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,195 @@
+"""The tables of a store, and the views that people read.
+
+    experiment ─ experiment_run ─ run ─┬─ attempt          one row an execution: where, with what, how it ended
+                                       ├─ epoch            one row an epoch
+                                       ├─ test             one row a look at the test set, kept apart on purpose
+                                       └─ layer_alignment  one row a layer and alignment point
+
+The views `runs`, `epochs` and `alignment` join these into the tidy tables that `urfb.store` and pandas read.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+SCHEMA_VERSION = 1
+"""Kept in SQLite's user_version; raised with every change of a table."""
+
+metadata = MetaData()
+
+SPEC_COLUMNS = (
+    "network",
+    "layers",
+    "dataset",
+    "rule",
+    "loss",
+    "connectivity",
+    "feedback_connectivity",
+    "dense_output",
+    "convention",
+    "activation_slope",
+    "pool_padding",
+    "off_class_weight",
+    "off_class_margin",
+    "input_offset",
+    "step_size",
+    "batch_size",
+    "precision",
+    "seed",
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("identity", String(16), nullable=False, unique=True),
+    Column("network", Text, nullable=False),
+    Column("layers", Text, nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("loss", Text, nullable=False),
+    Column("connectivity", Float, nullable=False),
+    Column("feedback_connectivity", Float, nullable=False),
+    Column("dense_output", Boolean, nullable=False),
+    Column("convention", Text, nullable=False),
+    Column("activation_slope", Float, nullable=False),
+    Column("pool_padding", Text, nullable=False),
+    Column("off_class_weight", Float),
+    Column("off_class_margin", Float),
+    Column("input_offset", Float, nullable=False),
+    Column("step_size", Float, nullable=False),
+    Column("batch_size", Integer, nullable=False),
+    Column("precision", Text, nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("science_version", Integer, nullable=False),
+    # new, running, unfinished (stopped on the way), failed or done
+    Column("state", Text, nullable=False, default="new", index=True),
+    Column("epochs_target", Integer, nullable=False),
+    Column("epochs_done", Integer, nullable=False, default=0),
+    # Who trains the run now: host and process of the runner, and until when it may be believed to live.
+    Column("owner_host", Text),
+    Column("owner_process", Integer),
+    Column("leased_until", Float),
+)
+
+experiment = Table(
+    "experiment",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+)
+
+experiment_run = Table(
+    "experiment_run",
+    metadata,
+    Column("experiment_id", ForeignKey("experiment.id"), primary_key=True),
+    Column("run_id", ForeignKey("run.id"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", ForeignKey("run.id"), nullable=False, index=True),
+    Column("host", Text, nullable=False),
+    Column("process", Integer, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("device_name", Text, nullable=False),
+    Column("threads", Integer, nullable=False),
+    Column("urfb_version", Text, nullable=False),
+    Column("commit", Text),
+    Column("python_version", Text, nullable=False),
+    Column("torch_version", Text, nullable=False),
+    Column("first_epoch", Integer, nullable=False),
+    Column("started", Text, nullable=False),
+    Column("ended", Text),
+    # done, failed or interrupted; empty while it runs
+    Column("outcome", Text),
+    Column("reason", Text),
+    Column("traceback", Text),
+)
+
+epoch = Table(
+    "epoch",
+    metadata,
+    Column("run_id", ForeignKey("run.id"), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("running_loss", Float, nullable=False),
+    Column("running_error", Float, nullable=False),
+    Column("training_loss", Float, nullable=False),
+    Column("training_error", Float, nullable=False),
+    Column("validation_loss", Float, nullable=False),
+    Column("validation_error", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+test = Table(
+    "test",
+    metadata,
+    Column("run_id", ForeignKey("run.id"), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("test_loss", Float, nullable=False),
+    Column("test_error", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+layer_alignment = Table(
+    "layer_alignment",
+    metadata,
+    Column("run_id", ForeignKey("run.id"), primary_key=True),
+    Column("layer", Integer, primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("epoch", Float, nullable=False),
+    Column("layer_name", Text, nullable=False),
+    # NULL where it is not defined: one of the two does not vary
+    Column("correlation", Float),
+    Column("correlation_shared", Float),
+    sqlite_with_rowid=False,
+)
+
+_SPEC = "run.identity AS run, " + ", ".join(f"run.{name}" for name in SPEC_COLUMNS)
+
+VIEWS = {
+    "runs": f"""
+        SELECT {_SPEC}, run.state, run.epochs_target, run.epochs_done,
+               epoch.training_error, epoch.validation_error, test.test_error, test.epoch AS test_epoch,
+               (SELECT group_concat(name, ',') FROM
+                   (SELECT experiment.name FROM experiment_run
+                    JOIN experiment ON experiment.id = experiment_run.experiment_id
+                    WHERE experiment_run.run_id = run.id ORDER BY experiment.name)) AS experiments,
+               (SELECT sum(seconds) FROM epoch WHERE epoch.run_id = run.id) AS seconds,
+               attempt.host, attempt.process, attempt.device, attempt.device_name, attempt.threads,
+               attempt.urfb_version, attempt."commit", attempt.python_version, attempt.torch_version,
+               attempt.started, attempt.ended, attempt.outcome, attempt.reason, attempt.traceback,
+               (SELECT count(*) FROM attempt WHERE attempt.run_id = run.id) AS attempts, run.science_version
+        FROM run
+        LEFT JOIN epoch ON epoch.run_id = run.id AND epoch.epoch = run.epochs_done
+        LEFT JOIN test ON test.run_id = run.id AND test.epoch = run.epochs_done
+        LEFT JOIN attempt ON attempt.id = (SELECT max(id) FROM attempt WHERE attempt.run_id = run.id)
+        ORDER BY run.id
+    """,
+    "epochs": f"""
+        SELECT {_SPEC}, epoch.epoch, epoch.running_loss, epoch.running_error, epoch.training_loss,
+               epoch.training_error, epoch.validation_loss, epoch.validation_error, epoch.seconds
+        FROM run JOIN epoch ON epoch.run_id = run.id
+        ORDER BY run.id, epoch.epoch
+    """,
+    "alignment": f"""
+        SELECT {_SPEC}, layer_alignment.step, layer_alignment.epoch, layer_alignment.layer,
+               layer_alignment.layer_name, layer_alignment.correlation, layer_alignment.correlation_shared
+        FROM run JOIN layer_alignment ON layer_alignment.run_id = run.id
+        ORDER BY run.id, layer_alignment.step, layer_alignment.layer
+    """,
+}

@@ -1,0 +1,57 @@
+"""Checkpoints of a run: its weights after some epoch, written so that a crash at any moment leaves a whole one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import time
+from pathlib import Path
+
+import torch
+
+from urfb.nn.modules import Network
+
+SECONDS_BETWEEN = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The latest checkpoint of a run and the one before it.
+
+    Two are kept because the latest may be ahead of the store, whose runner died before it wrote that epoch's rows, or
+    damaged. What an epoch draws depends on seed and epoch alone, so the weights are all there is to save.
+    """
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        """Use the folder of checkpoints; it is made when the first one is saved."""
+        self.latest = folder / f"{identity}.pt"
+        self.previous = folder / f"{identity}.previous.pt"
+        self._saved_at = time.monotonic()
+
+    def save(self, network: Network, epoch: int, *, last: bool = False) -> None:
+        """Save the weights after `epoch`, at most once a minute, and in any case after the last epoch."""
+        if not last and time.monotonic() - self._saved_at < SECONDS_BETWEEN:
+            return
+        self.latest.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.latest.with_suffix(".partial")
+        torch.save({"epoch": epoch, "weights": network.state_dict()}, partial)
+        if self.latest.exists():
+            os.replace(self.latest, self.previous)
+        os.replace(partial, self.latest)
+        self._saved_at = time.monotonic()
+
+    def load(self, network: Network, *, at_most: int) -> int:
+        """Load the newest whole checkpoint of at most `at_most` epochs, and return its epoch; 0 where there is none."""
+        for path in (self.latest, self.previous):
+            if at_most == 0 or not path.exists():
+                continue
+            try:
+                saved = torch.load(path, map_location="cpu", weights_only=True)
+                if saved["epoch"] <= at_most:
+                    network.load_state_dict(saved["weights"])
+                    return int(saved["epoch"])
+            except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+                log.warning("checkpoint %s is damaged (%s); going back to the one before it", path, error)
+        return 0

@@ -1,0 +1,59 @@
+"""What a run is trained on: machine, device and versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import torch
+
+import urfb
+from urfb.events import Provenance
+
+
+def provenance(device: torch.device) -> Provenance:
+    """Describe this process, on `device`."""
+    return Provenance(
+        host=socket.gethostname(),
+        process=os.getpid(),
+        device=str(device),
+        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name(),
+        threads=torch.get_num_threads(),
+        urfb_version=urfb.__version__,
+        commit=commit(),
+        python_version=platform.python_version(),
+        torch_version=torch.__version__,
+    )
+
+
+def processor_name() -> str:
+    """Return the processor's own name where the system tells it."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def commit() -> str | None:
+    """Return the git commit that this package runs from, with '+' if files differ from it; None outside a checkout."""
+    # An installed package can lie inside somebody else's checkout: only a tracked file of it makes the commit ours.
+    for arguments in (
+        ["ls-files", "--error-unmatch", "errors.py"],
+        ["describe", "--always", "--dirty=+", "--exclude=*"],
+    ):
+        try:
+            git = subprocess.run(
+                ["git", *arguments], cwd=Path(urfb.__file__).parent, capture_output=True, text=True, check=False
+            )
+        except OSError:
+            return None
+        if git.returncode != 0:
+            return None
+    return git.stdout.strip()
