@@ -8,41 +8,37 @@ from typing import Annotated
 
 import typer
 
+from urfb.cli.options import DataOption
 from urfb.data.catalog import CATALOG, data_directory, dataset_info
 from urfb.errors import DataError
 
 app = typer.Typer(no_args_is_help=True)
 
-DataDirectory = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="Where the data sets are. [default: $URFB_DATA_DIR, else the user's cache]"),
-]
-
 
 @app.command("list")
-def list_datasets(data_dir: DataDirectory = None) -> None:
+def list_datasets(data_dir: DataOption = None) -> None:
     """List the data sets: what each is, its sizes, and whether it is ready, missing or damaged.
 
     Example: urfb data list --data-dir /scratch/data
     """
+    from urfb.cli.listing import table
     from urfb.data.datasets import faults
 
     directory = data_directory(data_dir)
-    typer.echo(f"in {directory}:")
+    rows = []
     for info in CATALOG.values():
-        found = set(faults(info.name, directory).values())
+        found = faults(info.name, directory).values()
         state = "damaged" if "damaged" in found else "missing" if found else "ready"
-        shape = "×".join(map(str, info.shape))
-        typer.echo(
-            f"{info.name:<9} {state:<8} {info.training:,} training, {info.validation:,} validation, {info.test:,} test; "
-            f"{shape}, {info.classes} classes\n{'':<18} {info.source}"
-        )
+        sizes = (f"{size:,}" for size in (info.training, info.validation, info.test, info.classes))
+        rows.append((info.name, state, *sizes, "×".join(map(str, info.shape)), info.source))
+    typer.echo(f"Data directory: {directory}")
+    table(("name", "state", "training", "validation", "test", "classes", "shape", "what it is"), rows)
 
 
 @app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="The data sets to fetch.")],
-    data_dir: DataDirectory = None,
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="The data sets to fetch.")],
+    data_dir: DataOption = None,
 ) -> None:
     """Download data sets, verify and unpack them; what is there and right is left alone.
 
@@ -55,8 +51,8 @@ def fetch(
 
 @app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: every data set.")] = None,
-    data_dir: DataDirectory = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Default: every data set.")] = None,
+    data_dir: DataOption = None,
 ) -> None:
     """Check every file of the data sets against its checksum; exits with 2 when one is missing or damaged.
 

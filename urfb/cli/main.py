@@ -15,7 +15,7 @@ from urfb.errors import InputError
 class Commands(TyperGroup):
     """Turns what the user can mend into one message on stderr and exit code 2, never a traceback."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)

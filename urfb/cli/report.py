@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from urfb.cli.options import DEFAULT_STORE, StoreOption
+
 app = typer.Typer(no_args_is_help=True)
 
 
@@ -19,17 +21,19 @@ def report() -> None:
 def figures(
     numbers: Annotated[
         list[int] | None,
-        typer.Argument(metavar="[NUMBER]...", help="Figures by their number in the paper; all that exist if none."),
+        typer.Argument(metavar="[NUMBER]…", help="Their numbers in the paper; all where none is given."),
     ] = None,
-    store: Annotated[
-        str, typer.Option(help="The results store: an SQLite file or a database URL.")
-    ] = "results/urfb.sqlite",
-    out: Annotated[Path | None, typer.Option(help="Folder to write to.  [default: figures, beside the store]")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where to write; else figures/ beside the store."),
+    ] = None,
     experiment: Annotated[
-        str | None, typer.Option(help="Draw this experiment's runs, in files of their own, in place of the paper's.")
+        str | None,
+        typer.Option("--experiment", metavar="NAME", help="Draw this experiment's runs, to files of their own."),
     ] = None,
 ) -> None:
-    """Draw figures 4, 5 and 10 as PNG, PDF and CSV, and say what each lacks.
+    """Draw figures 4, 5 and 10 of the paper as PNG, PDF and CSV, and say what each lacks.
 
     Example: urfb report figures 4 10 --experiment quick
     """
@@ -43,6 +47,6 @@ def figures(
         for file in figure.files:
             typer.echo(f"  {file}")
         for shortfall in figure.shortfalls:
-            typer.echo(f"  lacks  {shortfall}")
+            typer.echo(f"  lacks: {shortfall}")
         if figure.shortfalls:
-            typer.echo(f"  to complete it:  {figure.completing_command}")
+            typer.echo(f"  complete it with: {figure.completing_command}")

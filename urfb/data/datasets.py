@@ -54,7 +54,7 @@ def load(name: str, directory: Path, device: str | torch.device = "cpu") -> Data
     sizes = [info.training, info.validation, info.test]
     try:
         images, labels = _read(info, directory)
-        splits = list(zip(images.split(sizes), labels.split(sizes), strict=True))
+        splits = list(zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True))
     except Exception:  # damaged bytes make torchvision fail in many ways
         verify(name, directory)  # names the file; if every file is right, the error was not about them
         raise
@@ -144,7 +144,7 @@ def _checksums(name: str, directory: Path) -> dict[Path, str]:
 
 
 def _read(info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:
-    """Return all images, uint8 [N, height, width, channels], and labels, int64 [N]: the training files, then the test."""
+    """Return all images, uint8 [N, height, width, channels], and all labels, int64 [N], the test images last."""
     channels, height, width = info.shape
     if info.name == "digits":
         from sklearn.datasets import load_digits
@@ -153,7 +153,7 @@ def _read(info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:
         parts = [(digits.images, digits.target)]
     else:
         with warnings.catch_warnings():
-            # CIFAR's pickles are of 2009 and write a dtype's `align` as 0; NumPy 2.4 wants False, and says so each time.
+            # CIFAR's pickles are of 2009 and write a dtype's `align` as 0, of which NumPy 2.4.0 to 2.4.4 warn.
             warnings.filterwarnings("ignore", r"dtype\(\): align should be", np.exceptions.VisibleDeprecationWarning)
             files = [TORCHVISION[info.name](directory, train=train, download=False) for train in (True, False)]
         parts = [(file.data, file.targets) for file in files]

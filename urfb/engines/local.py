@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -73,10 +74,9 @@ class _Worker:
             self._start()
         assert self.pipe is not None
         self.identity = job.spec.identity
-        try:
+        # If it has died just now, receive() finds the pipe closed and fails the job.
+        with contextlib.suppress(OSError):
             self.pipe.send(job)
-        except OSError:
-            pass  # it died just now: receive() finds the pipe closed and fails the job
 
     def receive(self) -> tuple[str, Event]:
         assert self.identity is not None

@@ -37,8 +37,7 @@ def execute(job: Job, workplace: Workplace) -> Iterator[Event]:
         del error
         # Tensors of a run that ran out of memory would otherwise stay until the next garbage collection.
         gc.collect()
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ experiments:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -103,27 +103,31 @@ def _as_list(value: Any) -> Any:
 
 
 class _AxesBase(Strict):
+    """Settings with one value or several each; the fields are those of `Settings`."""
+
     def axes(self) -> dict[str, list[Any]]:
         """Return each axis that is given, with its values."""
         return {name: getattr(self, name) for name in Settings.model_fields if getattr(self, name) is not None}
 
 
-Axes = create_model(
-    "Axes",
-    __base__=_AxesBase,
-    __doc__="Settings with one or several values each.",
-    **{  # type: ignore[call-overload]
-        name: (Annotated[list[field.annotation], BeforeValidator(_as_list)] | None, None)  # type: ignore[name-defined]
-        for name, field in Settings.model_fields.items()
-    },
-)
+if TYPE_CHECKING:
+    Axes = _AxesBase
+else:
+    Axes = create_model(
+        "Axes",
+        __base__=_AxesBase,
+        **{
+            name: (Annotated[list[field.annotation], BeforeValidator(_as_list)] | None, None)
+            for name, field in Settings.model_fields.items()
+        },
+    )
 
 
-class Matrix(Axes):  # type: ignore[valid-type,misc]
+class Matrix(Axes):
     """The product of its axes, without what `exclude` names, with what `include` adds."""
 
-    include: list[Axes] = Field(default_factory=list)  # type: ignore[valid-type]
-    exclude: list[Axes] = Field(default_factory=list)  # type: ignore[valid-type]
+    include: list[Axes] = Field(default_factory=list)
+    exclude: list[Axes] = Field(default_factory=list)
 
 
 class Experiment(Strict):
@@ -175,11 +179,11 @@ class SourceFile:
         """Return plain Python data, noting where each key and item stands."""
         if isinstance(node, CommentedMap):
             for key in node:
-                self.places[*place, key] = node.lc.key(key)
+                self.places[(*place, key)] = node.lc.key(key)
             return {key: self._plain(value, (*place, key)) for key, value in node.items()}
         if isinstance(node, CommentedSeq):
             for index in range(len(node)):
-                self.places[*place, index] = node.lc.item(index)
+                self.places[(*place, index)] = node.lc.item(index)
             return [self._plain(value, (*place, index)) for index, value in enumerate(node)]
         for kind in (bool, int, float, str):
             if isinstance(node, kind):

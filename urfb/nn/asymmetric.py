@@ -65,7 +65,7 @@ class SeparateFeedback(torch.autograd.Function):
         return linear_map.forward(x, weight)
 
     @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
         """Return the error signal for x, and the gradients of W and R."""
         x, feedback, mask, feedback_mask = ctx.saved_tensors
         error_signal, gradient = ctx.linear_map.backward(delta, x, feedback, ctx.needs_input_grad[0])
@@ -115,8 +115,10 @@ class AsymmetricLayer(nn.Module):
             return nn.Parameter(values if mask is None else values * mask), mask
 
         self.weight, mask = draw("weight", connectivity)
-        self.feedback, feedback_mask = draw("feedback", feedback_connectivity) if rule.separate else (None, None)
-        if self.feedback is not None:
+        self.feedback: nn.Parameter | None = None
+        feedback_mask = None
+        if rule.separate:
+            self.feedback, feedback_mask = draw("feedback", feedback_connectivity)
             self.feedback.requires_grad_(rule.epsilon != 0)
         self.register_buffer("mask", mask)
         self.register_buffer("feedback_mask", feedback_mask)
@@ -125,7 +127,8 @@ class AsymmetricLayer(nn.Module):
         """Return h = W x."""
         if self.feedback is None:
             # Without R the error signal goes down through W: the same code path, and masks keep their zeros.
-            feedback, epsilon = self.weight.detach(), 0.0
+            feedback: Tensor = self.weight.detach()
+            epsilon = 0.0
         else:
             feedback, epsilon = self.feedback, self.rule.epsilon
         h: Tensor = SeparateFeedback.apply(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,7 +22,25 @@ class SaturatedLinearity(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Return σ(h)."""
-        return torch.clamp(h if self.slope == 1 else self.slope * h, -1, 1)
+        x: Tensor = _Saturate.apply(h if self.slope == 1 else self.slope * h)
+        return x
+
+
+class _Saturate(torch.autograd.Function):
+    """min(max(h, −1), 1), whose derivative is 1 on the bounds; what PyTorch's clamp has there depends on its version."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor) -> Tensor:
+        ctx.save_for_backward(h)
+        return torch.clamp(h, -1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> Tensor:
+        (h,) = ctx.saved_tensors
+        # PyTorch's one-pass kernel is 1 strictly inside its bounds: those are the next numbers beyond ±1.
+        beyond = 1 + torch.finfo(h.dtype).eps
+        error_signal: Tensor = torch.ops.aten.hardtanh_backward(delta, h, -beyond, beyond)
+        return error_signal
 
 
 class OverlappingMaxpool(nn.Module):
@@ -35,31 +55,40 @@ class OverlappingMaxpool(nn.Module):
     def __init__(self, size: int, stride: int, shape: Shape, padding: str) -> None:
         """Pool a grid of `shape`; `padding` is 'centred' (both sides alike) or 'end' (the odd zero at the end)."""
         super().__init__()
-        self.size, self.stride = size, stride
-        sides = [_window_overhang(length, size, stride, padding) for length in shape[1:]]
-        self.before = tuple(before for before, _ in sides)
-        self.output_size = tuple(len(reaches_over) for _, reaches_over in sides)
-        whole_windows = [(length + 2 * before - size) // stride + 1 for length, (before, _) in zip(shape[1:], sides)]
-        self.ceil_mode = any(whole < all_ for whole, all_ in zip(whole_windows, self.output_size))
-        edge = torch.tensor(sides[0][1])[:, None] | torch.tensor(sides[1][1])[None, :]
+        rows, columns = (Windows(length, size, stride, padding) for length in shape[1:])
+        self.rows, self.columns = rows, columns
+        edge = torch.tensor(rows.reaches_over)[:, None] | torch.tensor(columns.reaches_over)[None, :]
         floor = torch.full(edge.shape, -torch.inf).masked_fill(edge, 0.0)
         self.register_buffer("floor", floor, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the pooled grid [batch, channels, ⌈height/stride⌉, ⌈width/stride⌉]."""
-        pooled = functional.max_pool2d(x, self.size, self.stride, self.before, ceil_mode=self.ceil_mode)
-        return torch.clamp(pooled[:, :, : self.output_size[0], : self.output_size[1]], min=self.floor)
+        rows, columns = self.rows, self.columns
+        pooled = functional.max_pool2d(
+            x, rows.size, rows.stride, (rows.before, columns.before), ceil_mode=rows.cut_short or columns.cut_short
+        )
+        # Cutting windows short for one side's sake can add one to the other.
+        return torch.clamp(pooled[:, :, : rows.count, : columns.count], min=self.floor)
 
 
-def _window_overhang(length: int, size: int, stride: int, padding: str) -> tuple[int, list[bool]]:
-    """Return how many zeros stand before a side, and for each window along it whether it reaches over an edge."""
-    windows = -(-length // stride)
-    if padding == "centred":
-        before = (size - 1) // 2
-    else:
-        before = max((windows - 1) * stride + size - length, 0) // 2
-    starts = [window * stride - before for window in range(windows)]
-    return before, [start < 0 or start + size > length for start in starts]
+class Windows:
+    """The windows of an overlapping pool along one side of a grid.
+
+    Attributes:
+        count: how many there are: one for every `stride` units.
+        before: how many zeros stand before the first unit.
+        reaches_over: for each window, whether it reaches over an edge.
+        cut_short: whether PyTorch, which pads both sides alike, has to cut the last one short.
+    """
+
+    def __init__(self, length: int, size: int, stride: int, padding: str) -> None:
+        self.size, self.stride = size, stride
+        self.count = -(-length // stride)
+        needed = max((self.count - 1) * stride + size - length, 0)
+        self.before = (size - 1) // 2 if padding == "centred" else needed // 2
+        starts = [window * stride - self.before for window in range(self.count)]
+        self.reaches_over = [start < 0 or start + size > length for start in starts]
+        self.cut_short = (length + 2 * self.before - size) // stride + 1 < self.count
 
 
 class Dropout(nn.Module):

@@ -26,7 +26,7 @@ def read_view(engine: Engine, view: str, filters: dict[str, Any]) -> pd.DataFram
     unknown = [name for name in filters if name not in columns]
     if unknown:
         raise SelectionError("; ".join(f"{view} has no column '{name}': {nearest(name, columns)}" for name in unknown))
-    query = select(*(column(name) for name in columns)).select_from(table(view))
+    query = select(table(view, *(column(name) for name in columns)))
     query = query.where(*(_agrees(name, wanted) for name, wanted in filters.items()))
     with engine.connect() as connection:
         frame = pd.read_sql_query(query, connection)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import time
 from pathlib import Path
@@ -38,8 +37,8 @@ class Checkpoints:
         partial = self.latest.with_suffix(".partial")
         torch.save({"epoch": epoch, "weights": network.state_dict()}, partial)
         if self.latest.exists():
-            os.replace(self.latest, self.previous)
-        os.replace(partial, self.latest)
+            self.latest.replace(self.previous)
+        partial.replace(self.latest)
         self._saved_at = time.monotonic()
 
     def load(self, network: Network, *, at_most: int) -> int:

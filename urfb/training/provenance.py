@@ -44,10 +44,9 @@ def processor_name() -> str:
 def commit() -> str | None:
     """Return the git commit that this package runs from, with '+' if files differ from it; None outside a checkout."""
     # An installed package can lie inside somebody else's checkout: only a tracked file of it makes the commit ours.
-    for arguments in (
-        ["ls-files", "--error-unmatch", "errors.py"],
-        ["describe", "--always", "--dirty=+", "--exclude=*"],
-    ):
+    tracked = ["ls-files", "--error-unmatch", "errors.py"]
+    described = ["describe", "--always", "--dirty=+", "--exclude=*"]
+    for arguments in (tracked, described):
         try:
             git = subprocess.run(
                 ["git", *arguments], cwd=Path(urfb.__file__).parent, capture_output=True, text=True, check=False

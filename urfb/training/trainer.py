@@ -121,7 +121,7 @@ def train_epoch(network: Network, loss_function: Loss, spec: RunSpec, dataset: D
         step.stream = dropout
     images = len(dataset.training.labels)
     order = torch.randperm(images, generator=generator(spec.seed, "order", epoch)).to(device)
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    parameters: list[Tensor] = [parameter for parameter in network.parameters() if parameter.requires_grad]
     totals = torch.zeros(2, dtype=torch.float64, device=device)
 
     for x, labels in input_batches(spec, dataset, dataset.training, spec.batch_size, order):

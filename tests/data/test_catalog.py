@@ -1,0 +1,37 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from platformdirs import user_cache_path
+
+from urfb.data.catalog import CATALOG, data_directory, dataset_info
+from urfb.errors import DataError
+
+
+def test_the_splits_are_those_of_the_paper():
+    sizes = {name: (info.training, info.validation, info.test) for name, info in CATALOG.items()}
+    assert sizes == {
+        "cifar10": (45_000, 5_000, 10_000),
+        "cifar100": (45_000, 5_000, 10_000),
+        "mnist": (55_000, 5_000, 10_000),
+        "digits": (1_297, 250, 250),
+    }
+
+
+def test_an_unknown_name_is_answered_with_the_likeliest():
+    with pytest.raises(DataError, match=r"'CIFAR-10'.*did you mean 'cifar10'\?.*digits"):
+        dataset_info("CIFAR-10")
+
+
+def test_the_directory_is_the_explicit_one_then_the_environments_then_the_cache(monkeypatch):
+    monkeypatch.setenv("URFB_DATA_DIR", "~/from environment")
+    assert data_directory("/explicit") == Path("/explicit")
+    assert data_directory(None) == Path.home() / "from environment"
+    monkeypatch.delenv("URFB_DATA_DIR")
+    assert data_directory(None) == user_cache_path("urfb") / "data"
+
+
+def test_the_catalog_loads_no_torch():
+    program = "import sys, urfb.data.catalog; sys.exit(any(name in sys.modules for name in ('torch', 'sklearn')))"
+    subprocess.run([sys.executable, "-c", program], check=True)

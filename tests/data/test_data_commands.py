@@ -1,0 +1,69 @@
+import pytest
+from torchvision.datasets import CIFAR10
+from typer.testing import CliRunner
+
+from urfb.cli import app
+from urfb.data.catalog import CATALOG
+
+
+@pytest.fixture
+def run(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        return CliRunner().invoke(app, ["data", *map(str, arguments)])
+
+    return run
+
+
+def test_list_tells_each_sets_state(run, tmp_path):
+    folder = tmp_path / CIFAR10.base_folder
+    folder.mkdir()
+    (folder / "data_batch_1").write_bytes(b"not this")
+    result = run("list", "--data-dir", tmp_path)
+    assert result.exit_code == 0
+    assert str(tmp_path) in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    states = {words[0]: words[1] for words in lines if words[0] in CATALOG}
+    assert states == {"cifar10": "damaged", "cifar100": "missing", "mnist": "missing", "digits": "ready"}
+    assert next(words for words in lines if words[0] == "mnist")[2:7] == ["55,000", "5,000", "10,000", "10", "1×28×28"]
+
+
+def test_the_environment_says_where_the_data_sets_are(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("URFB_DATA_DIR", str(tmp_path))
+    assert str(tmp_path) in run("list").stdout
+
+
+def test_verify_reports_every_bad_set_and_every_good_one(run, tmp_path):
+    result = run("verify", "--data-dir", tmp_path)
+    assert result.exit_code == 2
+    assert result.stdout == "digits: ready\n"
+    for name in ("cifar10", "cifar100", "mnist"):
+        assert f"urfb data fetch {name} --data-dir {tmp_path}" in result.stderr
+
+
+def test_verify_looks_only_at_what_was_named(run, tmp_path):
+    result = run("verify", "digits", "--data-dir", tmp_path)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "digits: ready\n", "")
+
+
+def test_a_misspelt_name_stops_fetch_before_anything_is_done(run, tmp_path):
+    result = run("fetch", "digits", "cifar1000", "--data-dir", tmp_path)
+    assert result.exit_code == 2
+    assert "did you mean 'cifar100'?" in result.stderr
+    assert result.stdout == ""
+
+
+def test_fetch_goes_on_after_a_download_that_fails(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/" + CIFAR10.filename)
+    result = run("fetch", "cifar10", "digits", "--data-dir", tmp_path)
+    assert result.exit_code == 2
+    assert "could not be fetched" in result.stderr
+    assert result.stdout == "digits: ready\n"
+
+
+@pytest.mark.parametrize("command", ["list", "fetch", "verify"])
+def test_every_command_has_an_example_and_says_where_the_data_sets_are(run, command):
+    text = run(command, "--help").stdout
+    assert f"Example: urfb data {command}" in text
+    assert "URFB_DATA_DIR" in text

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from urfb.nn.modules import Dropout, Network, OverlappingMaxpool, SaturatedLinearity
+from urfb.nn.rules import RULES
+
+STREAM = torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("height", [5, 8, 9, 16])
+@pytest.mark.parametrize("width", [6, 7])
+def test_zeros_outside_the_grid_take_part_in_overlapping_pools(height: int, width: int) -> None:
+    x = torch.rand(2, 3, height, width, generator=STREAM, dtype=torch.float64) - 1.5  # all negative: zeros win at edges
+    centred = OverlappingMaxpool(3, 2, (3, height, width), "centred")(x)
+    padded = functional.max_pool2d(functional.pad(x, (1, 1, 1, 1)), 3, 2)
+    assert torch.equal(centred, padded)
+    end = OverlappingMaxpool(3, 2, (3, height, width), "end")(x)
+    # For even sizes the only zero stands at the end; for odd ones there is one on either side.
+    sides = [(0, 1) if length % 2 == 0 else (1, 1) for length in (width, height)]
+    assert torch.equal(end, functional.max_pool2d(functional.pad(x, (*sides[0], *sides[1])), 3, 2))
+
+
+def test_an_even_filter_has_its_odd_zero_at_the_end() -> None:
+    network = Network("Conv 4 2x2; Output", (1, 5, 5), 3, RULES["bp"], seed=0, dtype=torch.float64)
+    x = torch.rand(2, 1, 5, 5, generator=STREAM, dtype=torch.float64)
+    expected = functional.conv2d(functional.pad(x, (0, 1, 0, 1)), network.layers[0].weight).clamp(-1, 1)
+    torch.testing.assert_close(network.steps[0](x), expected)
+
+
+def test_sum_adds_the_outputs_of_the_two_conv_layers_before_it() -> None:
+    network = Network("Conv 4 3x3; Conv 4 3x3; SUM; Output", (1, 5, 5), 3, RULES["bp"], seed=0)
+    x = torch.rand(2, 1, 5, 5, generator=STREAM)
+    first = network.steps[0](x)
+    second = network.steps[1](first)
+    torch.testing.assert_close(network(x), network.steps[3](first + second))
+
+
+def test_the_saturated_linearity_passes_the_error_signal_within_its_bounds_alone() -> None:
+    h = torch.tensor([-3.0, -1.0, 0.5, 1.0, 1.5], requires_grad=True)
+    x = SaturatedLinearity(1.0)(h)
+    assert x.tolist() == [-1, -1, 0.5, 1, 1]
+    assert torch.autograd.grad(x.sum(), h)[0].tolist() == [0, 1, 1, 1, 0]
+    halved = SaturatedLinearity(0.5)(h)
+    assert halved.tolist() == [-1, -0.5, 0.25, 0.5, 0.75]
+    assert torch.autograd.grad(halved.sum(), h)[0].tolist() == [0, 0.5, 0.5, 0.5, 0.5]
+
+
+def test_dropout_zeroes_its_fraction_scales_the_rest_and_does_nothing_at_test() -> None:
+    dropout = Dropout(0.8)
+    dropout.stream = torch.Generator().manual_seed(0)
+    x = torch.ones(100, 10, 10)
+    dropped = dropout(x)
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.8, abs=0.02)
+    assert dropped.unique().tolist() == pytest.approx([0, 5])
+    assert not torch.equal(dropped[0], dropped[1])
+    assert torch.equal(dropout.eval()(x), x)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from urfb.errors import NotationError
+from urfb.nn.networks import NETWORKS, named
+from urfb.nn.notation import canonical, shapes
+
+CIFAR = (3, 32, 32)
+
+
+def test_the_paper_prints_its_networks_with_other_case_and_spacing() -> None:
+    printed = "conv 16 3x3; conv 16 3x3;\n SUM;maxpool 3, stride 3; drop .5; full conn. 500; output"
+    assert canonical(printed) == "Conv 16 3x3; Conv 16 3x3; SUM; Maxpool 3, stride 3; Drop .5; Full 500; Output"
+    assert canonical("Maxpool 3, stride 2; drop 0.30; Output;") == "Maxpool 3; Drop .3; Output"
+
+
+def test_simpnet_has_the_sizes_of_section_4() -> None:
+    assert shapes(NETWORKS["simpnet"], CIFAR, 10) == (
+        (32, 32, 32),
+        (32, 16, 16),
+        (32, 16, 16),
+        (500,),
+        (500,),
+        (10,),
+    )
+
+
+def test_overlapping_pools_halve_and_disjoint_ones_cut_the_last_window_short() -> None:
+    grids = [shape[1:] for shape in shapes(NETWORKS["deepnet_s"], CIFAR, 10) if len(shape) == 3]
+    assert list(dict.fromkeys(grids)) == [(32, 32), (11, 11), (6, 6), (3, 3)]
+    assert shapes("Maxpool 3; Output", (1, 7, 10), 2)[0] == (1, 4, 5)
+
+
+def test_only_the_authors_deepernet_has_2x2_filters() -> None:
+    assert "2x2" in named("deepernet", "author-code")
+    assert "2x2" not in named("deepernet", "paper")
+    assert named("simpnet", "author-code") == named("simpnet", "paper")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_networks_are_written_the_canonical_way(name: str) -> None:
+    assert canonical(NETWORKS[name]) == NETWORKS[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Conv 32; Output", "statement 1, 'Conv 32', is not in the paper's notation"),
+        ("Conv 32 5x5; Bathnorm; Output", "statement 2, 'Bathnorm'"),
+        ("Drop 1.5; Output", "statement 1, 'Drop 1.5'"),
+        ("Conv 0 5x5; Output", "a size of 0"),
+        ("Full 500", "ends with 'Output'"),
+        ("Output; Full 5; Output", "stands there once"),
+        ("", "statement 1, ''"),
+    ],
+)
+def test_text_that_is_no_network_is_refused_with_its_statement(text: str, said: str) -> None:
+    with pytest.raises(NotationError, match=said):
+        canonical(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Full 10; Conv 8 3x3; Output", "statement 2, 'Conv 8 3x3': comes after a full layer"),
+        ("Conv 8 90x3; Output", "statement 1, 'Conv 8 90x3': the filter is larger than its grid of 32x32"),
+        ("Maxpool 40, stride 40; Output", "window is larger than its grid"),
+        ("Conv 8 3x3; SUM; Output", "statement 2, 'SUM': needs two conv layers"),
+        ("Conv 8 3x3; Conv 4 3x3; SUM; Output", "needs two conv layers of one size"),
+        ("Conv 8 3x3; Maxpool 3; Conv 8 3x3; SUM; Output", "with no pool between"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_with_their_statement(text: str, said: str) -> None:
+    with pytest.raises(NotationError, match=said):
+        shapes(text, CIFAR, 10)
