@@ -10,7 +10,9 @@ from urfb.nn.rules import RULES
 
 
 def test_correlations_are_numpys_over_all_entries_and_over_the_shared_ones() -> None:
-    network = Network("Full 40; Output", (1, 8, 8), 10, RULES["urfb"], seed=0, connectivity=0.5, feedback_connectivity=0.5)
+    network = Network(
+        "Full 40; Output", (1, 8, 8), 10, RULES["urfb"], seed=0, connectivity=0.5, feedback_connectivity=0.5
+    )
     layer = network.layers[0]
     assert layer.feedback is not None
     assert layer.mask is not None

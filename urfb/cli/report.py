@@ -37,11 +37,12 @@ def figures(
 
     Example: urfb report figures 4 10 --experiment quick
     """
-    from urfb.report.figures import default_folder, render
+    from urfb.report.figures import render
     from urfb.report.selection import Selection
     from urfb.store import open_store
 
-    rendered = render(open_store(store), numbers or [], out or default_folder(store), Selection(experiment), store)
+    opened = open_store(store)
+    rendered = render(opened, numbers or [], out or opened.path.parent / "figures", Selection(experiment), store)
     for figure in rendered:
         typer.echo(f"Figure {figure.number}")
         for file in figure.files:

@@ -165,9 +165,10 @@ class SourceFile:
         try:
             tree = YAML(typ="rt", pure=True).load(text)
         except MarkedYAMLError as error:
-            line = f"{error.problem_mark.line + 1}:{error.problem_mark.column + 1}: " if error.problem_mark else ""
+            mark = error.problem_mark
+            where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
             problem = str(error.problem or error.context or "").strip().splitlines()[0]
-            raise GridError([f"{path}:{line} not valid YAML: {problem}"]) from error
+            raise GridError([f"{where}: not valid YAML: {problem}"]) from error
         except YAMLError as error:
             raise GridError([f"{path}: not valid YAML: {error}"]) from error
         if not isinstance(tree, CommentedMap):

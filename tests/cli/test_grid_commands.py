@@ -1,0 +1,178 @@
+"""The commands as a user calls them: what they print, their exit codes, and the store afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.helpers import grid_file
+from urfb import open_store
+from urfb.cli import app
+
+COMMAND = [sys.executable, "-c", "from urfb.cli import app; app()"]
+
+
+def urfb(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "urfb.sqlite"
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    result = urfb("grid", "run", grid_file(folder), "--store", folder / "urfb.sqlite", "--jobs", 0)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def trained(tmp_path: Path, trained_once: Path) -> Path:
+    """A store of a trained grid, the test's own copy, with its checkpoints."""
+    shutil.copytree(trained_once, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "urfb.sqlite"
+
+
+def test_plan_lists_each_run_with_its_identity_and_trains_nothing(tmp_path: Path, store: Path) -> None:
+    result = urfb("grid", "plan", grid_file(tmp_path), "--store", store, "--where", "rule=urfb")
+    assert result.exit_code == 0
+    header, *rows, summary = result.output.splitlines()
+    assert header.split()[:3] == ["run", "state", "epochs"]
+    assert [row.split()[1:7] for row in rows] == [["new", "0/2", "tiny", "digits", "urfb", "hinge"]] * 2
+    assert len({row.split()[0] for row in rows}) == 2
+    assert summary == "2 runs: 2 new"
+    assert not store.exists()
+
+
+def test_run_trains_what_is_missing_and_again_does_nothing_and_says_so(tmp_path: Path, trained: Path) -> None:
+    again = urfb("grid", "run", grid_file(tmp_path), "--store", trained)
+    assert again.exit_code == 0
+    assert "all 4 runs are done: nothing to do" in again.output
+    plan = urfb("grid", "plan", grid_file(tmp_path), "--store", trained)
+    assert "4 runs: 4 done" in plan.output
+
+
+def test_epochs_and_conditions_choose_what_is_trained(tmp_path: Path, trained: Path) -> None:
+    result = urfb(
+        "grid", "run", grid_file(tmp_path), "tiny", "--store", trained, "--jobs", 0, "--epochs", 3,
+        "--where", "rule=bp", "--where", "seed=1",
+    )  # fmt: skip
+    assert result.exit_code == 0
+    assert "1 runs: 1 unfinished" in result.output
+    assert "tiny digits bp hinge seed 1: goes on after epoch 2" in result.output
+    runs = open_store(str(trained)).runs()
+    assert runs["epochs_done"].tolist() == [2, 3, 2, 2]
+
+
+def test_a_run_that_fails_gives_exit_code_1_and_its_traceback(tmp_path: Path, store: Path) -> None:
+    path = grid_file(tmp_path, step_size="3.0e+38", loss="softmax")
+    result = urfb("grid", "run", path, "--store", store, "--jobs", 0, "--where", "seed=0")
+    assert result.exit_code == 1
+    assert "FAILED: DivergedError" in result.output
+    assert "Traceback (most recent call last)" in result.output
+    status = urfb("grid", "status", "--store", store)
+    assert "failed: " in status.output
+    assert "DivergedError" in status.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["grid", "plan", "absent.yaml"], "absent.yaml: cannot be read"),
+        (["grid", "run", "{grid}", "tinny"], "did you mean 'tiny'"),
+        (["grid", "run", "{grid}", "--where", "rul=bp"], "did you mean 'rule'"),
+        (["grid", "run", "{grid}", "--device", "mps"], "'mps' is not tested yet"),
+        (["grid", "run", "{grid}", "--store", "{grid}"], "is not a urfb store"),
+        (["grid", "status", "--store", "absent.sqlite"], "there is no store at absent.sqlite"),
+        (["results", "runs", "--store", "absent.sqlite"], "there is no store at absent.sqlite"),
+    ],
+)
+def test_bad_input_gives_exit_code_2_and_one_message(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = grid_file(tmp_path)
+    result = urfb(*(argument.format(grid=path) for argument in arguments))
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+    assert [file.name for file in tmp_path.iterdir()] == ["grid.yaml"]
+
+
+def test_status_counts_runs_by_state_for_each_experiment(trained: Path) -> None:
+    result = urfb("grid", "status", "--store", trained)
+    assert result.exit_code == 0
+    header, tiny, all_ = (line.split() for line in result.output.splitlines())
+    assert header == ["experiment", "new", "running", "unfinished", "failed", "done", "runs", "epochs"]
+    assert tiny == ["tiny", "0", "0", "0", "0", "4", "4", "8/8"]
+    assert all_[1:] == tiny[1:]
+
+
+@pytest.mark.parametrize(("view", "rows"), [("runs", 2), ("epochs", 4), ("alignment", 18)])
+def test_results_are_printed_for_people_and_for_programs(trained: Path, view: str, rows: int) -> None:
+    where = ["--store", trained, "--where", "rule=urfb"]
+    table = urfb("results", view, *where)
+    assert table.exit_code == 0
+    assert table.output.splitlines()[-1].startswith(f"{rows} rows")
+    as_csv = pd.read_csv(StringIO(urfb("results", view, *where, "--format", "csv").output))
+    as_json = pd.DataFrame(json.loads(urfb("results", view, *where, "--format", "json").output))
+    assert len(as_csv) == len(as_json) == rows
+    assert as_csv.columns.tolist() == as_json.columns.tolist() == open_store(str(trained)).columns(view)
+    assert set(as_csv["rule"]) == {"urfb"}
+
+
+def test_results_refuse_a_column_that_is_not_there(trained: Path) -> None:
+    result = urfb("results", "epochs", "--store", trained, "--where", "epoc=1")
+    assert result.exit_code == 2
+    assert "did you mean 'epoch'" in result.stderr
+
+
+def test_help_answers_without_the_heavy_libraries() -> None:
+    code = (
+        "import sys; from urfb.cli import app; print(*{'torch', 'pandas', 'seaborn', 'sqlalchemy'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_the_program_says_its_version() -> None:
+    assert urfb("--version").output.startswith("urfb 0.")
+
+
+def test_an_interrupt_gives_exit_code_130_and_the_command_goes_on_when_it_is_run_again(
+    tmp_path: Path, store: Path
+) -> None:
+    path = grid_file(tmp_path, epochs=100_000, seeds=1)
+    arguments = ["grid", "run", str(path), "--store", str(store), "--jobs", "2"]
+    running = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.2)
+        if store.exists() and "running" in urfb("grid", "status", "--store", store).output:
+            status = open_store(str(store)).runs()
+            if (status["state"] == "running").all() and (status["epochs_done"] > 2).all():
+                break
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 130, output
+    assert "interrupted; finished epochs are stored" in output
+    runs = open_store(str(store)).runs()
+    assert runs["state"].tolist() == ["unfinished", "unfinished"]
+    assert runs["outcome"].tolist() == ["interrupted", "interrupted"]
+    done = int(runs["epochs_done"].max())
+    again = urfb("grid", "run", path, "--store", store, "--jobs", 0, "--epochs", 2, "--where", "rule=bp")
+    assert again.exit_code == 0, again.output
+    assert done > 2

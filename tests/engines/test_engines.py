@@ -1,0 +1,92 @@
+"""What every engine must do, and what worker processes must survive."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import tiny_spec
+from urfb.engines import Engine, Job, Workplace
+from urfb.engines.inline import InlineEngine
+from urfb.engines.local import LocalEngine
+from urfb.events import EpochEnded, Event, Failed, Finished, Started
+from urfb.grid.spec import RunSpec
+
+Making = Callable[[type[InlineEngine] | type[LocalEngine]], Engine]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Making]:
+    made: list[Engine] = []
+
+    def make(kind: type[InlineEngine] | type[LocalEngine]) -> Engine:
+        workplace = Workplace(tmp_path / "data", tmp_path / "checkpoints", "cpu", 1)
+        made.append(InlineEngine(workplace) if kind is InlineEngine else LocalEngine([workplace]))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+def finish(engine: Engine, *specs: RunSpec) -> dict[str, list[Event]]:
+    """Train runs one after another, and return what each has told."""
+    told: dict[str, list[Event]] = {spec.identity: [] for spec in specs}
+    waiting = list(specs)
+    while waiting or engine.busy:
+        if waiting and engine.room:
+            engine.submit(Job(waiting.pop(0), 0))
+        for identity, event in engine.poll(60):
+            told[identity].append(event)
+    return told
+
+
+@pytest.mark.parametrize("kind", [InlineEngine, LocalEngine])
+def test_a_run_that_raises_is_told_as_failed_and_the_next_is_trained(make: Making, kind: type[LocalEngine]) -> None:
+    engine = make(kind)
+    assert engine.room == 1
+    bad, good = tiny_spec(dataset="mnist"), tiny_spec()  # MNIST is not in the folder of data
+    told = finish(engine, bad, good)
+    (failure,) = told[bad.identity]
+    assert isinstance(failure, Failed)
+    assert failure.reason.startswith("DataError")
+    assert "Traceback (most recent call last)" in failure.traceback
+    assert [type(event) for event in told[good.identity]] == [Started, EpochEnded, EpochEnded, Finished]
+    assert not engine.busy
+    assert engine.room == 1
+
+
+def test_a_worker_process_gives_the_same_numbers_as_this_one(make: Making) -> None:
+    inline, local = finish(make(InlineEngine), tiny_spec()), finish(make(LocalEngine), tiny_spec())
+    (here,), (there,) = inline.values(), local.values()
+    assert here[-1] == there[-1]
+
+
+def test_a_worker_that_is_killed_fails_its_run_and_a_new_one_takes_its_place(make: Making) -> None:
+    engine = make(LocalEngine)
+    engine.submit(Job(tiny_spec(epochs=10_000), 0))
+    ((_, started),) = engine.poll(60)
+    assert isinstance(started, Started)
+    os.kill(started.provenance.process, signal.SIGKILL)
+    events: list[Event] = []
+    while engine.busy:
+        events += [event for _, event in engine.poll(60)]
+    assert isinstance(events[-1], Failed)
+    assert "SIGKILL; the system may have run out of memory" in events[-1].reason
+    spec = tiny_spec()
+    assert isinstance(finish(engine, spec)[spec.identity][-1], Finished)
+
+
+def test_closing_stops_the_workers(make: Making) -> None:
+    engine = make(LocalEngine)
+    engine.submit(Job(tiny_spec(epochs=10_000), 0))
+    ((_, started),) = engine.poll(60)
+    assert isinstance(started, Started)
+    engine.close()
+    assert not engine.busy
+    with pytest.raises(ProcessLookupError):
+        os.kill(started.provenance.process, 0)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import tiny_run
+from urfb import open_store
+from urfb.engines import Workplace
+from urfb.engines.runner import divide, find_devices, run_grid
+from urfb.engines.scheduler import Outcome
+from urfb.errors import DataError, DeviceError
+from urfb.events import EpochEnded, Event
+from urfb.grid.expand import GridRun
+from urfb.grid.plan import PlannedRun
+from urfb.grid.spec import RunSpec
+
+
+class Watcher:
+    """Notes what it is told, and interrupts the runner after so many epochs."""
+
+    def __init__(self, interrupt_after: int | None = None) -> None:
+        self.events: list[Event] = []
+        self.interrupt_after = interrupt_after
+
+    def planned(self, planned: Sequence[PlannedRun], workplaces: Sequence[Workplace]) -> None:
+        self.plan = planned
+
+    def told(self, spec: RunSpec, event: Event) -> None:
+        self.events.append(event)
+        if sum(isinstance(event, EpochEnded) for event in self.events) == self.interrupt_after:
+            raise KeyboardInterrupt
+
+    def waiting(self, specs: Sequence[RunSpec]) -> None:
+        pass
+
+
+def run(runs: Sequence[GridRun], folder: Path, watcher: Watcher | None = None, jobs: int = 0) -> Outcome:
+    return run_grid(
+        runs,
+        store=str(folder / "urfb.sqlite"),
+        data=folder / "data",
+        jobs=jobs,
+        device="cpu",
+        observer=watcher or Watcher(),
+    )
+
+
+def test_a_grid_is_trained_once(tmp_path: Path) -> None:
+    runs = [tiny_run(seed=seed) for seed in (0, 1)]
+    assert run(runs, tmp_path) == Outcome(done=2, failed=0)
+    store = open_store(str(tmp_path / "urfb.sqlite"))
+    assert store.runs()["state"].tolist() == ["done", "done"]
+    assert len(store.epochs()) == 4
+    again = Watcher()
+    assert run(runs, tmp_path, again) == Outcome(done=0, failed=0)
+    assert again.events == []
+    assert store.runs()["attempts"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_a_run_that_fails_is_stored_and_the_others_are_trained(tmp_path: Path, jobs: int) -> None:
+    bad = tiny_run(network="Full 5; Output", step_size=3e38, loss="softmax", precision="float32", seed=9)
+    assert run([bad, tiny_run(), tiny_run(seed=1)], tmp_path, jobs=jobs) == Outcome(done=2, failed=1)
+    runs = open_store(str(tmp_path / "urfb.sqlite")).runs().set_index("run")
+    assert runs.loc[bad.spec.identity, "state"] == "failed"
+    assert "DivergedError" in str(runs.loc[bad.spec.identity, "traceback"])
+    assert sorted(runs["state"]) == ["done", "done", "failed"]
+
+
+def test_an_interrupted_run_is_unfinished_and_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
+    runs = [tiny_run(epochs=4)]
+    run(runs, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(runs, tmp_path / "parts", Watcher(interrupt_after=2))
+    store = open_store(str(tmp_path / "parts" / "urfb.sqlite"))
+    assert store.runs()["state"].tolist() == ["unfinished"]
+    assert store.epochs()["epoch"].tolist() == [1, 2]
+    assert run(runs, tmp_path / "parts") == Outcome(done=1)
+    whole = open_store(str(tmp_path / "whole" / "urfb.sqlite"))
+    for frame in ("epochs", "alignment"):
+        left, right = getattr(whole, frame)(), getattr(store, frame)()
+        assert left.drop(columns="seconds", errors="ignore").equals(right.drop(columns="seconds", errors="ignore"))
+    assert store.runs()["test_error"].tolist() == whole.runs()["test_error"].tolist()
+
+
+def test_a_farther_target_goes_on_and_a_nearer_one_deletes_nothing(tmp_path: Path) -> None:
+    run([tiny_run(epochs=2)], tmp_path)
+    run([tiny_run(epochs=4)], tmp_path)
+    run([tiny_run(epochs=4)], tmp_path / "whole")
+    store, whole = (open_store(str(folder / "urfb.sqlite")) for folder in (tmp_path, tmp_path / "whole"))
+    assert store.epochs()["running_loss"].tolist() == whole.epochs()["running_loss"].tolist()
+    assert store.epochs()["epoch"].tolist() == [1, 2, 3, 4]
+    run([tiny_run(epochs=2)], tmp_path)
+    assert store.runs()["epochs_done"].tolist() == [4]
+    assert store.runs()["test_epoch"].tolist() == [4]
+
+
+def test_a_missing_data_set_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cifar10(.|\n)*mnist"):
+        run([tiny_run(dataset="mnist"), tiny_run(dataset="cifar10"), tiny_run()], tmp_path)
+    assert not (tmp_path / "urfb.sqlite").exists()
+
+
+def test_devices_that_cannot_be_used_are_refused() -> None:
+    assert find_devices("cpu") == ["cpu"]
+    with pytest.raises(DeviceError, match="'mps' is not tested yet"):
+        find_devices("mps")
+    with pytest.raises(DeviceError, match="did you mean 'cuda'"):
+        find_devices("cuda0")
+
+
+def test_jobs_share_the_devices_and_the_cores() -> None:
+    folder = Path()
+    assert [place.device for place in divide(["cuda:0", "cuda:1"], None, 9, folder, folder)] == ["cuda:0", "cuda:1"]
+    four = divide(["cuda:0", "cuda:1"], 4, 9, folder, folder)
+    assert [place.device for place in four] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert len(divide(["cpu"], 8, 3, folder, folder)) == 3
+    assert all(place.threads >= 1 for place in divide(["cpu"], 64, 64, folder, folder))

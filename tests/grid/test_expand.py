@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from urfb.grid.expand import Grid, load_grid
+
+ROOT = Path(__file__).parents[2]
+HEAD = "experiments:\n  one:\n    defaults: {network: simpnet, dataset: digits, rule: bp, epochs: 3}\n    matrix:\n"
+
+
+def expand(tmp_path: Path, matrix: str, *experiments: str, **settings: Any) -> Grid:
+    path = tmp_path / "grid.yaml"
+    path.write_text(HEAD + "\n".join("      " + line for line in matrix.splitlines()))
+    return load_grid(path, experiments, **settings)
+
+
+def fields(grid: Grid, *names: str) -> list[tuple[Any, ...]]:
+    return [tuple(getattr(run.spec, name) for name in names) for run in grid.runs]
+
+
+def test_a_matrix_is_the_product_of_its_axes_in_their_order(tmp_path: Path) -> None:
+    grid = expand(tmp_path, "rule: [bp, urfb]\nseed: [0, 1]")
+    assert fields(grid, "rule", "seed") == [("bp", 0), ("bp", 1), ("urfb", 0), ("urfb", 1)]
+
+
+def test_exclude_takes_every_combination_with_its_values(tmp_path: Path) -> None:
+    grid = expand(
+        tmp_path, "rule: [bp, urfb]\nloss: [softmax, hinge]\nseed: [0, 1]\nexclude: [{rule: urfb, loss: softmax}]"
+    )
+    assert len(grid.runs) == 6
+    assert ("urfb", "softmax") not in fields(grid, "rule", "loss")
+
+
+def test_include_adds_to_the_combinations_it_agrees_with(tmp_path: Path) -> None:
+    grid = expand(tmp_path, "rule: [bp, urfb]\nseed: [0, 1]\ninclude: [{rule: urfb, step_size: 0.5}]")
+    assert fields(grid, "rule", "step_size") == [("bp", 0.1), ("bp", 0.1), ("urfb", 0.5), ("urfb", 0.5)]
+
+
+def test_include_that_agrees_with_none_is_a_combination_of_its_own(tmp_path: Path) -> None:
+    grid = expand(tmp_path, "rule: [urfb]\nloss: hinge\ninclude: [{rule: bp, loss: softmax, seed: [4, 5]}]")
+    assert fields(grid, "rule", "loss", "seed") == [("urfb", "hinge", 0), ("bp", "softmax", 4), ("bp", "softmax", 5)]
+
+
+def test_include_alone_gives_its_entries_alone(tmp_path: Path) -> None:
+    assert fields(expand(tmp_path, "include: [{seed: 3}]"), "seed") == [(3,)]
+
+
+def test_conventions_and_defaults_are_resolved_into_values(tmp_path: Path) -> None:
+    (paper,) = expand(tmp_path, "{}").runs
+    assert paper.spec.convention == "paper"
+    assert (paper.spec.activation_slope, paper.spec.pool_padding) == (1.0, "centred")
+    assert (paper.spec.loss, paper.spec.off_class_weight, paper.spec.off_class_margin) == ("hinge", 1 / 9, -1.0)
+    assert (paper.spec.batch_size, paper.spec.step_size, paper.spec.connectivity) == (50, 0.1, 1.0)
+    (author,) = expand(tmp_path, "convention: author-code").runs
+    assert (author.spec.activation_slope, author.spec.pool_padding) == (0.5, "end")
+    assert author.spec.identity != paper.spec.identity
+    (own,) = expand(tmp_path, "activation_slope: 0.25").runs
+    assert own.spec.convention == "custom"
+
+
+def test_r_has_as_many_connections_as_w_unless_it_is_said(tmp_path: Path) -> None:
+    grid = expand(tmp_path, "rule: urfb\nconnectivity: 0.5\ninclude: [{feedback_connectivity: 0.25, seed: 1}]")
+    assert fields(grid, "connectivity", "feedback_connectivity") == [(0.5, 0.25)]
+    grid = expand(tmp_path, "rule: urfb\nconnectivity: 0.5")
+    assert fields(grid, "connectivity", "feedback_connectivity") == [(0.5, 0.5)]
+
+
+def test_a_run_that_two_experiments_ask_for_is_one_run_with_the_farther_target(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(
+        HEAD.replace("matrix:", "matrix: {seed: [0, 1]}")
+        + "  two:\n    defaults: {network: simpnet, dataset: digits, rule: bp, epochs: 9, seed: 1}\n"
+    )
+    grid = load_grid(path)
+    assert [(run.spec.seed, run.spec.epochs, run.experiments) for run in grid.runs] == [
+        (0, 3, ("one",)),
+        (1, 9, ("one", "two")),
+    ]
+    assert [run.experiments for run in load_grid(path, ["two"]).runs] == [("two",)]
+
+
+def test_the_identity_is_of_what_the_numbers_depend_on(tmp_path: Path) -> None:
+    (run,) = expand(tmp_path, "{}").runs
+    spec = run.spec
+    for other in ({"epochs": 99}, {"network": "another name"}):
+        assert spec.model_copy(update=other).identity == spec.identity
+    for other in ({"seed": 1}, {"step_size": 0.2}, {"precision": "float64"}, {"input_offset": 0.5}):
+        assert spec.model_copy(update=other).identity != spec.identity
+    # Held: an identity that changes silently would make every stored run look missing.
+    assert spec.identity == "39de59048d43e678"
+
+
+def test_the_papers_experiments_have_the_runs_of_its_figures() -> None:
+    grid = load_grid(ROOT / "experiments.yaml", ["figure5"])
+    protocols = {(spec.rule, spec.loss, spec.connectivity) for spec in (run.spec for run in grid.runs)}
+    assert protocols == {
+        ("bp", "softmax", 1.0),
+        ("bp", "hinge", 1.0),
+        ("urfb", "hinge", 1.0),
+        ("frfb", "hinge", 1.0),
+        ("urfb", "hinge", 0.5),
+        ("frfb", "hinge", 0.5),
+    }
+    assert len(grid.runs) == 6 * 2 * 3
+    assert {run.spec.epochs for run in grid.runs} == {1000}
+    shared = load_grid(ROOT / "experiments.yaml", ["figure4", "figure5", "figure10"])
+    assert len(shared.runs) == len(grid.runs)
+
+
+def test_a_large_grid_is_expanded_quickly_enough_to_be_looked_at(tmp_path: Path) -> None:
+    seeds = ", ".join(str(seed) for seed in range(2500))
+    started = time.perf_counter()
+    grid = expand(tmp_path, f"rule: [bp, urfb, frfb]\nloss: [hinge, softmax]\nseed: [{seeds}]")
+    assert len(grid.runs) == 15_000
+    assert len({run.spec.identity for run in grid.runs}) == 15_000
+    print(f"15,000 runs in {time.perf_counter() - started:.1f} s")
+
+
+@pytest.mark.parametrize("epochs", [1, 50])
+def test_epochs_given_apart_replace_the_files(tmp_path: Path, epochs: int) -> None:
+    assert fields(expand(tmp_path, "{}", epochs=epochs), "epochs") == [(epochs,)]

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from urfb.errors import GridError, InputError, SelectionError
+from urfb.grid.expand import load_grid
+
+ROOT = Path(__file__).parents[2]
+
+
+def grid_file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "grid.yaml"
+    path.write_text(text)
+    return path
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    path = grid_file(tmp_path, text)
+    with pytest.raises(GridError) as caught:
+        load_grid(path)
+    return [problem.replace(str(path), "grid.yaml") for problem in caught.value.problems]
+
+
+def test_all_mistakes_come_at_once_each_with_its_place_and_what_is_allowed(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        """\
+defaults: {step_size: 1e-1}
+networks:
+  tiny: Conv 8 3x3; Full 50; Output
+experiments:
+  first:
+    matrix:
+      network: [tiny, simpnt]
+      dataset: digits
+      rule: [bp, urfbb]
+      seed: [0, true]
+      rulee: bp
+      exclude:
+        - {los: hinge}
+  second:
+    matrx: {}
+  third:
+    defaults: {network: Conv 8 90x90; Output, dataset: digits, rule: bp}
+  fourth:
+    defaults: {network: tiny, dataset: digits, rule: bp}
+""",
+    )
+    starts = [
+        "grid.yaml:7:23: experiments.first.matrix.network.1: 'simpnt': did you mean 'simpnet'?",
+        "grid.yaml:9:18: experiments.first.matrix.rule.1: 'urfbb': did you mean 'urfb'? (allowed: bp, urfb, frfb)",
+        "grid.yaml:10:17: experiments.first.matrix.seed.1: Input should be a valid integer (got True)",
+        "grid.yaml:13:12: experiments.first.matrix.exclude.0.los: unknown key 'los': did you mean 'loss'?",
+        "grid.yaml:11:7: experiments.first.matrix.rulee: unknown key 'rulee': did you mean 'rule'?",
+        "grid.yaml:15:5: experiments.second.matrx: unknown key 'matrx': did you mean 'matrix'?",
+        "grid.yaml:16:3: experiments.third: network 'Conv 8 90x90; Output' does not fit digits: statement 1",
+    ]
+    assert len(found) == len(starts)
+    for start in starts:
+        assert any(problem.startswith(start) for problem in found), start
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "a grid file is a mapping"),
+        ("- experiments", "a grid file is a mapping"),
+        ("experiments: {}", "no experiment is given"),
+        ("defaults: {}", "the key 'experiments' is missing"),
+        ("experiments: {a: {matrix: [}", "not valid YAML"),
+        ("experiments:\n  a: {}\n  a: {}\n", "grid.yaml:3:3: not valid YAML: found duplicate key"),
+        ("experiments: {a: {matrix: {rule: [], dataset: digits, network: simpnet}}}", "no run is left"),
+        (
+            "experiments: {a: {matrix: {rule: bp, dataset: digits, network: simpnet, exclude: [{rule: bp}]}}}",
+            "no run is left",
+        ),
+        ("experiments: {a: {matrix: {rule: bp, network: simpnet}}}", "no dataset is given"),
+        ("experiments: {a: {matrix: {dataset: digits}}}", "no network and no rule is given"),
+        ("networks: {n: Conv 3; Output}\nexperiments: {}", "no experiment is given"),
+        ("networks: {n: Conv 3; Output}\nexperiments: {a: {}}", "networks.n: 'Conv 3; Output': statement 1, 'Conv 3'"),
+        ("experiments: {a: {defaults: {step_size: -1}}}", "greater than 0 (got -1)"),
+        ("experiments: {a: {defaults: {step_size: .nan}}}", "finite number"),
+        ("experiments: {a: {defaults: {connectivity: 50}}}", "less than or equal to 1 (got 50)"),
+        ("experiments: {a: {defaults: {rule: bp, dataset: digits, network: simpnet, batch_size: 2000}}}", "1297"),
+        (
+            "experiments: {a: {defaults: "
+            "{rule: bp, dataset: digits, network: simpnet, loss: softmax, off_class_weight: 1}}}",
+            "belongs to the hinge loss",
+        ),
+        (
+            "experiments: {a: {defaults: {rule: bp, dataset: digits, network: simpnet, feedback_connectivity: 0.5}}}",
+            "under rule bp R is Wᵗ",
+        ),
+        ("experiments: {a: {requires: [untide]}}", "did you mean 'untied'?"),
+    ],
+)
+def test_what_a_grid_file_may_not_say(tmp_path: Path, text: str, said: str) -> None:
+    assert any(said in problem for problem in problems(tmp_path, text))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"absent\.yaml: cannot be read"):
+        load_grid(tmp_path / "absent.yaml")
+
+
+def test_an_experiment_that_waits_for_a_later_version_is_left_out_or_refused_by_name() -> None:
+    grid = load_grid(ROOT / "experiments.yaml")
+    assert "figure8" in grid.later
+    with pytest.raises(SelectionError, match=r"'figure8' needs untied \(locally connected\) layers"):
+        load_grid(ROOT / "experiments.yaml", ["quick", "figure8"])
+
+
+def test_an_experiment_that_is_not_there_suggests_the_nearest() -> None:
+    with pytest.raises(SelectionError, match="did you mean 'figure4'"):
+        load_grid(ROOT / "experiments.yaml", ["figur4"])

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.helpers import tiny_run
+from urfb import open_store
+from urfb.errors import SelectionError, StoreError
+from urfb.events import AlignmentPoint, EpochEnded, Failed, Finished, Provenance, Started
+from urfb.grid.expand import GridRun
+from urfb.store import WritableStore, open_for_writing, stored_progress
+
+PROVENANCE = Provenance("host", 1, "cpu", "a processor", 2, "0.1.0", "abc", "3.11", "2.15")
+
+
+def epoch(number: int, error: float = 0.5) -> EpochEnded:
+    point = AlignmentPoint(number * 26, number, 1, "Conv 4 3x3", 0.25, 0.5)
+    return EpochEnded(number, 1.0, 0.6, 0.9, error, 0.95, error + 0.1, 1.5, (point,))
+
+
+def started(epochs_done: int = 0) -> Started:
+    point = AlignmentPoint(0, 0.0, 1, "Conv 4 3x3", 0.0, float("nan"))
+    return Started(epochs_done, PROVENANCE, (point,) if epochs_done == 0 else ())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results" / "urfb.sqlite"
+
+
+@pytest.fixture
+def store(path: Path) -> WritableStore:
+    return open_for_writing(str(path))
+
+
+@pytest.fixture
+def run(store: WritableStore) -> GridRun:
+    run = tiny_run("first", "second", seed=3, connectivity=0.5)
+    store.register([run])
+    return run
+
+
+def finish(store: WritableStore, run: GridRun, epochs: int = 2) -> None:
+    store.claim(run.spec)
+    for event in (started(), *(epoch(number) for number in range(1, epochs + 1)), Finished(epochs, 1.0, 0.25)):
+        store.record(run.spec.identity, event)
+
+
+def test_a_runs_rows_are_read_back_as_tidy_frames(store: WritableStore, run: GridRun, path: Path) -> None:
+    finish(store, run)
+    read = open_store(str(path))
+    (row,) = read.runs().to_dict("records")
+    spec = run.spec
+    for field in ("network", "layers", "dataset", "rule", "loss", "connectivity", "seed", "batch_size", "step_size"):
+        assert row[field] == getattr(spec, field)
+    assert row["run"] == spec.identity
+    assert (row["state"], row["epochs_done"], row["epochs_target"]) == ("done", 2, 2)
+    assert (row["training_error"], row["validation_error"], row["test_error"]) == (0.5, 0.6, 0.25)
+    assert row["experiments"] == "first,second"
+    assert (row["host"], row["threads"], row["commit"], row["outcome"]) == ("host", 2, "abc", "done")
+    assert row["dense_output"] is True
+    epochs = read.epochs()
+    assert epochs["epoch"].tolist() == [1, 2]
+    assert set(epochs["run"]) == {spec.identity}
+    alignment = read.alignment(layer=1)
+    assert alignment["step"].tolist() == [0, 26, 52]
+    assert alignment["correlation_shared"].isna().tolist() == [True, False, False]
+
+
+def test_filters_take_a_value_or_several_and_refuse_what_is_no_column(store: WritableStore) -> None:
+    store.register([tiny_run(rule=rule, seed=seed) for rule in ("bp", "urfb") for seed in (0, 1)])
+    assert len(store.runs(rule="urfb")) == 2
+    assert len(store.runs(rule=["urfb", "bp"], seed=1)) == 2
+    assert len(store.runs(state="new")) == 4
+    assert store.runs(state="done").empty
+    assert store.epochs(rule="urfb").empty
+    with pytest.raises(SelectionError, match="did you mean 'rule'"):
+        store.runs(rul="bp")
+
+
+def test_the_views_read_as_well_with_plain_pandas(store: WritableStore, run: GridRun, path: Path) -> None:
+    finish(store, run)
+    with sqlite3.connect(path) as connection:
+        for view in ("runs", "epochs", "alignment"):
+            frame = pd.read_sql(f"SELECT * FROM {view}", connection)
+            assert frame.columns.tolist() == getattr(store, view)().columns.tolist()
+            assert len(frame) == len(getattr(store, view)())
+    connection.close()
+
+
+def test_registering_again_adds_nothing_but_the_experiment(store: WritableStore, run: GridRun) -> None:
+    store.register([run, tiny_run("third", seed=3, connectivity=0.5)])
+    (row,) = store.runs().to_dict("records")
+    assert row["experiments"] == "first,second,third"
+
+
+def test_a_run_belongs_to_one_living_process(store: WritableStore, run: GridRun, path: Path) -> None:
+    assert store.claim(run.spec) == ("claimed", 0)
+    store.record(run.spec.identity, started())
+    store.record(run.spec.identity, epoch(1))
+    assert stored_progress(str(path)) == {run.spec.identity: ("running", 1)}
+    # The same run, owned by a process of another host whose lease has not lapsed yet
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE run SET owner_host = 'elsewhere'")
+    assert store.claim(run.spec) == ("elsewhere", 1)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE run SET leased_until = leased_until - 3600")
+    assert stored_progress(str(path)) == {run.spec.identity: ("unfinished", 1)}
+    assert store.runs()["state"].tolist() == ["unfinished"]
+    assert store.claim(run.spec) == ("claimed", 1)
+    connection.close()
+
+
+def test_a_finished_run_is_claimed_only_for_a_farther_target(store: WritableStore, run: GridRun) -> None:
+    finish(store, run)
+    assert store.claim(run.spec) == ("done", 2)
+    farther = run.spec.model_copy(update={"epochs": 3})
+    assert store.claim(farther) == ("claimed", 2)
+    assert store.runs()["epochs_target"].tolist() == [3]
+
+
+def test_going_on_from_an_earlier_epoch_drops_what_is_stored_past_it(store: WritableStore, run: GridRun) -> None:
+    finish(store, run, epochs=4)
+    store.claim(run.spec.model_copy(update={"epochs": 9}))
+    store.record(run.spec.identity, started(epochs_done=2))
+    assert store.epochs()["epoch"].tolist() == [1, 2]
+    assert store.alignment()["epoch"].tolist() == [0, 1, 2]
+    assert store.runs()["test_error"].isna().all()
+    store.record(run.spec.identity, started(epochs_done=0))
+    assert store.epochs().empty
+    assert store.alignment()["epoch"].tolist() == [0]
+    assert store.runs()["attempts"].tolist() == [3]
+
+
+def test_a_failure_is_stored_with_its_traceback(store: WritableStore, run: GridRun) -> None:
+    store.claim(run.spec)
+    store.record(run.spec.identity, started())
+    store.record(run.spec.identity, Failed("DivergedError: the loss is nan", "Traceback …"))
+    (row,) = store.runs().to_dict("records")
+    assert (row["state"], row["reason"], row["traceback"]) == (
+        "failed",
+        "DivergedError: the loss is nan",
+        "Traceback …",
+    )
+    assert store.claim(run.spec) == ("claimed", 0)
+
+
+def test_releasing_gives_back_what_this_process_has_claimed(store: WritableStore, run: GridRun) -> None:
+    store.claim(run.spec)
+    store.record(run.spec.identity, started())
+    store.record(run.spec.identity, epoch(1))
+    store.release("interrupted")
+    (row,) = store.runs().to_dict("records")
+    assert (row["state"], row["epochs_done"], row["outcome"]) == ("unfinished", 1, "interrupted")
+
+
+def test_a_reading_store_cannot_write(store: WritableStore, run: GridRun, path: Path) -> None:
+    reading = open_store(str(path))
+    with pytest.raises(Exception, match="readonly"), reading._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM run")
+    assert len(store.runs()) == 1
+
+
+def test_a_location_may_be_a_url(store: WritableStore, run: GridRun, path: Path) -> None:
+    assert len(open_store(f"sqlite:///{path}").runs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("absent.sqlite", "there is no store at"),
+        ("postgresql://user:secret@host/db", "SQLite files only"),
+        ("nonsense://", "SQLite files only|is no store"),
+    ],
+)
+def test_what_is_no_store_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str, said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=said) as caught:
+        open_store(location)
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to look like one " * 50)
+    before = path.read_bytes()
+    for opening in (open_store, open_for_writing):
+        with pytest.raises(StoreError, match="file is not a database"):
+            opening(str(path))
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE song (title TEXT)")
+    for opening in (open_store, open_for_writing):
+        with pytest.raises(StoreError, match="but not a urfb store"):
+            opening(str(path))
+    assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("song",)]
+    connection.close()
+
+
+def test_a_store_from_a_newer_version_is_refused(store: WritableStore, path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    for opening in (open_store, open_for_writing):
+        with pytest.raises(StoreError, match="written by a newer urfb"):
+            opening(str(path))
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="folder cannot be made"):
+        open_for_writing(str(tmp_path / "file" / "urfb.sqlite"))
+    with pytest.raises(StoreError, match="cannot"):
+        open_for_writing(str(tmp_path))

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers import STEPS_AN_EPOCH, tiny_spec
+from urfb.data.datasets import Dataset, load
+from urfb.errors import DivergedError
+from urfb.events import EpochEnded, Event, Finished, Started
+from urfb.grid.spec import RunSpec
+from urfb.nn.modules import Network
+from urfb.training import checkpoint
+from urfb.training.trainer import build_loss, build_network, is_alignment_epoch, train, train_epoch
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits", Path())
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums are taken in one order, so that equal runs are equal bit for bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def trained(spec: RunSpec, digits: Dataset, epochs: int = 2) -> tuple[Network, Network]:
+    """Return a run's network as drawn, and after some epochs."""
+    start, network = build_network(spec, digits), build_network(spec, digits)
+    for epoch in range(1, epochs + 1):
+        train_epoch(network, build_loss(spec), spec, digits, epoch)
+    return start, network
+
+
+def measurements(events: list[Event]) -> list[tuple[float, ...]]:
+    return [
+        (event.epoch, event.running_loss, event.training_loss, event.validation_loss, event.validation_error)
+        for event in events
+        if isinstance(event, EpochEnded)
+    ]
+
+
+def test_a_run_tells_its_start_every_epoch_and_its_end(digits: Dataset, tmp_path: Path) -> None:
+    events = list(train(tiny_spec(epochs=3), digits, tmp_path))
+    assert [type(event) for event in events] == [Started, EpochEnded, EpochEnded, EpochEnded, Finished]
+    started, first, *_, last, finished = events
+    assert isinstance(started, Started)
+    assert isinstance(first, EpochEnded)
+    assert isinstance(last, EpochEnded)
+    assert isinstance(finished, Finished)
+    assert [(point.step, point.layer_name) for point in started.alignment] == [
+        (0, "Conv 4 3x3"),
+        (0, "Full 20"),
+        (0, "Output"),
+    ]
+    assert {point.step for point in last.alignment} == {3 * STEPS_AN_EPOCH}
+    assert 0 < last.validation_error < first.validation_error < 1
+    assert finished.epoch == 3
+    assert 0 < finished.test_error < 0.8  # chance is 0.9
+
+
+def test_under_urfb_w_minus_r_stays_what_it_was(digits: Dataset) -> None:
+    start, network = trained(tiny_spec(rule="urfb", precision="float64"), digits)
+    for before, after in zip(start.layers, network.layers, strict=True):
+        assert before.feedback is not None
+        assert after.feedback is not None
+        torch.testing.assert_close(after.weight - after.feedback, before.weight - before.feedback, rtol=0, atol=1e-13)
+        assert (after.feedback - before.feedback).abs().max() > 0.01
+
+
+def test_under_frfb_r_stays_what_it_was(digits: Dataset) -> None:
+    start, network = trained(tiny_spec(rule="frfb"), digits)
+    for before, after in zip(start.layers, network.layers, strict=True):
+        assert before.feedback is not None
+        assert after.feedback is not None
+        assert torch.equal(after.feedback, before.feedback)
+        assert not torch.equal(after.weight, before.weight)
+
+
+def test_connections_that_are_not_there_stay_exactly_zero(digits: Dataset) -> None:
+    _, network = trained(tiny_spec(rule="urfb", connectivity=0.5), digits)
+    for layer in network.layers[:-1]:
+        assert layer.mask is not None
+        assert layer.feedback is not None
+        assert layer.feedback_mask is not None
+        assert (layer.weight[layer.mask == 0] == 0).all()
+        assert (layer.feedback[layer.feedback_mask == 0] == 0).all()
+        assert not torch.equal(layer.mask, layer.feedback_mask)
+
+
+def test_every_image_is_used_once_an_epoch_the_last_short_batch_too(digits: Dataset) -> None:
+    """With a step of nearly nothing the running loss is the mean over all images, whatever the order."""
+    spec = tiny_spec(network="Full 5; Output", step_size=1e-30, precision="float64")
+    events = list(train(spec, digits, Path("unused")))
+    last = events[-2]
+    assert isinstance(last, EpochEnded)
+    assert len(digits.training.labels) % spec.batch_size != 0
+    assert last.running_loss == pytest.approx(last.training_loss, rel=1e-12)
+
+
+def test_the_same_spec_gives_the_same_numbers_and_another_seed_others(digits: Dataset, tmp_path: Path) -> None:
+    first = measurements(list(train(tiny_spec(), digits, tmp_path / "a")))
+    torch.rand(7)  # what ran before in the process does not matter
+    assert measurements(list(train(tiny_spec(), digits, tmp_path / "b"))) == first
+    assert measurements(list(train(tiny_spec(seed=1), digits, tmp_path / "c"))) != first
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2, 4])
+def test_a_run_that_goes_on_equals_one_that_was_never_stopped(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)
+    whole = list(train(tiny_spec(epochs=5), digits, tmp_path / "whole"))
+    stopped = train(tiny_spec(epochs=5), digits, tmp_path / "parts")
+    # The event after the one of `stopped_after` is asked for, so its checkpoint is there; it is lost with the store.
+    for _ in range(stopped_after + 2):
+        next(stopped)
+    stopped.close()
+    resumed = list(train(tiny_spec(epochs=5), digits, tmp_path / "parts", epochs_stored=stopped_after))
+    started = resumed[0]
+    assert isinstance(started, Started)
+    assert started.epochs_done == stopped_after
+    assert measurements(resumed) == measurements(whole)[stopped_after:]
+    assert resumed[-1] == whole[-1]
+
+
+def test_a_checkpoint_ahead_of_the_store_is_passed_over(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)
+    list(train(tiny_spec(epochs=3), digits, tmp_path))  # checkpoints of epochs 2 and 3 are there
+    for stored, goes_on_from in ((3, 3), (2, 2), (1, 0)):
+        started = next(train(tiny_spec(epochs=4), digits, tmp_path, epochs_stored=stored))
+        assert isinstance(started, Started)
+        assert started.epochs_done == goes_on_from
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)
+    spec = tiny_spec(epochs=3)
+    list(train(spec, digits, tmp_path))
+    latest = tmp_path / f"{spec.identity}.pt"
+    latest.write_bytes(latest.read_bytes()[:-1000])
+    started = next(train(spec, digits, tmp_path, epochs_stored=3))
+    assert isinstance(started, Started)
+    assert started.epochs_done == 2
+    assert "is damaged" in caplog.text
+
+
+def test_a_run_that_leaves_the_finite_numbers_is_stopped(digits: Dataset, tmp_path: Path) -> None:
+    events = train(tiny_spec(step_size=3e38, loss="softmax", network="Output"), digits, tmp_path)
+    with pytest.raises(DivergedError, match="a smaller step_size may help"):
+        list(events)
+
+
+def test_alignment_is_measured_often_at_first_and_at_most_60_times_in_the_papers_epochs() -> None:
+    measured = [epoch for epoch in range(1, 1001) if is_alignment_epoch(epoch)]
+    assert measured[:20] == list(range(1, 21))
+    assert {25, 100, 150, 500, 1000} <= set(measured)
+    assert len(measured) == 54
+
+
+def test_the_input_offset_is_subtracted(digits: Dataset, tmp_path: Path) -> None:
+    plain = measurements(list(train(tiny_spec(epochs=1), digits, tmp_path / "a")))
+    offset = measurements(list(train(tiny_spec(epochs=1, input_offset=0.5), digits, tmp_path / "b")))
+    assert plain != offset
