@@ -62,6 +62,11 @@ def test_conventions_and_defaults_are_resolved_into_values(tmp_path: Path) -> No
     assert own.spec.convention == "custom"
 
 
+def test_the_papers_networks_go_by_their_own_names(tmp_path: Path) -> None:
+    (written_out,) = expand(tmp_path, "network: conv 32 5x5; maxpool 3; drop .8; full 500; drop .3; output").runs
+    assert written_out.spec.network == "simpnet"
+
+
 def test_r_has_as_many_connections_as_w_unless_it_is_said(tmp_path: Path) -> None:
     grid = expand(tmp_path, "rule: urfb\nconnectivity: 0.5\ninclude: [{feedback_connectivity: 0.25, seed: 1}]")
     assert fields(grid, "connectivity", "feedback_connectivity") == [(0.5, 0.25)]

@@ -94,10 +94,10 @@ def test_connections_that_are_not_there_stay_exactly_zero(digits: Dataset) -> No
         assert not torch.equal(layer.mask, layer.feedback_mask)
 
 
-def test_every_image_is_used_once_an_epoch_the_last_short_batch_too(digits: Dataset) -> None:
+def test_every_image_is_used_once_an_epoch_the_last_short_batch_too(digits: Dataset, tmp_path: Path) -> None:
     """With a step of nearly nothing the running loss is the mean over all images, whatever the order."""
     spec = tiny_spec(network="Full 5; Output", step_size=1e-30, precision="float64")
-    events = list(train(spec, digits, Path("unused")))
+    events = list(train(spec, digits, tmp_path))
     last = events[-2]
     assert isinstance(last, EpochEnded)
     assert len(digits.training.labels) % spec.batch_size != 0

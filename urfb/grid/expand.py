@@ -17,6 +17,9 @@ from urfb.nn.notation import canonical, shapes
 from urfb.nn.rules import RULES
 
 
+PAPER_NAMES = {named(name, convention): name for convention in CONVENTIONS for name in NETWORKS}
+
+
 @dataclass(frozen=True)
 class GridRun:
     """A run of the grid, and the experiments that ask for it."""
@@ -144,6 +147,8 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
         values["layers"] = canonical(named(name, convention))
     else:
         values["layers"] = name
+    # The paper's networks go by their own names, whatever a file calls them: reports find them so.
+    values["network"] = PAPER_NAMES.get(values["layers"], name)
     dataset = CATALOG[values["dataset"]]
     try:
         shapes(values["layers"], dataset.shape, dataset.classes)
