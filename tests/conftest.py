@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from platformdirs import user_cache_path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where everything that tests need is there, as in CI, a skipped test is a failure unless it needs a GPU."""
+    report = yield
+    if report.skipped and os.environ.get("URFB_TESTS_MAY_NOT_SKIP") and item.get_closest_marker("gpu") is None:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and here no test may be: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")
