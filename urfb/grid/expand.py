@@ -16,7 +16,6 @@ from urfb.nn.networks import NETWORKS, named
 from urfb.nn.notation import canonical, shapes
 from urfb.nn.rules import RULES
 
-
 PAPER_NAMES = {named(name, convention): name for convention in CONVENTIONS for name in NETWORKS}
 
 

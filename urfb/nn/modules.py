@@ -27,7 +27,7 @@ class SaturatedLinearity(nn.Module):
 
 
 class _Saturate(torch.autograd.Function):
-    """min(max(h, −1), 1), whose derivative is 1 on the bounds; what PyTorch's clamp has there depends on its version."""
+    """min(max(h, −1), 1), whose derivative is 1 on the bounds; PyTorch's clamp has 0 or 1 there, by its version."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor) -> Tensor:

@@ -6,49 +6,56 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from urfb.report.drawn import extremes
 
 PANEL_WIDTH = 3.4  # inches: one column of the journal
+MARKERS = 5  # on each line, at even distances, however many epochs it has
 GREY = "0.35"
 
 STYLE: Any = {
-    "font.family": "sans-serif",
+    **sns.axes_style("ticks"),
+    **{name: 0.8 * size for name, size in sns.plotting_context("paper").items()},  # letters of 7 or 8 points
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that a figure looks the same on every machine
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    "figure.titlesize": "medium",
     "legend.fontsize": 6.5,
     "legend.frameon": False,
-    "figure.titlesize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 3.2,
-    "hatch.linewidth": 0.5,
     "axes.grid": True,
-    "axes.axisbelow": True,
     "grid.color": "0.9",
-    "grid.linewidth": 0.5,
-    "figure.facecolor": "white",
+    "lines.markersize": 4.8,
+    "lines.markeredgecolor": "white",  # as seaborn draws them, for legends too
+    "lines.markeredgewidth": 0.75,
+    "hatch.linewidth": 0.5,
     "pdf.fonttype": 42,  # letters stay letters in the PDF
 }
-"""Given to `matplotlib.rc_context` around drawing and saving."""
+"""For `matplotlib.rc_context`: drawing takes its sizes from here, saving the kind of its letters."""
 
+TITLE_CHARACTERS = 52  # in a line above a panel
 NOTE_SIZE = 6.0
 LINE_HEIGHT = 0.105  # inches a line of notes
-CHARACTERS_PER_INCH = 20  # of notes, with a little to spare
+CHARACTERS_PER_INCH = 22  # of notes, with a little to spare
 
 
-def page(columns: int, height: float, notes: Sequence[str]) -> Figure:
-    """Return an empty figure, `columns` panels wide, with the notes in small type below the room for the panels."""
+def page(columns: int, height: float, explanation: str, shortfalls: Sequence[str]) -> Figure:
+    """Return an empty figure, `columns` panels wide.
+
+    Below the room for the panels it says in small type what is drawn and what is lacking.
+    """
     width = columns * PANEL_WIDTH
-    lines = [line for note in notes for line in textwrap.wrap(note, int(width * CHARACTERS_PER_INCH))]
+    characters = int(width * CHARACTERS_PER_INCH)
+    # A line breaks between shortfalls where it can: spaces within one hold it together.
+    whole = [text.replace(" ", "\N{NO-BREAK SPACE}") if len(text) < characters - 2 else text for text in shortfalls]
+    lines = textwrap.wrap(explanation, characters) + textwrap.wrap("\N{NO-BREAK SPACE}· ".join(whole), characters)
     below = len(lines) * LINE_HEIGHT + (0.08 if lines else 0)
     engine = ConstrainedLayoutEngine(rect=(0, below / (height + below), 1, height / (height + below)))
     figure = Figure(figsize=(width, height + below), layout=engine)
@@ -58,6 +65,29 @@ def page(columns: int, height: float, notes: Sequence[str]) -> Figure:
     return figure
 
 
-def notes_of(explanation: str, shortfalls: Sequence[str]) -> list[str]:
-    """Return the lines below a figure: what is drawn, and what it lacks."""
-    return [explanation, *([" · ".join(shortfalls)] if shortfalls else [])]
+def curve(axes: Axes, values: pd.DataFrame, y: str, shift: float = 0.0, **look: Any) -> None:
+    """Draw the mean over seeds by epoch and, of several seeds, a band from the smallest to the largest.
+
+    A `shift`, from 0 to less than 1, keeps the markers of different lines apart.
+    """
+    if values.empty:
+        return
+    epochs = np.unique(values["epoch"])
+    marked = np.searchsorted(epochs, epochs[0] + np.ptp(epochs) * (np.arange(MARKERS) + shift) / MARKERS)
+    look |= {"markevery": sorted(set(marked.tolist())), "legend": False, "err_kws": {"linewidth": 0}}
+    band = extremes if values["epoch"].duplicated().any() else None
+    sns.lineplot(values, x="epoch", y=y, errorbar=band, ax=axes, **look)
+    axes.set_ylabel("")  # to be said once
+
+
+def epoch_axis(axes: Axes, last: float) -> None:
+    """Let the horizontal axis go from epoch 0 to the last, with whole numbers on it."""
+    axes.set_xlabel("epoch")
+    axes.set_xlim(-0.02 * last, 1.02 * last)  # so that the first and the last marker are whole
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def by_rows(handles: Sequence[Artist], columns: int) -> list[Artist]:
+    """Order a legend's entries so that they read row by row; matplotlib fills it column by column."""
+    return [handle for column in range(columns) for handle in handles[column::columns]]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from urfb.report.selection import Panel
+
+Interval = Callable[[Any], tuple[Any, Any]]
+"""Low and high of a series, as seaborn asks for them, or of each group of a grouped one, as the table does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,22 +24,27 @@ class Drawn:
         data: what is drawn, one row a point or bar: `mean`, `low` and `high` over the `n` runs named in `runs`.
         runs: the runs that were drawn, one row each, with `protocol` and `drawn_epochs`.
         shortfalls: what the figure lacks, one line each; empty if it is complete.
-        explanation: what the lines, bands or bars are.
+        meaning: what `mean`, `low` and `high` are.
     """
 
     figure: Figure
     data: pd.DataFrame
     runs: pd.DataFrame
     shortfalls: list[str]
-    explanation: str
+    meaning: str
 
 
-def over_seeds(values: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
-    """Return the mean, the smallest and the largest value over the seeds that have one, and which runs these are."""
-    measured = values.dropna(subset=[value]).sort_values("seed", kind="stable")
-    groups = measured.groupby(list(by), sort=False)
+def extremes(values: Any) -> tuple[Any, Any]:
+    """Return the smallest and the largest value."""
+    return values.min(), values.max()
+
+
+def over_seeds(values: pd.DataFrame, by: Sequence[str], value: str, interval: Interval = extremes) -> pd.DataFrame:
+    """Return the mean and the interval over seeds, as seaborn draws them, and which runs these are."""
+    groups = values.sort_values("seed", kind="stable").groupby(list(by), sort=False)
     spread = groups[value]
-    summary = {"mean": spread.mean(), "low": spread.min(), "high": spread.max(), "n": spread.count()}
+    low, high = interval(spread)
+    summary = {"mean": spread.mean(), "low": low, "high": high, "n": spread.count()}
     return pd.DataFrame({**summary, "runs": groups["run"].agg(" ".join)}).reset_index()
 
 
@@ -68,6 +77,11 @@ def extent(epochs: Sequence[int]) -> str:
     return f"{len(epochs)} seed{'s' * (len(epochs) != 1)}, {span(epochs)} epoch{'s' * (max(epochs) != 1)}"
 
 
+def explain(tables: Sequence[pd.DataFrame], words: str) -> str:
+    """Return the words about several seeds if any line or bar has several."""
+    return words if any((table["n"] > 1).any() for table in tables) else ""
+
+
 def shortfalls(panels: Sequence[Panel], reached: Mapping[str, int], lacking: str) -> list[str]:
     """Say what keeps the panels from being complete.
 
@@ -82,6 +96,8 @@ def shortfalls(panels: Sequence[Panel], reached: Mapping[str, int], lacking: str
     # Panels of one network are told apart by the rest of their titles.
     one_network = len({panel.network for panel in panels}) == 1
     titles = [panel.title.removeprefix(f"{panel.network}, ") if one_network else panel.title for panel in panels]
+    if all(panel.runs.empty for panel in panels):
+        return ["no run of this figure in the store"]
     everywhere = dict(zip(titles, ([protocol.name for protocol in panel.protocols] for panel in panels), strict=True))
     places: dict[str, list[tuple[str, str]]] = {}
     for title, panel in zip(titles, panels, strict=True):
@@ -112,7 +128,8 @@ def _protocol_shortfalls(panel: Panel, runs: pd.DataFrame, reached: Mapping[str,
         texts.append(f"{len(drawn)} of {panel.seeds} seeds")
     failed = runs[runs["state"] == "failed"]
     if not failed.empty:
-        texts.append(f"failed: seed {', '.join(str(seed) for seed in sorted(failed['seed']))}")
+        seeds = sorted(failed["seed"])
+        texts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(str(seed) for seed in seeds)} failed")
     return texts
 
 

@@ -6,22 +6,26 @@ import math
 import textwrap
 from typing import Any
 
-import numpy as np
+import matplotlib
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
-from scipy.special import stdtrit  # type: ignore[import-untyped, unused-ignore]
+from scipy.stats import t
 
-from urfb.report.canvas import GREY, notes_of, page
-from urfb.report.drawn import Drawn, drawn_runs, over_seeds, shortfalls, stack
-from urfb.report.protocols import PROTOCOLS, Protocol
+from urfb.report.canvas import GREY, STYLE, TITLE_CHARACTERS, page
+from urfb.report.drawn import Drawn, drawn_runs, explain, over_seeds, shortfalls, stack
+from urfb.report.protocols import PROTOCOLS
 from urfb.report.selection import Frames, Panel, Selection, panels
 
-EXPLANATION = "Bars: mean over seeds; lines: its 95 % interval (Student's t); dots: each seed."
+MEANING = "mean, low and high: the test error in percent, its mean over n seeds and the 95 % interval of that mean (t)"
+ABOUT_SEEDS = "Bars: mean over seeds, with its 95 % interval (Student's t); dots: seeds."
 
 
 def figure5(frames: Frames, selection: Selection) -> Drawn:
     """Draw the test error of the six protocols at their last epoch: simpnet on CIFAR-10 and on CIFAR-100."""
-    return draw(panels(frames.runs(), selection, ["cifar10", "cifar100"], PROTOCOLS))
+    found = panels(frames.runs(), selection, ["cifar10", "cifar100"], PROTOCOLS)
+    with matplotlib.rc_context(STYLE):
+        return draw(found)
 
 
 def draw(found: list[Panel]) -> Drawn:
@@ -39,16 +43,19 @@ def draw(found: list[Panel]) -> Drawn:
 
     columns = min(len(found), 2)
     rows = math.ceil(len(found) / columns)
-    figure = page(columns, 2.7 * rows, notes_of(EXPLANATION, lacking))
+    explanation = explain(tables, ABOUT_SEEDS)
+    figure = page(columns, 2.7 * rows, explanation, lacking)
     grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for axes, panel, table, seeds in zip(grid, found, tables, measured, strict=False):
         _draw_panel(axes, panel, table, seeds)
     data = stack(tables)
     highest = data[["mean", "high"]].max().max() if data["n"].any() else 100
     grid[0].set_ylim(0, min(1.12 * highest, 112))  # room for the numbers above the bars
+    for leftmost in grid[::columns]:
+        leftmost.set_ylabel("test error (%)")
     for unused in grid[len(found) :]:
         unused.remove()
-    return Drawn(figure, data, drawn_runs(found, reached), lacking, EXPLANATION)
+    return Drawn(figure, data, drawn_runs(found, reached), lacking, MEANING)
 
 
 def _measured(panel: Panel) -> pd.DataFrame:
@@ -58,12 +65,15 @@ def _measured(panel: Panel) -> pd.DataFrame:
     return runs[runs["epochs"] == runs.groupby("protocol")["epochs"].transform("max")]
 
 
+def _interval(errors: Any) -> tuple[Any, Any]:
+    """Return the 95 % interval of the mean by Student's t; NaN for one seed."""
+    half = t.ppf(0.975, errors.count() - 1) * errors.sem()
+    return errors.mean() - half, errors.mean() + half
+
+
 def _table(panel: Panel, measured: pd.DataFrame) -> pd.DataFrame:
     """Return the panel's bars, in percent, one row a protocol; one without a test error has n = 0."""
-    table = over_seeds(measured, ["protocol", "epochs"], "error").drop(columns=["low", "high"])
-    deviation = table["protocol"].map(measured.groupby("protocol")["error"].std())
-    half = stdtrit(table["n"] - 1, 0.975) * deviation / np.sqrt(table["n"])  # NaN for one seed
-    table = table.assign(low=table["mean"] - half, high=table["mean"] + half)
+    table = over_seeds(measured, ["protocol", "epochs"], "error", _interval)
     every = pd.DataFrame({"panel": panel.title, "protocol": [protocol.name for protocol in panel.protocols]})
     table = every.merge(table, on="protocol", how="left").fillna({"n": 0, "runs": ""})
     table = table.astype({"n": int, "epochs": "Int64"})
@@ -71,39 +81,41 @@ def _table(panel: Panel, measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, measured: pd.DataFrame) -> None:
-    for position, protocol in enumerate(panel.protocols):
-        bar = table[table["protocol"] == protocol.name].iloc[0]
-        if bar["n"] == 0:
-            why = "no run" if panel.runs_of(protocol).empty else "no test error yet"
-            axes.text(position, 0.03, why, transform=axes.get_xaxis_transform(), rotation=90, color=GREY, ha="center")
-            continue
-        errors = measured.loc[measured["protocol"] == protocol.name, "error"]
-        _draw_bar(axes, position, protocol, bar, errors)
-        _below(axes, position, 20, str(bar["n"]))
-        _below(axes, position, 28, f"{bar['epochs']:,}")
-    for points, head in ((20, "seeds"), (28, "epochs")):
+    """Draw each bar and, of several seeds, the interval and each seed; with numbers above and below."""
+    names = [protocol.name for protocol in panel.protocols]
+    where = {"x": "protocol", "y": "error", "order": names, "ax": axes, "legend": False}
+    colours = {"hue": "protocol", "hue_order": names, "palette": [protocol.colour for protocol in panel.protocols]}
+    look = {"saturation": 1, "width": 0.72, "edgecolor": "white", "linewidth": 0}  # white hatches, no edges
+    whiskers = {"capsize": 0.15, "err_kws": {"color": "0.15", "linewidth": 0.8}}
+    sns.barplot(measured, errorbar=_interval, **where, **colours, **look, **whiskers)
+    for bars, protocol in zip(axes.containers, panel.protocols, strict=False):
+        for bar in bars:
+            bar.set_hatch(protocol.hatch)
+    several = measured[measured.duplicated("protocol", keep=False)]
+    places = sorted(set(several["seed"]))
+    places += [-1] * (len(places) % 2)  # an even number, so that no seed is behind the whisker
+    white = {"palette": dict.fromkeys(places, "white"), "edgecolor": "0.15", "linewidth": 0.5, "size": 2.2}
+    sns.stripplot(several, hue="seed", hue_order=places, dodge=True, jitter=False, **where, **white)
+
+    first = 23 if any(" " in name for name in names) else 15  # points below the axes
+    largest = measured.groupby("protocol")["error"].max()
+    across = axes.get_xaxis_transform()
+    for position, bar in enumerate(table.to_dict("records")):
+        if bar["n"]:
+            # An interval of few seeds may leave the axes, its number not.
+            above = (position, min(max(largest[bar["protocol"]], bar["high"]), 100))
+            axes.annotate(f"{bar['mean']:.1f}", above, (0, 2), "data", "offset points", ha="center", fontsize=6.5)
+        else:
+            why = "no run" if panel.runs_of(panel.protocols[position]).empty else "no test error yet"
+            axes.text(position, 0.03, why, transform=across, rotation=90, color=GREY, ha="center", fontsize=7)
+        _below(axes, position, first, f"{bar['n'] or '–'}")
+        _below(axes, position, first + 8, f"{bar['epochs']:,}" if bar["n"] else "–")
+    for points, head in ((first, "seeds"), (first + 8, "epochs")):
         axes.annotate(head, (0, 0), (-4, -points), "axes fraction", "offset points", ha="right", va="top", fontsize=6)
-    axes.set_title(textwrap.fill(panel.title, 60))
-    axes.set_ylabel("test error (%)")
-    axes.set_xlim(-0.6, len(panel.protocols) - 0.4)
-    axes.set_xticks(range(len(panel.protocols)), [protocol.name.replace(" ", "\n", 1) for protocol in panel.protocols])
+    axes.set(title=textwrap.fill(panel.title, TITLE_CHARACTERS), xlabel="", ylabel="", xlim=(-0.6, len(names) - 0.4))
+    axes.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names])
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
-
-
-def _draw_bar(axes: Axes, position: int, protocol: Protocol, bar: pd.Series[Any], errors: pd.Series[float]) -> None:
-    """Draw a bar with its number above and, of several seeds, the interval and each seed."""
-    axes.bar(
-        position, bar["mean"], width=0.72, color=protocol.colour, hatch=protocol.hatch, edgecolor="white", linewidth=0
-    )
-    top = bar["mean"]
-    if bar["n"] > 1:
-        half = bar["high"] - bar["mean"]
-        axes.errorbar(position, bar["mean"], yerr=half, color="0.15", elinewidth=0.8, capsize=2, capthick=0.8)
-        beside = position + 0.24 * np.linspace(-1, 1, len(errors))
-        axes.plot(beside, errors, "o", color="white", markeredgecolor="0.15", markeredgewidth=0.5, markersize=2.4)
-        top = max(bar["high"], errors.max())
-    axes.annotate(f"{bar['mean']:.1f}", (position, top), (0, 2), "data", "offset points", ha="center", fontsize=6.5)
 
 
 def _below(axes: Axes, position: int, points: float, text: str) -> None:

@@ -50,7 +50,7 @@ def render(
         numbers: the figures' numbers in the paper; all that exist if empty.
         out: the folder to write to; made if it does not exist.
         selection: which runs to draw; the paper's own if not given.
-        location: the store's path or URL, for the commands that the files name.
+        location: how the user named the store, for the commands that the files and the terminal give.
 
     Raises:
         SelectionError: a figure or an experiment does not exist; nothing is written then.
@@ -65,8 +65,8 @@ def render(
     selection.check(store.runs())
     rendered = []
     for number in dict.fromkeys(numbers or FIGURES):
+        drawn = FIGURES[number](store, selection)
         with matplotlib.rc_context(STYLE):
-            drawn = FIGURES[number](store, selection)
             contents = _contents(number, drawn, selection, _command(number, out, selection, location))
         stem = f"figure{number:02d}"
         if selection.experiment is not None:  # so that it never takes the place of the paper's
@@ -79,15 +79,7 @@ def render(
 def completing_command(number: int, selection: Selection, location: str) -> str:
     """Return the command that trains what a figure lacks."""
     experiment = selection.experiment or f"figure{number}"
-    return f"urfb grid run experiments.yaml {shlex.quote(experiment)} --store {_shown(location)}"
-
-
-def default_folder(location: str) -> Path:
-    """Return where the figures of a store go: `figures` beside its file, or in `results` for a database server."""
-    if "://" not in location:
-        return Path(location).parent / "figures"
-    scheme, path = location.split(":///", 1) if ":///" in location else ("", "")
-    return Path(path.split("?")[0]).parent / "figures" if scheme.startswith("sqlite") else Path("results/figures")
+    return f"urfb grid run experiments.yaml {shlex.quote(experiment)} --store {shlex.quote(location)}"
 
 
 def _contents(number: int, drawn: Drawn, selection: Selection, command: str) -> dict[str, bytes]:
@@ -95,7 +87,7 @@ def _contents(number: int, drawn: Drawn, selection: Selection, command: str) -> 
     title = f"Figure {number} of {PAPER}"
     provenance = _provenance(drawn, selection, command)
     short = "; ".join(drawn.shortfalls) or "nothing"
-    subject = f"{selection.describe()}. {drawn.explanation} Lacks: {short}. Made by: {command}"
+    subject = f"{selection.describe()}. Lacks: {short}. Made by: {command}"
     png, pdf = io.BytesIO(), io.BytesIO()
     drawn.figure.savefig(
         png, format="png", dpi=200, metadata={"Title": title, "Description": subject, "Software": f"urfb {__version__}"}
@@ -115,7 +107,7 @@ def _provenance(drawn: Drawn, selection: Selection, command: str) -> list[str]:
     runs = drawn.runs.sort_values(["dataset", "protocol", "seed"], kind="stable")
     lines = [
         f"selection: {selection.describe()}",
-        drawn.explanation,
+        drawn.meaning,
         *(f"lacks: {line}" for line in drawn.shortfalls),
         f"made by: {command}",
         f"urfb: {__version__}",
@@ -133,12 +125,7 @@ def _provenance(drawn: Drawn, selection: Selection, command: str) -> list[str]:
 
 def _command(number: int, out: Path, selection: Selection, location: str) -> str:
     experiment = f" --experiment {shlex.quote(selection.experiment)}" if selection.experiment else ""
-    return f"urfb report figures {number} --store {_shown(location)} --out {shlex.quote(str(out))}{experiment}"
-
-
-def _shown(location: str) -> str:
-    """Return a store's location as a shell would take it, without the password that a URL may hold."""
-    return shlex.quote(re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", location))
+    return f"urfb report figures {number} --store {shlex.quote(location)} --out {shlex.quote(str(out))}{experiment}"
 
 
 def _listed(numbers: list[int]) -> str:

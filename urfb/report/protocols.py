@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import seaborn as sns
 
 # Epochs of tied training. simpnet: the paper, section 4. The others: the author's code (github yaliamit/URFB, 9d59f23).
 PAPER_EPOCHS = {"simpnet": 1000, "deepernet": 1000, "deepnet_s": 500}
@@ -44,26 +45,26 @@ class Protocol:
         return self.connectivity if self.feedback_connectivity is None else self.feedback_connectivity
 
 
-# Green, blue and red as in the paper, from seaborn's "colorblind" palette; the variants are shades of these.
-BP = Protocol("BP", "bp", "softmax", 1.0, "#029e73", "o")
-BP_H = Protocol("BP-H", "bp", "hinge", 1.0, "#7cc9ad", "D")
-URFB = Protocol("URFB", "urfb", "hinge", 1.0, "#0173b2", "^")
-FRFB = Protocol("FRFB", "frfb", "hinge", 1.0, "#d55e00", "s")
-URFB_SPARSE = Protocol("URFB 50 %", "urfb", "hinge", 0.5, "#7fb8dc", "v", "////")
-FRFB_SPARSE = Protocol("FRFB 50 %", "frfb", "hinge", 0.5, "#efad7b", "P", "////")
+_blue, _orange, _green, _red, _purple, _brown, _pink, _grey, _, _sky = sns.color_palette("colorblind").as_hex()
+
+
+def _light(colour: str) -> str:
+    return str(sns.light_palette(colour, 3).as_hex()[1])
+
+
+# Green, blue and red as in the paper; the variants are lighter.
+BP = Protocol("BP", "bp", "softmax", 1.0, _green, "o")
+BP_H = Protocol("BP-H", "bp", "hinge", 1.0, _light(_green), "D")
+URFB = Protocol("URFB", "urfb", "hinge", 1.0, _blue, "^")
+FRFB = Protocol("FRFB", "frfb", "hinge", 1.0, _red, "s")
+URFB_SPARSE = Protocol("URFB 50 %", "urfb", "hinge", 0.5, _light(_blue), "v", "////")
+FRFB_SPARSE = Protocol("FRFB 50 %", "frfb", "hinge", 0.5, _light(_red), "P", "////")
 
 PROTOCOLS = (BP, BP_H, URFB, FRFB, URFB_SPARSE, FRFB_SPARSE)
 """The six protocols of Figure 5, in its order."""
 
 # For protocols that the paper does not have: the rest of the palette.
-OTHER_LOOKS = (
-    ("#cc78bc", "X"),
-    ("#ca9161", "*"),
-    ("#949494", "p"),
-    ("#fbafe4", "<"),
-    ("#56b4e9", ">"),
-    ("#de8f05", "h"),
-)
+OTHER_LOOKS = ((_purple, "X"), (_brown, "*"), (_grey, "p"), (_pink, "<"), (_sky, ">"), (_orange, "h"))
 
 
 def protocols_in(runs: pd.DataFrame) -> tuple[Protocol, ...]:

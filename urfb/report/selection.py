@@ -147,9 +147,10 @@ def own_fields(runs: pd.DataFrame) -> list[str]:
 
 def _of_newest_science(runs: pd.DataFrame) -> pd.DataFrame:
     """Leave out runs of an older science version: they count as missing, and one seed may have a run of each."""
-    if "science_version" not in runs or runs.empty:
+    if "science_version" not in runs:
         return runs
-    return runs[runs["science_version"] == runs["science_version"].max()]
+    newest: pd.Series[bool] = runs["science_version"] == runs["science_version"].max()
+    return runs[newest]
 
 
 def _with_protocol(runs: pd.DataFrame, protocols: Iterable[Protocol]) -> pd.DataFrame:
@@ -157,7 +158,8 @@ def _with_protocol(runs: pd.DataFrame, protocols: Iterable[Protocol]) -> pd.Data
     names = pd.Series(None, index=runs.index, dtype=object)
     for protocol in protocols:
         names[protocol.matches(runs)] = protocol.name
-    return runs.assign(protocol=names).loc[names.notna()]
+    named: pd.DataFrame = runs.assign(protocol=names)
+    return named.dropna(subset=["protocol"])
 
 
 def _comparable(runs: pd.DataFrame, fields: Sequence[str]) -> Iterable[pd.DataFrame]:

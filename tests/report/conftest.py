@@ -1,0 +1,147 @@
+"""A store of hand-made frames: learning curves that look like the paper's, without any training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PolyCollection
+
+SIMPNET = "Conv 32 5x5; Maxpool 3; Drop .8; Full 500; Drop .3; Output"
+LAYERS = {1: "Conv 32 5x5", 2: "Full 500", 3: "Output"}
+
+OWN = {
+    "network": "simpnet",
+    "layers": SIMPNET,
+    "dataset": "cifar10",
+    "rule": "urfb",
+    "loss": "hinge",
+    "connectivity": 1.0,
+    "feedback_connectivity": 1.0,
+    "dense_output": True,
+    "convention": "paper",
+    "activation_slope": 1.0,
+    "pool_padding": "centred",
+    "off_class_weight": 1 / 9,
+    "off_class_margin": -1.0,
+    "input_offset": 0.0,
+    "step_size": 0.1,
+    "batch_size": 500,
+    "precision": "float32",
+    "seed": 0,
+}
+STATE = {
+    "state": "done",
+    "epochs_target": 0,
+    "epochs_done": 0,
+    "training_error": np.nan,
+    "validation_error": np.nan,
+    "test_error": np.nan,
+    "test_epoch": np.nan,
+    "experiments": "figure4",
+    "device": "cpu",
+    "commit": "abc1234",
+    "science_version": 1,
+}
+EPOCH = ["epoch", "running_loss", "running_error", "training_loss", "training_error", "validation_loss"]
+EPOCH += ["validation_error", "seconds"]
+ALIGNMENT = ["step", "epoch", "layer", "layer_name", "correlation", "correlation_shared"]
+
+# The last training and validation error that each protocol tends to.
+ENDS = {"bp-softmax": (0.06, 0.29), "bp-hinge": (0.09, 0.31), "urfb-hinge": (0.15, 0.33), "frfb-hinge": (0.19, 0.345)}
+
+
+@dataclass
+class FakeStore:
+    """What a report needs of a store, with `add` to fill it."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    epoch_rows: list[dict[str, Any]] = field(default_factory=list)
+    alignment_rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def runs(self, **filters: Any) -> pd.DataFrame:
+        return self._frame(self.rows, [*OWN, *STATE], filters)
+
+    def epochs(self, **filters: Any) -> pd.DataFrame:
+        return self._frame(self.epoch_rows, [*OWN, *EPOCH], filters)
+
+    def alignment(self, **filters: Any) -> pd.DataFrame:
+        return self._frame(self.alignment_rows, [*OWN, *ALIGNMENT], filters)
+
+    def _frame(self, rows: list[dict[str, Any]], columns: list[str], filters: dict[str, Any]) -> pd.DataFrame:
+        frame = pd.DataFrame(rows, columns=["run", *columns])
+        for name, wanted in filters.items():
+            frame = frame[frame[name].isin(wanted if isinstance(wanted, list) else [wanted])]
+        return frame
+
+    def add(self, epochs: int, tested: bool = True, **changed: Any) -> str:
+        """Store a run of so many epochs and return its identity; `changed` holds any of its columns."""
+        own = {**OWN, **{name: value for name, value in changed.items() if name in OWN}}
+        own["feedback_connectivity"] = changed.get("feedback_connectivity", own["connectivity"])
+        if own["loss"] == "softmax":
+            own |= {"off_class_weight": np.nan, "off_class_margin": np.nan}
+        state = {**STATE, "epochs_target": epochs, "epochs_done": epochs}
+        science = changed.get("science_version", 1)
+        own = {"run": hashlib.sha256(f"{science} {own}".encode()).hexdigest()[:16], **own}
+
+        seed = np.random.default_rng(own["seed"])
+        ends = ENDS.get(f"{own['rule']}-{own['loss']}", (0.3, 0.4))
+        harder = 0.35 if own["dataset"] == "cifar100" else 0.0
+        sparser = 0.03 if own["connectivity"] < 1 else 0.0
+        training, validation = (end + harder + sparser + seed.normal(0, 0.004) for end in ends)
+        for epoch in range(1, epochs + 1):
+            left = (0.62 - harder / 2) / (1 + epoch / 8)
+            noise = seed.normal(0, 0.003, 2)
+            row = dict.fromkeys(EPOCH, 0.0) | {"epoch": epoch}
+            row["training_error"] = training + left + noise[0]
+            row["validation_error"] = validation + 0.6 * left + noise[1]
+            state |= {name: row[name] for name in ("training_error", "validation_error")}
+            self.epoch_rows.append({**own, **row})
+        if own["rule"] != "bp":
+            for epoch in range(epochs + 1):
+                for layer, name in LAYERS.items():
+                    strength = {"urfb": (0.25, 0.8, 0.97), "frfb": (0.0, 0.35, 0.75)}.get(own["rule"], (0, 0, 0))[
+                        layer - 1
+                    ]
+                    value = strength * epoch / (epoch + 40 / layer) + seed.normal(0, 0.002)
+                    row = {"step": 90 * epoch, "epoch": float(epoch), "layer": layer, "layer_name": name}
+                    self.alignment_rows.append({**own, **row, "correlation": value, "correlation_shared": 1.1 * value})
+        if tested:
+            state |= {"test_error": validation + 0.006 + 0.6 * 0.62 / (1 + epochs / 8), "test_epoch": float(epochs)}
+        self.rows.append({**own, **state, **{name: value for name, value in changed.items() if name in STATE}})
+        return str(own["run"])
+
+    def add_protocols(self, epochs: int, seeds: int = 3, sparse: bool = True, **changed: Any) -> None:
+        """Store the four protocols of Figure 4 or the six of Figure 5."""
+        for rule, loss, connectivity in [
+            ("bp", "softmax", 1.0),
+            ("bp", "hinge", 1.0),
+            ("urfb", "hinge", 1.0),
+            ("frfb", "hinge", 1.0),
+            ("urfb", "hinge", 0.5),
+            ("frfb", "hinge", 0.5),
+        ]:
+            for seed in range(seeds):
+                if sparse or connectivity == 1:
+                    self.add(epochs, rule=rule, loss=loss, connectivity=connectivity, seed=seed, **changed)
+
+
+@pytest.fixture
+def edges_of() -> Callable[[PolyCollection], np.ndarray]:
+    """Give the function that returns what a band goes between: x, low and high of each point."""
+
+    def edges(band: PolyCollection) -> np.ndarray:
+        corners = pd.DataFrame(band.get_paths()[0].vertices, columns=["x", "y"])
+        return corners.groupby("x")["y"].agg(["min", "max"]).reset_index().to_numpy()
+
+    return edges
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore()

@@ -1,0 +1,139 @@
+import pytest
+
+from urfb.report.alignment import figure10
+from urfb.report.selection import Selection
+
+
+def lines_of(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_urfb_is_left_and_frfb_right_with_a_line_a_layer(store):
+    store.add_protocols(4)
+    drawn = figure10(store, Selection())
+    left, right = drawn.figure.get_axes()
+    assert left.get_title() == "URFB (3 seeds, 4 epochs)"
+    assert right.get_title() == "FRFB (3 seeds, 4 epochs)"
+    for axes, rule in ((left, "urfb"), (right, "frfb")):
+        measured = store.alignment(rule=rule, connectivity=1.0)
+        lines = lines_of(axes)
+        assert len(lines) == 3
+        for name in ("Conv 32 5x5", "Full 500", "Output"):
+            line = lines[f"{name}, all entries"]
+            expected = measured[measured["layer_name"] == name].groupby("epoch")["correlation"].mean()
+            assert line.get_xdata() == pytest.approx([0, 1, 2, 3, 4])
+            assert line.get_ydata() == pytest.approx(expected.to_numpy())
+            assert line.get_linestyle() == "-"
+
+
+def test_the_table_holds_the_lines_and_bands_that_are_drawn(store, edges_of):
+    store.add_protocols(4, experiments="quick")
+    drawn = figure10(store, Selection("quick"))
+    kinds = {"all entries": "all", "connections of both": "shared"}
+    of_line = drawn.data.groupby(["protocol", "layer_name", "entries"])
+    compared = set()
+    for axes in drawn.figure.get_axes():
+        protocol = axes.get_title().split(" (")[0]
+        for line, band in zip(axes.get_lines(), axes.collections, strict=True):
+            layer, words = line.get_label().split(", ")
+            table = of_line.get_group((protocol, layer, kinds[words]))
+            assert line.get_xydata() == pytest.approx(table[["epoch", "mean"]].to_numpy())
+            assert edges_of(band) == pytest.approx(table[["epoch", "low", "high"]].to_numpy())
+            compared.add((protocol, layer, kinds[words]))
+    assert compared == set(of_line.groups)
+
+
+def test_both_panels_have_one_scale_and_one_look_a_layer(store):
+    store.add_protocols(4)
+    left, right = figure10(store, Selection()).figure.get_axes()
+    assert left.get_ylim() == right.get_ylim()
+    assert left.get_xlim() == right.get_xlim()
+    assert left.get_ylabel() == "correlation of W and Rᵗ"
+    looks = [{name: (line.get_color(), line.get_marker()) for name, line in lines_of(a).items()} for a in (left, right)]
+    assert looks[0] == looks[1]
+    assert len(set(looks[0].values())) == 3
+
+
+def test_the_highest_layer_comes_first_in_the_legend(store):
+    store.add_protocols(4)
+    [part] = figure10(store, Selection()).figure.subfigs
+    [legend] = part.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["layer 3: Output", "layer 2: Full 500", "layer 1: Conv 32 5x5"]
+
+
+def test_a_negative_correlation_is_within_the_axes(store):
+    store.add(3)
+    for row in store.alignment_rows:
+        row["correlation"] -= 0.5
+    drawn = figure10(store, Selection())
+    assert drawn.figure.get_axes()[0].get_ylim()[0] < drawn.data["low"].min() < -0.4
+
+
+def test_sparse_runs_have_both_correlations(store):
+    store.add(3, connectivity=0.5, experiments="quick")
+    store.add(3, experiments="quick")
+    drawn = figure10(store, Selection("quick"))
+    dense, sparse = drawn.figure.get_axes()
+    assert (dense.get_title(), sparse.get_title()) == ("URFB (1 seed, 3 epochs)", "URFB 50 % (1 seed, 3 epochs)")
+    assert len(dense.get_lines()) == 3
+    assert len(sparse.get_lines()) == 6
+    shared = lines_of(sparse)["Output, connections of both"]
+    assert shared.get_linestyle() == ":"
+    counts = drawn.data.groupby(["protocol", "entries"]).size()
+    assert counts.to_dict() == {("URFB", "all"): 12, ("URFB 50 %", "all"): 12, ("URFB 50 %", "shared"): 12}
+
+
+def test_a_correlation_that_is_not_defined_is_left_out(store):
+    store.add(3)
+    for row in store.alignment_rows:
+        if row["layer"] == 1:
+            row["correlation"] = None
+    drawn = figure10(store, Selection())
+    assert set(drawn.data["layer"]) == {2, 3}
+
+
+def test_what_is_lacking_is_said(store):
+    store.add(3)
+    store.add(0, rule="frfb", state="new", epochs_target=1000, tested=False)
+    store.alignment_rows = [row for row in store.alignment_rows if row["rule"] == "urfb"]
+    drawn = figure10(store, Selection())
+    assert drawn.shortfalls == [
+        "URFB: 3 of the paper's 1,000 epochs",
+        "URFB: 1 of 3 seeds",
+        "FRFB: no alignment measured yet",
+    ]
+    assert drawn.figure.get_axes()[1].get_title() == "FRFB (nothing measured)"
+
+
+def test_rows_of_one_panel_say_how_they_differ(store):
+    for changed in (
+        {},
+        {"connectivity": 0.5},
+        {"connectivity": 0.5, "feedback_connectivity": 1.0},
+        {"loss": "softmax"},
+    ):
+        store.add(2, experiments="quick", **changed)
+    drawn = figure10(store, Selection("quick"))
+    assert [part.get_suptitle() for part in drawn.figure.subfigs] == [
+        "simpnet, CIFAR-10, hinge, connectivity 1",
+        "simpnet, CIFAR-10, hinge, connectivity 0.5",
+        "simpnet, CIFAR-10, hinge, connectivity 0.5, feedback\nconnectivity 1",
+        "simpnet, CIFAR-10, softmax, connectivity 1",
+    ]
+    assert set(drawn.data["panel"]) == {"simpnet, CIFAR-10"}
+
+
+def test_a_row_alone_has_the_title_of_its_panel(store):
+    store.add_protocols(2)
+    [part] = figure10(store, Selection()).figure.subfigs
+    assert part.get_suptitle() == "simpnet, CIFAR-10"
+
+
+@pytest.mark.parametrize("experiment", [None, "quick"])
+def test_without_a_run_that_has_feedback_the_axes_are_empty(store, experiment):
+    store.add(3, rule="bp", experiments="quick")
+    drawn = figure10(store, Selection(experiment))
+    assert drawn.shortfalls == ["no run of this figure in the store"]
+    assert [axes.get_lines()[:] for axes in drawn.figure.get_axes()] == [[], []]
+    assert drawn.data.empty

@@ -1,0 +1,98 @@
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from urfb.cli import app
+from urfb.errors import StoreError
+
+
+@pytest.fixture
+def run(store, tmp_path, monkeypatch):
+    store.path = tmp_path / "urfb.sqlite"
+    opened = []
+
+    def open_store(location):
+        opened.append(location)
+        if "absent" in location:
+            raise StoreError(f"there is no store at {location}")
+        return store
+
+    monkeypatch.setitem(sys.modules, "urfb.store", SimpleNamespace(open_store=open_store))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, ["report", "figures", *map(str, arguments)])
+        result.opened = opened
+        return result
+
+    return run
+
+
+def test_figures_go_beside_the_store_and_say_what_they_lack(run, store, tmp_path):
+    store.add_protocols(25, seeds=1, sparse=False)
+    result = run(4, 10, "--store", "some.sqlite")
+    assert result.exit_code == 0
+    assert result.opened == ["some.sqlite"]
+    assert (tmp_path / "figures" / "figure04.pdf").exists()
+    folder = tmp_path / "figures"
+    assert result.stdout.splitlines()[:7] == [
+        "Figure 4",
+        f"  {folder / 'figure04.png'}",
+        f"  {folder / 'figure04.pdf'}",
+        f"  {folder / 'figure04.csv'}",
+        "  lacks: 25 of the paper's 1,000 epochs",
+        "  lacks: 1 of 3 seeds",
+        "  complete it with: urfb grid run experiments.yaml figure4 --store some.sqlite",
+    ]
+
+
+def test_the_store_has_a_default_and_all_figures_are_drawn(run, tmp_path):
+    result = run("--out", tmp_path / "elsewhere")
+    assert result.exit_code == 0
+    assert result.opened == ["results/urfb.sqlite"]
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 9
+
+
+def test_a_complete_figure_asks_for_nothing(run, store):
+    store.add_protocols(2, seeds=1, experiments="quick")
+    result = run(5, "--experiment", "quick")
+    assert result.exit_code == 0
+    assert "lacks" not in result.stdout
+    assert "complete it with" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["6"], "figure 6 cannot be drawn yet"),
+        (["--experiment", "quikc"], "did you mean 'quick'?"),
+        (["--store", "absent.sqlite"], "there is no store at absent.sqlite"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_code_2(run, store, arguments, message):
+    store.add(2, experiments="quick")
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_help_has_an_example(run):
+    assert "urfb report figures 4 10 --experiment quick" in run("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("urfb.cli.report", {"torch", "pandas", "matplotlib", "scipy"}),
+        ("urfb.report.figures", {"torch", "sqlalchemy"}),
+    ],
+)
+def test_modules_load_no_more_than_they_need(module, heavy):
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert heavy.isdisjoint(done.stdout.split())

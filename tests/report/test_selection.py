@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+
+from urfb.errors import SelectionError
+from urfb.report.protocols import BP, FRFB, PROTOCOLS, URFB, protocols_in
+from urfb.report.selection import Selection, panels
+
+
+def titles(found):
+    return [panel.title for panel in found]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"network": "deepnet"},
+        {"convention": "author-code"},
+        {"step_size": 1.0},
+        {"batch_size": 50},
+        {"input_offset": 0.5},
+        {"precision": "float64"},
+        {"dense_output": False},
+        {"dataset": "cifar100"},
+        {"connectivity": 0.5},
+        {"feedback_connectivity": 0.5},
+        {"science_version": 0},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_the_papers_selection_leaves_out_what_the_paper_did_not_run(store, changed):
+    wanted = store.add(2)
+    store.add(2, **changed)
+    [panel] = panels(store.runs(), Selection(), ["cifar10"], [BP, URFB, FRFB])
+    assert list(panel.runs["run"]) == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("changed", "title"),
+    [
+        ({"off_class_weight": 0.5}, "simpnet, CIFAR-10, off class weight 0.5"),
+        ({"off_class_margin": -0.2}, "simpnet, CIFAR-10, off class margin -0.2"),
+        ({"activation_slope": 0.75}, "simpnet, CIFAR-10, activation slope 0.75"),
+        ({"layers": "Full 9; Output"}, "simpnet, CIFAR-10, layers Full 9; Output"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_runs_that_differ_otherwise_get_a_panel_of_their_own(store, changed, title):
+    store.add(2)
+    other = store.add(2, **changed)
+    found = panels(store.runs(), Selection(), ["cifar10"], [URFB])
+    assert len(found) == 2
+    assert [list(panel.runs["run"]) for panel in found if panel.title == title] == [[other]]
+
+
+def test_softmax_runs_stand_beside_each_hinge_variant(store):
+    softmax = store.add(2, rule="bp", loss="softmax")
+    store.add(2, off_class_weight=0.5)
+    store.add(2, off_class_weight=1.0)
+    found = panels(store.runs(), Selection(), ["cifar10"], [BP, URFB])
+    assert titles(found) == ["simpnet, CIFAR-10, off class weight 0.5", "simpnet, CIFAR-10, off class weight 1"]
+    assert all(softmax in set(panel.runs["run"]) and len(panel.runs) == 2 for panel in found)
+
+
+def test_an_empty_store_still_has_the_papers_panels(store):
+    found = panels(store.runs(), Selection(), ["cifar10", "cifar100"], PROTOCOLS)
+    assert titles(found) == ["simpnet, CIFAR-10", "simpnet, CIFAR-100"]
+    assert all(panel.runs.empty and panel.protocols == PROTOCOLS for panel in found)
+
+
+def test_an_experiment_has_a_panel_for_each_setting(store):
+    store.add_protocols(2, seeds=2, experiments="quick")
+    store.add(2, step_size=1.0, experiments="quick,figure4")
+    store.add(2, step_size=0.01, experiments="quickest")
+    found = panels(store.runs(), Selection("quick"), ["cifar10"], [URFB])
+    assert titles(found) == ["simpnet, CIFAR-10, step size 0.1", "simpnet, CIFAR-10, step size 1"]
+    assert found[0].protocols == PROTOCOLS
+    assert found[0].seeds == 2
+    assert found[1].protocols == (URFB,)
+
+
+def test_an_experiment_takes_only_its_own_runs(store):
+    mine = store.add(2, experiments="quick")
+    store.add(2, seed=1, experiments=None)
+    store.add(2, seed=2, experiments=np.nan)
+    [panel] = panels(store.runs(), Selection("quick"), [], [])
+    assert list(panel.runs["run"]) == [mine]
+
+
+def test_an_experiment_that_does_not_exist_is_answered_with_those_that_do(store):
+    store.add(2, experiments="figure4,quick")
+    with pytest.raises(SelectionError, match=r"did you mean 'quick'\? \(allowed: figure4, quick\)"):
+        panels(store.runs(), Selection("quik"), [], [])
+
+
+def test_a_store_without_experiments_says_so(store):
+    with pytest.raises(SelectionError, match="no runs of any experiment yet"):
+        panels(store.runs(), Selection("quick"), [], [])
+
+
+def test_protocols_that_the_paper_does_not_have_are_named_in_its_manner(store):
+    store.add(1)
+    store.add(1, loss="softmax")
+    store.add(1, rule="bp", loss="hinge", connectivity=0.5)
+    store.add(1, rule="bp", loss="softmax", connectivity=0.25)
+    store.add(1, connectivity=0.5, feedback_connectivity=1.0)
+    names = [protocol.name for protocol in protocols_in(store.runs())]
+    assert names == ["URFB", "URFB softmax", "BP-H 50 %", "BP 25 %", "URFB W 50 %, R 100 %"]
+    assert len({protocol.colour for protocol in protocols_in(store.runs())}) == 5
+
+
+def test_the_papers_protocols_differ_in_colour_and_in_marker_or_hatch():
+    assert len({protocol.colour for protocol in PROTOCOLS}) == len({protocol.marker for protocol in PROTOCOLS}) == 6
