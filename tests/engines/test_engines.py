@@ -60,6 +60,16 @@ def test_a_run_that_raises_is_told_as_failed_and_the_next_is_trained(make: Makin
     assert engine.room == 1
 
 
+def test_a_run_that_runs_out_of_memory_is_told_as_failed_and_the_next_is_trained(make: Making) -> None:
+    engine = make(LocalEngine)
+    vast, small = tiny_spec(network="Full 2000000000; Output"), tiny_spec()  # a terabyte of weights
+    told = finish(engine, vast, small)
+    failure = told[vast.identity][-1]
+    assert isinstance(failure, Failed)
+    assert "memory" in failure.reason
+    assert isinstance(told[small.identity][-1], Finished)
+
+
 def test_a_worker_process_gives_the_same_numbers_as_this_one(make: Making) -> None:
     inline, local = finish(make(InlineEngine), tiny_spec()), finish(make(LocalEngine), tiny_spec())
     (here,), (there,) = inline.values(), local.values()

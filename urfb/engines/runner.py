@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+
 from urfb.engines import Engine, Workplace, scheduler
 from urfb.engines.inline import InlineEngine
 from urfb.engines.local import LocalEngine
@@ -16,6 +18,8 @@ from urfb.grid.plan import PlannedRun, plan
 from urfb.store import open_for_writing, stored_progress
 
 DEVICES = ("auto", "cpu", "cuda")
+BYTES_A_JOB = 2 * 2**30
+"""Of memory, for a run of the paper's networks on the CPU at batch size 500, its data included."""
 
 
 class Observer(scheduler.Observer, Protocol):
@@ -80,7 +84,7 @@ def find_devices(name: str) -> list[str]:
 def divide(devices: Sequence[str], jobs: int | None, runs: int, data: Path, checkpoints: Path) -> list[Workplace]:
     """Return a workplace for each run that is trained at a time, with its device and its share of the CPU's cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    fitting = cores if devices[0] == "cpu" else len(devices)
+    fitting = min(cores, psutil.virtual_memory().available // BYTES_A_JOB) if devices[0] == "cpu" else len(devices)
     places = max(1, min(fitting if jobs is None else jobs, runs))
     threads = max(1, cores // places)
     return [Workplace(data, checkpoints, devices[place % len(devices)], threads) for place in range(places)]
