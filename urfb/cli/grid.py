@@ -13,9 +13,9 @@ app = typer.Typer(no_args_is_help=True)
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The grid file.")]
 ExperimentsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[EXPERIMENT]…", help="Those wanted; all where none is named.")
+    list[str] | None, typer.Argument(metavar="EXPERIMENT", help="Those wanted; all where none is named.")
 ]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Train so far, whatever the file says.")]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Train up to this epoch, whatever the file says.")]
 
 
 @app.command()

@@ -21,7 +21,7 @@ def report() -> None:
 def figures(
     numbers: Annotated[
         list[int] | None,
-        typer.Argument(metavar="[NUMBER]…", help="Their numbers in the paper; all where none is given."),
+        typer.Argument(metavar="NUMBER", help="Their numbers in the paper; all where none is given."),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     out: Annotated[
