@@ -152,8 +152,9 @@ def test_the_program_says_its_version() -> None:
     assert urfb("--version").output.startswith("urfb 0.")
 
 
+@pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_gives_exit_code_130_and_the_command_goes_on_when_it_is_run_again(
-    tmp_path: Path, store: Path
+    tmp_path: Path, store: Path, signal_sent: signal.Signals
 ) -> None:
     path = grid_file(tmp_path, epochs=100_000, seeds=1)
     arguments = ["grid", "run", str(path), "--store", str(store), "--jobs", "2"]
@@ -165,7 +166,10 @@ def test_an_interrupt_gives_exit_code_130_and_the_command_goes_on_when_it_is_run
             status = open_store(str(store)).runs()
             if (status["state"] == "running").all() and (status["epochs_done"] > 2).all():
                 break
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+    if signal_sent == signal.SIGINT:
+        os.killpg(running.pid, signal_sent)  # as a terminal does: the workers get it too
+    else:
+        running.send_signal(signal_sent)
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 130, output
     assert "interrupted; finished epochs are stored" in output

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import sqlalchemy.event
 
 from tests.helpers import tiny_run
 from urfb import open_store
@@ -135,6 +138,18 @@ def test_going_on_from_an_earlier_epoch_drops_what_is_stored_past_it(store: Writ
     assert store.runs()["attempts"].tolist() == [3]
 
 
+def test_an_attempt_whose_runner_died_is_told_from_one_that_runs(
+    store: WritableStore, run: GridRun, path: Path
+) -> None:
+    store.claim(run.spec)
+    store.record(run.spec.identity, started())
+    store.record(run.spec.identity, started())
+    with sqlite3.connect(path) as connection:
+        outcomes = connection.execute("SELECT outcome FROM attempt ORDER BY id").fetchall()
+    connection.close()
+    assert outcomes == [("interrupted",), (None,)]
+
+
 def test_a_failure_is_stored_with_its_traceback(store: WritableStore, run: GridRun) -> None:
     store.claim(run.spec)
     store.record(run.spec.identity, started())
@@ -220,3 +235,29 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         open_for_writing(str(tmp_path / "file" / "urfb.sqlite"))
     with pytest.raises(StoreError, match="cannot"):
         open_for_writing(str(tmp_path))
+
+
+def test_a_store_that_fills_its_disk_says_so_and_loses_nothing(store: WritableStore, run: GridRun, path: Path) -> None:
+    """SQLite's own limit on a database's pages stands in for the disk."""
+    store.claim(run.spec)
+    store.record(run.spec.identity, started())
+
+    @sqlalchemy.event.listens_for(store._engine, "begin")
+    def full(connection: Any) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    def record_for_ever() -> None:
+        for number in itertools.count(1):
+            store.record(run.spec.identity, epoch(number))
+
+    with pytest.raises(StoreError, match=r"cannot be written .*full"):
+        record_for_ever()
+    sqlalchemy.event.remove(store._engine, "begin", full)
+    stored = len(store.epochs())
+    assert stored > 0
+    assert store.epochs()["epoch"].tolist() == list(range(1, stored + 1))
+    assert store.alignment()["epoch"].tolist() == list(range(stored + 1))
+    assert store.runs()["epochs_done"].tolist() == [stored]
+    store.record(run.spec.identity, epoch(stored + 1))  # room again
+    assert len(store.epochs()) == stored + 1

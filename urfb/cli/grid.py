@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,9 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The grid fil
 ExperimentsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="EXPERIMENT", help="Those wanted; all where none is named.")
 ]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Train up to this epoch, whatever the file says.")]
+EpochsOption = Annotated[
+    int | None, typer.Option("--epochs", min=1, help="Train up to this epoch, whatever the file says.")
+]
 
 
 @app.command()
@@ -70,6 +73,8 @@ def run(
     from urfb.grid.expand import load_grid
     from urfb.grid.plan import select
 
+    # What a batch system or `kill` sends ends the command as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     grid = load_grid(file, experiments or (), epochs=epochs)
     with watching(grid.later) as observer:
         try:

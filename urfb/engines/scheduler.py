@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from urfb.engines import Engine, Job
+from urfb.errors import StoreError
 from urfb.events import Event, Failed, Finished
 from urfb.grid.spec import RunSpec
 from urfb.store import LEASE_SECONDS, WritableStore
@@ -87,7 +88,9 @@ def _heartbeat(store: WritableStore) -> Iterator[None]:
 
     def beat() -> None:
         while not stop.wait(LEASE_SECONDS / 4):
-            store.renew_leases()
+            # A store that cannot be written any more is noticed, and told, where events are recorded.
+            with suppress(StoreError):
+                store.renew_leases()
 
     thread = threading.Thread(target=beat, name="lease renewal", daemon=True)
     thread.start()

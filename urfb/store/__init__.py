@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -133,11 +134,27 @@ class Store:
 
 
 class WritableStore(Store):
-    """A store, open for one runner."""
+    """A store, open for one runner.
+
+    Every method raises StoreError where the store cannot be written, a full disk for one; each is one transaction, so
+    nothing of it is stored then.
+    """
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """Open the one transaction of a method."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise StoreError(
+                f"{self.path}: cannot be written ({error.orig}); what is stored is safe, and running the command again "
+                "goes on from there"
+            ) from error
 
     def register(self, runs: Iterable[GridRun]) -> None:
         """Add the runs that are not there yet, and which experiments ask for them."""
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             for planned in runs:
                 spec = planned.spec
                 values = spec.model_dump(exclude={"epochs"})
@@ -172,7 +189,7 @@ class WritableStore(Store):
         """
         columns = tables.run.c
         host, process = _myself()
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             row = connection.execute(select(tables.run).where(columns.identity == spec.identity)).one()
             epochs_done = int(row.epochs_done)
             if row.state == "done" and epochs_done >= spec.epochs:
@@ -195,7 +212,7 @@ class WritableStore(Store):
     def renew_leases(self) -> None:
         """Show that this process lives and still trains what it has claimed."""
         host, process = _myself()
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(
                 update(tables.run)
                 .where(tables.run.c.owner_host == host, tables.run.c.owner_process == process)
@@ -207,34 +224,27 @@ class WritableStore(Store):
         host, process = _myself()
         columns = tables.run.c
         mine = and_(columns.owner_host == host, columns.owner_process == process)
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             for run_id in connection.execute(select(columns.id).where(mine)).scalars().all():
                 _end_attempt(connection, run_id, "interrupted", reason)
                 _end_run(connection, run_id, "unfinished")
 
     def record(self, identity: str, event: Event) -> None:
-        """Store what a run has told, in one transaction.
-
-        Raises:
-            StoreError: the store cannot be written (a full disk, say); nothing of the event is stored then.
-        """
-        try:
-            with self._engine.begin() as connection:
-                run_id = _run_id(connection, identity)
-                match event:
-                    case Started():
-                        _record_start(connection, run_id, event)
-                    case EpochEnded():
-                        _record_epoch(connection, run_id, event)
-                    case Finished():
-                        connection.execute(insert(tables.test).values(run_id=run_id, **asdict(event)))
-                        _end_attempt(connection, run_id, "done", None)
-                        _end_run(connection, run_id, "done")
-                    case Failed():
-                        _end_attempt(connection, run_id, "failed", event.reason, event.traceback)
-                        _end_run(connection, run_id, "failed")
-        except DBAPIError as error:
-            raise StoreError(f"{self.path}: cannot be written ({error.orig}); stored epochs are safe") from error
+        """Store what a run has told."""
+        with self._writing() as connection:
+            run_id = _run_id(connection, identity)
+            match event:
+                case Started():
+                    _record_start(connection, run_id, event)
+                case EpochEnded():
+                    _record_epoch(connection, run_id, event)
+                case Finished():
+                    connection.execute(insert(tables.test).values(run_id=run_id, **asdict(event)))
+                    _end_attempt(connection, run_id, "done", None)
+                    _end_run(connection, run_id, "done")
+                case Failed():
+                    _end_attempt(connection, run_id, "failed", event.reason, event.traceback)
+                    _end_run(connection, run_id, "failed")
 
 
 def _record_start(connection: Connection, run_id: int, event: Started) -> None:
@@ -245,6 +255,7 @@ def _record_start(connection: Connection, run_id: int, event: Started) -> None:
     if event.epochs_done == 0:
         connection.execute(delete(tables.layer_alignment).where(tables.layer_alignment.c.run_id == run_id))
     connection.execute(update(tables.run).where(tables.run.c.id == run_id).values(epochs_done=event.epochs_done))
+    _end_attempt(connection, run_id, "interrupted", "its runner died")
     connection.execute(
         insert(tables.attempt).values(
             run_id=run_id, first_epoch=event.epochs_done + 1, started=_now(), **asdict(event.provenance)
