@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,6 +98,46 @@ def test_a_farther_target_goes_on_and_a_nearer_one_deletes_nothing(tmp_path: Pat
     assert store.runs()["test_epoch"].tolist() == [4]
 
 
+def test_a_nearer_target_ends_an_unfinished_run_where_it_is(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run([tiny_run(epochs=9)], tmp_path, Watcher(interrupt_after=5))
+    assert run([tiny_run(epochs=2)], tmp_path) == Outcome(done=1)
+    store = open_store(str(tmp_path / "urfb.sqlite"))
+    assert store.epochs()["epoch"].tolist() == [1, 2, 3, 4, 5]
+    assert store.runs()[["state", "epochs_done", "test_epoch"]].to_numpy().tolist() == [["done", 5, 5]]
+
+
+def test_a_loss_that_is_not_finite_after_the_last_step_fails_its_run_alone(tmp_path: Path) -> None:
+    bad = tiny_run(rule="bp", batch_size=1297, step_size=3e38, off_class_weight=100.0)
+    assert run([bad, tiny_run()], tmp_path) == Outcome(done=1, failed=1)
+
+
+def test_an_experiment_whose_runs_are_done_is_recorded(tmp_path: Path) -> None:
+    run([tiny_run("first")], tmp_path)
+    run([tiny_run("second")], tmp_path)
+    assert open_store(str(tmp_path / "urfb.sqlite")).runs()["experiments"].tolist() == ["first,second"]
+
+
+def test_stores_side_by_side_have_checkpoints_of_their_own(tmp_path: Path) -> None:
+    def grow(name: str, epochs: int) -> None:
+        run_grid(
+            [tiny_run(epochs=epochs)],
+            store=str(tmp_path / name),
+            data=tmp_path,
+            jobs=0,
+            device="cpu",
+            observer=Watcher(),
+        )
+
+    grow("a.sqlite", 4)
+    grow("b.sqlite", 2)
+    grow("a.sqlite", 5)
+    with sqlite3.connect(tmp_path / "a.sqlite") as connection:
+        first_epochs = connection.execute("SELECT first_epoch FROM attempt ORDER BY id").fetchall()
+    connection.close()
+    assert first_epochs == [(1,), (5,)]
+
+
 def test_a_missing_data_set_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cifar10(.|\n)*mnist"):
         run([tiny_run(dataset="mnist"), tiny_run(dataset="cifar10"), tiny_run()], tmp_path)
@@ -117,4 +158,7 @@ def test_jobs_share_the_devices_and_the_cores() -> None:
     four = divide(["cuda:0", "cuda:1"], 4, 9, folder, folder)
     assert [place.device for place in four] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
     assert len(divide(["cpu"], 8, 3, folder, folder)) == 3
-    assert all(place.threads >= 1 for place in divide(["cpu"], 64, 64, folder, folder))
+    alone, *_ = divide(["cpu"], 1, 9, folder, folder)
+    assert [place.threads for place in divide(["cpu"], 2 * alone.threads, 99, folder, folder)] == [
+        1
+    ] * 2 * alone.threads

@@ -79,5 +79,4 @@ def test_runners_on_one_store_share_the_runs(tmp_path: Path) -> None:
     runs = open_store(str(store)).runs()
     assert runs["state"].tolist() == ["done"] * 10
     assert runs["attempts"].tolist() == [1] * 10
-    assert all(output.count(": done after") for output in outputs)
     assert sum(output.count(": done after") for output in outputs) == 10

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +115,11 @@ def test_the_papers_experiments_have_the_runs_of_its_figures() -> None:
     assert len(shared.runs) == len(grid.runs)
 
 
-def test_a_large_grid_is_expanded_quickly_enough_to_be_looked_at(tmp_path: Path) -> None:
+def test_each_run_of_a_large_grid_has_an_identity_of_its_own(tmp_path: Path) -> None:
     seeds = ", ".join(str(seed) for seed in range(2500))
-    started = time.perf_counter()
     grid = expand(tmp_path, f"rule: [bp, urfb, frfb]\nloss: [hinge, softmax]\nseed: [{seeds}]")
     assert len(grid.runs) == 15_000
     assert len({run.spec.identity for run in grid.runs}) == 15_000
-    print(f"15,000 runs in {time.perf_counter() - started:.1f} s")
 
 
 @pytest.mark.parametrize("epochs", [1, 50])

@@ -30,7 +30,8 @@ def test_states_come_from_the_store_and_a_nearer_target_counts_as_unfinished() -
         (["connectivity=0.5"], 6),
         (["loss=softmax"], 3),
         (["dense_output=true"], 18),
-        (["seed=7"], 0),
+        (["convention=paper", "seed=2"], 6),
+        ([f"run={RUNS[0].spec.identity}"], 1),
     ],
 )
 def test_all_conditions_hold_and_of_the_values_of_one_any(conditions: list[str], count: int) -> None:
@@ -38,7 +39,16 @@ def test_all_conditions_hold_and_of_the_values_of_one_any(conditions: list[str],
 
 
 @pytest.mark.parametrize(
-    ("condition", "said"), [("rul=bp", "did you mean 'rule'"), ("rule", "name=value"), ("=", "name=value")]
+    ("condition", "said"),
+    [
+        ("rul=bp", "did you mean 'rule'"),
+        ("rule", "name=value"),
+        ("=", "name=value"),
+        ("rule=urbf", "no run has that: did you mean 'urfb'"),
+        ("seed=7", "no run has that"),
+        ("seed=x", "seed is a number"),
+        ("dense_output=1", "true or false"),
+    ],
 )
 def test_conditions_that_cannot_be_read_are_refused(condition: str, said: str) -> None:
     with pytest.raises(SelectionError, match=said):

@@ -94,10 +94,42 @@ experiments:
             "under rule bp R is Wᵗ",
         ),
         ("experiments: {a: {requires: [untide]}}", "did you mean 'untied'?"),
+        ("experiments: {a: {requires: [{x: y}]}}", "a.requires.0: Input should be a valid string"),
+        ("experiments: {a: {matrix: {rule: [bp, null]}}}", "a.matrix.rule.1: Input should be a valid string"),
+        ("experiments: {a: {matrix: {seed: [null]}}}", "a.matrix.seed.0: Input should be a valid integer"),
+        ("experiments: {1: {}}", "the key 1 is not text; put it in quotes"),
+        ("experiments: {a: [rule]}", "experiments.a: Input should be a valid dictionary"),
+        ("experiments: {'a,b': {}}", "letters, digits"),
+        ("experiments: {a: {defaults: {rule: !foo bp}}}", "the tag of 'bp' means nothing here"),
+        (f"experiments: {{a: {{defaults: {{seed: {'9' * 5000}}}}}}}", "not valid YAML"),
+        ("networks: {simpnet: Full 10; Output}\nexperiments: {a: {}}", "'simpnet' is the paper's network"),
     ],
 )
 def test_what_a_grid_file_may_not_say(tmp_path: Path, text: str, said: str) -> None:
     assert any(said in problem for problem in problems(tmp_path, text))
+
+
+def test_what_yaml_leaves_empty_says_nothing(tmp_path: Path) -> None:
+    grid = load_grid(
+        grid_file(
+            tmp_path,
+            "defaults:\nnetworks:\nexperiments:\n  a:\n    matrix:\n    defaults: {network: simpnet, dataset: digits, "
+            "rule: bp, seed: null}\n  b:\n    defaults: {network: simpnet, dataset: digits, rule: bp}\n"
+            "    matrix:\n      seed: 1\n      exclude:\n      include:\n",
+        )
+    )
+    assert [run.spec.seed for run in grid.runs] == [0, 1]
+
+
+def test_anchors_and_merges_are_yamls_own(tmp_path: Path) -> None:
+    grid = load_grid(
+        grid_file(
+            tmp_path,
+            "experiments:\n  a:\n    defaults: &base {network: simpnet, dataset: digits, rule: bp}\n"
+            "  b:\n    defaults:\n      <<: *base\n      rule: urfb\n",
+        )
+    )
+    assert [run.spec.rule for run in grid.runs] == ["bp", "urfb"]
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from urfb.nn.modules import Dropout, Network, OverlappingMaxpool, SaturatedLinearity
@@ -21,6 +23,31 @@ def test_zeros_outside_the_grid_take_part_in_overlapping_pools(height: int, widt
     # For even sizes the only zero stands at the end; for odd ones there is one on either side.
     sides = [(0, 1) if length % 2 == 0 else (1, 1) for length in (width, height)]
     assert torch.equal(end, functional.max_pool2d(functional.pad(x, (*sides[0], *sides[1])), 3, 2))
+
+
+@given(
+    half=st.integers(1, 3),
+    stride=st.integers(1, 6),
+    height=st.integers(1, 14),
+    width=st.integers(1, 14),
+    padding=st.sampled_from(["centred", "end"]),
+)
+def test_overlapping_pools_of_every_size_are_those_of_a_padded_grid(
+    half: int, stride: int, height: int, width: int, padding: str
+) -> None:
+    size = 2 * half + 1
+    assume(stride < size)
+    x = torch.rand(1, 1, height, width, generator=STREAM) - 0.8
+    sides = []
+    for length in (width, height):
+        windows = -(-length // stride)
+        needed = max((windows - 1) * stride + size - length, 0)
+        before = half if padding == "centred" else needed // 2
+        sides += [before, max((windows - 1) * stride + size - length - before, 0)]
+    expected = functional.max_pool2d(functional.pad(x, sides), size, stride)
+    windows_down, windows_across = -(-height // stride), -(-width // stride)
+    found = OverlappingMaxpool(size, stride, (1, height, width), padding)(x)
+    assert torch.equal(found, expected[:, :, :windows_down, :windows_across])
 
 
 def test_an_even_filter_has_its_odd_zero_at_the_end() -> None:

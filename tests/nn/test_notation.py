@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from urfb.errors import NotationError
 from urfb.nn.networks import NETWORKS, named
-from urfb.nn.notation import canonical, shapes
+from urfb.nn.notation import Drop, canonical, parse, shapes
 
 CIFAR = (3, 32, 32)
 
@@ -13,6 +17,13 @@ def test_the_paper_prints_its_networks_with_other_case_and_spacing() -> None:
     printed = "conv 16 3x3; conv 16 3x3;\n SUM;maxpool 3, stride 3; drop .5; full conn. 500; output"
     assert canonical(printed) == "Conv 16 3x3; Conv 16 3x3; SUM; Maxpool 3, stride 3; Drop .5; Full 500; Output"
     assert canonical("Maxpool 3, stride 2; drop 0.30; Output;") == "Maxpool 3; Drop .3; Output"
+
+
+@given(st.floats(min_value=0, max_value=1, exclude_max=True))
+def test_every_fraction_is_written_as_the_notation_reads_it(fraction: float) -> None:
+    (drop, _) = parse(f"Drop {format(Decimal(repr(fraction)), 'f') if fraction else 0}; Output")
+    assert drop == Drop(fraction)
+    assert parse(f"{drop}; Output")[0] == drop
 
 
 def test_simpnet_has_the_sizes_of_section_4() -> None:
@@ -51,6 +62,8 @@ def test_the_networks_are_written_the_canonical_way(name: str) -> None:
         ("Drop 1.5; Output", "statement 1, 'Drop 1.5'"),
         ("Conv 0 5x5; Output", "a size of 0"),
         ("Full 500", "ends with 'Output'"),
+        ("Maxpool 2, stride 1; Output", "overlap and have an odd size"),
+        ("Maxpool 2, stride 4; Output", "disjoint, with a stride of their size"),
         ("Output; Full 5; Output", "stands there once"),
         ("", "statement 1, ''"),
     ],
@@ -67,8 +80,9 @@ def test_text_that_is_no_network_is_refused_with_its_statement(text: str, said: 
         ("Conv 8 90x3; Output", "statement 1, 'Conv 8 90x3': the filter is larger than its grid of 32x32"),
         ("Maxpool 40, stride 40; Output", "window is larger than its grid"),
         ("Conv 8 3x3; SUM; Output", "statement 2, 'SUM': needs two conv layers"),
-        ("Conv 8 3x3; Conv 4 3x3; SUM; Output", "needs two conv layers of one size"),
-        ("Conv 8 3x3; Maxpool 3; Conv 8 3x3; SUM; Output", "with no pool between"),
+        ("Conv 8 3x3; Conv 8 3x3; Drop .5; SUM; Output", "statement 4, 'SUM': needs two conv layers"),
+        ("Conv 8 3x3; Conv 4 3x3; SUM; Output", "with as many filters"),
+        ("Conv 8 3x3; Maxpool 3; Conv 8 3x3; SUM; Output", "right before it"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_with_their_statement(text: str, said: str) -> None:

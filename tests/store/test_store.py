@@ -107,7 +107,7 @@ def test_a_run_belongs_to_one_living_process(store: WritableStore, run: GridRun,
     assert stored_progress(str(path)) == {run.spec.identity: ("running", 1)}
     # The same run, owned by a process of another host whose lease has not lapsed yet
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE run SET owner_host = 'elsewhere'")
+        connection.execute("UPDATE run SET owner_host = 'elsewhere', owner = 'another'")
     assert store.claim(run.spec) == ("elsewhere", 1)
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE run SET leased_until = leased_until - 3600")
@@ -132,6 +132,7 @@ def test_going_on_from_an_earlier_epoch_drops_what_is_stored_past_it(store: Writ
     assert store.epochs()["epoch"].tolist() == [1, 2]
     assert store.alignment()["epoch"].tolist() == [0, 1, 2]
     assert store.runs()["test_error"].isna().all()
+    store.claim(run.spec)
     store.record(run.spec.identity, started(epochs_done=0))
     assert store.epochs().empty
     assert store.alignment()["epoch"].tolist() == [0]
@@ -143,6 +144,7 @@ def test_an_attempt_whose_runner_died_is_told_from_one_that_runs(
 ) -> None:
     store.claim(run.spec)
     store.record(run.spec.identity, started())
+    store.claim(run.spec)
     store.record(run.spec.identity, started())
     with sqlite3.connect(path) as connection:
         outcomes = connection.execute("SELECT outcome FROM attempt ORDER BY id").fetchall()
@@ -172,6 +174,65 @@ def test_releasing_gives_back_what_this_process_has_claimed(store: WritableStore
     assert (row["state"], row["epochs_done"], row["outcome"]) == ("unfinished", 1, "interrupted")
 
 
+def test_a_failure_before_training_is_stored_with_its_reason(store: WritableStore, run: GridRun) -> None:
+    store.claim(run.spec)
+    store.record(run.spec.identity, Failed("RuntimeError: no memory", "Traceback …"))
+    (row,) = store.runs().to_dict("records")
+    assert (row["state"], row["reason"], row["attempts"]) == ("failed", "RuntimeError: no memory", 1)
+
+
+def test_a_runner_that_has_lost_its_run_stores_nothing_of_it(store: WritableStore, run: GridRun, path: Path) -> None:
+    """A runner suspended for longer than its lease wakes up when another one has the run."""
+    store.claim(run.spec)
+    assert store.record(run.spec.identity, started())
+    other = open_for_writing(str(path))
+    assert other.claim(run.spec) == ("claimed", 0)  # of this very process, so its predecessor must be dead
+    assert other.record(run.spec.identity, started())
+    assert other.record(run.spec.identity, epoch(1))
+    for event in (epoch(1), Failed("late", ""), Finished(1, 1.0, 0.5)):
+        assert not store.record(run.spec.identity, event)
+    store.release("late")
+    (row,) = store.runs().to_dict("records")
+    assert (row["state"], row["epochs_done"]) == ("running", 1)
+    assert store.runs()["test_error"].isna().all()
+
+
+def test_closing_a_run_again_replaces_its_test_error(store: WritableStore, run: GridRun) -> None:
+    finish(store, run)
+    store.claim(run.spec.model_copy(update={"epochs": 50}))
+    store.record(run.spec.identity, started(epochs_done=2))
+    store.record(run.spec.identity, Finished(2, 1.0, 0.25))
+    assert store.runs()["test_error"].tolist() == [0.25]
+
+
+@pytest.mark.parametrize("name", ["a?b=1.sqlite", "per%20cent.sqlite", "with space.sqlite"])
+def test_odd_names_are_the_files_names(tmp_path: Path, name: str) -> None:
+    open_for_writing(str(tmp_path / name)).register([tiny_run()])
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".sqlite"] == [name]
+    assert len(open_store(str(tmp_path / name)).runs()) == 1
+
+
+def test_a_store_that_another_runner_is_just_making_is_no_store_yet(tmp_path: Path) -> None:
+    path = tmp_path / "urfb.sqlite"
+    path.touch()
+    assert stored_progress(str(path)) == {}
+    open_for_writing(str(path)).register([tiny_run()])
+    assert len(stored_progress(str(path))) == 1
+
+
+def test_a_damaged_store_is_told_in_one_message(store: WritableStore, run: GridRun, path: Path) -> None:
+    finish(store, run, epochs=200)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    content = bytearray(path.read_bytes())
+    content[8192:] = b"\xff" * (len(content) - 8192)
+    path.write_bytes(content)
+    for read in (lambda: open_store(str(path)).runs(), lambda: stored_progress(str(path))):
+        with pytest.raises(StoreError, match="malformed"):
+            read()
+
+
 def test_a_reading_store_cannot_write(store: WritableStore, run: GridRun, path: Path) -> None:
     reading = open_store(str(path))
     with pytest.raises(Exception, match="readonly"), reading._engine.begin() as connection:
@@ -189,6 +250,9 @@ def test_a_location_may_be_a_url(store: WritableStore, run: GridRun, path: Path)
         ("absent.sqlite", "there is no store at"),
         ("postgresql://user:secret@host/db", "SQLite files only"),
         ("nonsense://", "SQLite files only|is no store"),
+        ("~nobody-of-this-name/urfb.sqlite", "cannot be a store's path"),
+        ("x" * 300, "cannot be a store's path"),
+        ("", "is a folder"),
     ],
 )
 def test_what_is_no_store_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str, said: str) -> None:

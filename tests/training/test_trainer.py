@@ -141,18 +141,33 @@ def test_a_checkpoint_ahead_of_the_store_is_passed_over(
         assert started.epochs_done == goes_on_from
 
 
+@pytest.mark.parametrize("damage", ["cut short", "overwritten", "of another network"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)
     spec = tiny_spec(epochs=3)
-    list(train(spec, digits, tmp_path))
+    whole = list(train(spec, digits, tmp_path))
     latest = tmp_path / f"{spec.identity}.pt"
-    latest.write_bytes(latest.read_bytes()[:-1000])
-    started = next(train(spec, digits, tmp_path, epochs_stored=3))
+    match damage:
+        case "cut short":
+            latest.write_bytes(latest.read_bytes()[:-1000])
+        case "overwritten":
+            latest.write_bytes(b"\x80" * latest.stat().st_size)
+        case "of another network":
+            other = tiny_spec(epochs=3, network="Full 5; Output")
+            list(train(other, digits, tmp_path))
+            (tmp_path / f"{other.identity}.pt").replace(latest)
+    resumed = train(spec, digits, tmp_path, epochs_stored=3)
+    started = next(resumed)
     assert isinstance(started, Started)
     assert started.epochs_done == 2
     assert "is damaged" in caplog.text
+    assert list(resumed)[-1] == whole[-1]
+    # What was passed over has not pushed out what the run went on from.
+    started = next(train(spec, digits, tmp_path, epochs_stored=2))
+    assert isinstance(started, Started)
+    assert started.epochs_done == 2
 
 
 def test_a_run_that_leaves_the_finite_numbers_is_stopped(digits: Dataset, tmp_path: Path) -> None:
@@ -166,9 +181,3 @@ def test_alignment_is_measured_often_at_first_and_at_most_60_times_in_the_papers
     assert measured[:20] == list(range(1, 21))
     assert {25, 100, 150, 500, 1000} <= set(measured)
     assert len(measured) == 54
-
-
-def test_the_input_offset_is_subtracted(digits: Dataset, tmp_path: Path) -> None:
-    plain = measurements(list(train(tiny_spec(epochs=1), digits, tmp_path / "a")))
-    offset = measurements(list(train(tiny_spec(epochs=1, input_offset=0.5), digits, tmp_path / "b")))
-    assert plain != offset

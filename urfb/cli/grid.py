@@ -17,7 +17,7 @@ ExperimentsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="EXPERIMENT", help="Those wanted; all where none is named.")
 ]
 EpochsOption = Annotated[
-    int | None, typer.Option("--epochs", min=1, help="Train up to this epoch, whatever the file says.")
+    int | None, typer.Option("--epochs", min=1, max=2**31 - 1, help="Train up to this epoch, whatever the file says.")
 ]
 
 

@@ -30,7 +30,7 @@ def watching(later: Mapping[str, Sequence[str]]) -> Iterator[GridProgress]:
     try:
         yield progress
     finally:
-        progress.bars.stop()
+        progress.stop()
 
 
 class GridProgress:
@@ -53,6 +53,7 @@ class GridProgress:
         self._epochs = self._epochs_total = 0
         self._began = time.monotonic()
         self._waiting = False
+        self._stored: dict[str, int] = {}
 
     def planned(self, planned: Sequence[PlannedRun], workplaces: Sequence[Workplace]) -> None:
         """Say what there is to do, and where."""
@@ -70,7 +71,8 @@ class GridProgress:
         where = ", ".join(f"{number} at a time on {device}" for device, number in slots.items())
         threads = workplaces[0].threads
         self.console.print(f"{len(planned)} runs: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
-        self._epochs_total = sum(one.run.spec.epochs - one.epochs_done for one in missing)
+        self._epochs_total = sum(max(one.run.spec.epochs - one.epochs_done, 0) for one in missing)
+        self._stored = {one.run.spec.identity: one.epochs_done for one in missing}
         self._began = time.monotonic()
         if self.console.is_terminal:
             self._whole = self.bars.add_task("[bold]all runs", total=len(missing), unit="runs", note="")
@@ -87,7 +89,10 @@ class GridProgress:
                         "  " + escape(name), total=spec.epochs, completed=epochs_done, unit="epochs", note=""
                     )
                 self._shown[spec.identity] = time.monotonic()
-                if epochs_done:
+                stored = self._stored.get(spec.identity, 0)
+                if epochs_done < stored:
+                    self._line(f"{name}: no checkpoint of epoch {stored} is there; trains from epoch {epochs_done + 1}")
+                elif epochs_done:
                     self._line(f"{name}: goes on after epoch {epochs_done}")
             case EpochEnded():
                 self._epochs += 1
@@ -118,8 +123,16 @@ class GridProgress:
 
     def interrupted(self) -> None:
         """Say what became of the runs that were under way."""
-        self.bars.stop()
-        self.console.print("interrupted; finished epochs are stored, and running the command again goes on from there")
+        self.stop()
+        self.console.print(
+            "interrupted; running the command again goes on from the last checkpoints, at most about a minute back",
+            soft_wrap=True,
+        )
+
+    def stop(self) -> None:
+        """Leave the last state of the bars on the screen."""
+        if self._whole is not None:
+            self.bars.stop()
 
     def _end(self, spec: RunSpec) -> None:
         self._ended += 1

@@ -48,6 +48,5 @@ def _print(view: str, location: str, where: list[str] | None, output: Format) ->
     from urfb.store import open_store
 
     store = open_store(location)
-    read = getattr(store, view)
     filters = parse_filters(where or (), store.columns(view))
-    print_frame(read(**filters), view, output)
+    print_frame(getattr(store, view)(**filters), view, output)

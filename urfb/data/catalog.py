@@ -91,4 +91,7 @@ def dataset_info(name: str) -> DatasetInfo:
 def data_directory(explicit: str | Path | None = None) -> Path:
     """Return where the data sets are: `explicit`, else the environment's URFB_DATA_DIR, else the user's cache."""
     chosen = explicit or os.environ.get("URFB_DATA_DIR")
-    return Path(chosen).expanduser() if chosen else user_cache_path("urfb") / "data"
+    try:
+        return Path(chosen).expanduser() if chosen else user_cache_path("urfb") / "data"
+    except RuntimeError as error:
+        raise DataError(f"'{chosen}' cannot be the data sets' folder ({error})") from error

@@ -32,7 +32,8 @@ class Workplace:
 class Engine(Protocol):
     """Trains jobs and tells what becomes of them; it knows no store.
 
-    Each job submitted ends with exactly one `Finished` or `Failed`, whatever happens to the worker that has it.
+    Each job submitted ends with exactly one `Finished` or `Failed`, whatever happens to the worker that has it; a job
+    that is dropped ends without.
     """
 
     @property
@@ -48,6 +49,9 @@ class Engine(Protocol):
 
     def poll(self, seconds: float) -> Iterable[tuple[str, Event]]:
         """Wait up to `seconds` for events, and return them with the identities of their runs."""
+
+    def drop(self, identity: str) -> None:
+        """Stop training a run that was submitted; no more is told of it."""
 
     def close(self) -> None:
         """Stop everything that runs."""

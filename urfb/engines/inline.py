@@ -40,6 +40,10 @@ class InlineEngine:
             self._events = None
         return [(self._identity, event)]
 
+    def drop(self, identity: str) -> None:
+        """Stop training a run."""
+        self._events = None
+
     def close(self) -> None:
         """Drop the job at hand."""
         self._events = None

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from multiprocessing import connection as pipes
 from multiprocessing.connection import Connection
@@ -54,6 +55,10 @@ class LocalEngine:
         ready = pipes.wait([pipe for pipe in busy if pipe is not None], timeout=seconds)
         return [busy[pipe].receive() for pipe in ready if isinstance(pipe, Connection)]
 
+    def drop(self, identity: str) -> None:
+        """Stop training a run; no more is told of it."""
+        next(worker for worker in self._workers if worker.identity == identity).stop()
+
     def close(self) -> None:
         """Stop all workers at once; what they had not told yet is trained again from a checkpoint."""
         for worker in self._workers:
@@ -86,7 +91,7 @@ class _Worker:
         try:
             event: Event = self.pipe.recv()
         except (EOFError, OSError):
-            self._process.join()
+            self._process.join(timeout=5)
             event = Failed(f"the worker process died ({_cause(self._process.exitcode)})", "")
             self.stop()
         if isinstance(event, (Finished, Failed)):
@@ -107,20 +112,33 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self.workplace), daemon=True)
-        self._process.start()
+        # Ctrl-C reaches every process of the terminal; the runner decides what becomes of its workers, even while they
+        # start: a signal that is ignored stays so in a new process.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self._process.start()
+        finally:
+            signal.signal(signal.SIGINT, before)
         theirs.close()  # so that the pipe closes when the worker dies
 
 
 def _serve(pipe: Connection, workplace: Workplace) -> None:
     """Train jobs until the runner goes away."""
-    # Ctrl-C reaches every process of the terminal; the runner decides what becomes of its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_runner, name="follow the runner", daemon=True).start()
     try:
         while True:
             for event in execute(pipe.recv(), workplace):
                 pipe.send(event)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def _follow_runner() -> None:
+    """End with the runner, however it ends: an epoch may be long, and another runner may train this run by then."""
+    runner = multiprocessing.parent_process()
+    assert runner is not None
+    runner.join()
+    os._exit(1)
 
 
 def _cause(exit_code: int | None) -> str:

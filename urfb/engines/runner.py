@@ -15,7 +15,7 @@ from urfb.engines.local import LocalEngine
 from urfb.errors import DataError, DeviceError, nearest
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
-from urfb.store import open_for_writing, stored_progress
+from urfb.store import open_for_writing, open_store, stored_progress
 
 DEVICES = ("auto", "cpu", "cuda")
 BYTES_A_JOB = 2 * 2**30
@@ -49,11 +49,15 @@ def run_grid(
     missing = [one.run for one in planned if one.missing]
     devices = find_devices(device)
     if not missing:
+        if runs and not {(name, run.spec.identity) for run in runs for name in run.experiments} <= (
+            open_store(store).memberships()
+        ):
+            open_for_writing(store).register(runs)
         observer.planned(planned, ())
         return scheduler.Outcome()
     verify_data({run.spec.dataset for run in missing}, data)
     writable = open_for_writing(store)
-    checkpoints = writable.path.parent / "checkpoints"
+    checkpoints = writable.path.with_suffix(".checkpoints")  # one folder a store, not shared with its neighbours
     workplaces = divide(devices, jobs, len(missing), data, checkpoints)
     writable.register(runs)
     observer.planned(planned, workplaces)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -46,39 +48,51 @@ def run_missing(specs: Sequence[RunSpec], store: WritableStore, engine: Engine, 
     """
     outcome = Outcome()
     waiting = deque(specs)
+    elsewhere: list[RunSpec] = []
     at_work: dict[str, RunSpec] = {}
     with _heartbeat(store):
         try:
-            while waiting or at_work:
-                _submit(waiting, at_work, store, engine)
-                if not at_work:
-                    observer.waiting(list(waiting))
-                    threading.Event().wait(POLL_SECONDS)
-                for identity, event in engine.poll(POLL_SECONDS):
-                    store.record(identity, event)
-                    observer.told(at_work[identity], event)
-                    if isinstance(event, (Finished, Failed)):
-                        del at_work[identity]
-                        outcome.done += isinstance(event, Finished)
-                        outcome.failed += isinstance(event, Failed)
+            while waiting or elsewhere or at_work:
+                while waiting and engine.room:
+                    _begin(waiting.popleft(), at_work, elsewhere, store, engine)
+                if at_work:
+                    for identity, event in engine.poll(POLL_SECONDS):
+                        if not store.record(identity, event):
+                            # Suspended for longer than its lease, this process has lost the run to another.
+                            engine.drop(identity)
+                            elsewhere.append(at_work.pop(identity))
+                            continue
+                        observer.told(at_work[identity], event)
+                        if isinstance(event, (Finished, Failed)):
+                            del at_work[identity]
+                            outcome.done += isinstance(event, Finished)
+                            outcome.failed += isinstance(event, Failed)
+                elif elsewhere:
+                    observer.waiting(elsewhere)
+                    time.sleep(POLL_SECONDS)
+                if not waiting and elsewhere and engine.room:
+                    states = store.progress()
+                    waiting.extend(spec for spec in elsewhere if states[spec.identity][0] != "running")
+                    elsewhere = [spec for spec in elsewhere if states[spec.identity][0] == "running"]
         finally:
-            engine.close()
-            store.release("the runner stopped")
+            with _undisturbed():
+                engine.close()
+                store.release("the runner stopped")
     return outcome
 
 
-def _submit(waiting: deque[RunSpec], at_work: dict[str, RunSpec], store: WritableStore, engine: Engine) -> None:
-    """Fill the engine's room with runs that nobody else trains; drop those that somebody else has finished."""
-    for _ in range(len(waiting)):
-        if engine.room == 0:
-            return
-        spec = waiting.popleft()
-        state, epochs_stored = store.claim(spec)
-        if state == "claimed":
-            at_work[spec.identity] = spec
-            engine.submit(Job(spec, epochs_stored))
-        elif state == "elsewhere":
-            waiting.append(spec)
+def _begin(
+    spec: RunSpec, at_work: dict[str, RunSpec], elsewhere: list[RunSpec], store: WritableStore, engine: Engine
+) -> None:
+    """Give a run to the engine, unless another runner trains it or has finished it by now."""
+    state, epochs_stored = store.claim(spec)
+    if state == "elsewhere":
+        elsewhere.append(spec)
+    elif state == "claimed":
+        # A target nearer than what is stored deletes nothing: the run ends where it is.
+        job = Job(spec.model_copy(update={"epochs": max(spec.epochs, epochs_stored)}), epochs_stored)
+        at_work[spec.identity] = job.spec
+        engine.submit(job)
 
 
 @contextmanager
@@ -99,3 +113,17 @@ def _heartbeat(store: WritableStore) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no second Ctrl-C keep this process from giving back its runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from urfb.errors import SelectionError, nearest
 from urfb.grid.expand import GridRun
-from urfb.grid.spec import RunSpec
+from urfb.grid.spec import FIELD_TYPES
 
 STATES = ("new", "running", "unfinished", "failed", "done")
 
@@ -46,8 +43,12 @@ def plan(runs: Sequence[GridRun], progress: Mapping[str, tuple[str, int]]) -> li
     return planned
 
 
-def parse_filters(conditions: Sequence[str], columns: Sequence[str]) -> dict[str, list[Any]]:
+def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dict[str, list[Any]]:
     """Read conditions such as 'rule=urfb' and 'seed=0,1': all of them hold, and of the values of one, any.
+
+    Args:
+        conditions: as given.
+        columns: what may be asked about, and what each holds.
 
     Raises:
         SelectionError: a condition cannot be read, or names no column.
@@ -60,7 +61,11 @@ def parse_filters(conditions: Sequence[str], columns: Sequence[str]) -> dict[str
             raise SelectionError(f"--where '{condition}': a condition is written name=value, as in --where rule=urfb")
         if name not in columns:
             raise SelectionError(f"--where '{condition}': there is no '{name}': {nearest(name, columns)}")
-        filters[name] = [_scalar(value) for value in values.split(",")]
+        try:
+            filters[name] = [_value(value.strip(), columns[name]) for value in values.split(",")]
+        except ValueError as error:
+            kind = "true or false" if columns[name] is bool else "a number"
+            raise SelectionError(f"--where '{condition}': {name} is {kind}") from error
     return filters
 
 
@@ -68,16 +73,29 @@ def select(runs: Sequence[GridRun], conditions: Sequence[str]) -> list[GridRun]:
     """Return the runs that all conditions hold for.
 
     Raises:
-        SelectionError: a condition cannot be read, or names no setting of a run.
+        SelectionError: a condition cannot be read, names no setting of a run, or holds for no run.
     """
-    filters = parse_filters(conditions, list(RunSpec.model_fields))
-    return [run for run in runs if all(getattr(run.spec, name) in values for name, values in filters.items())]
+    filters = parse_filters(conditions, FIELD_TYPES)
+    for name, values in filters.items():
+        present = {getattr(run.spec, name) for run in runs}
+        for value in values:
+            if runs and value not in present:
+                shown = sorted(_text(other) for other in present)
+                raise SelectionError(f"--where {name}={_text(value)}: no run has that: {nearest(_text(value), shown)}")
+    chosen = [run for run in runs if all(getattr(run.spec, name) in values for name, values in filters.items())]
+    if runs and not chosen:
+        raise SelectionError(f"no run agrees with all of these conditions: {', '.join(conditions)}")
+    return chosen
 
 
-def _scalar(text: str) -> Any:
-    """Read a value as YAML would: 0.5 is a number, true a truth value, urfb a word."""
-    try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
-        return text.strip()
-    return value if isinstance(value, (bool, int, float, str)) else text.strip()
+def _value(text: str, kind: type) -> Any:
+    """Read a value of one kind; whole numbers are numbers, too."""
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    return kind(text)
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,8 +12,9 @@ experiments:
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -24,10 +25,11 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     create_model,
+    field_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from urfb.errors import GridError, InputError, NotationError, nearest
@@ -51,6 +53,13 @@ def _notation(text: str) -> str:
         raise PydanticCustomError("notation", "{problem}", {"problem": str(error)}) from error
 
 
+def _name(name: str) -> str:
+    """Accept a name that needs no quotes in a shell, a file name or a list."""
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise PydanticCustomError("name", "an experiment's name has letters, digits, '_', '-' and '.' alone")
+    return name
+
+
 def _known_network(value: str, info: ValidationInfo) -> str:
     """Accept the name of a network, or a network written out."""
     names = {*NETWORKS, *(info.context or {}).get("networks", ())}
@@ -63,6 +72,11 @@ def _known_network(value: str, info: ValidationInfo) -> str:
         "{problem}; a network is one of these names, a name under 'networks:', or a text such as 'Full 100; Output'",
         {"problem": nearest(value, sorted(names))},
     )
+
+
+T = TypeVar("T")
+Part = Annotated[T, BeforeValidator(lambda value: {} if value is None else value)]
+"""A mapping of which nothing is said may be left empty in YAML, which then has null."""
 
 
 class Strict(BaseModel):
@@ -117,7 +131,8 @@ else:
         "Axes",
         __base__=_AxesBase,
         **{
-            name: (Annotated[list[field.annotation], BeforeValidator(_as_list)] | None, None)
+            # A setting may be left out, so it is `T | None`; a value of an axis may not.
+            name: (Annotated[list[get_args(field.annotation)[0]], BeforeValidator(_as_list)] | None, None)
             for name, field in Settings.model_fields.items()
         },
     )
@@ -126,8 +141,8 @@ else:
 class Matrix(Axes):
     """The product of its axes, without what `exclude` names, with what `include` adds."""
 
-    include: list[Axes] = Field(default_factory=list)
-    exclude: list[Axes] = Field(default_factory=list)
+    include: Annotated[list[Axes], BeforeValidator(lambda value: value or [])] = Field(default_factory=list)
+    exclude: Annotated[list[Axes], BeforeValidator(lambda value: value or [])] = Field(default_factory=list)
 
 
 class Experiment(Strict):
@@ -135,16 +150,24 @@ class Experiment(Strict):
 
     description: str = ""
     requires: list[Annotated[str, AfterValidator(spec.one_of(PLANNED))]] = Field(default_factory=list)
-    defaults: Settings = Settings()
-    matrix: Matrix = Matrix()
+    defaults: Part[Settings] = Settings()
+    matrix: Part[Matrix] = Matrix()
 
 
 class GridFile(Strict):
     """A grid file."""
 
-    defaults: Settings = Settings()
-    networks: dict[str, Annotated[str, AfterValidator(_notation)]] = Field(default_factory=dict)
-    experiments: dict[str, Experiment]
+    defaults: Part[Settings] = Settings()
+    networks: Part[dict[str, Annotated[str, AfterValidator(_notation)]]] = Field(default_factory=dict)
+    experiments: dict[Annotated[str, AfterValidator(_name)], Part[Experiment]]
+
+    @field_validator("networks")
+    @classmethod
+    def _keep_the_papers_networks(cls, networks: dict[str, str]) -> dict[str, str]:
+        for name, text in networks.items():
+            if name in NETWORKS and text != canonical(NETWORKS[name]):
+                raise PydanticCustomError("papers_name", f"'{name}' is the paper's network; choose another name")
+        return networks
 
 
 class SourceFile:
@@ -169,7 +192,7 @@ class SourceFile:
             where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
             problem = str(error.problem or error.context or "").strip().splitlines()[0]
             raise GridError([f"{where}: not valid YAML: {problem}"]) from error
-        except YAMLError as error:
+        except (YAMLError, ValueError) as error:
             raise GridError([f"{path}: not valid YAML: {error}"]) from error
         if not isinstance(tree, CommentedMap):
             raise GridError([f"{path}: a grid file is a mapping with a key 'experiments'; this one is empty or a list"])
@@ -180,7 +203,10 @@ class SourceFile:
         """Return plain Python data, noting where each key and item stands."""
         if isinstance(node, CommentedMap):
             for key in node:
-                self.places[(*place, key)] = node.lc.key(key)
+                if not isinstance(key, str):
+                    raise GridError([self.problem(place, f"the key {key!r} is not text; put it in quotes")])
+                if key in node.lc.data:  # what a merge (<<) brings has its place elsewhere
+                    self.places[(*place, key)] = node.lc.key(key)
             return {key: self._plain(value, (*place, key)) for key, value in node.items()}
         if isinstance(node, CommentedSeq):
             for index in range(len(node)):
@@ -189,6 +215,8 @@ class SourceFile:
         for kind in (bool, int, float, str):
             if isinstance(node, kind):
                 return kind(node)
+        if isinstance(node, TaggedScalar):
+            raise GridError([self.problem(place, f"the tag of {node.value!r} means nothing here; take it away")])
         return node
 
     def problem(self, place: Place, message: str) -> str:
@@ -224,7 +252,7 @@ def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str], dict[str, li
             raise GridError([source.problem(("experiments",), "no experiment is given, so there is nothing to run")])
         for name, experiment in experiments.items():
             requires = experiment.get("requires") if isinstance(experiment, dict) else None
-            waits_for = [feature for feature in _as_list(requires) if feature in PLANNED]
+            waits_for = [feature for feature in PLANNED if feature in _as_list(requires)]
             if waits_for:
                 later[name] = waits_for
         data["experiments"] = {name: value for name, value in experiments.items() if name not in later}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -106,9 +106,29 @@ class RunSpec(BaseModel):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
+    def run(self) -> str:
+        """The identity, by the name it has in the store's tables."""
+        return self.identity
+
+    @property
     def convention(self) -> str:
         """The name of the convention whose every value this run has, or 'custom'."""
         for name, values in CONVENTIONS.items():
             if all(getattr(self, field) == value for field, value in values.items()):
                 return name
         return "custom"
+
+
+def _kind(annotation: Any) -> type:
+    """Return str, int, float or bool of an annotation such as `Annotated[float, …] | None`."""
+    while not isinstance(annotation, type):
+        annotation = get_args(annotation)[0]
+    return annotation
+
+
+FIELD_TYPES: dict[str, type] = {
+    "run": str,
+    "convention": str,
+    **{name: _kind(field.annotation) for name, field in RunSpec.model_fields.items()},
+}
+"""What can be asked of a run, and what it holds."""

@@ -29,12 +29,15 @@ class FullMap:
 
 
 class ConvMap(NamedTuple):
-    """h = W * x on a grid of the same size, for x [batch, channels, height, width], W [filters, channels, k, k]."""
+    """h = W * x with zeros around the grid, for x [batch, channels, height, width], W [filters, channels, k, k].
+
+    An odd filter leaves the grid its size; an even one makes it larger by one.
+    """
 
     padding: tuple[int, int]
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return h [batch, filters, height, width]."""
+        """Return h [batch, filters, height, width], of an even filter with one more row and column."""
         return torch.conv2d(x, weight, padding=self.padding)
 
     def backward(self, delta: Tensor, x: Tensor, feedback: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
@@ -120,8 +123,9 @@ class AsymmetricLayer(nn.Module):
         if rule.separate:
             self.feedback, feedback_mask = draw("feedback", feedback_connectivity)
             self.feedback.requires_grad_(rule.epsilon != 0)
-        self.register_buffer("mask", mask)
-        self.register_buffer("feedback_mask", feedback_mask)
+        # Not saved with the weights: they follow from the seed.
+        self.register_buffer("mask", mask, persistent=False)
+        self.register_buffer("feedback_mask", feedback_mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return h = W x."""

@@ -6,9 +6,9 @@ Statements are separated by semicolons; upper and lower case are the same. Plain
     Full N                  N units, each connected to every unit below, then σ
     Output                  one unit a class, linear; the last statement
     Maxpool K[, stride S]   S is 2 where not given. Windows that overlap (K > S) are centred and zeros outside the
-                            grid take part; disjoint ones (K ≤ S) cut the last window short instead
+                            grid take part; disjoint ones (K = S) cut the last window short instead
     Drop P                  zeroes the fraction P of the units, scales the rest by 1/(1−P)
-    SUM                     adds the outputs of the two preceding conv layers
+    SUM                     adds the outputs of the two conv layers right before it
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 
 from urfb.errors import NotationError
@@ -68,9 +69,7 @@ class Maxpool:
 
     def pooled(self, length: int) -> int:
         """How many windows there are along a side of `length` units."""
-        if self.overlapping:
-            return -(-length // self.stride)
-        return max(-(-(length - self.size) // self.stride), 0) + 1
+        return -(-length // self.stride)
 
     def __str__(self) -> str:
         return f"Maxpool {self.size}" if self.stride == 2 else f"Maxpool {self.size}, stride {self.stride}"
@@ -83,7 +82,8 @@ class Drop:
     fraction: float
 
     def __str__(self) -> str:
-        return f"Drop {self.fraction:g}".replace("0.", ".", 1)
+        digits = format(Decimal(repr(self.fraction)), "f")  # never 1e-05, which the notation does not know
+        return f"Drop {digits.removeprefix('0') if self.fraction else 0}"
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,16 @@ def parse(text: str) -> tuple[Statement, ...]:
                 break
         else:
             raise NotationError(f"statement {number}, '{piece}', is not in the paper's notation (allowed: {ALLOWED})")
-        if any(value == 0 for value in vars(statements[-1]).values() if isinstance(value, int)):
+        statement = statements[-1]
+        if any(value == 0 for value in vars(statement).values() if isinstance(value, int)):
             raise NotationError(f"statement {number}, '{piece}': a size of 0 is no layer")
+        if isinstance(statement, Maxpool) and not (
+            statement.size == statement.stride or (statement.overlapping and statement.size % 2 == 1)
+        ):
+            raise NotationError(
+                f"statement {number}, '{piece}': windows are either disjoint, with a stride of their size, or overlap "
+                "and have an odd size, so that they have a centre"
+            )
     outputs = [number for number, statement in enumerate(statements, start=1) if isinstance(statement, Output)]
     if outputs != [len(statements)]:
         raise NotationError("a network ends with 'Output', which stands there once")
@@ -148,7 +156,6 @@ def shapes(text: str, input_shape: Shape, classes: int) -> tuple[Shape, ...]:
 
 
 def _shapes(statements: tuple[Statement, ...], shape: Shape, classes: int) -> Iterator[Shape]:
-    convs: list[Shape] = []  # the conv layers since the grid last changed its size
     for number, statement in enumerate(statements, start=1):
         where = f"statement {number}, '{statement}'"
         if isinstance(statement, (Conv, Maxpool, Sum)) and len(shape) == 1:
@@ -158,16 +165,14 @@ def _shapes(statements: tuple[Statement, ...], shape: Shape, classes: int) -> It
                 if height > 2 * shape[1] or width > 2 * shape[2]:
                     raise NotationError(f"{where}: the filter is larger than its grid of {shape[1]}x{shape[2]}")
                 shape = (filters, *shape[1:])
-                convs.append(shape)
             case Maxpool(size):
                 if not statement.overlapping and size > min(shape[1:]):
                     raise NotationError(f"{where}: the window is larger than its grid of {shape[1]}x{shape[2]}")
                 shape = (shape[0], statement.pooled(shape[1]), statement.pooled(shape[2]))
-                convs = []
             case Sum():
-                if len(convs) < 2 or convs[-1] != convs[-2]:
-                    raise NotationError(f"{where}: needs two conv layers of one size before it, with no pool between")
-                convs = []
+                before = [other.filters for other in statements[:number][-3:-1] if isinstance(other, Conv)]
+                if len(before) < 2 or before[0] != before[1]:
+                    raise NotationError(f"{where}: needs two conv layers with as many filters right before it")
             case Full(units):
                 shape = (units,)
             case Output():

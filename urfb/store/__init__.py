@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, ScalarSelect, delete, func, insert, inspect, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 from sqlalchemy.exc import DBAPIError
 
@@ -26,7 +27,7 @@ from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, Sta
 from urfb.grid.expand import GridRun
 from urfb.grid.spec import SCIENCE_VERSION, RunSpec
 from urfb.store import tables
-from urfb.store.engine import check_schema, connect, create_schema, sqlite_path
+from urfb.store.engine import check_schema, connect, create_schema, has_tables, sqlite_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,8 @@ def stored_progress(location: str) -> dict[str, tuple[str, int]]:
     Raises:
         StoreError: there is something, but this version cannot read it.
     """
-    return open_store(location).progress() if sqlite_path(location).exists() else {}
+    path = sqlite_path(location)
+    return open_store(location).progress() if path.exists() and has_tables(path) else {}
 
 
 class Store:
@@ -110,14 +112,18 @@ class Store:
         """Return one row a run, layer and alignment point: the correlation of W and R."""
         return self._read("alignment", filters)
 
-    def columns(self, view: str) -> list[str]:
-        """Return the columns of a view: 'runs', 'epochs' or 'alignment'."""
-        return [described["name"] for described in inspect(self._engine).get_columns(view)]
+    def columns(self, view: str) -> dict[str, type]:
+        """Return the columns of a view, 'runs', 'epochs' or 'alignment', with what they hold."""
+        names = [described["name"] for described in inspect(self._engine).get_columns(view)]
+        return {name: tables.COLUMN_TYPES.get(name, str) for name in names}
 
     def _read(self, view: str, filters: dict[str, Any]) -> pd.DataFrame:
         from urfb.store.frames import read_view
 
-        return read_view(self._engine, view, filters)
+        try:
+            return read_view(self._engine, view, filters)
+        except DBAPIError as error:
+            raise StoreError(f"{self.path}: cannot be read ({error.orig})") from error
 
     def progress(self) -> dict[str, tuple[str, int]]:
         """Return each run's state and number of stored epochs, by identity."""
@@ -126,19 +132,41 @@ class Store:
             columns.identity, columns.state, columns.epochs_done, columns.owner_host, columns.owner_process,
             columns.leased_until,
         )  # fmt: skip
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return {
                 row.identity: (_true_state(row.state, row.owner_host, row.owner_process, row.leased_until), row[2])
                 for row in connection.execute(query)
             }
 
+    def memberships(self) -> set[tuple[str, str]]:
+        """Return each experiment's name with the identity of each run that it asks for."""
+        query = (
+            select(tables.experiment.c.name, tables.run.c.identity)
+            .join(tables.experiment_run, tables.experiment_run.c.experiment_id == tables.experiment.c.id)
+            .join(tables.run, tables.run.c.id == tables.experiment_run.c.run_id)
+        )
+        with self._reading() as connection:
+            return {(row.name, row.identity) for row in connection.execute(query)}
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise StoreError(f"{self.path}: cannot be read ({error.orig})") from error
+
 
 class WritableStore(Store):
-    """A store, open for one runner.
+    """A store, open for one runner, which has a token of its own: a process number can come back.
 
     Every method raises StoreError where the store cannot be written, a full disk for one; each is one transaction, so
     nothing of it is stored then.
     """
+
+    def __init__(self, path: Path, engine: Engine) -> None:
+        super().__init__(path, engine)
+        self._token = uuid.uuid4().hex
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -194,7 +222,11 @@ class WritableStore(Store):
             epochs_done = int(row.epochs_done)
             if row.state == "done" and epochs_done >= spec.epochs:
                 return "done", epochs_done
-            if row.state == "running" and _alive(row.owner_host, row.owner_process, row.leased_until):
+            if (
+                row.owner not in (None, self._token)
+                and (row.owner_host, row.owner_process) != (host, process)  # a dead runner that had our number
+                and _alive(row.owner_host, row.owner_process, row.leased_until)
+            ):
                 return "elsewhere", epochs_done
             connection.execute(
                 update(tables.run)
@@ -202,64 +234,70 @@ class WritableStore(Store):
                 .values(
                     state="running",
                     epochs_target=max(spec.epochs, epochs_done),
+                    owner=self._token,
                     owner_host=host,
                     owner_process=process,
                     leased_until=time.time() + LEASE_SECONDS,
                 )
             )
+            _end_attempt(connection, row.id, "interrupted", "its runner died")
+            connection.execute(insert(tables.attempt).values(run_id=row.id, started=_now(), host=host))
             return "claimed", epochs_done
 
     def renew_leases(self) -> None:
         """Show that this process lives and still trains what it has claimed."""
-        host, process = _myself()
         with self._writing() as connection:
             connection.execute(
                 update(tables.run)
-                .where(tables.run.c.owner_host == host, tables.run.c.owner_process == process)
+                .where(tables.run.c.owner == self._token)
                 .values(leased_until=time.time() + LEASE_SECONDS)
             )
 
     def release(self, reason: str) -> None:
         """Give back every run that this process has claimed: it was interrupted."""
-        host, process = _myself()
         columns = tables.run.c
-        mine = and_(columns.owner_host == host, columns.owner_process == process)
         with self._writing() as connection:
-            for run_id in connection.execute(select(columns.id).where(mine)).scalars().all():
+            for run_id in connection.execute(select(columns.id).where(columns.owner == self._token)).scalars().all():
                 _end_attempt(connection, run_id, "interrupted", reason)
                 _end_run(connection, run_id, "unfinished")
 
-    def record(self, identity: str, event: Event) -> None:
-        """Store what a run has told."""
+    def record(self, identity: str, event: Event) -> bool:
+        """Store what a run has told, and return whether the run is still this process's own: if not, nothing is."""
+        columns = tables.run.c
         with self._writing() as connection:
-            run_id = _run_id(connection, identity)
+            row = connection.execute(select(columns.id, columns.owner).where(columns.identity == identity)).one()
+            if row.owner != self._token:
+                return False
+            run_id = row.id
             match event:
                 case Started():
                     _record_start(connection, run_id, event)
                 case EpochEnded():
                     _record_epoch(connection, run_id, event)
                 case Finished():
-                    connection.execute(insert(tables.test).values(run_id=run_id, **asdict(event)))
+                    # Again, if the run was closed here before: the same weights, the same error.
+                    measured = {"run_id": run_id, **asdict(event)}
+                    connection.execute(insert(tables.test).prefix_with("OR REPLACE").values(measured))
                     _end_attempt(connection, run_id, "done", None)
                     _end_run(connection, run_id, "done")
                 case Failed():
                     _end_attempt(connection, run_id, "failed", event.reason, event.traceback)
                     _end_run(connection, run_id, "failed")
+            return True
 
 
 def _record_start(connection: Connection, run_id: int, event: Started) -> None:
-    """Begin an attempt, and drop what is stored past the epoch from which it goes on."""
+    """Say what the attempt runs on, and drop what is stored past the epoch from which it goes on."""
     for table in (tables.epoch, tables.test, tables.layer_alignment):
         past = table.c.epoch > event.epochs_done
         connection.execute(delete(table).where(table.c.run_id == run_id, past))
     if event.epochs_done == 0:
         connection.execute(delete(tables.layer_alignment).where(tables.layer_alignment.c.run_id == run_id))
     connection.execute(update(tables.run).where(tables.run.c.id == run_id).values(epochs_done=event.epochs_done))
-    _end_attempt(connection, run_id, "interrupted", "its runner died")
     connection.execute(
-        insert(tables.attempt).values(
-            run_id=run_id, first_epoch=event.epochs_done + 1, started=_now(), **asdict(event.provenance)
-        )
+        update(tables.attempt)
+        .where(tables.attempt.c.id == _open_attempt(run_id))
+        .values(first_epoch=event.epochs_done + 1, **asdict(event.provenance))
     )
     _insert_alignment(connection, run_id, event.alignment)
 
@@ -282,20 +320,23 @@ def _insert_alignment(connection: Connection, run_id: int, points: Sequence[Alig
 
 
 def _end_attempt(connection: Connection, run_id: int, outcome: str, reason: str | None, traceback: str = "") -> None:
-    columns = tables.attempt.c
-    latest = select(func.max(columns.id)).where(columns.run_id == run_id, columns.ended.is_(None)).scalar_subquery()
     connection.execute(
         update(tables.attempt)
-        .where(columns.id == latest)
+        .where(tables.attempt.c.id == _open_attempt(run_id))
         .values(outcome=outcome, reason=reason, traceback=traceback or None, ended=_now())
     )
+
+
+def _open_attempt(run_id: int) -> ScalarSelect[Any]:
+    columns = tables.attempt.c
+    return select(func.max(columns.id)).where(columns.run_id == run_id, columns.ended.is_(None)).scalar_subquery()
 
 
 def _end_run(connection: Connection, run_id: int, state: str) -> None:
     connection.execute(
         update(tables.run)
         .where(tables.run.c.id == run_id)
-        .values(state=state, owner_host=None, owner_process=None, leased_until=None)
+        .values(state=state, owner=None, owner_host=None, owner_process=None, leased_until=None)
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -23,7 +25,7 @@ def sqlite_path(location: str) -> Path:
         StoreError: it is a URL of another database, or none.
     """
     if "://" not in location:
-        return Path(location).expanduser()
+        return _user_path(location)
     try:
         url = make_url(location)
     except ArgumentError as error:
@@ -33,7 +35,17 @@ def sqlite_path(location: str) -> Path:
             f"store '{url.render_as_string(hide_password=True)}': this version keeps stores in SQLite files only "
             "(give a path, or sqlite:///PATH)"
         )
-    return Path(url.database).expanduser()
+    return _user_path(url.database)
+
+
+def _user_path(location: str) -> Path:
+    try:
+        path = Path(location).expanduser()
+        if path.is_dir():
+            raise StoreError(f"'{location}' is a folder; name a file for the store, such as {path / 'urfb.sqlite'}")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StoreError(f"'{location}' cannot be a store's path ({error})") from error
+    return path
 
 
 def connect(path: Path, *, writing: bool) -> Engine:
@@ -42,14 +54,15 @@ def connect(path: Path, *, writing: bool) -> Engine:
     A writing engine takes the write lock when a transaction begins (BEGIN IMMEDIATE), so that it waits for another
     writer instead of failing halfway; a reading one refuses to write.
     """
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)), poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy, not sqlite3, begins transactions
         connection.execute("PRAGMA foreign_keys=ON")
         if writing:
-            connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
         else:
             connection.execute("PRAGMA query_only=ON")
@@ -69,14 +82,47 @@ def create_schema(engine: Engine, path: Path) -> None:
     """
     try:
         with engine.begin() as connection:
-            if connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar() == 0:
+            if _is_empty(connection):
                 metadata.create_all(connection)
                 for name, query in VIEWS.items():
                     connection.execute(text(f"CREATE VIEW {name} AS {query}"))
                 connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+        check_schema(engine, path)
+        _write_ahead(path)
+    except (DBAPIError, sqlite3.Error) as error:
+        raise StoreError(f"{path}: cannot be written as a store ({getattr(error, 'orig', error)})") from error
+
+
+def _write_ahead(path: Path) -> None:
+    """Let readers read while the store is written; the file remembers it."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                # SQLite does not wait for another runner that switches at the same moment.
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+
+def has_tables(path: Path) -> bool:
+    """Whether a file holds anything yet: a runner that makes a store has the file before it has the tables.
+
+    Raises:
+        StoreError: the file is no database.
+    """
+    try:
+        with connect(path, writing=False).connect() as connection:
+            return not _is_empty(connection)
     except DBAPIError as error:
-        raise StoreError(f"{path}: cannot be written as a store ({error.orig})") from error
-    check_schema(engine, path)
+        raise StoreError(f"{path}: is not a urfb store ({error.orig})") from error
+
+
+def _is_empty(connection: Connection) -> bool:
+    return connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar() == 0
 
 
 def check_schema(engine: Engine, path: Path) -> None:
@@ -88,13 +134,13 @@ def check_schema(engine: Engine, path: Path) -> None:
     try:
         with engine.connect() as connection:
             version = connection.execute(text("PRAGMA user_version")).scalar()
-            tables = set(connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars())
+            names = set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
     except DBAPIError as error:
         raise StoreError(f"{path}: is not a urfb store ({error.orig})") from error
-    if version is not None and version > SCHEMA_VERSION and "run" in tables:
+    if version is not None and version > SCHEMA_VERSION and "run" in names:
         raise StoreError(
             f"{path}: was written by a newer urfb (schema {version}; this one knows {SCHEMA_VERSION}). "
             "Upgrade with: pip install --upgrade urfb"
         )
-    if version != SCHEMA_VERSION or not {"run", "epoch"} <= tables:
+    if version != SCHEMA_VERSION or not {"run", "epoch", *VIEWS} <= names:
         raise StoreError(f"{path}: is an SQLite database, but not a urfb store")

@@ -9,6 +9,10 @@ from sqlalchemy import Engine, column, inspect, select, table
 from sqlalchemy.sql import ColumnElement
 
 from urfb.errors import SelectionError, nearest
+from urfb.store.tables import COLUMN_TYPES
+
+MISSING_INTEGERS = ("test_epoch", "process", "threads")
+"""Whole numbers that a row may not have yet; the other columns of whole numbers are always there."""
 
 
 def read_view(engine: Engine, view: str, filters: dict[str, Any]) -> pd.DataFrame:
@@ -30,7 +34,9 @@ def read_view(engine: Engine, view: str, filters: dict[str, Any]) -> pd.DataFram
     query = query.where(*(_agrees(name, wanted) for name, wanted in filters.items()))
     with engine.connect() as connection:
         frame = pd.read_sql_query(query, connection)
-    return frame.astype({"dense_output": bool})
+    kinds: dict[str, Any] = {name: float for name in columns if COLUMN_TYPES.get(name) is float}
+    kinds |= dict.fromkeys(MISSING_INTEGERS, "Int64") | {"dense_output": bool}
+    return frame.astype({name: kind for name, kind in kinds.items() if name in columns})
 
 
 def _agrees(name: str, wanted: Any) -> ColumnElement[bool]:

@@ -76,7 +76,8 @@ run = Table(
     Column("state", Text, nullable=False, default="new", index=True),
     Column("epochs_target", Integer, nullable=False),
     Column("epochs_done", Integer, nullable=False, default=0),
-    # Who trains the run now: host and process of the runner, and until when it may be believed to live.
+    # Who trains the run now: a runner's token, its host and process, and until when it may be believed to live.
+    Column("owner", Text),
     Column("owner_host", Text),
     Column("owner_process", Integer),
     Column("leased_until", Float),
@@ -102,17 +103,18 @@ attempt = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("run_id", ForeignKey("run.id"), nullable=False, index=True),
-    Column("host", Text, nullable=False),
-    Column("process", Integer, nullable=False),
-    Column("device", Text, nullable=False),
-    Column("device_name", Text, nullable=False),
-    Column("threads", Integer, nullable=False),
-    Column("urfb_version", Text, nullable=False),
-    Column("commit", Text),
-    Column("python_version", Text, nullable=False),
-    Column("torch_version", Text, nullable=False),
-    Column("first_epoch", Integer, nullable=False),
     Column("started", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    # The worker tells the rest; empty if it died or failed before that
+    Column("process", Integer),
+    Column("device", Text),
+    Column("device_name", Text),
+    Column("threads", Integer),
+    Column("urfb_version", Text),
+    Column("commit", Text),
+    Column("python_version", Text),
+    Column("torch_version", Text),
+    Column("first_epoch", Integer),
     Column("ended", Text),
     # done, failed or interrupted; empty while it runs
     Column("outcome", Text),
@@ -158,6 +160,11 @@ layer_alignment = Table(
     Column("correlation_shared", Float),
     sqlite_with_rowid=False,
 )
+
+COLUMN_TYPES: dict[str, type] = {
+    column.name: column.type.python_type for table in metadata.sorted_tables for column in table.columns
+}
+"""What the columns of tables and views hold; views have columns beside these, which are text or numbers."""
 
 _SPEC = "run.identity AS run, " + ", ".join(f"run.{name}" for name in SPEC_COLUMNS)
 

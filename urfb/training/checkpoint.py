@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import time
 from pathlib import Path
 
@@ -20,13 +19,15 @@ class Checkpoints:
     """The latest checkpoint of a run and the one before it.
 
     Two are kept because the latest may be ahead of the store, whose runner died before it wrote that epoch's rows, or
-    damaged. What an epoch draws depends on seed and epoch alone, so the weights are all there is to save.
+    damaged. What an epoch draws depends on seed and epoch alone, and masks on the seed, so
+    the weights are all there is to save.
     """
 
     def __init__(self, folder: Path, identity: str) -> None:
         """Use the folder of checkpoints; it is made when the first one is saved."""
         self.latest = folder / f"{identity}.pt"
         self.previous = folder / f"{identity}.previous.pt"
+        self._latest_is_good = False
         self._saved_at = time.monotonic()
 
     def save(self, network: Network, epoch: int, *, last: bool = False) -> None:
@@ -36,9 +37,10 @@ class Checkpoints:
         self.latest.parent.mkdir(parents=True, exist_ok=True)
         partial = self.latest.with_suffix(".partial")
         torch.save({"epoch": epoch, "weights": network.state_dict()}, partial)
-        if self.latest.exists():
+        if self._latest_is_good:  # one that was passed over must not push out the one that this run went on from
             self.latest.replace(self.previous)
         partial.replace(self.latest)
+        self._latest_is_good = True
         self._saved_at = time.monotonic()
 
     def load(self, network: Network, *, at_most: int) -> int:
@@ -48,9 +50,17 @@ class Checkpoints:
                 continue
             try:
                 saved = torch.load(path, map_location="cpu", weights_only=True)
-                if saved["epoch"] <= at_most:
-                    network.load_state_dict(saved["weights"])
-                    return int(saved["epoch"])
-            except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+                epoch, weights = int(saved["epoch"]), saved["weights"]
+                expected = network.state_dict()
+                if {name: value.shape for name, value in weights.items()} != {
+                    name: value.shape for name, value in expected.items()
+                }:
+                    raise ValueError("its weights are of another network")
+            except Exception as error:  # damage shows itself in as many ways as there are bytes
                 log.warning("checkpoint %s is damaged (%s); going back to the one before it", path, error)
+                continue
+            if epoch <= at_most:
+                network.load_state_dict(weights)
+                self._latest_is_good = path == self.latest
+                return epoch
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -68,10 +69,11 @@ def train(
     for epoch in range(epochs_done + 1, spec.epochs + 1):
         began = time.perf_counter()
         running = train_epoch(network, loss_function, spec, dataset, epoch)
-        if not torch.isfinite(torch.tensor(running.loss)):
-            raise DivergedError(f"the loss is {running.loss} in epoch {epoch}; a smaller step_size may help")
         training = evaluate(network, loss_function, spec, dataset, dataset.training)
         validation = evaluate(network, loss_function, spec, dataset, dataset.validation)
+        for loss in (running.loss, training.loss, validation.loss):
+            if not math.isfinite(loss):
+                raise DivergedError(f"a loss is {loss} in epoch {epoch}; a smaller step_size may help")
         measure = is_alignment_epoch(epoch) or epoch == spec.epochs
         yield EpochEnded(
             epoch,
@@ -83,7 +85,10 @@ def train(
         )
         saved.save(network, epoch, last=epoch == spec.epochs)
 
-    yield Finished(spec.epochs, *evaluate(network, loss_function, spec, dataset, dataset.test))
+    test = evaluate(network, loss_function, spec, dataset, dataset.test)
+    if not math.isfinite(test.loss):
+        raise DivergedError(f"the test loss is {test.loss}; a smaller step_size may help")
+    yield Finished(spec.epochs, *test)
 
 
 def build_network(spec: RunSpec, dataset: Dataset) -> Network:
