@@ -131,7 +131,7 @@ def test_results_are_printed_for_people_and_for_programs(trained: Path, view: st
     as_csv = pd.read_csv(StringIO(urfb("results", view, *where, "--format", "csv").output))
     as_json = pd.DataFrame(json.loads(urfb("results", view, *where, "--format", "json").output))
     assert len(as_csv) == len(as_json) == rows
-    assert as_csv.columns.tolist() == as_json.columns.tolist() == open_store(str(trained)).columns(view)
+    assert as_csv.columns.tolist() == as_json.columns.tolist() == list(open_store(str(trained)).columns(view))
     assert set(as_csv["rule"]) == {"urfb"}
 
 
@@ -172,7 +172,7 @@ def test_an_interrupt_gives_exit_code_130_and_the_command_goes_on_when_it_is_run
         running.send_signal(signal_sent)
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 130, output
-    assert "interrupted; finished epochs are stored" in output
+    assert "interrupted; running the command again goes on from the last checkpoints" in output
     runs = open_store(str(store)).runs()
     assert runs["state"].tolist() == ["unfinished", "unfinished"]
     assert runs["outcome"].tolist() == ["interrupted", "interrupted"]
