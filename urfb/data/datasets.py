@@ -64,12 +64,17 @@ def load(name: str, directory: Path, device: str | torch.device = "cpu") -> Data
 def verify(name: str, directory: Path) -> None:
     """Check every file of the data set against its checksum.
 
-    Raises DataError, naming each file that is missing or damaged, or when `name` is unknown.
+    Raises DataError, naming each file that is missing or damaged (or saying that all of them are missing), or when
+    `name` is unknown.
     """
     found = faults(name, directory)
-    if found:
-        files = ", ".join(f"{path} is {fault}" for path, fault in found.items())
-        raise DataError(f"{name}: {files}; run `{_fetch_command(name, directory)}`")
+    if not found:
+        return
+    command = f"run `{_fetch_command(name, directory)}`"
+    if found.keys() >= _checksums(name, directory).keys() and set(found.values()) == {"missing"}:
+        raise DataError(f"{name} is not in {directory}; {command}")
+    files = ", ".join(f"{path} is {fault}" for path, fault in found.items())
+    raise DataError(f"{name}: {files}; {command}")
 
 
 def faults(name: str, directory: Path) -> dict[Path, str]:
