@@ -135,6 +135,11 @@ def test_results_are_printed_for_people_and_for_programs(trained: Path, view: st
     assert set(as_csv["rule"]) == {"urfb"}
 
 
+@pytest.mark.parametrize("condition", ["attempts=1", "test_epoch=2", "epochs_done=2", "state=done"])
+def test_results_can_be_asked_for_by_what_became_of_a_run(trained: Path, condition: str) -> None:
+    assert "4 rows" in urfb("results", "runs", "--store", trained, "--where", condition).output
+
+
 def test_results_refuse_a_column_that_is_not_there(trained: Path) -> None:
     result = urfb("results", "epochs", "--store", trained, "--where", "epoc=1")
     assert result.exit_code == 2

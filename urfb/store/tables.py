@@ -163,8 +163,8 @@ layer_alignment = Table(
 
 COLUMN_TYPES: dict[str, type] = {
     column.name: column.type.python_type for table in metadata.sorted_tables for column in table.columns
-}
-"""What the columns of tables and views hold; views have columns beside these, which are text or numbers."""
+} | {"attempts": int, "test_epoch": int}
+"""What the columns of tables and views hold; the other columns that views add are text."""
 
 _SPEC = "run.identity AS run, " + ", ".join(f"run.{name}" for name in SPEC_COLUMNS)
 
