@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from urfb.nn.rules import RULES, Rule
+
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from urfb.store import Store
+    from urfb.training.weights import LayerWeights
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "open_store"]
+__all__ = ["RULES", "Rule", "__version__", "convert", "load_weights", "open_store"]
 
 
 def open_store(location: str) -> Store:
@@ -26,3 +31,43 @@ def open_store(location: str) -> Store:
     from urfb.store import open_store as open_existing
 
     return open_existing(location)
+
+
+def load_weights(run: str, store: str = "results/urfb.sqlite") -> list[LayerWeights]:
+    """Return the W, R and masks of a trained run, a layer each, from the lowest up.
+
+    Args:
+        run: its identity in the store, or the beginning of it.
+        store: location of the store, beside which its checkpoints are.
+
+    Raises:
+        urfb.errors.SelectionError: there is no such run.
+        urfb.errors.StoreError: there is no store, or no checkpoint of the run's last epoch.
+    """
+    from urfb.training.weights import load_weights as load
+
+    return load(run, store)
+
+
+def convert(
+    model: nn.Module,
+    rule: str | Rule = "urfb",
+    *,
+    seed: int = 0,
+    epsilon: float | None = None,
+    connectivity: float = 1.0,
+    feedback_connectivity: float | None = None,
+    example: Tensor | None = None,
+) -> nn.Module:
+    """Return a copy of a model whose Linear and Conv2d layers have feedback weights; see `urfb.nn.convert.convert`."""
+    from urfb.nn.convert import convert as convert_model
+
+    return convert_model(
+        model,
+        rule,
+        seed=seed,
+        epsilon=epsilon,
+        connectivity=connectivity,
+        feedback_connectivity=feedback_connectivity,
+        example=example,
+    )

@@ -6,6 +6,7 @@ UrfbError
 │   ├── NotationError       a network's text does not parse, or its sizes do not fit
 │   ├── SelectionError      a filter or a name that selects nothing that exists
 │   ├── DataError           a data set that is missing, damaged or unknown
+│   ├── PluginError         a user's own model or rule that cannot be imported or used
 │   ├── DeviceError         a device that this machine or this version cannot use
 │   └── StoreError          a store that cannot be read or written
 └── DivergedError           training left the finite numbers; stored as the run's failure
@@ -43,6 +44,10 @@ class SelectionError(InputError):
 
 class DataError(InputError):
     """A data set that is missing, damaged or unknown."""
+
+
+class PluginError(InputError):
+    """A model or rule of the user's own that cannot be imported or used."""
 
 
 class DeviceError(InputError):

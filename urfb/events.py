@@ -7,23 +7,57 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AlignmentPoint:
-    """How far one layer's R resembles its W after `step` updates.
+    """How one layer's feedback relates to its weights W after `step` updates; what does not apply is None.
+
+    R stands for the feedback weights that carry the error signal, in W's shape: none under back-propagation and
+    direct feedback alignment.
 
     Attributes:
         step: updates so far; 0 is before training.
-        epoch: epochs so far.
+        epoch: epochs so far, with a fraction within an epoch.
         layer: 1 is the lowest layer with weights, the highest the output layer.
         layer_name: the layer in the paper's notation.
-        correlation: Pearson's correlation over all entries.
+        correlation: Pearson's correlation of W and R over all entries, absent connections counting as zeros.
         correlation_shared: over the connections that both W and R have.
+        angle: between W and R as vectors, in degrees.
+        sign_agreement: the fraction of the shared connections on which W and R have the same sign.
+        norm_ratio: ‖R‖/‖W‖.
+        gradient_cosine: of the rule's gradient of W and true back-propagation's, on a fixed batch.
+        filter_similarity: of an untied layer: the correlation of a filter at two locations, averaged over all filters
+            and pairs of locations.
     """
 
     step: int
     epoch: float
     layer: int
     layer_name: str
-    correlation: float
-    correlation_shared: float
+    correlation: float | None = None
+    correlation_shared: float | None = None
+    angle: float | None = None
+    sign_agreement: float | None = None
+    norm_ratio: float | None = None
+    gradient_cosine: float | None = None
+    filter_similarity: float | None = None
+
+
+@dataclass(frozen=True)
+class SavedFilters:
+    """The filters W of an untied layer at one location of its grid, before training or at its end (Figure 8).
+
+    Attributes:
+        epoch: epochs so far.
+        layer: as in `AlignmentPoint`.
+        row, column: the location.
+        shape: (filters, height, width, channels).
+        values: float32, little-endian, in that order.
+    """
+
+    epoch: int
+    layer: int
+    row: int
+    column: int
+    shape: tuple[int, int, int, int]
+    values: bytes
 
 
 @dataclass(frozen=True)
@@ -48,6 +82,7 @@ class Started:
     epochs_done: int
     provenance: Provenance
     alignment: tuple[AlignmentPoint, ...] = ()
+    filters: tuple[SavedFilters, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +102,7 @@ class EpochEnded:
     validation_error: float
     seconds: float
     alignment: tuple[AlignmentPoint, ...] = ()
+    filters: tuple[SavedFilters, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def test_status_counts_runs_by_state_for_each_experiment(trained: Path) -> None:
     assert all_[1:] == tiny[1:]
 
 
-@pytest.mark.parametrize(("view", "rows"), [("runs", 2), ("epochs", 4), ("alignment", 18)])
+@pytest.mark.parametrize(("view", "rows"), [("runs", 2), ("epochs", 4), ("alignment", 48)])
 def test_results_are_printed_for_people_and_for_programs(trained: Path, view: str, rows: int) -> None:
     where = ["--store", trained, "--where", "rule=urfb"]
     table = urfb("results", view, *where)

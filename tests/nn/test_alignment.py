@@ -1,32 +1,98 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
-from urfb.nn.alignment import weight_correlations
+from urfb.nn.alignment import filter_similarity, gradient_cosines, weight_alignment
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
 
+TEXT = "Conv 4 3x3; Conv 4 3x3; Maxpool 3; Full 12; Output"
 
-def test_correlations_are_numpys_over_all_entries_and_over_the_shared_ones() -> None:
-    network = Network(
-        "Full 40; Output", (1, 8, 8), 10, RULES["urfb"], seed=0, connectivity=0.5, feedback_connectivity=0.5
-    )
-    layer = network.layers[0]
+
+def network(rule: str, **settings: object) -> Network:
+    return Network(TEXT, (2, 6, 7), 5, RULES[rule], seed=0, dtype=torch.float64, **settings).eval()  # type: ignore[arg-type]
+
+
+def test_each_number_is_numpys_over_all_entries_and_over_the_shared_ones() -> None:
+    layer = network("urfb", connectivity=0.5, feedback_connectivity=0.7).layers[2]
     assert layer.feedback is not None
     assert layer.mask is not None
     assert layer.feedback_mask is not None
     layer.feedback.data += layer.weight.data * layer.feedback_mask
     W, R = layer.weight.detach().numpy().ravel(), layer.feedback.detach().numpy().ravel()
     shared = (layer.mask * layer.feedback_mask).numpy().ravel() == 1
-    over_all, over_shared = weight_correlations(layer)
-    assert over_all == pytest.approx(np.corrcoef(W, R)[0, 1], abs=1e-6)
-    assert over_shared == pytest.approx(np.corrcoef(W[shared], R[shared])[0, 1], abs=1e-6)
-    assert over_shared > over_all + 0.1
+    found = weight_alignment(layer)
+    assert found is not None
+    assert found.correlation == pytest.approx(np.corrcoef(W, R)[0, 1])
+    assert found.correlation_shared == pytest.approx(np.corrcoef(W[shared], R[shared])[0, 1])
+    assert found.correlation_shared > found.correlation + 0.1
+    assert found.angle == pytest.approx(math.degrees(math.acos(W @ R / np.linalg.norm(W) / np.linalg.norm(R))))
+    assert found.sign_agreement == pytest.approx(np.mean(np.sign(W[shared]) == np.sign(R[shared])))
+    assert found.norm_ratio == pytest.approx(np.linalg.norm(R) / np.linalg.norm(W))
+
+
+def test_what_carries_the_error_signal_is_compared_and_nothing_where_w_itself_does() -> None:
+    for rule in ("bp", "dfa", "shallow"):
+        assert all(weight_alignment(layer) is None for layer in network(rule).layers)
+    for layer in network("sham").layers:
+        assert weight_alignment(layer) == pytest.approx((1, 1, 0, 1, 1), abs=1e-5)
+    for rule in ("usf", "brsf", "frsf"):
+        for layer in network(rule, connectivity=0.5).layers:
+            found = weight_alignment(layer)
+            assert found is not None
+            assert found.sign_agreement == 1
 
 
 def test_weights_that_do_not_vary_have_no_correlation() -> None:
-    network = Network("Output", (1, 8, 8), 10, RULES["frfb"], seed=0)
-    network.layers[0].weight.data = torch.zeros_like(network.layers[0].weight)
-    assert np.isnan(weight_correlations(network.layers[0])).all()
+    layer = network("frfb").layers[-1]
+    layer.weight.data.zero_()
+    found = weight_alignment(layer)
+    assert found is not None
+    assert np.isnan([found.correlation, found.correlation_shared, found.angle]).all()
+
+
+@pytest.mark.parametrize("untied", [(), (1, 2)])
+def test_gradients_are_compared_with_back_propagations_at_the_same_weights(untied: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64), torch.arange(6) % 5
+    of_rule = network("urfb", untied=untied)
+    layers = of_rule.layers
+    found = gradient_cosines(layers, lambda: cross_entropy(of_rule(x), labels))
+    of_bp = network("bp", untied=untied)  # which starts from the same W
+    true = torch.autograd.grad(cross_entropy(of_bp(x), labels), [layer.weight for layer in of_bp.layers])
+    own = torch.autograd.grad(cross_entropy(of_rule(x), labels), [layer.weight for layer in layers])
+    for layer, one, other in zip(layers, own, true, strict=True):
+        assert found[layer] == pytest.approx(float((one * other).sum() / one.norm() / other.norm()))
+    assert found[layers[-1]] == pytest.approx(1)
+    assert all(abs(found[layer]) < 0.99 for layer in layers[:-1])
+    assert not any(layer.back_propagates for layer in layers)
+
+
+def test_the_same_gradients_have_cosine_one_and_layers_that_do_not_learn_have_none() -> None:
+    x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64), torch.arange(6) % 5
+    for of_rule in (network("bp"), network("sham"), network("zipser-rumelhart")):
+        cosines = gradient_cosines(of_rule.layers, lambda network=of_rule: cross_entropy(network(x), labels))
+        assert list(cosines.values()) == pytest.approx([1] * 4)
+    shallow = network("shallow")
+    assert list(gradient_cosines(shallow.layers, lambda: cross_entropy(shallow(x), labels))) == shallow.layers[-1:]
+
+
+def test_the_similarity_of_filters_is_the_mean_correlation_over_pairs_of_locations() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(5, 3, 2, 2, 4) + torch.randn(1, 3, 2, 2, 4)
+    pairs = [
+        np.corrcoef(weight[one, unit].numpy().ravel(), weight[other, unit].numpy().ravel())[0, 1]
+        for unit in range(3)
+        for one in range(5)
+        for other in range(one)
+    ]
+    assert filter_similarity(weight) == pytest.approx(np.mean(pairs))
+    copies = network("urfb", untied=(1, 2), untied_start="tied-copy").layers[1].weight
+    own = network("urfb", untied=(1, 2), untied_start="independent").layers[1].weight
+    assert filter_similarity(copies) == pytest.approx(1)
+    assert abs(filter_similarity(own)) < 0.02

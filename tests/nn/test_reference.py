@@ -50,7 +50,7 @@ def test_a_step_is_the_references(text: str, convention: str, rule: str, setting
     )  # fmt: skip
     if spec.loss == "hinge":
         spec = spec.model_copy(update={"off_class_weight": 1 / 3})
-    network = build_network(spec, dataset)
+    network = build_network(spec, dataset.info)
     for layer in network.layers:  # so that units saturate on either side, and errors do not vanish
         layer.weight.data *= 2
     W = [layer.weight.detach().numpy().copy() for layer in network.layers]

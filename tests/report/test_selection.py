@@ -20,6 +20,9 @@ def titles(found):
         {"input_offset": 0.5},
         {"precision": "float64"},
         {"dense_output": False},
+        {"untied": "all", "untied_start": "independent"},
+        {"pretraining_epochs": 100, "pretraining_rule": "urfb", "frozen": "1"},
+        {"rule": "interpolated", "epsilon": 1.0},
         {"dataset": "cifar100"},
         {"connectivity": 0.5},
         {"feedback_connectivity": 0.5},
@@ -110,3 +113,19 @@ def test_protocols_that_the_paper_does_not_have_are_named_in_its_manner(store):
 
 def test_the_papers_protocols_differ_in_colour_and_in_marker_or_hatch():
     assert len({protocol.colour for protocol in PROTOCOLS}) == len({protocol.marker for protocol in PROTOCOLS}) == 6
+
+
+def test_rules_are_named_as_the_field_names_them_with_their_parameters(store):
+    store.add(2, rule="interpolated", epsilon=0.25)
+    store.add(2, rule="interpolated", epsilon=0.5, decay=0.01)
+    store.add(2, rule="usf", connectivity=0.5, feedback_connectivity=0.5)
+    store.add(2, rule="kolen-pollack", decay=0.01)
+    store.add(2, rule="my_rules:noisy")
+    names = [protocol.name for protocol in protocols_in(store.runs())]
+    assert names == [
+        "interpolated ε 0.25",
+        "interpolated ε 0.5 λ 0.01",
+        "uSF 50 %",
+        "Kolen–Pollack λ 0.01",
+        "my_rules:noisy",
+    ]

@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy.event
@@ -12,7 +13,7 @@ import sqlalchemy.event
 from tests.helpers import tiny_run
 from urfb import open_store
 from urfb.errors import SelectionError, StoreError
-from urfb.events import AlignmentPoint, EpochEnded, Failed, Finished, Provenance, Started
+from urfb.events import AlignmentPoint, EpochEnded, Failed, Finished, Provenance, SavedFilters, Started
 from urfb.grid.expand import GridRun
 from urfb.store import WritableStore, open_for_writing, stored_progress
 
@@ -21,12 +22,17 @@ PROVENANCE = Provenance("host", 1, "cpu", "a processor", 2, "0.1.0", "abc", "3.1
 
 def epoch(number: int, error: float = 0.5) -> EpochEnded:
     point = AlignmentPoint(number * 26, number, 1, "Conv 4 3x3", 0.25, 0.5)
-    return EpochEnded(number, 1.0, 0.6, 0.9, error, 0.95, error + 0.1, 1.5, (point,))
+    return EpochEnded(number, 1.0, 0.6, 0.9, error, 0.95, error + 0.1, 1.5, (point,), filters(number))
+
+
+def filters(epoch: int) -> tuple[SavedFilters, ...]:
+    weights = np.arange(36, dtype="<f4") + epoch
+    return tuple(SavedFilters(epoch, 1, row, 2, (2, 3, 3, 2), (weights + row).tobytes()) for row in (2, 6))
 
 
 def started(epochs_done: int = 0) -> Started:
     point = AlignmentPoint(0, 0.0, 1, "Conv 4 3x3", 0.0, float("nan"))
-    return Started(epochs_done, PROVENANCE, (point,) if epochs_done == 0 else ())
+    return Started(epochs_done, PROVENANCE, *(((point,), filters(0)) if epochs_done == 0 else ()))
 
 
 @pytest.fixture
@@ -286,7 +292,7 @@ def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path) 
 
 def test_a_store_from_a_newer_version_is_refused(store: WritableStore, path: Path) -> None:
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 999")
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     for opening in (open_store, open_for_writing):
         with pytest.raises(StoreError, match="written by a newer urfb"):
@@ -325,3 +331,56 @@ def test_a_store_that_fills_its_disk_says_so_and_loses_nothing(store: WritableSt
     assert store.runs()["epochs_done"].tolist() == [stored]
     store.record(run.spec.identity, epoch(stored + 1))  # room again
     assert len(store.epochs()) == stored + 1
+
+
+def test_filters_are_read_back_as_arrays_each_where_it_was(store: WritableStore, run: GridRun) -> None:
+    finish(store, run)
+    found = store.filters(run.spec.identity[:5])
+    assert [(one.epoch, one.layer, one.row, one.column) for one in found] == [
+        (epoch, 1, row, 2) for epoch in (0, 1, 2) for row in (2, 6)
+    ]
+    np.testing.assert_array_equal(found[3].weights, np.arange(36.0).reshape(2, 3, 3, 2) + 1 + 6)
+
+
+def test_filters_past_the_epoch_that_a_run_goes_on_from_are_dropped(store: WritableStore, run: GridRun) -> None:
+    finish(store, run)
+    store.claim(run.spec.model_copy(update={"epochs": 5}))
+    store.record(run.spec.identity, started(epochs_done=1))
+    assert {one.epoch for one in store.filters(run.spec.identity)} == {0, 1}
+    store.record(run.spec.identity, started())
+    assert {one.epoch for one in store.filters(run.spec.identity)} == {0}
+
+
+def test_every_measure_of_alignment_is_kept_and_what_is_not_there_is_empty(store: WritableStore, run: GridRun) -> None:
+    store.claim(run.spec)
+    full = AlignmentPoint(0, 0.0, 1, "Conv 4 3x3", 0.1, 0.2, 80.0, 0.6, 1.5, 0.7, 0.3)
+    store.record(run.spec.identity, Started(0, PROVENANCE, (full, AlignmentPoint(0, 0.0, 2, "Output"))))
+    first, second = store.alignment().to_dict("records")
+    for name in ("correlation", "correlation_shared", "angle", "sign_agreement", "norm_ratio", "gradient_cosine",
+                 "filter_similarity"):  # fmt: skip
+        assert first[name] == getattr(full, name)
+        assert np.isnan(second[name])
+
+
+def test_a_spec_is_read_back_whole_by_the_beginning_of_its_identity(store: WritableStore) -> None:
+    runs = [
+        tiny_run(rule="interpolated", epsilon=0.5, decay=0.01, untied="all", gradient_batch=7),
+        tiny_run(rule="bp", loss="softmax", pretraining_epochs=1, untied="none"),
+        tiny_run(seed=2**62, convention="author-code"),
+    ]
+    store.register(runs)
+    for run in runs:
+        assert store.spec(run.spec.identity[:8]) == run.spec
+    with pytest.raises(SelectionError, match=r"there is no run 'zz' .*`urfb results runs` lists them all"):
+        store.spec("zz")
+    with pytest.raises(SelectionError, match="run '': 3 runs begin so"):
+        store.spec("")
+
+
+def test_runs_are_found_by_every_setting(store: WritableStore) -> None:
+    settings = {"rule": "interpolated", "epsilon": 0.5, "decay": 0.25, "untied": "all", "gradient_batch": 7,
+                "pretraining_epochs": 1, "pretraining_rule": "frfb", "frozen": "none"}  # fmt: skip
+    store.register([tiny_run(**settings), tiny_run()])
+    for name, value in {**settings, "untied_start": "independent"}.items():
+        found = store.runs(**{name: value})
+        assert found["rule"].tolist() == ["interpolated"], name

@@ -32,7 +32,7 @@ def one_thread() -> Iterator[None]:
 
 def trained(spec: RunSpec, digits: Dataset, epochs: int = 2) -> tuple[Network, Network]:
     """Return a run's network as drawn, and after some epochs."""
-    start, network = build_network(spec, digits), build_network(spec, digits)
+    start, network = build_network(spec, digits.info), build_network(spec, digits.info)
     for epoch in range(1, epochs + 1):
         train_epoch(network, build_loss(spec), spec, digits, epoch)
     return start, network

@@ -40,7 +40,7 @@ def plan(
     from urfb.store import stored_progress
 
     grid = load_grid(file, experiments or (), epochs=epochs)
-    print_plan(plan_runs(select(grid.runs, where or ()), stored_progress(store)), grid.later)
+    print_plan(plan_runs(select(grid.runs, where or ()), stored_progress(store)))
 
 
 @app.command()
@@ -76,7 +76,7 @@ def run(
     # What a batch system or `kill` sends ends the command as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     grid = load_grid(file, experiments or (), epochs=epochs)
-    with watching(grid.later) as observer:
+    with watching() as observer:
         try:
             outcome = run_grid(
                 select(grid.runs, where or ()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,7 +14,6 @@ from rich.text import Text
 
 from urfb.cli.options import Format
 from urfb.grid.plan import STATES, PlannedRun
-from urfb.grid.schema import PLANNED
 from urfb.grid.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -38,10 +37,35 @@ SHOWN = {
 }
 
 
+SHOWN_IF_DIFFERENT = (
+    "convention", "untied", "pretraining_epochs", "step_size", "batch_size", "input_offset", "precision",
+    "gradient_batch",
+)  # fmt: skip
+"""What a plan has columns for only where its runs differ in it."""
+
+
 def describe(spec: RunSpec) -> str:
     """Return a run in a few words: 'simpnet cifar10 urfb hinge 50 % seed 0'."""
-    density = "" if spec.connectivity == spec.feedback_connectivity == 1 else f" {spec.connectivity:.0%}"
-    return f"{spec.network} {spec.dataset} {spec.rule} {spec.loss}{density} seed {spec.seed}"
+    return " ".join(
+        [spec.network, spec.dataset, described_rule(spec), spec.loss, *_peculiarities(spec), f"seed {spec.seed}"]
+    )
+
+
+def described_rule(spec: RunSpec) -> str:
+    """Return a run's rule with its parameters: 'interpolated ε 0.5'."""
+    parameters = (("ε", spec.epsilon), ("λ", spec.decay))
+    return " ".join([spec.rule, *(f"{symbol} {value:g}" for symbol, value in parameters if value is not None)])
+
+
+def _peculiarities(spec: RunSpec) -> list[str]:
+    words = []
+    if spec.convention != "paper":
+        words.append(spec.convention)
+    if spec.connectivity != 1 or spec.feedback_connectivity != 1:
+        words.append(f"{spec.connectivity:.0%}".replace("%", " %"))
+    if spec.untied != "none":
+        words.append(f"untied {spec.untied}")
+    return words
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -59,8 +83,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console.print(drawn)
 
 
-def print_plan(planned: Sequence[PlannedRun], later: Mapping[str, Sequence[str]]) -> None:
+def print_plan(planned: Sequence[PlannedRun]) -> None:
     """Print each run of a plan, and how many are in which state."""
+    specs = [one.run.spec for one in planned]
+    differing = [name for name in SHOWN_IF_DIFFERENT if len({getattr(spec, name) for spec in specs}) > 1]
     rows = []
     for one in planned:
         spec = one.run.spec
@@ -74,29 +100,20 @@ def print_plan(planned: Sequence[PlannedRun], later: Mapping[str, Sequence[str]]
                 f"{one.epochs_done}/{spec.epochs}",
                 spec.network,
                 spec.dataset,
-                spec.rule,
+                described_rule(spec),
                 spec.loss,
                 density,
+                *(_cell(getattr(spec, name)) for name in differing),
                 str(spec.seed),
                 ", ".join(one.run.experiments),
             ]
         )
     if rows:
-        table(
-            ["run", "state", "epochs", "network", "dataset", "rule", "loss", "connectivity", "seed", "experiments"],
-            rows,
-        )
+        columns = ["run", "state", "epochs", "network", "dataset", "rule", "loss", "connectivity", *differing]
+        table([*columns, "seed", "experiments"], rows)
     counts = Counter(one.state for one in planned)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     typer.echo(f"{len(planned)} runs: {summary}" if planned else "no run agrees with these conditions")
-    print_later(later)
-
-
-def print_later(later: Mapping[str, Sequence[str]]) -> None:
-    """Say which experiments wait for a later version, and for what."""
-    for name, features in later.items():
-        waits_for = " and ".join(PLANNED[feature] for feature in features)
-        typer.echo(f"left out: {name} needs {waits_for}, which this version does not have yet")
 
 
 def print_status(runs: pd.DataFrame) -> None:
@@ -124,11 +141,13 @@ def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
             typer.echo(frame.to_json(orient="records", indent=1, force_ascii=False))
         case Format.TABLE:
             columns = SHOWN[view].split()
-            cells = [["" if value != value or value is None else _cell(value) for value in row]
+            cells = [["" if value != value else _cell(value) for value in row]
                      for row in frame[columns].itertuples(index=False)]  # fmt: skip
             table(columns, cells)
             typer.echo(f"{len(frame)} rows" + (" (every column: --format csv)" if len(frame) else ""))
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

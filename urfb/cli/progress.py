@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from urfb.cli.listing import describe, print_later
+from urfb.cli.listing import describe
 from urfb.engines import Workplace
 from urfb.events import EpochEnded, Event, Failed, Finished, Started
 from urfb.grid.plan import STATES, PlannedRun
@@ -23,9 +23,8 @@ PLAIN_SECONDS = 30.0
 
 
 @contextmanager
-def watching(later: Mapping[str, Sequence[str]]) -> Iterator[GridProgress]:
+def watching() -> Iterator[GridProgress]:
     """Show a grid's progress while the context is open."""
-    print_later(later)
     progress = GridProgress(Console(highlight=False))
     try:
         yield progress

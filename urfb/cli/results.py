@@ -42,6 +42,17 @@ def alignment(
     _print("alignment", store, where, output)
 
 
+@app.command()
+def upgrade(store: StoreOption = DEFAULT_STORE) -> None:
+    """Bring a store that an older version of urfb has written to this one's tables. `urfb grid run` does so, too.
+
+    Example: urfb results upgrade --store results/urfb.sqlite
+    """
+    from urfb.store import upgrade_store
+
+    typer.echo(f"{store}: {'upgraded' if upgrade_store(store) else 'is of this version: nothing to do'}")
+
+
 def _print(view: str, location: str, where: list[str] | None, output: Format) -> None:
     from urfb.cli.listing import print_frame
     from urfb.grid.plan import parse_filters

@@ -5,7 +5,6 @@ networks:      name: text in the paper's notation
 experiments:
   NAME:
     description: for people
-    requires:    features that this experiment waits for
     defaults:    settings of every run of this experiment
     matrix:      setting: [values…], plus `include` and `exclude` (as in CI files)
 """
@@ -36,17 +35,15 @@ from urfb.errors import GridError, InputError, NotationError, nearest
 from urfb.grid import spec
 from urfb.nn.networks import NETWORKS
 from urfb.nn.notation import canonical
-
-PLANNED = {
-    "untied": "untied (locally connected) layers",
-    "stages": "training in stages",
-}
-"""Features that experiments of the paper need and that a later version of urfb brings."""
+from urfb.plugins import is_import_path
 
 Place = tuple[int | str, ...]
 
 
 def _notation(text: str) -> str:
+    """Accept a network in the paper's notation, or the import path of a model."""
+    if is_import_path(text):
+        return text
     try:
         return canonical(text)
     except NotationError as error:
@@ -63,16 +60,27 @@ def _name(name: str) -> str:
 def _known_network(value: str, info: ValidationInfo) -> str:
     """Accept the name of a network, or a network written out."""
     names = {*NETWORKS, *(info.context or {}).get("networks", ())}
-    if value in names:
+    if value in names or is_import_path(value):
         return value
     if ";" in value:
         return _notation(value)
     raise PydanticCustomError(
         "unknown_network",
-        "{problem}; a network is one of these names, a name under 'networks:', or a text such as 'Full 100; Output'",
+        "{problem}; a network is one of these names, a name under 'networks:', a text such as 'Full 100; Output', "
+        "or a model's import path such as 'my_models:build'",
         {"problem": nearest(value, sorted(names))},
     )
 
+
+def _written_numbers(value: Any) -> Any:
+    """Accept the numbers of conv layers as YAML has them, 2 or [2, 3], beside the text '2 3'."""
+    numbers = value if isinstance(value, list) else [value]
+    if numbers and all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+        return " ".join(str(number) for number in numbers)
+    return value
+
+
+ConvLayers = Annotated[spec.ConvLayers, BeforeValidator(_written_numbers)]
 
 T = TypeVar("T")
 Part = Annotated[T, BeforeValidator(lambda value: {} if value is None else value)]
@@ -91,10 +99,17 @@ class Settings(Strict):
     network: Annotated[str, AfterValidator(_known_network)] | None = None
     dataset: spec.DatasetName | None = None
     rule: spec.RuleName | None = None
+    epsilon: spec.Finite | None = None
+    decay: spec.Decay | None = None
     loss: spec.LossName | None = None
     connectivity: spec.Density | None = None
     feedback_connectivity: spec.Density | None = None
     dense_output: bool | None = None
+    untied: ConvLayers | None = None
+    untied_start: spec.UntiedStart | None = None
+    pretraining_epochs: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    pretraining_rule: spec.RuleName | None = None
+    frozen: ConvLayers | None = None
     convention: Annotated[str, AfterValidator(spec.one_of(spec.CONVENTIONS))] | None = None
     activation_slope: spec.Positive | None = None
     pool_padding: spec.PoolPadding | None = None
@@ -105,6 +120,7 @@ class Settings(Strict):
     batch_size: spec.Count | None = None
     precision: spec.Precision | None = None
     seed: spec.Seed | None = None
+    gradient_batch: spec.Count | None = None
     epochs: spec.Count | None = None
 
     def given(self) -> dict[str, Any]:
@@ -149,7 +165,6 @@ class Experiment(Strict):
     """A named part of the grid."""
 
     description: str = ""
-    requires: list[Annotated[str, AfterValidator(spec.one_of(PLANNED))]] = Field(default_factory=list)
     defaults: Part[Settings] = Settings()
     matrix: Part[Matrix] = Matrix()
 
@@ -232,12 +247,11 @@ class SourceFile:
         return f"{where}: {path}: {message}" if path else f"{where}: {message}"
 
 
-def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str], dict[str, list[str]]]:
+def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str]]:
     """Read a grid file.
 
     Returns:
-        The file as written; what it says, without the experiments that have mistakes or wait for a later version;
-        the mistakes, one line each; and the names of the experiments that wait, with what they wait for.
+        The file as written; what it says, without the experiments that have mistakes; and the mistakes, one line each.
 
     Raises:
         InputError: the file cannot be read, or is not a grid file at all.
@@ -245,21 +259,13 @@ def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str], dict[str, li
     source = SourceFile(path)
     data = dict(source.data)
     problems: list[str] = []
-    later: dict[str, list[str]] = {}
     experiments = data.get("experiments")
-    if isinstance(experiments, dict):
-        if not experiments:
-            raise GridError([source.problem(("experiments",), "no experiment is given, so there is nothing to run")])
-        for name, experiment in experiments.items():
-            requires = experiment.get("requires") if isinstance(experiment, dict) else None
-            waits_for = [feature for feature in PLANNED if feature in _as_list(requires)]
-            if waits_for:
-                later[name] = waits_for
-        data["experiments"] = {name: value for name, value in experiments.items() if name not in later}
+    if isinstance(experiments, dict) and not experiments:
+        raise GridError([source.problem(("experiments",), "no experiment is given, so there is nothing to run")])
     networks = data.get("networks")
     context = {"networks": tuple(networks) if isinstance(networks, dict) else ()}
     try:
-        return source, GridFile.model_validate(data, context=context), problems, later
+        return source, GridFile.model_validate(data, context=context), problems
     except ValidationError as error:
         details = error.errors(include_url=False)
     problems = list(dict.fromkeys(source.problem(detail["loc"], _message(detail)) for detail in details))
@@ -267,7 +273,7 @@ def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str], dict[str, li
     if any(detail["loc"][0] != "experiments" or len(detail["loc"]) == 1 for detail in details):
         raise GridError(problems)
     data["experiments"] = {name: value for name, value in data["experiments"].items() if name not in wrong}
-    return source, GridFile.model_validate(data, context=context), problems, later
+    return source, GridFile.model_validate(data, context=context), problems
 
 
 def _message(detail: ErrorDetails) -> str:

@@ -1,30 +1,83 @@
-"""How far the feedback weights have come to resemble the feedforward ones (section 4.2)."""
+"""How far the feedback weights have come to resemble the feedforward ones, and what follows from it (section 4.2)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from urfb.nn.asymmetric import AsymmetricLayer
+from urfb.nn.asymmetric import AsymmetricLayer, back_propagation
 
 
-def correlation(first: Tensor, second: Tensor) -> float:
-    """Pearson's correlation over all entries, computed in float64; NaN where either does not vary."""
-    pair = torch.stack([first.detach().flatten().double(), second.detach().flatten().double()])
-    return float(torch.corrcoef(pair)[0, 1])
+class WeightAlignment(NamedTuple):
+    """How W and R of one layer relate; `events.AlignmentPoint` says what each means. NaN where it is not defined."""
+
+    correlation: float
+    correlation_shared: float
+    angle: float
+    sign_agreement: float
+    norm_ratio: float
 
 
-def weight_correlations(layer: AsymmetricLayer) -> tuple[float, float]:
-    """Return corr(W, R) over all entries, and over the connections that both W and R have.
-
-    Absent connections count as zeros in the first. The layer must have feedback weights of its own.
-    """
-    assert layer.feedback is not None
-    over_all = correlation(layer.weight, layer.feedback)
-    if layer.mask is None and layer.feedback_mask is None:
-        return over_all, over_all
-    shared = torch.ones_like(layer.weight, dtype=torch.bool)
+@torch.no_grad()
+def weight_alignment(layer: AsymmetricLayer) -> WeightAlignment | None:
+    """Compare W with the feedback weights that carry the error signal in its place; None where Wᵗ does, or none."""
+    carrier = layer.carrier()
+    if carrier is None:
+        return None
+    weight, feedback = layer.weight.double(), carrier.double()
+    shared = torch.ones_like(weight, dtype=torch.bool)
     for mask in (layer.mask, layer.feedback_mask):
         if mask is not None:
             shared &= mask.bool()
-    return over_all, correlation(layer.weight[shared], layer.feedback[shared])
+    correlation = _correlation(weight, feedback)
+    cosine = torch.dot(weight.flatten(), feedback.flatten()) / (weight.norm() * feedback.norm())
+    return WeightAlignment(
+        correlation,
+        correlation if shared.all() else _correlation(weight[shared], feedback[shared]),
+        float(torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))),
+        float((weight.sign() == feedback.sign())[shared].double().mean()),
+        float(feedback.norm() / weight.norm()),
+    )
+
+
+def _correlation(first: Tensor, second: Tensor) -> float:
+    """Return Pearson's correlation over all entries; NaN where either does not vary."""
+    return float(torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1])
+
+
+def gradient_cosines(
+    layers: Sequence[AsymmetricLayer], loss_of_batch: Callable[[], Tensor]
+) -> dict[AsymmetricLayer, float]:
+    """Return the cosine of each layer's increment under its rule and under true back-propagation, at the same weights.
+
+    Args:
+        layers: of a network; those whose W does not learn are left out.
+        loss_of_batch: computes the loss of a fixed batch, dropout off.
+    """
+    learning = [layer for layer in layers if layer.weight.requires_grad]
+    weights = [layer.weight for layer in learning]
+    of_the_rule = torch.autograd.grad(loss_of_batch(), weights)
+    with back_propagation(layers):
+        true = torch.autograd.grad(loss_of_batch(), weights)
+    return {
+        layer: float(torch.nn.functional.cosine_similarity(one.double().flatten(), other.double().flatten(), dim=0))
+        for layer, one, other in zip(learning, of_the_rule, true, strict=True)
+    }
+
+
+@torch.no_grad()
+def filter_similarity(weight: Tensor) -> float:
+    """Return the correlation of a filter at two locations, averaged over all filters and all pairs of locations.
+
+    Args:
+        weight: W of an untied layer [locations, filters, k, k, channels].
+    """
+    filters = weight.double().flatten(2)
+    filters = torch.nn.functional.normalize(filters - filters.mean(dim=2, keepdim=True), dim=2)
+    locations = len(filters)
+    # The sum over all pairs of vectors is the square of their sum, in which each vector meets itself, too.
+    pairs = filters.sum(dim=0).square().sum(dim=1) - filters.square().sum(dim=(0, 2))
+    return float((pairs / (locations * (locations - 1))).mean()) if locations > 1 else float("nan")

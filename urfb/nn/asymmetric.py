@@ -2,76 +2,142 @@
 
 Everything asymmetric is in `SeparateFeedback`, one autograd function for every linear map. R has W's shape and is used
 transposed: the paper's R_{l+1} is this layer's `feedback`ᵗ. So W and R take one and the same increment, and any
-optimizer that does plain gradient steps on a layer's parameters follows its rule.
+optimizer that does plain gradient steps on a layer's parameters follows its rule. Only direct feedback alignment, which
+carries the network's output error to every layer instead of the error signal of the layer above, needs more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from urfb.nn.randomness import connections, generator, glorot_uniform
 from urfb.nn.rules import Rule
 
 
 class FullMap:
-    """h = W x for x [batch, in], W [out, in]."""
+    """h = W x for x [batch, …, in], W [out, in]."""
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return h [batch, out]."""
+        """Return h [batch, …, out]."""
         return x @ weight.T
 
-    def backward(self, delta: Tensor, x: Tensor, feedback: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
+    def backward(self, delta: Tensor, x: Tensor, carrier: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
         """Return the error signal R δ for the layer below (if wanted), and δ xᵗ summed over the batch."""
-        return delta @ feedback if down else None, delta.T @ x
+        increment = delta.reshape(-1, delta.shape[-1]).T @ x.reshape(-1, x.shape[-1])
+        return delta @ carrier if down else None, increment
 
 
 class ConvMap(NamedTuple):
-    """h = W * x with zeros around the grid, for x [batch, channels, height, width], W [filters, channels, k, k].
+    """h = W * x with zeros around the grid, for x [batch, channels, height, width], W [filters, channels, k, k]."""
 
-    An odd filter leaves the grid its size; an even one makes it larger by one.
-    """
-
-    padding: tuple[int, int]
+    padding: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1)
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return h [batch, filters, height, width], of an even filter with one more row and column."""
-        return torch.conv2d(x, weight, padding=self.padding)
+        """Return h [batch, filters, rows, columns]; of an even filter padded to the half, one more of each."""
+        return torch.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
-    def backward(self, delta: Tensor, x: Tensor, feedback: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
+    def backward(self, delta: Tensor, x: Tensor, carrier: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
         """Return the transposed convolution of δ with R (if wanted), and W's increment; both in one call."""
         error_signal, increment, _ = torch.ops.aten.convolution_backward(
-            delta, x, feedback, None, (1, 1), self.padding, (1, 1), False, (0, 0), 1, (down, True, False)
-        )
+            delta, x, carrier, None, self.stride, self.padding, self.dilation, False, (0, 0), self.groups,
+            (down, True, False),
+        )  # fmt: skip
         return error_signal, increment
 
 
+class UntiedMap(NamedTuple):
+    """A convolution whose every location has filters of its own (section 4.1), also called locally connected.
+
+    For x [batch, channels, height, width] and W [height·width, filters, k, k, channels]; an even filter has its odd
+    zero at the end of the grid. One batched matrix product a pass, over patches [height·width, batch, k·k·channels].
+    """
+
+    height: int
+    width: int
+    filter_height: int
+    filter_width: int
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return h [batch, filters, height, width]."""
+        h = self.patches(x) @ weight.flatten(2).mT
+        on_grid = h.view(self.height, self.width, *h.shape[1:]).permute(2, 3, 0, 1)
+        return on_grid.contiguous(memory_format=torch.channels_last)
+
+    def backward(self, delta: Tensor, x: Tensor, carrier: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
+        """Return the error signal R δ for the layer below (if wanted), and each location's own δ xᵗ."""
+        delta = delta.permute(2, 3, 0, 1).flatten(0, 1)  # [height·width, batch, filters]
+        # Cut out again, not kept since the forward pass: patches take k·k times the memory of x.
+        increment = (delta.mT @ self.patches(x)).view_as(carrier)
+        return self.overlay(delta @ carrier.flatten(2)) if down else None, increment
+
+    def patches(self, x: Tensor) -> Tensor:
+        """Return the units that each location sees [height·width, batch, k·k·channels], zeros outside the grid."""
+        rows, columns = self.filter_height, self.filter_width
+        before_and_after = ((columns - 1) // 2, columns // 2, (rows - 1) // 2, rows // 2)
+        grid = functional.pad(x, before_and_after).permute(0, 2, 3, 1)
+        windows = grid.unfold(1, rows, 1).unfold(2, columns, 1)  # [batch, height, width, channels, k, k]
+        return windows.permute(1, 2, 0, 4, 5, 3).reshape(self.height * self.width, len(x), -1)
+
+    def overlay(self, patches: Tensor) -> Tensor:
+        """Return the sum of patches on the grid [batch, channels, height, width]: the transpose of `patches`."""
+        height, width, rows, columns = self
+        batch = patches.shape[1]
+        pieces = patches.view(height, width, batch, rows, columns, -1).permute(3, 4, 2, 0, 1, 5)
+        grid = patches.new_zeros(batch, height + rows - 1, width + columns - 1, pieces.shape[-1])
+        for row in range(rows):
+            for column in range(columns):
+                grid[:, row : row + height, column : column + width] += pieces[row, column]
+        top, left = (rows - 1) // 2, (columns - 1) // 2
+        return grid[:, top : top + height, left : left + width].permute(0, 3, 1, 2)
+
+
+LinearMap = FullMap | ConvMap | UntiedMap
+
+
 class SeparateFeedback(torch.autograd.Function):
-    """h = W x forward; δ goes down through R, and W and R get the same increment, each on its own connections."""
+    """h = W x forward; δ goes down through a carrier in Wᵗ's place, and W and R get the same increment."""
 
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
         weight: Tensor,
-        feedback: Tensor,
-        linear_map: FullMap | ConvMap,
+        feedback: Tensor | None,
+        carrier: Tensor | None,
+        linear_map: LinearMap,
         epsilon: float,
         mask: Tensor | None,
         feedback_mask: Tensor | None,
     ) -> Tensor:
-        """Return W x; `feedback` is W itself under back-propagation."""
-        ctx.save_for_backward(x, feedback, mask, feedback_mask)
-        ctx.linear_map, ctx.epsilon = linear_map, epsilon
+        """Return W x.
+
+        `carrier` has W's shape: R, or what a rule makes of it; None where no error signal goes down here. `feedback`
+        is what takes ε times the increment; None where nothing does.
+        """
+        kind = x.device.type
+        if torch.is_autocast_enabled(kind):
+            dtype = torch.get_autocast_dtype(kind)
+            x, weight = x.to(dtype), weight.to(dtype)
+            carrier = carrier if carrier is None else carrier.to(dtype)
+        # `weight` stands in for its shape where there is no carrier; it is not used then.
+        ctx.save_for_backward(x, weight if carrier is None else carrier, mask, feedback_mask)
+        ctx.goes_down, ctx.linear_map, ctx.epsilon = carrier is not None, linear_map, epsilon
         return linear_map.forward(x, weight)
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the error signal for x, and the gradients of W and R."""
-        x, feedback, mask, feedback_mask = ctx.saved_tensors
-        error_signal, gradient = ctx.linear_map.backward(delta, x, feedback, ctx.needs_input_grad[0])
+        """Return the error signal for x, and the gradients of W and R, each on its own connections."""
+        x, carrier, mask, feedback_mask = ctx.saved_tensors
+        down = ctx.goes_down and ctx.needs_input_grad[0]
+        error_signal, gradient = ctx.linear_map.backward(delta.to(x.dtype), x, carrier, down)
         feedback_gradient = None
         if ctx.needs_input_grad[2]:
             feedback_gradient = gradient if ctx.epsilon == 1 else ctx.epsilon * gradient
@@ -79,16 +145,85 @@ class SeparateFeedback(torch.autograd.Function):
                 feedback_gradient = feedback_gradient * feedback_mask
         if mask is not None:
             gradient = gradient * mask
-        return error_signal, gradient, feedback_gradient, None, None, None, None
+        return error_signal, gradient, feedback_gradient, None, None, None, None, None
+
+
+class OutputError:
+    """δ_L, the error of the network's outputs, for those that direct feedback alignment carries it to."""
+
+    def __init__(self) -> None:
+        self.delta: Tensor | None = None
+
+
+class _TellOutputError(torch.autograd.Function):
+    """The identity; its backward pass notes δ_L [batch, …, outputs] on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor, output_error: OutputError) -> Tensor:
+        ctx.output_error = output_error
+        output_error.delta = None  # of the batch before
+        return outputs.view_as(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None]:
+        ctx.output_error.delta = delta
+        return delta, None
+
+
+class _CarryOutputError(torch.autograd.Function):
+    """The identity; in the backward pass R δ_L takes the place of the error signal from above."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, feedback: Tensor, output_error: OutputError) -> Tensor:
+        ctx.set_materialize_grads(False)  # from above comes nothing
+        ctx.save_for_backward(feedback)
+        ctx.output_error, ctx.shape = output_error, x.shape
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, nothing: None) -> tuple[Tensor, None, None]:
+        (feedback,) = ctx.saved_tensors
+        delta = ctx.output_error.delta
+        if delta is None:
+            raise RuntimeError(
+                "direct feedback alignment has no output error to carry: the last Linear or Conv2d of the model took "
+                "no part in this backward pass"
+            )
+        return (delta @ feedback.to(delta.dtype)).view(ctx.shape), None, None
+
+
+class Start(NamedTuple):
+    """What a layer is before training: W, R and their masks, as `AsymmetricLayer` describes them.
+
+    `limit` is the bound of the uniform distribution that R is drawn from.
+    """
+
+    weight: Tensor
+    feedback: Tensor | None
+    mask: Tensor | None
+    feedback_mask: Tensor | None
+    limit: float
+
+
+class Pad(NamedTuple):
+    """How a converted layer's input is padded: as `torch.nn.functional.pad` takes it."""
+
+    around: tuple[int, ...]
+    mode: str
 
 
 class AsymmetricLayer(nn.Module):
-    """A linear map with weights W, and under a rule with separate feedback, R of the same shape.
+    """A linear map with weights W, and under a rule with separate feedback, R.
 
     Attributes:
-        weight: W [out, in] or [filters, channels, k, k].
-        feedback: R, of W's shape; None under back-propagation. It takes no gradient where the rule leaves it fixed.
+        name: for people; in the paper's notation, or a module's name in a converted model.
+        weight: W [out, in], [filters, channels, k, k], or [locations, filters, k, k, channels] of an untied layer.
+        feedback: R, of W's shape, or [outputs, units below] under direct feedback alignment; None under a rule
+            without. It takes no gradient where the rule leaves it fixed.
+        bias: [out] or [filters] of a converted layer that has one; else None.
         mask, feedback_mask: 1 where W and R have a connection, 0 where not; None if every connection is there.
+        stream: from which R is drawn anew for every update, under a rule that does so; None for PyTorch's own.
+        back_propagates: whether Wᵗ carries the error signal for now, whatever the rule.
     """
 
     mask: Tensor | None
@@ -97,45 +232,97 @@ class AsymmetricLayer(nn.Module):
     def __init__(
         self,
         name: str,
-        shape: tuple[int, ...],
-        linear_map: FullMap | ConvMap,
+        linear_map: LinearMap,
         rule: Rule,
+        start: Start,
         *,
-        seed: int,
-        index: int,
-        connectivity: float = 1.0,
-        feedback_connectivity: float = 1.0,
-        dtype: torch.dtype = torch.float32,
+        bias: nn.Parameter | None = None,
+        pad: Pad | None = None,
+        output_error: OutputError | None = None,
+        is_output: bool = False,
     ) -> None:
-        """Draw W, R and their masks from `seed`, each from a stream of its own named after the layer's `index`."""
+        """Take W, R and masks from `start`.
+
+        Args:
+            name: for people.
+            linear_map: full, convolutional or untied.
+            rule: how the error signal goes down, and what R learns.
+            start: W, R and masks.
+            bias: added to W x.
+            pad: done to x beforehand.
+            output_error: one for all layers of a network under direct feedback alignment.
+            is_output: whether this is the output layer.
+        """
         super().__init__()
         self.name, self.linear_map, self.rule = name, linear_map, rule
-        size = torch.Size(shape)
-
-        def draw(what: str, density: float) -> tuple[nn.Parameter, Tensor | None]:
-            values = glorot_uniform(size, generator(seed, what, index), dtype)
-            mask = connections(size, density, generator(seed, f"{what} mask", index), dtype) if density < 1 else None
-            return nn.Parameter(values if mask is None else values * mask), mask
-
-        self.weight, mask = draw("weight", connectivity)
-        self.feedback: nn.Parameter | None = None
-        feedback_mask = None
-        if rule.separate:
-            self.feedback, feedback_mask = draw("feedback", feedback_connectivity)
-            self.feedback.requires_grad_(rule.epsilon != 0)
+        self.limit, self.output_error, self.is_output = start.limit, output_error, is_output
+        self.stream: torch.Generator | None = None
+        self.back_propagates = False
+        self.weight = nn.Parameter(start.weight)
+        self.feedback = None if start.feedback is None else nn.Parameter(start.feedback, rule.epsilon != 0)
+        self.bias, self.pad = bias, pad
         # Not saved with the weights: they follow from the seed.
-        self.register_buffer("mask", mask, persistent=False)
-        self.register_buffer("feedback_mask", feedback_mask, persistent=False)
+        self.register_buffer("mask", start.mask, persistent=False)
+        self.register_buffer("feedback_mask", start.feedback_mask, persistent=False)
+        if rule.output_only and not is_output:
+            self.requires_grad_(False)
+
+    def carrier(self) -> Tensor | None:
+        """Return what carries the error signal down, of W's shape; None where Wᵗ does, or where it does not go."""
+        if self.rule.carrier is not None:
+            feedback = None if self.feedback is None else self.feedback.detach()
+            made: Tensor = self.rule.carrier(self.weight.detach(), feedback)
+            return made
+        return None if self.rule.direct else self.feedback
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return h = W x."""
-        if self.feedback is None:
-            # Without R the error signal goes down through W: the same code path, and masks keep their zeros.
-            feedback: Tensor = self.weight.detach()
-            epsilon = 0.0
-        else:
-            feedback, epsilon = self.feedback, self.rule.epsilon
+        """Return h = W x, plus the bias if there is one."""
+        rule, direct = self.rule, self.output_error is not None and not self.back_propagates
+        if rule.redrawn and self.training:
+            self.redraw()
+        if direct:
+            assert self.output_error is not None
+            x = _CarryOutputError.apply(x, self.feedback, self.output_error)
+            carrier = None
+        elif self.back_propagates or (carrier := self.carrier()) is None:
+            carrier = self.weight.detach()
+        if self.pad is not None:
+            x = functional.pad(x, *self.pad)
         h: Tensor = SeparateFeedback.apply(
-            x, self.weight, feedback, self.linear_map, epsilon, self.mask, self.feedback_mask
-        )
+            x, self.weight, None if rule.direct else self.feedback, carrier,
+            self.linear_map, rule.epsilon, self.mask, self.feedback_mask,
+        )  # fmt: skip
+        if self.bias is not None:
+            h = h + self.bias.to(h.dtype).view(-1, *[1] * (self.weight.dim() - 2))
+        if direct and self.is_output:
+            h = _TellOutputError.apply(h, self.output_error)
         return h
+
+    @torch.no_grad()
+    def take_over(self, other: AsymmetricLayer) -> None:
+        """Take the W of another layer with the same connections; an R that starts as W is W again."""
+        self.weight.copy_(other.weight)
+        if self.rule.start == "copied":
+            assert self.feedback is not None
+            self.feedback.copy_(other.weight)
+
+    @torch.no_grad()
+    def redraw(self) -> None:
+        """Draw R anew, on the connections that it has."""
+        assert self.feedback is not None
+        self.feedback.uniform_(-self.limit, self.limit, generator=self.stream)
+        if self.feedback_mask is not None:
+            self.feedback.mul_(self.feedback_mask)
+
+
+@contextmanager
+def back_propagation(layers: Iterable[AsymmetricLayer]) -> Iterator[None]:
+    """Let Wᵗ carry the error signal of the layers while the context is open, whatever their rule."""
+    layers = list(layers)
+    for layer in layers:
+        layer.back_propagates = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.back_propagates = False

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from urfb.nn.asymmetric import AsymmetricLayer, ConvMap, FullMap
-from urfb.nn.notation import Conv, Drop, Full, Maxpool, Output, Shape, Sum, parse, shapes
+from urfb.nn.asymmetric import AsymmetricLayer, ConvMap, FullMap, LinearMap, OutputError, Start, UntiedMap
+from urfb.nn.notation import Conv, Drop, Full, Maxpool, Output, Shape, Statement, Sum, parse, shapes
 from urfb.nn.rules import Rule
+from urfb.nn.starts import Starts
 
 
 class SaturatedLinearity(nn.Module):
@@ -111,7 +115,12 @@ class Dropout(nn.Module):
 
 
 class Network(nn.Module):
-    """A network of the paper: statements applied in order, SUM adding the two conv layers before it."""
+    """A network of the paper: statements applied in order, SUM adding the two conv layers before it.
+
+    Attributes:
+        layers: those with weights, from the lowest up.
+        conv_layers: those of them that are convolutional, tied or not.
+    """
 
     def __init__(
         self,
@@ -121,9 +130,13 @@ class Network(nn.Module):
         rule: Rule,
         *,
         seed: int,
+        stage: int = 1,
         connectivity: float = 1.0,
         feedback_connectivity: float = 1.0,
         dense_output: bool = True,
+        untied: Collection[int] = (),
+        untied_start: str = "independent",
+        frozen: Collection[int] = (),
         activation_slope: float = 1.0,
         pool_padding: str = "centred",
         dtype: torch.dtype = torch.float32,
@@ -136,9 +149,14 @@ class Network(nn.Module):
             classes: units of the output layer.
             rule: how the error signal goes down, and what R learns.
             seed: of W, R and their masks.
+            stage: which draw of the seed's it is: the second is independent of the first.
             connectivity: fraction of W's connections that exist.
             feedback_connectivity: fraction of R's.
             dense_output: whether the output layer keeps all of its connections.
+            untied: numbers of the conv layers, from 1, that have filters of their own at each location.
+            untied_start: 'tied-copy', every location starting from the filters that a tied layer would have, or
+                'independent', each from filters of its own.
+            frozen: numbers of the conv layers that do not learn, and are always of the first stage.
             activation_slope: of σ between its bounds.
             pool_padding: where the zeros of overlapping pools stand, 'centred' or 'end'.
             dtype: of weights and activity.
@@ -148,41 +166,49 @@ class Network(nn.Module):
         """
         super().__init__()
         self.statements = parse(text)
+        self.layers: list[AsymmetricLayer] = []  # registered within `steps`
+        self.conv_layers: list[AsymmetricLayer] = []
+        starts = Starts(rule, seed, classes, connectivity, feedback_connectivity, stage, dtype)
+        whole = replace(starts, connectivity=1.0, feedback_connectivity=1.0)
+        output_error = OutputError() if rule.direct else None
         steps: list[nn.Module] = []
-        layers: list[AsymmetricLayer] = []
 
-        def layer(statement: Conv | Full | Output, shape: tuple[int, ...], linear_map: FullMap | ConvMap) -> nn.Module:
-            whole = dense_output and isinstance(statement, Output)
-            layers.append(
-                AsymmetricLayer(
-                    str(statement),
-                    shape,
-                    linear_map,
-                    rule,
-                    seed=seed,
-                    index=len(layers) + 1,
-                    connectivity=1.0 if whole else connectivity,
-                    feedback_connectivity=1.0 if whole else feedback_connectivity,
-                    dtype=dtype,
-                )
+        def layer(statement: Statement, linear_map: LinearMap, start: Start) -> AsymmetricLayer:
+            is_output = isinstance(statement, Output)
+            self.layers.append(
+                AsymmetricLayer(str(statement), linear_map, rule, start, output_error=output_error, is_output=is_output)
             )
-            return layers[-1]
+            return self.layers[-1]
+
+        def conv(statement: Conv, number: int, below: Shape) -> nn.Module:
+            channels, rows, columns = below
+            height, width = statement.height, statement.width
+            bank = (statement.filters, channels, height, width)
+            if len(self.conv_layers) + 1 in untied:
+                untied_map = UntiedMap(rows, columns, height, width)
+                start = starts.untied(number, bank, rows * columns, untied_start, math.prod(below))
+                step: nn.Module = layer(statement, untied_map, start)
+            else:
+                tied_map = ConvMap((height // 2, width // 2))
+                draws = replace(starts, stage=1) if len(self.conv_layers) + 1 in frozen else starts
+                tied = layer(statement, tied_map, draws.conv(number, bank, math.prod(below)))
+                # An even filter has its odd zero at the end: pad both sides alike, then drop the first.
+                step = nn.Sequential(tied, _DropFirst(1 - height % 2, 1 - width % 2))
+            self.conv_layers.append(self.layers[-1])
+            return step
 
         below = input_shape
         for statement, shape in zip(self.statements, shapes(text, input_shape, classes), strict=True):
+            number = len(self.layers) + 1
             match statement:
-                case Conv(filters, height, width):
-                    conv = layer(statement, (filters, below[0], height, width), ConvMap((height // 2, width // 2)))
-                    # An even filter has its odd zero at the end: pad both sides alike, then drop the first.
-                    even = (1 - height % 2, 1 - width % 2)
-                    steps.append(nn.Sequential(conv, _DropFirst(*even), SaturatedLinearity(activation_slope)))
+                case Conv():
+                    steps.append(nn.Sequential(conv(statement, number, below), SaturatedLinearity(activation_slope)))
                 case Full(units):
-                    full = layer(statement, (units, torch.Size(below).numel()), FullMap())
+                    full = layer(statement, FullMap(), starts.full(number, units, math.prod(below)))
                     steps.append(nn.Sequential(_Flatten(), full, SaturatedLinearity(activation_slope)))
                 case Output():
-                    steps.append(
-                        nn.Sequential(_Flatten(), layer(statement, (classes, torch.Size(below).numel()), FullMap()))
-                    )
+                    start = (whole if dense_output else starts).full(number, classes, math.prod(below))
+                    steps.append(nn.Sequential(_Flatten(), layer(statement, FullMap(), start)))
                 case Maxpool(size, stride) if statement.overlapping:
                     steps.append(OverlappingMaxpool(size, stride, below, pool_padding))
                 case Maxpool(size, stride):
@@ -193,14 +219,12 @@ class Network(nn.Module):
                     steps.append(nn.Identity())  # the sum is taken in `forward`, which has both layers at hand
             below = shape
         self.steps = nn.ModuleList(steps)
-        self.layers = layers  # also registered within `steps`
         # Convolutions are several times faster with channels last, on CPU and GPU alike.
-        self.to(memory_format=torch.channels_last)
-
-    @property
-    def dropouts(self) -> list[Dropout]:
-        """The dropout steps, in order."""
-        return [step for step in self.steps if isinstance(step, Dropout)]
+        for number in frozen:
+            self.conv_layers[number - 1].requires_grad_(False)
+        for tied in self.conv_layers:
+            if isinstance(tied.linear_map, ConvMap):
+                tied.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs [batch, classes] for images [batch, channels, height, width]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -19,14 +20,17 @@ def generator(seed: int, *name: object, device: torch.device | str = "cpu") -> t
     return stream
 
 
-def glorot_uniform(shape: torch.Size, stream: torch.Generator, dtype: torch.dtype) -> Tensor:
-    """Draw weights of `shape` [out, in, …] uniformly within ±√(6/(fan_in+fan_out)); conv fans are k·k·channels."""
-    receptive_field = shape[2:].numel()
-    limit = (6 / ((shape[0] + shape[1]) * receptive_field)) ** 0.5
+def glorot_limit(fan_in: int, fan_out: int) -> float:
+    """Return √(6/(fan_in+fan_out)), the bound of Glorot's uniform distribution."""
+    return float((6 / (fan_in + fan_out)) ** 0.5)
+
+
+def uniform(shape: Sequence[int], limit: float, stream: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """Draw values of `shape` uniformly within ±limit."""
     # Drawn in float64 whatever the run's precision, so that float32 and float64 runs start from the same weights.
     return torch.empty(shape, dtype=torch.float64).uniform_(-limit, limit, generator=stream).to(dtype)
 
 
-def connections(shape: torch.Size, density: float, stream: torch.Generator, dtype: torch.dtype) -> Tensor:
+def connections(shape: Sequence[int], density: float, stream: torch.Generator, dtype: torch.dtype) -> Tensor:
     """Draw a mask of `shape`: 1 where there is a connection (each with probability `density`), else 0."""
     return (torch.rand(shape, dtype=torch.float64, generator=stream) < density).to(dtype)

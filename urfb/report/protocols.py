@@ -20,7 +20,8 @@ class Protocol:
     """One way of training: a rule, a loss and the fraction of the connections that exist.
 
     The colour is the paper's for that rule, in a shade that colour-blind readers can tell apart; the marker and the
-    hatch do the same in grey print. Feedback is as sparse as W unless `feedback_connectivity` says otherwise.
+    hatch do the same in grey print. Feedback is as sparse as W unless `feedback_connectivity` says otherwise. `epsilon`
+    and `decay` are those that a run gives its rule; None where the rule says them itself.
     """
 
     name: str
@@ -31,6 +32,8 @@ class Protocol:
     marker: str
     hatch: str = ""
     feedback_connectivity: float | None = None
+    epsilon: float | None = None
+    decay: float | None = None
 
     def matches(self, runs: pd.DataFrame) -> pd.Series[bool]:
         """Tell which of the runs were trained this way."""
@@ -38,6 +41,8 @@ class Protocol:
         matching &= runs["connectivity"] == self.connectivity
         if self.rule != "bp":  # under BP the feedback is Wᵗ and has no connectivity of its own
             matching &= runs["feedback_connectivity"] == self.feedback()
+        for name, value in (("epsilon", self.epsilon), ("decay", self.decay)):
+            matching &= runs[name].isna() if value is None else runs[name] == value
         return matching
 
     def feedback(self) -> float:
@@ -67,6 +72,19 @@ PROTOCOLS = (BP, BP_H, URFB, FRFB, URFB_SPARSE, FRFB_SPARSE)
 OTHER_LOOKS = ((_purple, "X"), (_brown, "*"), (_grey, "p"), (_pink, "<"), (_sky, ">"), (_orange, "h"))
 
 
+RULE_NAMES = {
+    "interpolated": "interpolated",
+    "zipser-rumelhart": "Zipser–Rumelhart",
+    "kolen-pollack": "Kolen–Pollack",
+    "usf": "uSF",
+    "brsf": "brSF",
+    "frsf": "frSF",
+    "sham": "sham",
+    "shallow": "shallow",
+}
+"""How rules are written that are not acronyms; those that are, in capitals."""
+
+
 def protocols_in(runs: pd.DataFrame) -> tuple[Protocol, ...]:
     """Return every protocol that the runs have: the paper's in its order, then any others."""
     found = [protocol for protocol in PROTOCOLS if protocol.matches(runs).any()]
@@ -85,13 +103,15 @@ def _protocol_of(run: pd.Series[Any], colour: str, marker: str) -> Protocol:
     """Name a run's protocol in the manner of the paper: BP is with softmax, everything else with hinge."""
     rule, loss, connectivity = str(run["rule"]), str(run["loss"]), float(run["connectivity"])
     feedback = connectivity if rule == "bp" else float(run["feedback_connectivity"])
-    words = [rule.upper()]
+    epsilon, decay = (None if pd.isna(run[name]) else float(run[name]) for name in ("epsilon", "decay"))
+    words = [RULE_NAMES.get(rule, rule if ":" in rule else rule.upper())]
     if rule == "bp" and loss == "hinge":
         words = ["BP-H"]
     elif loss != ("softmax" if rule == "bp" else "hinge"):
         words.append(loss)
+    words += [f"{symbol} {value:g}" for symbol, value in (("ε", epsilon), ("λ", decay)) if value is not None]
     if feedback != connectivity:
         words.append(f"W {connectivity:.0%}, R {feedback:.0%}".replace("%", " %"))
     elif connectivity != 1:
         words.append(f"{connectivity:.0%}".replace("%", " %"))
-    return Protocol(" ".join(words), rule, loss, connectivity, colour, marker, "", feedback)
+    return Protocol(" ".join(words), rule, loss, connectivity, colour, marker, "", feedback, epsilon, decay)

@@ -23,11 +23,13 @@ PAPER: Mapping[str, Any] = {
     "input_offset": 0,
     "precision": "float32",
     "dense_output": True,
+    "untied": "none",
+    "pretraining_epochs": 0,
 }
 """The runs of the paper's Figures 4, 5 and 10; the data set is the figure's own."""
 
 # What tells the protocols of one panel apart. All other fields of a run, but its seed, tell panels apart.
-PROTOCOL_FIELDS = ("rule", "loss", "connectivity", "feedback_connectivity")
+PROTOCOL_FIELDS = ("rule", "epsilon", "decay", "loss", "connectivity", "feedback_connectivity")
 HINGE_FIELDS = ("off_class_weight", "off_class_margin")  # mean nothing under softmax
 
 DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST"}

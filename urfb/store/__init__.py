@@ -15,21 +15,22 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import psutil
 from sqlalchemy import Connection, Engine, ScalarSelect, delete, func, insert, inspect, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 from sqlalchemy.exc import DBAPIError
 
-from urfb.errors import StoreError
-from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, Started
+from urfb.errors import SelectionError, StoreError
+from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, SavedFilters, Started
 from urfb.grid.expand import GridRun
 from urfb.grid.spec import SCIENCE_VERSION, RunSpec
 from urfb.store import tables
-from urfb.store.engine import check_schema, connect, create_schema, has_tables, sqlite_path
+from urfb.store.engine import check_schema, connect, create_schema, has_tables, sqlite_path, upgrade
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 LEASE_SECONDS = 60.0
@@ -45,15 +46,30 @@ def open_store(location: str) -> Store:
     if not path.exists():
         raise StoreError(f"there is no store at {path}; `urfb grid run experiments.yaml --store {path}` makes one")
     engine = connect(path, writing=False)
-    check_schema(engine, path)
+    if check_schema(engine, path) != tables.REVISIONS[-1]:
+        raise StoreError(
+            f"{path}: was written by an older urfb; bring it to this version with `urfb results upgrade --store {path}`"
+        )
     return Store(path, engine)
+
+
+def upgrade_store(location: str) -> bool:
+    """Bring a store that an older version has written to this version's schema; return whether there was need to.
+
+    Raises:
+        StoreError: there is no store, it is of a newer version, or it cannot be written; then it is as it was.
+    """
+    path = sqlite_path(location)
+    if not path.exists():
+        raise StoreError(f"there is no store at {path}")
+    return upgrade(connect(path, writing=True), path) != tables.REVISIONS[-1]
 
 
 def open_for_writing(location: str) -> WritableStore:
     """Open a store for a runner, and make it where there is none yet.
 
     Raises:
-        StoreError: it cannot be made or written, or is not of this version.
+        StoreError: it cannot be made or written, or is of a newer version; an older one is upgraded.
     """
     path = sqlite_path(location)
     try:
@@ -75,6 +91,16 @@ def stored_progress(location: str) -> dict[str, tuple[str, int]]:
     """
     path = sqlite_path(location)
     return open_store(location).progress() if path.exists() and has_tables(path) else {}
+
+
+class LocatedFilters(NamedTuple):
+    """The filters of an untied layer at one location: `weights` is float32 [filters, height, width, channels]."""
+
+    epoch: int
+    layer: int
+    row: int
+    column: int
+    weights: np.ndarray
 
 
 class Store:
@@ -111,6 +137,59 @@ class Store:
     def alignment(self, **filters: Any) -> pd.DataFrame:
         """Return one row a run, layer and alignment point: the correlation of W and R."""
         return self._read("alignment", filters)
+
+    def filters(self, run: str) -> list[LocatedFilters]:
+        """Return the filters W that a run's untied first layer had at some locations, first and last (Figure 8).
+
+        Args:
+            run: its identity, or the beginning of it.
+
+        Raises:
+            SelectionError: there is no such run.
+        """
+        import numpy as np
+
+        columns = tables.filters.c
+        query = (
+            select(tables.filters)
+            .join(tables.run, tables.run.c.id == columns.run_id)
+            .where(tables.run.c.identity == self.spec(run).identity)
+            .order_by(columns.epoch, columns.layer, columns.row, columns.column)
+        )
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        return [
+            LocatedFilters(
+                row.epoch, row.layer, row.row, row.column,
+                np.frombuffer(row.weights, dtype="<f4").reshape(row.filters, row.height, row.width, row.channels),
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def spec(self, run: str) -> RunSpec:
+        """Return the spec of a stored run, its target of epochs being the farthest one asked for.
+
+        Args:
+            run: its identity, or the beginning of it.
+
+        Raises:
+            SelectionError: there is no such run, or more than one.
+        """
+        columns = tables.run.c
+        with self._reading() as connection:
+            rows = connection.execute(select(tables.run).where(columns.identity.startswith(run, autoescape=True))).all()
+            if len(rows) > 1:
+                found = ", ".join(row.identity for row in rows[:5])
+                raise SelectionError(f"run '{run}': {len(rows)} runs begin so ({found}, …): give more of its identity")
+            if not rows:
+                identities = connection.execute(select(columns.identity).limit(5)).scalars().all()
+                raise SelectionError(
+                    f"there is no run '{run}' in {self.path} (there is: {', '.join(identities) or 'none'}); "
+                    "`urfb results runs` lists them all"
+                )
+        (row,) = rows
+        values = {name: getattr(row, name) for name in RunSpec.model_fields if name != "epochs"}
+        return RunSpec(epochs=row.epochs_target, **values)
 
     def columns(self, view: str) -> dict[str, type]:
         """Return the columns of a view, 'runs', 'epochs' or 'alignment', with what they hold."""
@@ -288,11 +367,12 @@ class WritableStore(Store):
 
 def _record_start(connection: Connection, run_id: int, event: Started) -> None:
     """Say what the attempt runs on, and drop what is stored past the epoch from which it goes on."""
-    for table in (tables.epoch, tables.test, tables.layer_alignment):
+    for table in (tables.epoch, tables.test, tables.layer_alignment, tables.filters):
         past = table.c.epoch > event.epochs_done
         connection.execute(delete(table).where(table.c.run_id == run_id, past))
     if event.epochs_done == 0:
-        connection.execute(delete(tables.layer_alignment).where(tables.layer_alignment.c.run_id == run_id))
+        for table in (tables.layer_alignment, tables.filters):  # which have rows of epoch 0
+            connection.execute(delete(table).where(table.c.run_id == run_id))
     connection.execute(update(tables.run).where(tables.run.c.id == run_id).values(epochs_done=event.epochs_done))
     connection.execute(
         update(tables.attempt)
@@ -300,13 +380,15 @@ def _record_start(connection: Connection, run_id: int, event: Started) -> None:
         .values(first_epoch=event.epochs_done + 1, **asdict(event.provenance))
     )
     _insert_alignment(connection, run_id, event.alignment)
+    _insert_filters(connection, run_id, event.filters)
 
 
 def _record_epoch(connection: Connection, run_id: int, event: EpochEnded) -> None:
     values = asdict(event)
-    del values["alignment"]
+    del values["alignment"], values["filters"]
     connection.execute(insert(tables.epoch).values(run_id=run_id, **values))
     _insert_alignment(connection, run_id, event.alignment)
+    _insert_filters(connection, run_id, event.filters)
     connection.execute(
         update(tables.run)
         .where(tables.run.c.id == run_id)
@@ -317,6 +399,14 @@ def _record_epoch(connection: Connection, run_id: int, event: EpochEnded) -> Non
 def _insert_alignment(connection: Connection, run_id: int, points: Sequence[AlignmentPoint]) -> None:
     if points:
         connection.execute(insert(tables.layer_alignment), [{"run_id": run_id, **asdict(point)} for point in points])
+
+
+def _insert_filters(connection: Connection, run_id: int, saved: Sequence[SavedFilters]) -> None:
+    for one in saved:
+        values = asdict(one) | dict(zip(("filters", "height", "width", "channels"), one.shape, strict=True))
+        values["weights"] = values.pop("values")
+        del values["shape"]
+        connection.execute(insert(tables.filters).values(run_id=run_id, **values))
 
 
 def _end_attempt(connection: Connection, run_id: int, outcome: str, reason: str | None, traceback: str = "") -> None:

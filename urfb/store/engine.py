@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from urfb.errors import StoreError
-from urfb.store.tables import SCHEMA_VERSION, VIEWS, metadata
+from urfb.store.tables import REVISIONS, VIEWS, metadata
 
 BUSY_SECONDS = 60
 
@@ -75,22 +75,59 @@ def connect(path: Path, *, writing: bool) -> Engine:
 
 
 def create_schema(engine: Engine, path: Path) -> None:
-    """Make the tables and views in a new store; leave an existing one as it is.
+    """Make the tables and views of a new store, and bring those of an older version up to this one.
 
     Raises:
-        StoreError: the file is no store of ours, or of another version, or cannot be written.
+        StoreError: the file is no store of ours, or of a newer version, or cannot be written.
     """
     try:
         with engine.begin() as connection:
             if _is_empty(connection):
                 metadata.create_all(connection)
-                for name, query in VIEWS.items():
-                    connection.execute(text(f"CREATE VIEW {name} AS {query}"))
-                connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
-        check_schema(engine, path)
+                _create_views(connection)
+                _migrate(connection, "stamp", REVISIONS[-1])
+        if check_schema(engine, path) != REVISIONS[-1]:
+            upgrade(engine, path)
         _write_ahead(path)
     except (DBAPIError, sqlite3.Error) as error:
         raise StoreError(f"{path}: cannot be written as a store ({getattr(error, 'orig', error)})") from error
+
+
+def upgrade(engine: Engine, path: Path) -> str:
+    """Bring a store to this version's schema, in one transaction; return the schema that it had before.
+
+    Raises:
+        StoreError: the file is no store of ours, or of a newer version, or cannot be written.
+    """
+    try:
+        with engine.begin() as connection:  # only now nobody else can upgrade it
+            before = _revision(connection, path)
+            if before != REVISIONS[-1]:
+                for view in VIEWS:
+                    connection.execute(text(f"DROP VIEW {view}"))
+                if before == REVISIONS[0]:
+                    _migrate(connection, "stamp", before)
+                _migrate(connection, "upgrade", REVISIONS[-1])
+                _create_views(connection)
+    except DBAPIError as error:
+        raise StoreError(f"{path}: cannot be upgraded ({error.orig}); it is as it was") from error
+    return before
+
+
+def _create_views(connection: Connection) -> None:
+    for name, query in VIEWS.items():
+        connection.execute(text(f"CREATE VIEW {name} AS {query}"))
+
+
+def _migrate(connection: Connection, command: str, revision: str) -> None:
+    """Run one of Alembic's commands on a connection, within its transaction."""
+    from alembic import command as alembic
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    getattr(alembic, command)(config, revision)
 
 
 def _write_ahead(path: Path) -> None:
@@ -125,22 +162,29 @@ def _is_empty(connection: Connection) -> bool:
     return connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar() == 0
 
 
-def check_schema(engine: Engine, path: Path) -> None:
-    """Make sure that this version of urfb can read the store.
+def check_schema(engine: Engine, path: Path) -> str:
+    """Make sure that a file is a store that this version of urfb knows, and return its schema's revision.
 
     Raises:
-        StoreError: it cannot, and why.
+        StoreError: it is not, and why.
     """
     try:
         with engine.connect() as connection:
-            version = connection.execute(text("PRAGMA user_version")).scalar()
-            names = set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
+            return _revision(connection, path)
     except DBAPIError as error:
         raise StoreError(f"{path}: is not a urfb store ({error.orig})") from error
-    if version is not None and version > SCHEMA_VERSION and "run" in names:
+
+
+def _revision(connection: Connection, path: Path) -> str:
+    names = set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
+    revision = REVISIONS[0]  # which is older than the table that says so
+    if {"run", "alembic_version"} <= names:
+        revision = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
+    if revision not in REVISIONS:
         raise StoreError(
-            f"{path}: was written by a newer urfb (schema {version}; this one knows {SCHEMA_VERSION}). "
+            f"{path}: was written by a newer urfb (schema {revision}; this one knows {REVISIONS[-1]}). "
             "Upgrade with: pip install --upgrade urfb"
         )
-    if version != SCHEMA_VERSION or not {"run", "epoch", *VIEWS} <= names:
+    if not {"run", "epoch", *VIEWS} <= names:
         raise StoreError(f"{path}: is an SQLite database, but not a urfb store")
+    return revision

@@ -11,7 +11,7 @@ from sqlalchemy.sql import ColumnElement
 from urfb.errors import SelectionError, nearest
 from urfb.store.tables import COLUMN_TYPES
 
-MISSING_INTEGERS = ("test_epoch", "process", "threads")
+MISSING_INTEGERS = ("test_epoch", "process", "threads", "gradient_batch")
 """Whole numbers that a row may not have yet; the other columns of whole numbers are always there."""
 
 

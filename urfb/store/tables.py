@@ -3,7 +3,8 @@
     experiment ─ experiment_run ─ run ─┬─ attempt          one row an execution: where, with what, how it ended
                                        ├─ epoch            one row an epoch
                                        ├─ test             one row a look at the test set, kept apart on purpose
-                                       └─ layer_alignment  one row a layer and alignment point
+                                       ├─ layer_alignment  one row a layer and alignment point
+                                       └─ filters          one row a location at which an untied layer's W is kept
 
 The views `runs`, `epochs` and `alignment` join these into the tidy tables that `urfb.store` and pandas read.
 """
@@ -16,14 +17,15 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
 )
 
-SCHEMA_VERSION = 1
-"""Kept in SQLite's user_version; raised with every change of a table."""
+REVISIONS = ("0001", "0002")
+"""The schemas there have been, the last one this one; `migrations` leads from each to the next."""
 
 metadata = MetaData()
 
@@ -32,10 +34,17 @@ SPEC_COLUMNS = (
     "layers",
     "dataset",
     "rule",
+    "epsilon",
+    "decay",
     "loss",
     "connectivity",
     "feedback_connectivity",
     "dense_output",
+    "untied",
+    "untied_start",
+    "pretraining_epochs",
+    "pretraining_rule",
+    "frozen",
     "convention",
     "activation_slope",
     "pool_padding",
@@ -46,6 +55,8 @@ SPEC_COLUMNS = (
     "batch_size",
     "precision",
     "seed",
+    "gradient_batch",
+    "source",
 )
 
 run = Table(
@@ -57,10 +68,17 @@ run = Table(
     Column("layers", Text, nullable=False),
     Column("dataset", Text, nullable=False),
     Column("rule", Text, nullable=False),
+    Column("epsilon", Float),
+    Column("decay", Float),
     Column("loss", Text, nullable=False),
     Column("connectivity", Float, nullable=False),
     Column("feedback_connectivity", Float, nullable=False),
     Column("dense_output", Boolean, nullable=False),
+    Column("untied", Text, nullable=False, server_default="none"),
+    Column("untied_start", Text),
+    Column("pretraining_epochs", Integer, nullable=False, server_default="0"),
+    Column("pretraining_rule", Text),
+    Column("frozen", Text),
     Column("convention", Text, nullable=False),
     Column("activation_slope", Float, nullable=False),
     Column("pool_padding", Text, nullable=False),
@@ -71,6 +89,8 @@ run = Table(
     Column("batch_size", Integer, nullable=False),
     Column("precision", Text, nullable=False),
     Column("seed", Integer, nullable=False),
+    Column("gradient_batch", Integer),
+    Column("source", Text),
     Column("science_version", Integer, nullable=False),
     # new, running, unfinished (stopped on the way), failed or done
     Column("state", Text, nullable=False, default="new", index=True),
@@ -158,6 +178,28 @@ layer_alignment = Table(
     # NULL where it is not defined: one of the two does not vary
     Column("correlation", Float),
     Column("correlation_shared", Float),
+    Column("angle", Float),
+    Column("sign_agreement", Float),
+    Column("norm_ratio", Float),
+    Column("gradient_cosine", Float),
+    Column("filter_similarity", Float),
+    sqlite_with_rowid=False,
+)
+
+filters = Table(
+    "filters",
+    metadata,
+    Column("run_id", ForeignKey("run.id"), primary_key=True),
+    Column("layer", Integer, primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("column", Integer, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    # [filters, height, width, channels], float32, little-endian
+    Column("filters", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("channels", Integer, nullable=False),
+    Column("weights", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -195,7 +237,9 @@ VIEWS = {
     """,
     "alignment": f"""
         SELECT {_SPEC}, layer_alignment.step, layer_alignment.epoch, layer_alignment.layer,
-               layer_alignment.layer_name, layer_alignment.correlation, layer_alignment.correlation_shared
+               layer_alignment.layer_name, layer_alignment.correlation, layer_alignment.correlation_shared,
+               layer_alignment.angle, layer_alignment.sign_agreement, layer_alignment.norm_ratio,
+               layer_alignment.gradient_cosine, layer_alignment.filter_similarity
         FROM run JOIN layer_alignment ON layer_alignment.run_id = run.id
         ORDER BY run.id, layer_alignment.step, layer_alignment.layer
     """,

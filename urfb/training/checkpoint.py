@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-
-from urfb.nn.modules import Network
+from torch import nn
 
 SECONDS_BETWEEN = 60.0
 
@@ -30,7 +30,7 @@ class Checkpoints:
         self._latest_is_good = False
         self._saved_at = time.monotonic()
 
-    def save(self, network: Network, epoch: int, *, last: bool = False) -> None:
+    def save(self, network: nn.Module, epoch: int, *, last: bool = False) -> None:
         """Save the weights after `epoch`, at most once a minute, and in any case after the last epoch."""
         if not last and time.monotonic() - self._saved_at < SECONDS_BETWEEN:
             return
@@ -43,24 +43,26 @@ class Checkpoints:
         self._latest_is_good = True
         self._saved_at = time.monotonic()
 
-    def load(self, network: Network, *, at_most: int) -> int:
-        """Load the newest whole checkpoint of at most `at_most` epochs, and return its epoch; 0 where there is none."""
+    def load(self, build: Callable[[int], nn.Module], *, at_most: int) -> tuple[nn.Module, int]:
+        """Return the network of the newest whole checkpoint of at most `at_most` epochs, and its epoch.
+
+        Args:
+            build: makes the network, as drawn, that an epoch belongs to.
+            at_most: epochs. Without a checkpoint, the network is the one that training starts from, its epoch 0.
+        """
         for path in (self.latest, self.previous):
             if at_most == 0 or not path.exists():
                 continue
             try:
                 saved = torch.load(path, map_location="cpu", weights_only=True)
                 epoch, weights = int(saved["epoch"]), saved["weights"]
-                expected = network.state_dict()
-                if {name: value.shape for name, value in weights.items()} != {
-                    name: value.shape for name, value in expected.items()
-                }:
-                    raise ValueError("its weights are of another network")
+                if epoch > at_most:
+                    continue
+                network = build(epoch)
+                network.load_state_dict(weights)
             except Exception as error:  # damage shows itself in as many ways as there are bytes
                 log.warning("checkpoint %s is damaged (%s); going back to the one before it", path, error)
                 continue
-            if epoch <= at_most:
-                network.load_state_dict(weights)
-                self._latest_is_good = path == self.latest
-                return epoch
-        return 0
+            self._latest_is_good = path == self.latest
+            return network, epoch
+        return build(1), 0

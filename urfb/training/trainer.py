@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from urfb.data.batches import batches
-from urfb.data.datasets import Dataset, Split
+from urfb.data.datasets import Dataset
 from urfb.errors import DivergedError
 from urfb.events import AlignmentPoint, EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
-from urfb.nn.alignment import weight_correlations
+from urfb.nn.asymmetric import AsymmetricLayer
 from urfb.nn.losses import Loss, hinge_loss, softmax_loss
-from urfb.nn.modules import Network
+from urfb.nn.modules import Dropout
 from urfb.nn.randomness import generator
-from urfb.nn.rules import RULES
 from urfb.training.checkpoint import Checkpoints
+from urfb.training.evaluation import Measured, evaluate, input_batches, summed
+from urfb.training.measurements import Measurements, is_alignment_epoch, saved_filters
+from urfb.training.networks import asymmetric_layers, build_network, second_stage, seeded
 from urfb.training.provenance import provenance
-
-EVALUATION_BATCH = 1000
-
-
-class Measured(NamedTuple):
-    """Mean loss and fraction of images misclassified over a split."""
-
-    loss: float
-    error: float
 
 
 def train(
@@ -57,55 +48,48 @@ def train(
         DivergedError: the loss is no longer finite.
     """
     device = torch.device(device)
-    network = build_network(spec, dataset).to(device)
+    info = dataset.info
     loss_function = build_loss(spec)
     saved = Checkpoints(checkpoints, spec.identity)
-    epochs_done = saved.load(network, at_most=min(epochs_stored, spec.epochs))
-
-    images = len(dataset.training.labels)
-    steps_an_epoch = -(-images // spec.batch_size)
-    yield Started(epochs_done, provenance(device), alignment(network, step=0, epoch=0) if epochs_done == 0 else ())
+    network, epochs_done = saved.load(
+        lambda epoch: build_network(spec, info, epoch), at_most=min(epochs_stored, spec.epochs)
+    )
+    network.to(device)
+    measurements = Measurements(spec, dataset, loss_function)
+    if epochs_done == 0:
+        yield Started(0, provenance(device), measurements.alignment(network, step=0), saved_filters(network, 0))
+    else:
+        yield Started(epochs_done, provenance(device))
 
     for epoch in range(epochs_done + 1, spec.epochs + 1):
         began = time.perf_counter()
-        running = train_epoch(network, loss_function, spec, dataset, epoch)
+        if epoch == spec.pretraining_epochs + 1 and epoch > 1:
+            network = second_stage(spec, info, network).to(device)
+        points: list[AlignmentPoint] = []
+        running = train_epoch(network, loss_function, spec, dataset, epoch, measurements.early(points, epoch))
         training = evaluate(network, loss_function, spec, dataset, dataset.training)
         validation = evaluate(network, loss_function, spec, dataset, dataset.validation)
         for loss in (running.loss, training.loss, validation.loss):
             if not math.isfinite(loss):
                 raise DivergedError(f"a loss is {loss} in epoch {epoch}; a smaller step_size may help")
-        measure = is_alignment_epoch(epoch) or epoch == spec.epochs
+        last = epoch == spec.epochs
+        if is_alignment_epoch(spec.epoch_of_stage(epoch)) or last:
+            points.extend(measurements.alignment(network, epoch * measurements.steps_an_epoch))
         yield EpochEnded(
             epoch,
             *running,
             *training,
             *validation,
             seconds=time.perf_counter() - began,
-            alignment=alignment(network, epoch * steps_an_epoch, epoch) if measure else (),
+            alignment=tuple(points),
+            filters=saved_filters(network, epoch) if last else (),
         )
-        saved.save(network, epoch, last=epoch == spec.epochs)
+        saved.save(network, epoch, last=last)
 
     test = evaluate(network, loss_function, spec, dataset, dataset.test)
     if not math.isfinite(test.loss):
         raise DivergedError(f"the test loss is {test.loss}; a smaller step_size may help")
     yield Finished(spec.epochs, *test)
-
-
-def build_network(spec: RunSpec, dataset: Dataset) -> Network:
-    """Return the run's network, its weights drawn from the run's seed."""
-    return Network(
-        spec.layers,
-        dataset.info.shape,
-        dataset.info.classes,
-        RULES[spec.rule],
-        seed=spec.seed,
-        connectivity=spec.connectivity,
-        feedback_connectivity=spec.feedback_connectivity,
-        dense_output=spec.dense_output,
-        activation_slope=spec.activation_slope,
-        pool_padding=spec.pool_padding,
-        dtype=getattr(torch, spec.precision),
-    )
 
 
 def build_loss(spec: RunSpec) -> Loss:
@@ -117,66 +101,57 @@ def build_loss(spec: RunSpec) -> Loss:
     return partial(hinge_loss, off_class_weight=spec.off_class_weight, off_class_margin=spec.off_class_margin)
 
 
-def train_epoch(network: Network, loss_function: Loss, spec: RunSpec, dataset: Dataset, epoch: int) -> Measured:
-    """Show every training image once, in the epoch's own order; return the running loss and error."""
+def train_epoch(
+    network: nn.Module,
+    loss_function: Loss,
+    spec: RunSpec,
+    dataset: Dataset,
+    epoch: int,
+    after_step: Callable[[nn.Module, int], None] | None = None,
+) -> Measured:
+    """Show every training image once, in the epoch's own order; return the running loss and error.
+
+    `after_step` is called with the network and the number of steps of this epoch so far.
+    """
     device = dataset.training.labels.device
     network.train()
-    dropout = generator(spec.seed, "dropout", epoch, device=device)
-    for step in network.dropouts:
-        step.stream = dropout
+    set_streams(network, spec.seed, epoch, device)
     images = len(dataset.training.labels)
     order = torch.randperm(images, generator=generator(spec.seed, "order", epoch)).to(device)
     parameters: list[Tensor] = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    decay = spec.rule_of(epoch).decay
+    decaying = decaying_weights(network)
     totals = torch.zeros(2, dtype=torch.float64, device=device)
 
-    for x, labels in input_batches(spec, dataset, dataset.training, spec.batch_size, order):
-        outputs = network(x)
-        loss = loss_function(outputs, labels)
-        # Every gradient is formed from the weights as they were before the update (Remark 1).
-        gradients = torch.autograd.grad(loss, parameters)
-        with torch.no_grad():
-            torch._foreach_add_(parameters, gradients, alpha=-spec.step_size)
-            totals += summed(loss, outputs, labels)
+    with seeded(spec.seed, "modules", epoch):
+        shuffled = input_batches(spec, dataset, dataset.training, spec.batch_size, order)
+        for step, (x, labels) in enumerate(shuffled, start=1):
+            outputs = network(x)
+            loss = loss_function(outputs, labels)
+            # Every gradient is formed from the weights as they were before the update (Remark 1).
+            gradients = torch.autograd.grad(loss, parameters)
+            with torch.no_grad():
+                if decay:
+                    torch._foreach_mul_(decaying, 1 - decay)
+                torch._foreach_add_(parameters, gradients, alpha=-spec.step_size)
+                totals += summed(loss, outputs, labels)
+            if after_step is not None:
+                after_step(network, step)
     return Measured(*(totals / images).tolist())
 
 
-@torch.inference_mode()
-def evaluate(network: Network, loss_function: Loss, spec: RunSpec, dataset: Dataset, split: Split) -> Measured:
-    """Return the mean loss and error over a split, with dropout off."""
-    network.eval()
-    totals = torch.zeros(2, dtype=torch.float64, device=split.labels.device)
-    for x, labels in input_batches(spec, dataset, split, EVALUATION_BATCH, None):
-        outputs = network(x)
-        totals += summed(loss_function(outputs, labels), outputs, labels)
-    return Measured(*(totals / len(split.labels)).tolist())
+def set_streams(network: nn.Module, seed: int, epoch: int, device: torch.device) -> None:
+    """Let what an epoch draws, beside its order, come from streams of its own."""
+    dropout = generator(seed, "dropout", epoch, device=device)
+    feedback = generator(seed, "feedback of the batch", epoch, device=device)
+    for module in network.modules():
+        if isinstance(module, Dropout):
+            module.stream = dropout
+        elif isinstance(module, AsymmetricLayer):
+            module.stream = feedback
 
 
-def input_batches(
-    spec: RunSpec, dataset: Dataset, split: Split, batch_size: int, order: Tensor | None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Return a split's batches of images, scaled to 0 … 1 and offset, with their labels."""
-    dtype = getattr(torch, spec.precision)
-    return batches(split, batch_size, order, scale=dataset.info.scale, offset=spec.input_offset, dtype=dtype)
-
-
-def summed(loss: Tensor, outputs: Tensor, labels: Tensor) -> Tensor:
-    """Return a batch's summed loss and its number of errors [2], where they are: nothing waits for a GPU."""
-    errors = (outputs.argmax(dim=1) != labels).sum()
-    return torch.stack([loss.double() * len(labels), errors.double()])
-
-
-def alignment(network: Network, step: int, epoch: float) -> tuple[AlignmentPoint, ...]:
-    """Return the correlation of W and R for each layer that has an R of its own."""
-    return tuple(
-        AlignmentPoint(step, epoch, number, layer.name, *weight_correlations(layer))
-        for number, layer in enumerate(network.layers, start=1)
-        if layer.feedback is not None
-    )
-
-
-def is_alignment_epoch(epoch: int) -> bool:
-    """Whether alignment is measured after `epoch`: often at first, then thinning out; 54 times in 1,000 epochs."""
-    for reach, spacing in ((20, 1), (100, 5), (1000, 50)):
-        if epoch <= reach:
-            return epoch % spacing == 0
-    return epoch % 500 == 0
+def decaying_weights(network: nn.Module) -> list[Tensor]:
+    """Return each W and R that a rule's decay takes from: of every layer that learns."""
+    learning = [layer for layer in asymmetric_layers(network) if layer.weight.requires_grad]
+    return [values for layer in learning for values in (layer.weight, layer.feedback) if values is not None]

@@ -1,0 +1,107 @@
+"""What settings are resolved to: rules with parameters, untied layers, stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import tiny_spec
+from urfb.grid.expand import load_grid, resolve
+from urfb.grid.spec import RunSpec
+from urfb.nn.rules import RULES
+
+ROOT = Path(__file__).parents[2]
+
+
+def spec_of(**settings: Any) -> RunSpec:
+    return resolve({"network": "deepnet_s", "dataset": "cifar10", "rule": "urfb", **settings}, {})
+
+
+def from_yaml(folder: Path, settings: str, matrix: str = "") -> list[RunSpec]:
+    """Return the runs of a grid with these settings and axes."""
+    path = folder / "grid.yaml"
+    defaults = f"{{network: deepnet_s, dataset: cifar10, rule: bp, {settings}}}"
+    path.write_text(f"experiments: {{a: {{defaults: {defaults}, matrix: {{{matrix}}}}}}}")
+    return [run.spec for run in load_grid(path).runs]
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_every_rule_can_be_named_and_has_a_run_of_its_own(rule: str) -> None:
+    given = dict.fromkeys(RULES[rule].required, 0.5)
+    spec = tiny_spec(rule=rule, **given)
+    assert spec.rule_of(1).description == RULES[rule].description
+    assert all(getattr(spec.rule_of(1), name) == 0.5 for name in given)
+    others = {tiny_spec(rule=other, **dict.fromkeys(RULES[other].required, 0.5)).identity for other in RULES}
+    assert spec.identity in others
+    assert len(others) == len(RULES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"rule": "interpolated"}, "rule interpolated needs epsilon"),
+        ({"rule": "kolen-pollack"}, "rule kolen-pollack needs decay"),
+        ({"rule": "urfb", "epsilon": 0.5}, "epsilon belongs to interpolated, and the rule here is urfb"),
+        ({"rule": "bp", "decay": 0.1}, "decay belongs to interpolated and kolen-pollack, and the rule here is bp"),
+        ({"rule": "usf", "connectivity": 0.5, "feedback_connectivity": 0.2}, "under rule usf feedback has the conn"),
+        ({"untied": "7"}, "untied 7: the network has 6 conv layers"),
+        ({"untied_start": "tied-copy"}, "untied_start is given, and no layer is untied"),
+        ({"frozen": "1"}, "frozen belongs to a first stage; give pretraining_epochs"),
+        ({"pretraining_epochs": 5, "frozen": "9"}, "frozen 9: the network has 6 conv layers"),
+        ({"pretraining_epochs": 5, "pretraining_rule": "kolen-pollack"}, "needs decay, which a first stage lacks"),
+        ({"gradient_batch": 45_001}, "gradient_batch 45001 is more than the 45000 training images"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        spec_of(**settings)
+
+
+@pytest.mark.parametrize(
+    ("written", "resolved"),
+    [
+        ("untied: all", "all"),
+        ("untied: none", "none"),
+        ("untied: 3", "3"),
+        ("untied: [3, 2]", "2 3"),
+        ("untied: '2 3 3'", "2 3"),
+        ("untied: [1, 2, 3, 4, 5, 6]", "all"),
+    ],
+)
+def test_untied_layers_have_one_spelling_however_a_file_writes_them(
+    tmp_path: Path, written: str, resolved: str
+) -> None:
+    (spec,) = from_yaml(tmp_path, written)
+    assert spec.untied == resolved
+    assert spec.untied_start == (None if resolved == "none" else "independent")
+
+
+def test_a_list_in_a_matrix_is_one_value_each(tmp_path: Path) -> None:
+    runs = from_yaml(tmp_path, "", "untied: [none, 2, [2, 3], all], seed: [0]")
+    assert [spec.untied for spec in runs] == ["none", "2", "2 3", "all"]
+
+
+def test_the_conventions_differ_in_the_start_and_the_batch_size_of_untied_layers() -> None:
+    paper, author = spec_of(untied="all"), spec_of(untied="all", convention="author-code")
+    assert (paper.untied_start, paper.batch_size) == ("independent", 500)
+    assert (author.untied_start, author.batch_size) == ("tied-copy", 50)
+    assert spec_of(convention="author-code").batch_size == 500
+    assert (paper.convention, author.convention) == ("paper", "author-code")
+    assert spec_of(untied="all", untied_start="tied-copy").convention == "custom"
+
+
+def test_a_frozen_layer_stays_tied_and_the_rest_is_untied() -> None:
+    spec = spec_of(untied="all", pretraining_epochs=100)
+    assert (spec.pretraining_rule, spec.frozen, spec.untied) == ("urfb", "1", "2 3 4 5 6")
+    assert spec.identity == spec_of(untied="2 3 4 5 6", pretraining_epochs=100, frozen="1").identity
+    assert spec.identity != spec_of(untied="2 3 4 5 6").identity
+
+
+def test_the_papers_two_stage_runs_are_in_the_grid() -> None:
+    runs = [run.spec for run in load_grid(ROOT / "experiments.yaml", ["figure9-deepnet_s-untied"]).runs]
+    assert {spec.untied for spec in runs} == {"2 3 4 5 6"}
+    assert {(spec.pretraining_epochs, spec.epochs) for spec in runs} == {(100, 1100)}
+    assert {spec.rule_of(100).epsilon for spec in runs} == {1.0}
+    assert {spec.rule_of(101).epsilon for spec in runs if spec.rule == "frfb"} == {0.0}

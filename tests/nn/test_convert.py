@@ -1,0 +1,278 @@
+"""`urfb.convert`: any model's Linear and Conv2d layers with separate feedback, held to autograd in float64."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+import urfb
+from urfb.errors import InputError, SelectionError
+from urfb.nn.asymmetric import AsymmetricLayer
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")  # PyTorch's own layer
+
+
+class Everything(nn.Module):
+    """Strides, groups, dilation, biases, every kind of padding, a layer used twice, and time beside features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(4, 6, 3, stride=2, padding=1)
+        self.same = nn.Conv2d(6, 6, (2, 4), padding="same", dilation=(1, 2), bias=False)
+        self.grouped = nn.Conv2d(6, 9, 3, groups=3, padding="valid")
+        self.reflected = nn.Conv2d(9, 5, (3, 1), padding=(1, 0), padding_mode="reflect")
+        self.circular = nn.Conv2d(5, 5, 3, padding="same", padding_mode="circular")
+        self.norm = nn.BatchNorm2d(5)
+        self.twice = nn.Linear(5, 5)
+        self.head = nn.Sequential(nn.Tanh(), nn.Linear(5, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.stem(x))
+        x = torch.tanh(self.grouped(torch.tanh(self.same(x))))
+        x = self.norm(torch.tanh(self.circular(torch.tanh(self.reflected(x)))))
+        tokens = x.flatten(2).mT  # [batch, locations, channels]
+        tokens = torch.tanh(self.twice(torch.tanh(self.twice(tokens))))
+        return self.head(tokens).mean(dim=1)
+
+
+def model_and_batch() -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    return Everything().double(), torch.randn(5, 4, 11, 9, dtype=torch.float64)
+
+
+def gradients(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Return the gradient of each parameter that learns, by name."""
+    parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    loss = model(x).square().sum()
+    return dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
+
+
+def layers_of(model: nn.Module) -> list[AsymmetricLayer]:
+    return [module for module in model.modules() if isinstance(module, AsymmetricLayer)]
+
+
+@pytest.mark.parametrize("rule", ["bp", "sham", "zipser-rumelhart"])
+def test_with_r_as_w_every_gradient_is_autograds(rule: str) -> None:
+    model, x = model_and_batch()
+    converted = urfb.convert(model, rule)
+    assert len(layers_of(converted)) == 7
+    torch.testing.assert_close(converted(x), model(x), rtol=0, atol=1e-12)
+    found, wanted = gradients(converted, x), gradients(model, x)
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-11)
+    assert {name for name in found if "feedback" not in name} == wanted.keys()
+
+
+@pytest.mark.parametrize("rule", ["urfb", "frfb", "usf", "brsf", "frsf"])
+def test_other_feedback_changes_the_gradients_of_all_but_the_last_layer(rule: str) -> None:
+    model, x = model_and_batch()
+    found, wanted = gradients(urfb.convert(model, rule), x), gradients(model, x)
+    for name, gradient in wanted.items():
+        same = name.startswith("head")
+        assert torch.allclose(found[name], gradient, rtol=1e-6, atol=1e-12) == same, name
+    if rule == "urfb":
+        for name in wanted:
+            if name.endswith("weight") and "norm" not in name:
+                assert torch.equal(found[name], found[name.replace("weight", "feedback")])
+
+
+def test_plain_sgd_follows_the_rules() -> None:
+    model, x = model_and_batch()
+    for rule, options in {"urfb": {}, "frfb": {}, "kolen-pollack": {"weight_decay": 0.5}}.items():
+        converted = urfb.convert(model, rule)
+        layers = layers_of(converted)
+        before = [(layer.weight.clone(), layer.feedback.clone()) for layer in layers]  # type: ignore[union-attr]
+        optimizer = torch.optim.SGD(converted.parameters(), lr=0.1, **options)
+        for _ in range(3):
+            optimizer.zero_grad()
+            converted(x).square().sum().backward()
+            optimizer.step()
+        kept = 0.95**3 if rule == "kolen-pollack" else 1.0
+        for layer, (weight, feedback) in zip(layers, before, strict=True):
+            assert not torch.allclose(layer.weight, weight, rtol=0, atol=1e-6)
+            if rule == "frfb":
+                assert torch.equal(layer.feedback, feedback)
+            else:
+                difference = layer.weight - layer.feedback
+                torch.testing.assert_close(difference, kept * (weight - feedback), rtol=0, atol=1e-12)
+
+
+def test_direct_feedback_carries_the_output_error_to_each_layers_input() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 3, stride=2), nn.Tanh(), nn.Conv2d(3, 4, 2, padding="same"), nn.Tanh(), nn.Flatten(),
+        nn.Linear(4 * 9, 5),
+    ).double()  # fmt: skip
+    x = torch.randn(6, 2, 8, 8, dtype=torch.float64)
+    converted = urfb.convert(model, "dfa", example=x[:1])
+    _, second, last = layers_of(converted)
+    found = gradients(converted, x)
+    h = model[0](x)
+    delta_output = 2 * model(x)  # of the loss Σ outputs²
+    assert second.feedback is not None
+    assert last.feedback is not None
+    assert second.feedback.shape == (5, 3 * 3 * 3)
+    delta_input = (delta_output @ second.feedback).view_as(h)
+    delta = (delta_input * (1 - torch.tanh(h) ** 2)).detach()
+    wanted = torch.autograd.grad(h, [model[0].weight, model[0].bias], delta)
+    torch.testing.assert_close(found["0.weight"], wanted[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(found["0.bias"], wanted[1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(found["5.weight"], gradients(model, x)["5.weight"], rtol=0, atol=1e-12)
+
+
+def test_under_shallow_nothing_but_the_output_layer_learns() -> None:
+    model, x = model_and_batch()
+    assert gradients(urfb.convert(model, "shallow"), x).keys() == {"head.1.weight", "head.1.bias"}
+
+
+def test_the_model_itself_is_left_alone_and_the_copy_keeps_what_it_was() -> None:
+    model, x = model_and_batch()
+    model.eval()
+    model.stem.weight.requires_grad_(False)  # type: ignore[union-attr]
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    converted = urfb.convert(model, "urfb", seed=3)
+    assert not layers_of(model)
+    assert not any(module.training for module in converted.modules())
+    stem = layers_of(converted)[0]
+    assert not stem.weight.requires_grad
+    assert stem.feedback is not None
+    assert not stem.feedback.requires_grad
+    for name, value in state.items():
+        assert torch.equal(converted.state_dict()[name], value)
+        assert torch.equal(model.state_dict()[name], value)
+    again = urfb.convert(model, "urfb", seed=4)
+    again.load_state_dict(converted.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), converted.parameters(), strict=True))
+    assert torch.equal(copy.deepcopy(converted)(x), converted(x))
+
+
+def test_feedback_is_as_wide_as_the_weights_and_depends_on_the_seed_alone() -> None:
+    model = nn.Sequential(nn.Linear(200, 300), nn.ReLU(), nn.Linear(300, 4))
+    one, other = (layers_of(urfb.convert(model, "frfb", seed=seed))[0] for seed in (1, 2))
+    torch.manual_seed(9)
+    again = layers_of(urfb.convert(model, "frfb", seed=1))[0]
+    assert torch.equal(one.feedback, again.feedback)  # type: ignore[arg-type]
+    assert abs(torch.corrcoef(torch.stack([one.feedback.flatten(), other.feedback.flatten()]))[0, 1]) < 0.02  # type: ignore[union-attr]
+    assert one.feedback.std().item() == pytest.approx(one.weight.std().item(), rel=0.02)  # type: ignore[union-attr]
+
+
+def test_missing_connections_stay_missing_except_in_the_output_layer() -> None:
+    model, x = model_and_batch()
+    converted = urfb.convert(model, "urfb", connectivity=0.5, feedback_connectivity=0.25)
+    absent = [(layer.weight == 0, layer.feedback == 0) for layer in layers_of(converted)]
+    assert [round(float(w.double().mean()), 1) for w, _ in absent[:3]] == pytest.approx([0.5] * 3, abs=0.1)
+    assert not absent[-1][0].any()
+    optimizer = torch.optim.SGD(converted.parameters(), lr=0.1)
+    converted(x).square().sum().backward()
+    optimizer.step()
+    for layer, (no_weight, no_feedback) in zip(layers_of(converted), absent, strict=True):
+        assert torch.equal(layer.weight == 0, no_weight)
+        assert torch.equal(layer.feedback == 0, no_feedback)
+
+
+def test_a_layer_alone_and_a_layer_in_two_places() -> None:
+    alone = urfb.convert(nn.Linear(3, 2), "frfb")
+    assert isinstance(alone, AsymmetricLayer)
+    shared = nn.Linear(3, 3)
+    converted = urfb.convert(nn.Sequential(shared, nn.Tanh(), shared), "frfb")
+    assert converted[0] is converted[2]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"rule": "urfbb"}, "did you mean 'urfb'"),
+        ({"rule": "interpolated"}, "needs epsilon"),
+        ({"rule": "urfb", "epsilon": 0.5}, "epsilon belongs to the rule 'interpolated'"),
+        ({"rule": "dfa"}, "needs an example"),
+    ],
+)
+def test_what_cannot_be_converted_is_told(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises((InputError, SelectionError), match=said):
+        urfb.convert(nn.Linear(3, 2), **arguments)
+    with pytest.raises(InputError, match=r"no nn\.Linear and no nn\.Conv2d"):
+        urfb.convert(nn.ReLU())
+
+
+def test_resnet18_under_bp_is_autograds_and_under_urfb_learns() -> None:
+    torch.manual_seed(0)
+    model = resnet18(num_classes=10).double()
+    x, labels = torch.randn(4, 3, 32, 32, dtype=torch.float64), torch.tensor([1, 2, 3, 4])
+
+    def loss_of(network: nn.Module) -> Tensor:
+        return nn.functional.cross_entropy(network(x), labels)
+
+    converted = urfb.convert(model, "bp")
+    assert len(layers_of(converted)) == 21
+    found = torch.autograd.grad(loss_of(converted), list(converted.parameters()))
+    wanted = torch.autograd.grad(loss_of(model), list(model.parameters()))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
+
+    learning = urfb.convert(model, "urfb")
+    optimizer = torch.optim.SGD(learning.parameters(), lr=0.01)
+    before = [(layer.weight - layer.feedback).detach() for layer in layers_of(learning)]  # type: ignore[operator]
+    losses = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = loss_of(learning)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+    for layer, difference in zip(layers_of(learning), before, strict=True):
+        torch.testing.assert_close(layer.weight - layer.feedback, difference, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["bp", "urfb", "dfa"])
+def test_autocast_trains_in_the_lower_precision(rule: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
+    x = torch.randn(8, 1, 8, 8)
+    converted = urfb.convert(model, rule, example=x)
+    whole = gradients(converted, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = converted(x)
+        assert outputs.dtype == torch.bfloat16
+    parameters = {name: value for name, value in converted.named_parameters() if value.requires_grad}
+    rounded = torch.autograd.grad(outputs.float().square().sum(), list(parameters.values()))
+    for name, gradient in zip(parameters, rounded, strict=True):
+        assert gradient.dtype == torch.float32
+        cosine = nn.functional.cosine_similarity(gradient.flatten(), whole[name].flatten(), dim=0)
+        assert cosine > 0.99, name
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.one_of(st.sampled_from(["same", "valid"]), st.tuples(st.integers(0, 2), st.integers(0, 2))),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    groups=st.sampled_from([1, 2]),
+    mode=st.sampled_from(["zeros", "reflect", "replicate", "circular"]),
+    bias=st.booleans(),
+)
+def test_any_convolution_is_autograds(
+    kernel: tuple[int, int], stride: tuple[int, int], padding: Any, dilation: tuple[int, int], groups: int, mode: str,
+    bias: bool,
+) -> None:  # fmt: skip
+    if padding == "same":
+        stride = (1, 1)
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 1),
+        nn.Conv2d(4, 6, kernel, stride, padding, dilation, groups, bias, mode),
+    ).double()
+    x = torch.randn(2, 2, 9, 10, dtype=torch.float64)
+    converted = urfb.convert(model, "sham")
+    torch.testing.assert_close(converted(x), model(x), rtol=0, atol=1e-12)
+    wanted = gradients(model, x)
+    for name, gradient in gradients(converted, x).items():
+        torch.testing.assert_close(gradient, wanted[name], rtol=0, atol=1e-11)

@@ -1,0 +1,94 @@
+"""What is measured beside the errors: alignment, gradients, and the filters of untied layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from urfb.data.datasets import Dataset
+from urfb.events import AlignmentPoint, SavedFilters
+from urfb.grid.spec import RunSpec
+from urfb.nn.alignment import filter_similarity, gradient_cosines, weight_alignment
+from urfb.nn.asymmetric import UntiedMap
+from urfb.nn.losses import Loss
+from urfb.training.evaluation import input_batches
+from urfb.training.networks import asymmetric_layers
+
+EARLY_STEPS = frozenset((1, 2, 5, 10, 20, 50))
+"""Steps of a stage's first epoch after which alignment is measured, too."""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Measures a run's alignment, at the moments when it is measured."""
+
+    spec: RunSpec
+    dataset: Dataset
+    loss_function: Loss
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """Return how many updates an epoch has; the last one may have a smaller batch."""
+        return -(-len(self.dataset.training.labels) // self.spec.batch_size)
+
+    def early(self, points: list[AlignmentPoint], epoch: int) -> Callable[[nn.Module, int], None] | None:
+        """Return what adds to `points` after the first steps of a stage; None in any epoch but its first."""
+        if self.spec.epoch_of_stage(epoch) != 1:
+            return None
+
+        def measure(network: nn.Module, step: int) -> None:
+            if step in EARLY_STEPS and step < self.steps_an_epoch:
+                points.extend(self.alignment(network, (epoch - 1) * self.steps_an_epoch + step))
+
+        return measure
+
+    def alignment(self, network: nn.Module, step: int) -> tuple[AlignmentPoint, ...]:
+        """Return what there is to tell of each layer after `step` updates; nothing of a layer without anything."""
+        layers = asymmetric_layers(network)
+        was_training = network.training
+        network.eval()
+        cosines = {} if self.spec.gradient_batch is None else gradient_cosines(layers, lambda: self._loss(network))
+        network.train(was_training)
+        points = []
+        for number, layer in enumerate(layers, start=1):
+            alignment = weight_alignment(layer)
+            measured = {} if alignment is None else alignment._asdict()
+            if layer in cosines:
+                measured["gradient_cosine"] = cosines[layer]
+            if isinstance(layer.linear_map, UntiedMap):
+                measured["filter_similarity"] = filter_similarity(layer.weight)
+            if measured:
+                points.append(AlignmentPoint(step, step / self.steps_an_epoch, number, layer.name, **measured))
+        return tuple(points)
+
+    def _loss(self, network: nn.Module) -> Tensor:
+        """Return the loss of the fixed batch on which gradients are compared."""
+        assert self.spec.gradient_batch is not None
+        x, labels = next(input_batches(self.spec, self.dataset, self.dataset.training, self.spec.gradient_batch, None))
+        return self.loss_function(network(x), labels)
+
+
+def is_alignment_epoch(epoch: int) -> bool:
+    """Whether alignment is measured after a stage's `epoch`: often at first; 54 times in 1,000 epochs."""
+    for reach, spacing in ((20, 1), (100, 5), (1000, 50)):
+        if epoch <= reach:
+            return epoch % spacing == 0
+    return epoch % 500 == 0
+
+
+@torch.no_grad()
+def saved_filters(network: nn.Module, epoch: int) -> tuple[SavedFilters, ...]:
+    """Return the first layer's filters at the centres of the grid's quarters, if that layer is untied (Figure 8)."""
+    layers = asymmetric_layers(network)
+    if not layers or not isinstance(layers[0].linear_map, UntiedMap):
+        return ()
+    grid = layers[0].linear_map
+    saved = []
+    for row in (grid.height // 4, 3 * grid.height // 4):
+        for column in (grid.width // 4, 3 * grid.width // 4):
+            bank = layers[0].weight[row * grid.width + column].float().cpu().numpy().astype("<f4")
+            saved.append(SavedFilters(epoch, 1, row, column, bank.shape, bank.tobytes()))
+    return tuple({(one.row, one.column): one for one in saved}.values())  # quarters of a small grid can coincide

@@ -1,0 +1,119 @@
+"""The network of a run: built from its spec, in its stages, its weights drawn from the run's seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from urfb.data.catalog import DatasetInfo
+from urfb.errors import PluginError
+from urfb.grid.spec import RunSpec
+from urfb.nn.asymmetric import AsymmetricLayer
+from urfb.nn.convert import convert
+from urfb.nn.modules import Network
+from urfb.nn.randomness import generator
+from urfb.nn.rules import Rule
+from urfb.plugins import is_import_path, load_plugin, source_hash
+
+
+def build_network(spec: RunSpec, info: DatasetInfo, epoch: int = 1) -> nn.Module:
+    """Return the run's network as drawn, in the stage that `epoch` belongs to.
+
+    Raises:
+        PluginError: the user's own model or rule is not what the run was planned with, or cannot be used.
+    """
+    if spec.import_paths and source_hash(spec.import_paths) != spec.source:
+        raise PluginError(f"{', '.join(spec.import_paths)}: its source has changed since the run was planned")
+    if is_import_path(spec.layers):
+        return _users_model(spec, info)
+    rule = spec.rule_of(epoch)
+    if epoch <= spec.pretraining_epochs:
+        return _network(spec, info, rule)
+    return _network(
+        spec,
+        info,
+        rule,
+        stage=2 if spec.pretraining_epochs else 1,
+        untied=spec.untied_layers,
+        frozen=spec.frozen_layers,
+    )
+
+
+def second_stage(spec: RunSpec, info: DatasetInfo, pretrained: nn.Module) -> nn.Module:
+    """Return the network of the second stage: its frozen layers as they were trained, all others drawn anew."""
+    network = build_network(spec, info, spec.pretraining_epochs + 1)
+    assert isinstance(network, Network)
+    assert isinstance(pretrained, Network)
+    for number in spec.frozen_layers:
+        network.conv_layers[number - 1].take_over(pretrained.conv_layers[number - 1])
+    return network
+
+
+def asymmetric_layers(network: nn.Module) -> list[AsymmetricLayer]:
+    """Return the layers that have W and R, from the lowest up; of a user's model in the order of its modules."""
+    return [module for module in network.modules() if isinstance(module, AsymmetricLayer)]
+
+
+def _network(
+    spec: RunSpec,
+    info: DatasetInfo,
+    rule: Rule,
+    *,
+    stage: int = 1,
+    untied: Set[int] = frozenset(),
+    frozen: Set[int] = frozenset(),
+) -> Network:
+    return Network(
+        spec.layers,
+        info.shape,
+        info.classes,
+        rule,
+        seed=spec.seed,
+        stage=stage,
+        connectivity=spec.connectivity,
+        feedback_connectivity=spec.feedback_connectivity,
+        dense_output=spec.dense_output,
+        untied=untied,
+        untied_start=spec.untied_start or "independent",
+        frozen=frozen,
+        activation_slope=spec.activation_slope,
+        pool_padding=spec.pool_padding,
+        dtype=getattr(torch, spec.precision),
+    )
+
+
+def _users_model(spec: RunSpec, info: DatasetInfo) -> nn.Module:
+    """Build a user's model, its own weights drawn from the run's seed, and convert it."""
+    build = load_plugin(spec.layers)
+    with seeded(spec.seed, "model"):
+        model = build(info.shape, info.classes)
+    if not isinstance(model, nn.Module):
+        raise PluginError(f"'{spec.layers}' returned {type(model).__name__}, where a torch.nn.Module is expected")
+    model = model.to(getattr(torch, spec.precision))
+    example = torch.zeros(2, *info.shape, dtype=getattr(torch, spec.precision))
+    with torch.no_grad():
+        shape = tuple(model.eval()(example).shape)
+    if shape != (2, info.classes):
+        raise PluginError(
+            f"'{spec.layers}': its model gives outputs of shape {shape} for 2 images of {info.name}, "
+            f"where (2, {info.classes}) is expected: one output a class"
+        )
+    return convert(
+        model,
+        spec.rule_of(1),
+        seed=spec.seed,
+        connectivity=spec.connectivity,
+        feedback_connectivity=spec.feedback_connectivity,
+        example=example,
+    )
+
+
+@contextmanager
+def seeded(seed: int, *name: object) -> Iterator[None]:
+    """Draw from a stream of the seed's where modules, such as a user's dropout, draw from PyTorch's own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(generator(seed, *name).initial_seed())
+        yield
