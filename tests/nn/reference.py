@@ -1,7 +1,8 @@
 """One training step written from the paper in NumPy, sharing no code with what it checks.
 
 Loops stand where the equations have sums; nothing here is fast. A network is a list of statements such as
-("conv", 3), ("pool", 3, 2), ("sum",), ("full",), ("output",); weights come in order, one array a layer.
+("conv",), ("pool", 3, 2), ("sum",), ("full",), ("output",); weights come in order, one array a layer. An untied layer
+is a ("conv",) whose weights are [locations, filters, k, k, channels].
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ Statement = tuple[Any, ...]
 
 
 def step(
+    rule: str,
     network: list[Statement],
     x: Array,
     labels: NDArray[np.int64],
@@ -24,6 +26,7 @@ def step(
     *,
     step_size: float,
     epsilon: float,
+    decay: float,
     slope: float,
     zeros_at_the_end: bool,
     hinge: bool,
@@ -31,8 +34,15 @@ def step(
 ) -> tuple[list[Array], list[Array]]:
     """Return W and R after one step on the batch x [n, channels, height, width].
 
-    Without R the error signal goes down through W. Every δ is formed from the weights before the update.
+    Every δ is formed from the weights before the update. Without R the error signal goes down through W. Under 'dfa'
+    R [outputs, units below] carries the output error to the input of its layer.
     """
+    if R is None:
+        carriers = W
+    elif rule in ("usf", "brsf", "frsf"):
+        carriers = [np.sign(w) * np.abs(r) for w, r in zip(W, R, strict=True)]
+    else:
+        carriers = R
     count = len(x)
     history: list[tuple[Array, Any]] = []  # input of each statement, and what its way back needs
     convs: list[tuple[int, Array]] = []
@@ -60,7 +70,7 @@ def step(
             layer += 1
 
     delta = hinge_signal(x, labels) if hinge else softmax_signal(x, labels)  # −δ_L before the batch mean
-    signal = delta / count
+    signal = output_error = delta / count
     increments: dict[int, Array] = {}
     pending: dict[int, Array] = {}  # error signals that SUM hands to a conv layer further down
     for position in reversed(range(len(network))):
@@ -78,18 +88,27 @@ def step(
             number, h = kept
             local = signal * (slope * (np.abs(slope * h) <= 1))
             increments[number] = correlate(below, local, W[number].shape)
-            signal = transpose_convolve(local, W[number] if R is None else R[number], below.shape)
+            if rule == "dfa":
+                signal = (output_error @ carriers[number]).reshape(below.shape)
+            else:
+                signal = transpose_convolve(local, carriers[number], below.shape)
         else:
             number, h, flat = kept
             local = signal * (slope * (np.abs(slope * h) <= 1)) if kind == "full" else signal
             increments[number] = local.T @ flat
-            signal = local @ (W[number] if R is None else R[number])
+            signal = (output_error if rule == "dfa" else local) @ carriers[number]
             if below.ndim == 4:
                 n, channels, height, width = below.shape
                 signal = signal.reshape(n, height, width, channels).transpose(0, 3, 1, 2)
 
-    new_W = [w + step_size * increments[i] * masks[i][0] for i, w in enumerate(W)]
-    new_R = [] if R is None else [r + epsilon * step_size * increments[i] * masks[i][1] for i, r in enumerate(R)]
+    new_W, new_R = [], []
+    for i, w in enumerate(W):
+        learns = rule != "shallow" or i == len(W) - 1
+        new_W.append((1 - decay) * w + step_size * increments[i] * masks[i][0] if learns else w)
+        if R is not None:
+            new_R.append(
+                R[i] if rule == "dfa" else (1 - decay) * R[i] + epsilon * step_size * increments[i] * masks[i][1]
+            )
     return new_W, new_R
 
 
@@ -125,7 +144,14 @@ def padded(x: Array, k: tuple[int, int]) -> Array:
     return np.pad(x, ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1])))
 
 
+def tied_to(W: Array, y: int, z: int, width: int) -> Array:
+    """Return the filters at a location as [filters, channels, k, k]."""
+    return W if W.ndim == 4 else W[y * width + z].transpose(0, 3, 1, 2)
+
+
 def convolve(x: Array, W: Array) -> Array:
+    if W.ndim == 5:
+        return convolve_untied(x, W)
     _, _, height, width = x.shape
     wide = padded(x, (W.shape[2], W.shape[3]))
     h = np.zeros((len(x), len(W), height, width))
@@ -135,11 +161,29 @@ def convolve(x: Array, W: Array) -> Array:
     return h
 
 
+def convolve_untied(x: Array, W: Array) -> Array:
+    _, _, height, width = x.shape
+    k = (W.shape[2], W.shape[3])
+    wide = padded(x, k)
+    h = np.zeros((len(x), W.shape[1], height, width))
+    for y in range(height):
+        for z in range(width):
+            seen = wide[:, :, y : y + k[0], z : z + k[1]]
+            h[:, :, y, z] = np.einsum("ncij,fcij->nf", seen, tied_to(W, y, z, width))
+    return h
+
+
 def correlate(x: Array, local: Array, shape: tuple[int, ...]) -> Array:
     """Sum δ·x over the batch and over all places, for each filter entry."""
     _, _, height, width = x.shape
     wide = padded(x, (shape[2], shape[3]))
     increment = np.zeros(shape)
+    if len(shape) == 5:
+        for y in range(height):
+            for z in range(width):
+                seen = wide[:, :, y : y + shape[2], z : z + shape[3]]
+                increment[y * width + z] = np.einsum("nf,ncij->fijc", local[:, :, y, z], seen)
+        return increment
     for i in range(shape[2]):
         for j in range(shape[3]):
             increment[:, :, i, j] = np.einsum("nfyx,ncyx->fc", local, wide[:, :, i : i + height, j : j + width])
@@ -150,7 +194,13 @@ def transpose_convolve(local: Array, R: Array, shape: tuple[int, ...]) -> Array:
     _, _, height, width = shape
     k = (R.shape[2], R.shape[3])
     wide = padded(np.zeros(shape), k)
-    for i in range(k[0]):
+    if R.ndim == 5:
+        for y in range(height):
+            for z in range(width):
+                wide[:, :, y : y + k[0], z : z + k[1]] += np.einsum(
+                    "nf,fcij->ncij", local[:, :, y, z], tied_to(R, y, z, width)
+                )
+    for i in range(k[0] if R.ndim == 4 else 0):
         for j in range(k[1]):
             wide[:, :, i : i + height, j : j + width] += np.einsum("nfyx,fc->ncyx", local, R[:, :, i, j])
     top, left = (k[0] - 1) // 2, (k[1] - 1) // 2

@@ -13,6 +13,8 @@ from tests.nn import reference
 from urfb.data.catalog import CATALOG
 from urfb.data.datasets import Dataset, Split
 from urfb.grid.expand import resolve
+from urfb.nn.modules import Network
+from urfb.nn.rules import RULES
 from urfb.training.trainer import build_loss, build_network, train_epoch
 
 NETWORKS: dict[str, list[reference.Statement]] = {
@@ -37,44 +39,76 @@ def one_batch() -> Dataset:
     return Dataset(info, split, split, split)
 
 
+PARAMETERS: dict[str, dict[str, float]] = {
+    **{rule: {} for rule in RULES},
+    "kolen-pollack": {"decay": 0.05},
+    "interpolated": {"epsilon": -1.5, "decay": 0.02},
+}
+DENSE, SPARSE = {"loss": "softmax"}, {"loss": "hinge", "connectivity": 0.5}
+
+
 @pytest.mark.parametrize("convention", ["paper", "author-code"])
 @pytest.mark.parametrize("text", NETWORKS)
 @pytest.mark.parametrize("rule", ["bp", "urfb", "frfb"])
-@pytest.mark.parametrize("settings", [{"loss": "softmax"}, {"loss": "hinge", "connectivity": 0.5}], ids=str)
+@pytest.mark.parametrize("settings", [DENSE, SPARSE], ids=str)
 def test_a_step_is_the_references(text: str, convention: str, rule: str, settings: dict[str, Any]) -> None:
+    check_a_step(text, {"convention": convention, "rule": rule, **settings})
+
+
+@pytest.mark.parametrize("settings", [DENSE, SPARSE], ids=str)
+@pytest.mark.parametrize("untied", ["none", "all"])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_step_of_every_rule_is_the_references_tied_and_untied(
+    rule: str, untied: str, settings: dict[str, Any]
+) -> None:
+    check_a_step(list(NETWORKS)[1], {"rule": rule, "untied": untied, **PARAMETERS[rule], **settings})
+
+
+@pytest.mark.parametrize("text", NETWORKS)
+@pytest.mark.parametrize("rule", ["urfb", "dfa"])
+def test_a_step_with_some_layers_untied_is_the_references_in_the_authors_convention(text: str, rule: str) -> None:
+    check_a_step(text, {"rule": rule, "untied": "1", "convention": "author-code", "feedback_connectivity": 0.7})
+
+
+def check_a_step(text: str, settings: dict[str, Any]) -> None:
+    """Train one step in float64 and compare every weight with the reference's."""
     dataset = one_batch()
     spec = resolve(
-        {"network": text, "dataset": "digits", "rule": rule, "convention": convention, "precision": "float64",
-         "batch_size": 6, "step_size": 0.7, "input_offset": 0.3, "seed": 2, **settings},
+        {"network": text, "dataset": "digits", "precision": "float64", "batch_size": 6, "step_size": 0.7,
+         "input_offset": 0.3, "seed": 2, **settings},
         {},
     )  # fmt: skip
     if spec.loss == "hinge":
         spec = spec.model_copy(update={"off_class_weight": 1 / 3})
     network = build_network(spec, dataset.info)
+    assert isinstance(network, Network)
     for layer in network.layers:  # so that units saturate on either side, and errors do not vanish
         layer.weight.data *= 2
     W = [layer.weight.detach().numpy().copy() for layer in network.layers]
     R = [layer.feedback.detach().numpy().copy() for layer in network.layers if layer.feedback is not None]
-    whole = [np.ones_like(weight) for weight in W]
     masks = [
-        (
-            one if layer.mask is None else layer.mask.numpy(),
-            one if layer.feedback_mask is None else layer.feedback_mask.numpy(),
+        tuple(
+            np.ones_like(weight) if mask is None else mask.numpy() for mask in (layer.mask, layer.feedback_mask)
         )
-        for one, layer in zip(whole, network.layers, strict=True)
-    ]
+        for weight, layer in zip(W, network.layers, strict=True)
+    ]  # fmt: skip
+    train_epoch(network, build_loss(spec), spec, dataset, epoch=1)
+    feedback = [layer.feedback.detach().numpy() for layer in network.layers if layer.feedback is not None]
+    if spec.rule == "brsf":  # drawn for this one batch
+        assert all(np.abs(new - old).max() > 0.01 for new, old in zip(feedback, R, strict=True))
+        R = [drawn.copy() for drawn in feedback]
+
     x = dataset.training.images.numpy().astype(np.float64).transpose(0, 3, 1, 2) / 16 - 0.3
+    rule = spec.rule_of(1)
     new_W, new_R = reference.step(
-        NETWORKS[text], x, dataset.training.labels.numpy(), W, R or None,
-        step_size=0.7, epsilon=1.0 if rule == "urfb" else 0.0,
-        slope=1.0 if convention == "paper" else 0.5, zeros_at_the_end=convention != "paper",
+        spec.rule, NETWORKS[text], x, dataset.training.labels.numpy(), W, R or None,
+        step_size=0.7, epsilon=rule.epsilon, decay=rule.decay,
+        slope=1.0 if spec.convention == "paper" else 0.5, zeros_at_the_end=spec.convention != "paper",
         hinge=spec.loss == "hinge", masks=masks,
     )  # fmt: skip
-
-    train_epoch(network, build_loss(spec), spec, dataset, epoch=1)
     for layer, before, after in zip(network.layers, W, new_W, strict=True):
         np.testing.assert_allclose(layer.weight.detach().numpy(), after, rtol=0, atol=1e-12)
-        assert np.abs(after - before).max() > 1e-4
-    feedback = [layer.feedback for layer in network.layers if layer.feedback is not None]
+        if spec.rule != "shallow" or layer.is_output:
+            assert np.abs(after - before).max() > 1e-4
     for found, wanted in zip(feedback, new_R, strict=True):
-        np.testing.assert_allclose(found.detach().numpy(), wanted, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
