@@ -1,0 +1,284 @@
+"""Identities that the rules, masks and untied layers obey, in float64 over several steps of training."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers import tiny_spec
+from urfb.data.datasets import Dataset, load
+from urfb.grid.spec import RunSpec
+from urfb.nn.losses import hinge_loss
+from urfb.nn.modules import Network
+from urfb.nn.rules import RULES
+from urfb.training.networks import build_network
+from urfb.training.trainer import build_loss, train_epoch
+
+TEXT = "Conv 4 3x3; Conv 4 3x2; SUM; Maxpool 3; Drop .3; Conv 3 2x2; Maxpool 2; Full 12; Output"
+PARAMETERS: dict[str, dict[str, float]] = {
+    **{rule: {} for rule in RULES},
+    "kolen-pollack": {"decay": 0.01},
+    "interpolated": {"epsilon": 0.5},
+}
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    """The digits, cut to 200 images to train on: four steps an epoch."""
+    whole = load("digits", Path())
+    training = type(whole.training)(whole.training.images[:200], whole.training.labels[:200])
+    return Dataset(whole.info, training, whole.validation, whole.test)
+
+
+def spec_of(rule: str, **settings: Any) -> RunSpec:
+    settings = {"network": TEXT, "precision": "float64", "step_size": 0.5, **PARAMETERS.get(rule, {}), **settings}
+    return tiny_spec(rule=rule, **settings)
+
+
+def trained(spec: RunSpec, digits: Dataset, start: Network | None = None) -> Network:
+    """Return the network after an epoch, from another start than the run's own if one is given."""
+    network = build_network(spec, digits.info) if start is None else start
+    assert isinstance(network, Network)
+    train_epoch(network, build_loss(spec), spec, digits, epoch=1)
+    return network
+
+
+def drawn(spec: RunSpec, digits: Dataset) -> Network:
+    network = build_network(spec, digits.info)
+    assert isinstance(network, Network)
+    return network
+
+
+def weights(network: Network) -> list[Tensor]:
+    return [layer.weight.detach() for layer in network.layers]
+
+
+def feedback(network: Network) -> list[Tensor]:
+    return [layer.feedback.detach() for layer in network.layers if layer.feedback is not None]
+
+
+def shared(network: Network) -> list[Tensor]:
+    """Return where both W and R have connections."""
+    every = []
+    for layer in network.layers:
+        both = torch.ones_like(layer.weight, dtype=torch.bool)
+        for mask in (layer.mask, layer.feedback_mask):
+            both &= torch.ones_like(both) if mask is None else mask.bool()
+        every.append(both)
+    return every
+
+
+def assert_equal(ones: list[Tensor], others: list[Tensor], tolerance: float = 0.0) -> None:
+    for one, other in zip(ones, others, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=tolerance)
+
+
+UNTIED = pytest.mark.parametrize("untied", ["none", "2 3", "all"])
+SPARSE = pytest.mark.parametrize("connectivity", [1.0, 0.5])
+
+
+@UNTIED
+@SPARSE
+@pytest.mark.parametrize("rule", ["sham", "zipser-rumelhart"])
+def test_feedback_that_is_w_transposed_is_back_propagation(
+    rule: str, untied: str, connectivity: float, digits: Dataset
+) -> None:
+    settings = {"untied": untied, "connectivity": connectivity}
+    ours, bp = trained(spec_of(rule, **settings), digits), trained(spec_of("bp", **settings), digits)
+    assert_equal(weights(ours), weights(bp), 1e-12)
+    if rule == "zipser-rumelhart":
+        assert_equal(feedback(ours), weights(ours), 1e-12)
+
+
+@UNTIED
+@SPARSE
+@pytest.mark.parametrize("rule", ["urfb", "kolen-pollack"])
+def test_w_minus_r_stays_under_urfb_and_shrinks_by_the_decay_under_kolen_pollack(
+    rule: str, untied: str, connectivity: float, digits: Dataset
+) -> None:
+    spec = spec_of(rule, untied=untied, connectivity=connectivity, feedback_connectivity=0.7)
+    start = drawn(spec, digits)
+    end = trained(spec, digits, copy.deepcopy(start))
+    kept = (1 - 0.01) ** 4 if rule == "kolen-pollack" else 1.0
+    rows = zip(weights(start), feedback(start), weights(end), feedback(end), shared(start), strict=True)
+    for w0, r0, w, r, both in rows:
+        assert (w - w0)[both].abs().max() > 1e-3
+        torch.testing.assert_close((w - r)[both], kept * (w0 - r0)[both], rtol=0, atol=1e-12)
+
+
+@UNTIED
+def test_epsilon_interpolates_from_frfb_to_urfb_and_beyond(untied: str, digits: Dataset) -> None:
+    for epsilon, rule in ((0.0, "frfb"), (1.0, "urfb")):
+        ours = trained(spec_of("interpolated", epsilon=epsilon, untied=untied), digits)
+        known = trained(spec_of(rule, untied=untied), digits)
+        assert_equal(weights(ours), weights(known))
+        assert_equal(feedback(ours), feedback(known))
+    for epsilon in (-1.0, 0.25, 2.0):
+        spec = spec_of("interpolated", epsilon=epsilon, untied=untied)
+        start = drawn(spec, digits)
+        end = trained(spec, digits, copy.deepcopy(start))
+        moved = [after - before for before, after in zip(weights(start), weights(end), strict=True)]
+        assert_equal(
+            [after - before for before, after in zip(feedback(start), feedback(end), strict=True)],
+            [epsilon * one for one in moved],
+            1e-12,
+        )
+
+
+@pytest.mark.parametrize("rule", ["frfb", "usf", "frsf", "dfa"])
+def test_feedback_that_does_not_learn_is_not_touched(rule: str, digits: Dataset) -> None:
+    spec = spec_of(rule, untied="2")
+    assert_equal(feedback(trained(spec, digits)), feedback(drawn(spec, digits)))
+
+
+@pytest.mark.parametrize("rule", ["usf", "brsf", "frsf"])
+def test_sign_symmetric_feedback_has_the_signs_of_w_at_the_moment(rule: str, digits: Dataset) -> None:
+    network = trained(spec_of(rule, untied="2", connectivity=0.5), digits)
+    for layer in network.layers:
+        carrier = layer.carrier()
+        assert carrier is not None
+        assert torch.equal(carrier.sign(), layer.weight.sign())
+        magnitudes = carrier.abs()[layer.weight != 0]
+        assert (magnitudes.std() < 1e-12) == (rule == "usf")
+    fixed, again = drawn(spec_of(rule), digits), trained(spec_of(rule), digits)
+    changed = [not torch.equal(one, other) for one, other in zip(feedback(fixed), feedback(again), strict=True)]
+    assert all(changed) == any(changed) == (rule == "brsf")
+
+
+@UNTIED
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_missing_connections_stay_exactly_zero_and_are_the_same_under_every_rule(
+    rule: str, untied: str, digits: Dataset
+) -> None:
+    spec = spec_of(rule, untied=untied, connectivity=0.5)
+    torch.manual_seed(0)  # of no importance, as what was drawn before
+    torch.rand(3)
+    network = trained(spec, digits)
+    for layer, urfb in zip(network.layers, drawn(spec_of("urfb", untied=untied, connectivity=0.5), digits).layers,
+                           strict=True):  # fmt: skip
+        if layer.is_output:
+            assert layer.mask is None
+            assert not (layer.weight == 0).any()
+            continue
+        assert layer.mask is not None
+        assert torch.equal(layer.mask, urfb.mask)  # type: ignore[arg-type]
+        assert torch.equal(layer.weight == 0, layer.mask == 0)
+        if layer.feedback is not None:
+            assert torch.equal(layer.feedback == 0, layer.feedback_mask == 0)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_an_untied_layer_of_copies_is_a_convolution_and_its_gradients_sum_to_the_filters(
+    rule: str, digits: Dataset
+) -> None:
+    untied_spec = spec_of(rule, untied="all", untied_start="tied-copy")
+    tied, untied = drawn(spec_of(rule), digits).eval(), drawn(untied_spec, digits).eval()
+    x = torch.rand(5, 1, 8, 8, dtype=torch.float64)
+    labels = torch.arange(5)
+    found = []
+    for network in (tied, untied):
+        outputs = network(x)
+        learning = [layer.weight for layer in network.layers if layer.weight.requires_grad]
+        loss = hinge_loss(outputs, labels, off_class_weight=1 / 9)
+        found.append((outputs, torch.autograd.grad(loss, learning)))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=1e-12)
+    for tied_gradient, own in zip(found[0][1], found[1][1], strict=True):
+        summed = own.sum(0).permute(0, 3, 1, 2) if own.dim() == 5 else own
+        assert tied_gradient.abs().max() > 1e-6
+        torch.testing.assert_close(tied_gradient, summed, rtol=0, atol=1e-12)
+
+
+def test_untied_layers_start_as_copies_or_each_on_its_own_within_glorots_bounds(digits: Dataset) -> None:
+    tied = drawn(spec_of("urfb"), digits).conv_layers[1]
+    copies = drawn(spec_of("urfb", untied="2", untied_start="tied-copy"), digits).conv_layers[1]
+    own = drawn(spec_of("urfb", untied="2"), digits).conv_layers[1]
+    for bank, one, other in ((tied.weight, copies.weight, own.weight), (tied.feedback, copies.feedback, own.feedback)):
+        assert bank is not None
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, bank.permute(0, 2, 3, 1).expand_as(one))
+        assert len({tuple(location.flatten().tolist()) for location in other}) == 64
+        limit = (6 / (4 * 6 + 4 * 6)) ** 0.5  # of 4 channels, 4 filters, 3×2
+        assert 0.98 * limit < other.abs().max() <= limit
+
+
+@pytest.mark.parametrize("untied", [(), (1, 2)])
+def test_back_propagations_gradients_are_finite_differences(untied: tuple[int, ...]) -> None:
+    network = Network(
+        "Conv 3 3x3; Conv 3 2x3; SUM; Maxpool 3; Full 6; Output", (2, 5, 6), 4, RULES["bp"], seed=1,
+        untied=untied, dtype=torch.float64,
+    ).eval()  # fmt: skip
+    stream = torch.Generator().manual_seed(3)
+    x, labels = torch.rand(4, 2, 5, 6, dtype=torch.float64, generator=stream), torch.arange(4)
+
+    def loss() -> Tensor:
+        return hinge_loss(network(x), labels, off_class_weight=1 / 3)
+
+    for layer in network.layers:
+        layer.weight.data = layer.weight.data.contiguous()
+    found = torch.autograd.grad(loss(), [layer.weight for layer in network.layers])
+    step = 1e-6
+    for layer, gradient in zip(network.layers, found, strict=True):
+        for entry in torch.randperm(layer.weight.numel(), generator=stream)[:15]:
+            flat = layer.weight.data.view(-1)
+            values = []
+            for shift in (step, -2 * step):
+                flat[entry] += shift
+                values.append(loss().item())
+            flat[entry] += step
+            difference = (values[0] - values[1]) / (2 * step)
+            assert gradient.reshape(-1)[entry].item() == pytest.approx(difference, abs=1e-7)
+
+
+def test_every_error_signal_is_formed_from_the_weights_before_the_update(digits: Dataset) -> None:
+    """Remark 1: a gradient of the whole step at once, and not one layer's after another's update."""
+    spec = spec_of("urfb", network="Full 9; Full 8; Full 7; Full 6; Output", batch_size=200)
+    start = drawn(spec, digits)
+    end = trained(spec, digits, copy.deepcopy(start))
+    x = digits.training.images.permute(0, 3, 1, 2).double() / 16
+    activity, hs = [x.permute(0, 2, 3, 1).flatten(1)], []  # one batch has every image: their order does not matter
+    W, R = weights(start), feedback(start)
+    for number, w in enumerate(W):
+        hs.append(activity[-1] @ w.T)
+        activity.append(hs[-1] if number == 4 else hs[-1].clamp(-1, 1))
+    outputs = activity[-1].clone().requires_grad_()
+    (delta,) = torch.autograd.grad(hinge_loss(outputs, digits.training.labels, off_class_weight=1 / 9), outputs)
+    for number in reversed(range(5)):
+        increment = -0.5 * delta.T @ activity[number]
+        torch.testing.assert_close(weights(end)[number], W[number] + increment, rtol=0, atol=1e-12)
+        if number:
+            delta = (delta @ R[number]) * (hs[number - 1].abs() <= 1)
+
+
+def test_under_shallow_nothing_below_the_output_layer_changes(digits: Dataset) -> None:
+    spec = spec_of("shallow", untied="1")
+    before, after = weights(drawn(spec, digits)), weights(trained(spec, digits))
+    assert_equal(before[:-1], after[:-1])
+    assert not torch.equal(before[-1], after[-1])
+
+
+def test_under_dfa_no_layer_below_depends_on_the_weights_that_carry_nothing() -> None:
+    """The error signals of all layers change with δ_L alone: W above matters in the forward pass only."""
+    text = "Conv 3 3x3; Maxpool 3; Full 8; Output"
+    network = Network(text, (1, 6, 6), 4, RULES["dfa"], seed=0, dtype=torch.float64).eval()
+    assert network.layers[1].feedback is not None
+    assert network.layers[1].feedback.shape == (4, 3 * 3 * 3)
+    x = torch.rand(5, 1, 6, 6, dtype=torch.float64)
+
+    def lowest(delta: Tensor) -> Tensor:
+        return torch.autograd.grad(network(x), network.layers[0].weight, delta)[0]
+
+    delta = torch.randn(5, 4, dtype=torch.float64)
+    before = lowest(delta)
+    with torch.no_grad():
+        network.layers[2].weight.mul_(-3)  # nothing saturates above it
+    torch.testing.assert_close(lowest(delta), before, rtol=0, atol=1e-14)
+    torch.testing.assert_close(lowest(2 * delta), 2 * before, rtol=0, atol=1e-14)
+    with torch.no_grad():
+        network.layers[1].feedback.mul_(-3)
+    torch.testing.assert_close(lowest(delta), -3 * before, rtol=0, atol=1e-13)

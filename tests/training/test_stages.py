@@ -1,0 +1,182 @@
+"""Runs in two stages, and runs that go on: bit for bit what they are at once, whatever was there before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.helpers import STEPS_AN_EPOCH, tiny_spec
+from urfb.data.datasets import Dataset, load
+from urfb.events import EpochEnded, Event, Finished, Started
+from urfb.grid.spec import RunSpec
+from urfb.nn.modules import Network
+from urfb.nn.rules import RULES
+from urfb.training import checkpoint
+from urfb.training.networks import build_network
+from urfb.training.trainer import build_loss, train, train_epoch
+
+TEXT = "Conv 4 3x3; Conv 4 3x3; SUM; Maxpool 3; Drop .3; Full 12; Output"
+STAGES: dict[str, Any] = {"network": TEXT, "pretraining_epochs": 2, "untied": "all", "epochs": 4}
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits", Path())
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Sums are taken in one order; a checkpoint is written after every epoch."""
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def numbers(events: list[Event]) -> list[Any]:
+    """Return all that events tell but when and where."""
+    return [
+        (event.epoch, event.running_loss, event.training_loss, event.validation_error, repr(event.alignment))
+        for event in events
+        if isinstance(event, EpochEnded)
+    ] + [(event.test_loss, event.test_error) for event in events if isinstance(event, Finished)]
+
+
+def saved_weights(folder: Path, spec: RunSpec) -> dict[str, Tensor]:
+    saved: dict[str, Tensor] = torch.load(folder / f"{spec.identity}.pt", weights_only=True)["weights"]
+    return saved
+
+
+def test_the_first_stage_is_tied_and_the_same_under_every_rule(digits: Dataset, tmp_path: Path) -> None:
+    first = []
+    for rule in ("bp", "urfb", "frfb", "usf"):
+        spec = tiny_spec(rule=rule, **STAGES)
+        events = list(train(spec, digits, tmp_path / rule))
+        first.append(numbers(events)[:2])
+        network = build_network(spec, digits.info, epoch=2)
+        assert isinstance(network, Network)
+        assert [layer.weight.dim() for layer in network.conv_layers] == [4, 4]
+    assert first == [first[0]] * 4
+
+
+def test_then_the_frozen_layer_stays_and_all_others_are_drawn_anew_and_untied(digits: Dataset, tmp_path: Path) -> None:
+    spec = tiny_spec(rule="urfb", connectivity=0.5, **STAGES)
+    list(train(spec.model_copy(update={"epochs": 2}), digits, tmp_path))
+    first = saved_weights(tmp_path, spec)
+    list(train(spec.model_copy(update={"epochs": 4}), digits, tmp_path, epochs_stored=2))
+    second = saved_weights(tmp_path, spec)
+    names = [name for name in first if name.endswith("weight")]
+    assert torch.equal(first[names[0]], second[names[0]])
+    drawn = build_network(spec, digits.info, epoch=1)
+    assert not torch.equal(first[names[0]], drawn.state_dict()[names[0]])
+    again = build_network(spec, digits.info, epoch=3)
+    assert isinstance(again, Network)
+    assert isinstance(drawn, Network)
+    assert again.conv_layers[1].weight.shape == (64, 4, 3, 3, 4)
+    one, other = drawn.layers[2].weight.flatten(), again.layers[2].weight.flatten()
+    present = (one != 0) & (other != 0)
+    assert abs(torch.corrcoef(torch.stack([one[present], other[present]]))[0, 1]) < 0.1
+    learned = [layer.weight.requires_grad for layer in again.layers]
+    assert learned == [False, True, True, True]
+    assert torch.equal(again.layers[0].mask, drawn.layers[0].mask)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rule", ["urfb", "brsf", "zipser-rumelhart"])
+@pytest.mark.parametrize("stopped_after", [1, 2, 3])
+def test_a_run_in_stages_goes_on_from_any_epoch(digits: Dataset, tmp_path: Path, stopped_after: int, rule: str) -> None:
+    spec = tiny_spec(rule=rule, **STAGES)
+    whole = list(train(spec, digits, tmp_path / "whole"))
+    part = train(spec, digits, tmp_path / "parts")
+    begun = [next(part) for _ in range(stopped_after + 1)]
+    next(part)  # the epoch after, whose rows are lost
+    part.close()
+    resumed = list(train(spec, digits, tmp_path / "parts", epochs_stored=stopped_after))
+    assert isinstance(resumed[0], Started)
+    assert resumed[0].epochs_done == stopped_after
+    assert numbers(begun) + numbers(resumed) == numbers(whole)
+
+
+def test_alignment_is_dense_in_the_first_steps_of_each_stage(digits: Dataset, tmp_path: Path) -> None:
+    spec = tiny_spec(rule="urfb", gradient_batch=20, **STAGES)
+    events = list(train(spec, digits, tmp_path))
+    started = events[0]
+    assert isinstance(started, Started)
+    points = [*started.alignment, *(p for event in events if isinstance(event, EpochEnded) for p in event.alignment)]
+    early = [1, 2, 5, 10, 20]
+    start = 2 * STEPS_AN_EPOCH
+    assert sorted({point.step for point in points}) == [
+        0, *early, STEPS_AN_EPOCH, start, *(start + step for step in early), start + STEPS_AN_EPOCH,
+        start + 2 * STEPS_AN_EPOCH,
+    ]  # fmt: skip
+    assert all(point.epoch == point.step / STEPS_AN_EPOCH for point in points)
+    untied = {point.layer for point in points if point.filter_similarity is not None}
+    assert untied == {2}
+    assert {point.layer for point in points if point.gradient_cosine is None and point.step > start} == {1}
+    output = [point for point in points if point.layer == 4]
+    assert [point.gradient_cosine for point in output] == pytest.approx([1.0] * len(output))
+
+
+def test_filters_of_an_untied_first_layer_are_saved_at_four_locations_first_and_last(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    spec = tiny_spec(rule="urfb", untied="all", untied_start="tied-copy", epochs=2)
+    events = list(train(spec, digits, tmp_path))
+    started, _, last, _ = events
+    assert isinstance(started, Started)
+    assert isinstance(last, EpochEnded)
+    for filters, epoch in ((started.filters, 0), (last.filters, 2)):
+        assert [(one.epoch, one.layer, one.row, one.column) for one in filters] == [
+            (epoch, 1, row, column) for row in (2, 6) for column in (2, 6)
+        ]
+    weight = next(value for name, value in saved_weights(tmp_path, spec).items() if name.endswith("weight"))
+    for one in last.filters:
+        bank = torch.frombuffer(bytearray(one.values), dtype=torch.float32).view(one.shape)
+        assert torch.equal(bank, weight[one.row * 8 + one.column])
+    assert len({one.values for one in started.filters}) == 1
+    assert len({one.values for one in last.filters}) == 4
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_equal_specs_give_equal_bits_whatever_was_drawn_or_trained_before(
+    rule: str, digits: Dataset, tmp_path: Path
+) -> None:
+    spec = tiny_spec(rule=rule, network=TEXT, untied="2", connectivity=0.5, **dict.fromkeys(RULES[rule].required, 0.01))
+
+    def trained() -> list[Tensor]:
+        network = build_network(spec, digits.info)
+        train_epoch(network, build_loss(spec), spec, digits, epoch=1)
+        return list(network.state_dict().values())
+
+    first = trained()
+    torch.manual_seed(4)
+    torch.rand(5)
+    list(train(tiny_spec(rule="bp", seed=5, epochs=1), digits, tmp_path))
+    for one, other in zip(first, trained(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_another_process_gives_the_same_bits(digits: Dataset, tmp_path: Path) -> None:
+    spec = tiny_spec(rule="urfb", **STAGES)
+    list(train(spec, digits, tmp_path / "here"))
+    program = f"""
+import sys, torch
+from pathlib import Path
+from urfb.data.datasets import load
+from urfb.grid.spec import RunSpec
+from urfb.training.trainer import train
+torch.set_num_threads(1)
+spec = RunSpec.model_validate_json({spec.model_dump_json()!r})
+list(train(spec, load("digits", Path()), Path(sys.argv[1])))
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "there")], check=True)
+    here, there = saved_weights(tmp_path / "here", spec), saved_weights(tmp_path / "there", spec)
+    assert here.keys() == there.keys()
+    assert all(torch.equal(here[name], there[name]) for name in here)
