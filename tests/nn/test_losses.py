@@ -24,6 +24,13 @@ def test_the_margin_of_the_wrong_classes_can_be_set() -> None:
     assert (error_signal * len(LABELS)).tolist() == [[1, 0, -0.25], [0, 0, 0]]
 
 
+def test_the_margin_of_the_true_class_can_be_set() -> None:
+    loss = hinge_loss(OUTPUTS, LABELS, off_class_weight=0.25, true_class_margin=2.5)
+    assert loss.item() == pytest.approx((2 + 0.25 * 4 + 0.5 + 0.25 * 0.5) / 2)
+    error_signal = -torch.autograd.grad(loss, OUTPUTS)[0] * len(LABELS)
+    assert error_signal.tolist() == [[1, 0, -0.25], [1, 0, -0.25]]
+
+
 def test_the_softmaxs_error_signal_is_the_target_less_the_probability() -> None:
     error_signal = -torch.autograd.grad(softmax_loss(OUTPUTS, LABELS), OUTPUTS)[0] * len(LABELS)
     target = torch.eye(3, dtype=torch.float64)[LABELS]

@@ -36,6 +36,7 @@ OWN = {
     "pool_padding": "centred",
     "off_class_weight": 1 / 9,
     "off_class_margin": -1.0,
+    "true_class_margin": 1.0,
     "input_offset": 0.0,
     "step_size": 0.1,
     "batch_size": 500,

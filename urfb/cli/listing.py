@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,6 +18,8 @@ from urfb.grid.spec import RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from urfb.grid.shown import ShownNetwork
 
 COLOURS = {"done": "green", "failed": "red", "running": "cyan", "unfinished": "yellow"}
 
@@ -68,15 +70,21 @@ def _peculiarities(spec: RunSpec) -> list[str]:
     return words
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: with lines and colours on a terminal, as plain aligned text elsewhere."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
+    """Print a table: with lines and colours on a terminal, as plain aligned text elsewhere; `right` has numbers."""
     console = Console()
     if not console.is_terminal:
         widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
         for row in (columns, *rows):
-            typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            cells = (
+                cell.rjust(width) if name in right else cell.ljust(width)
+                for name, cell, width in zip(columns, row, widths, strict=True)
+            )
+            typer.echo("  ".join(cells).rstrip())
         return
-    drawn = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    drawn = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        drawn.add_column(name, justify="right" if name in right else "left")
     for row in rows:
         # As Text, so that square brackets in a name are not taken for markup.
         drawn.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
@@ -114,6 +122,37 @@ def print_plan(planned: Sequence[PlannedRun]) -> None:
     counts = Counter(one.state for one in planned)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     typer.echo(f"{len(planned)} runs: {summary}" if planned else "no run agrees with these conditions")
+
+
+def print_network(shown: ShownNetwork) -> None:
+    """Print a network, statement by statement, and what it costs in all."""
+    spec, counted = shown.spec, shown.costs
+    columns = ["", "statement", "output", "W", "R", "MFLOP forward", "MFLOP step"]
+    rows = [
+        [
+            str(number),
+            one.statement + (", untied" if one.untied else ""),
+            "×".join(map(str, one.shape)),
+            *(f"{count:,}" if count else "" for count in (one.weights, one.feedback)),
+            *(f"{count / 1e6:.3f}" if count else "" for count in (one.forward, one.step)),
+        ]
+        for number, one in enumerate(counted.statements, start=1)
+    ]
+    total = [
+        f"{counted.weights:,}",
+        f"{counted.feedback:,}",
+        f"{counted.forward / 1e6:.3f}",
+        f"{counted.step / 1e6:.3f}",
+    ]
+    rows.append(["", "in all", "", *total])
+    typer.echo(f"{spec.network} on {spec.dataset}, rule {spec.rule}, convention {spec.convention}")
+    table(columns, rows, right=columns[3:])
+    typer.echo("MFLOP: a million multiplications and additions, an image; step: forward, increments and error signal.")
+    parts = ", ".join(f"{what} {size / 2**20:,.1f}" for what, size in shown.memory.items())
+    typer.echo(
+        f"memory at batch size {spec.batch_size}, {spec.precision}: about "
+        f"{sum(shown.memory.values()) / 2**20:,.0f} MiB ({parts}), beside PyTorch and the data set"
+    )
 
 
 def print_status(runs: pd.DataFrame) -> None:

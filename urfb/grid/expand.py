@@ -173,7 +173,7 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
     if values["loss"] == "hinge":
         values.setdefault("off_class_weight", 1 / (dataset.classes - 1))
         values.setdefault("off_class_margin", -1.0)
-    elif given := [key for key in ("off_class_weight", "off_class_margin") if key in values]:
+    elif given := [key for key in ("off_class_weight", "off_class_margin", "true_class_margin") if key in values]:
         raise ValueError(f"{' and '.join(given)} belongs to the hinge loss, and the loss here is {values['loss']}")
     _resolve_rule(values)
     sources = [values[key] for key in ("layers", "rule", "pretraining_rule") if is_import_path(values.get(key) or "")]

@@ -115,6 +115,7 @@ class Settings(Strict):
     pool_padding: spec.PoolPadding | None = None
     off_class_weight: spec.NotNegative | None = None
     off_class_margin: spec.Finite | None = None
+    true_class_margin: spec.Finite | None = None
     input_offset: spec.Finite | None = None
     step_size: spec.Positive | None = None
     batch_size: spec.Count | None = None

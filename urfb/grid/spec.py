@@ -108,6 +108,7 @@ class RunSpec(BaseModel):
         pool_padding: where the zeros of overlapping pools stand, 'centred' or 'end'.
         off_class_weight: μ of the hinge loss; None under softmax.
         off_class_margin: the activity below which the hinge leaves a wrong class alone; None under softmax.
+        true_class_margin: the activity above which the hinge leaves the true class alone.
         input_offset: subtracted from every pixel after scaling to 0 … 1.
         step_size: η.
         batch_size: images an update.
@@ -139,6 +140,7 @@ class RunSpec(BaseModel):
     pool_padding: PoolPadding = "centred"
     off_class_weight: NotNegative | None = None
     off_class_margin: Finite | None = None
+    true_class_margin: Finite = 1.0
     input_offset: Finite = 0.0
     step_size: Positive
     batch_size: Count

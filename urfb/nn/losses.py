@@ -16,10 +16,17 @@ def softmax_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(outputs, labels)
 
 
-def hinge_loss(outputs: Tensor, labels: Tensor, *, off_class_weight: float, off_class_margin: float = -1.0) -> Tensor:
-    """The local multi-class hinge: [1 − x_c]₊ + μ Σ_{i≠c} [x_i − m]₊ (equation 4; m = −1).
+def hinge_loss(
+    outputs: Tensor,
+    labels: Tensor,
+    *,
+    off_class_weight: float,
+    off_class_margin: float = -1.0,
+    true_class_margin: float = 1.0,
+) -> Tensor:
+    """The local multi-class hinge: [m_c − x_c]₊ + μ Σ_{i≠c} [x_i − m]₊ (equation 4; m_c = 1, m = −1).
 
-    So −δ, before the batch mean, is +1 where i = c and x_c < 1, −μ where i ≠ c and x_i > m, else 0: each output unit
+    So −δ, before the batch mean, is +1 where i = c and x_c < m_c, −μ where i ≠ c and x_i > m, else 0: each output unit
     needs its own activity and target alone.
 
     Args:
@@ -27,8 +34,9 @@ def hinge_loss(outputs: Tensor, labels: Tensor, *, off_class_weight: float, off_
         labels: [batch].
         off_class_weight: μ.
         off_class_margin: m, the activity below which a wrong class's unit is left alone.
+        true_class_margin: m_c, the activity above which the true class's unit is left alone.
     """
     target = one_hot(labels, outputs.shape[1]).to(outputs.dtype)
-    true_class = target * torch.relu(1 - outputs)
+    true_class = target * torch.relu(true_class_margin - outputs)
     off_class = (1 - target) * torch.relu(outputs - off_class_margin)
     return (true_class + off_class_weight * off_class).sum(dim=1).mean()

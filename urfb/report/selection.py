@@ -30,7 +30,7 @@ PAPER: Mapping[str, Any] = {
 
 # What tells the protocols of one panel apart. All other fields of a run, but its seed, tell panels apart.
 PROTOCOL_FIELDS = ("rule", "epsilon", "decay", "loss", "connectivity", "feedback_connectivity")
-HINGE_FIELDS = ("off_class_weight", "off_class_margin")  # mean nothing under softmax
+HINGE_FIELDS = ("off_class_weight", "off_class_margin", "true_class_margin")  # mean nothing under softmax
 
 DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST"}
 

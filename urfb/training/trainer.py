@@ -98,7 +98,12 @@ def build_loss(spec: RunSpec) -> Loss:
         return softmax_loss
     assert spec.off_class_weight is not None
     assert spec.off_class_margin is not None
-    return partial(hinge_loss, off_class_weight=spec.off_class_weight, off_class_margin=spec.off_class_margin)
+    return partial(
+        hinge_loss,
+        off_class_weight=spec.off_class_weight,
+        off_class_margin=spec.off_class_margin,
+        true_class_margin=spec.true_class_margin,
+    )
 
 
 def train_epoch(

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("pretraining_epochs", sa.Integer, nullable=False, server_default="0"),
         sa.Column("pretraining_rule", sa.Text),
         sa.Column("frozen", sa.Text),
+        sa.Column("true_class_margin", sa.Float, nullable=False, server_default="1.0"),
         sa.Column("gradient_batch", sa.Integer),
         sa.Column("source", sa.Text),
     ):

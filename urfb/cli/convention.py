@@ -1,0 +1,33 @@
+"""`urfb convention`: the two readings of what the paper leaves open."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def convention() -> None:
+    """Compare the readings of what the paper leaves open."""
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="NAME", help="paper or author-code.")],
+    second: Annotated[str, typer.Argument(metavar="NAME", help="paper or author-code.")],
+) -> None:
+    """Print what differs between two conventions: settings, their meaning, and networks.
+
+    Example: urfb convention diff paper author-code
+    """
+    from urfb.cli.listing import table
+    from urfb.grid.shown import differences
+
+    rows = differences(first, second)
+    if rows:
+        table(["what", first, second, "meaning"], rows)
+    else:
+        typer.echo(f"'{first}' and '{second}' are the same")

@@ -1,0 +1,40 @@
+"""`urfb network`: what the networks are, and what they cost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.callback()
+def network() -> None:
+    """Show the networks."""
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="simpnet, deepnet, deepernet, deepnet_s, or a network written out.")
+    ],
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Gives the size of the images and the classes.")
+    ] = "cifar10",
+    convention: Annotated[str, typer.Option("--convention", metavar="paper|author-code")] = "paper",
+    rule: Annotated[str, typer.Option("--rule", help="Says what feedback weights there are.")] = "urfb",
+    untied: Annotated[str, typer.Option("--untied", metavar="none|all|'2 3'", help="Untied conv layers.")] = "none",
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="For the memory; the data set's where not given.")
+    ] = None,
+    precision: Annotated[str, typer.Option("--precision", metavar="float32|float64")] = "float32",
+) -> None:
+    """Print a network's layers, shapes, weights W and R, arithmetic, and memory at a batch size.
+
+    Example: urfb network show deepnet_s --untied all --batch-size 50
+    """
+    from urfb.cli.listing import print_network
+    from urfb.grid.shown import shown_network
+
+    print_network(shown_network(name, dataset, convention, rule, untied, batch_size, precision))

@@ -1,0 +1,146 @@
+"""What a network costs: weights, arithmetic and memory, counted without building it. Plain Python, no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Set
+from dataclasses import dataclass
+
+from urfb.nn.notation import Conv, Drop, Full, Maxpool, Output, Shape, Statement, Sum, parse, shapes
+from urfb.nn.rules import Rule
+
+
+@dataclass(frozen=True)
+class StatementCosts:
+    """One statement's costs.
+
+    Attributes:
+        statement: in the paper's notation.
+        untied: whether it is a conv layer with filters of its own at every location.
+        shape: of its output, for one image.
+        weights, feedback: entries of W and of R.
+        forward: floating-point operations for one image, a multiplication and an addition counting as two.
+        step: of a whole training step: forward, the increment, and the error signal for the layer below.
+        kept: numbers kept for the backward pass, for one image.
+        passing: numbers that are there only while the statement is computed, for one image.
+    """
+
+    statement: str
+    untied: bool
+    shape: Shape
+    weights: int
+    feedback: int
+    forward: int
+    step: int
+    kept: int
+    passing: int
+
+
+@dataclass(frozen=True)
+class NetworkCosts:
+    """A network's costs."""
+
+    statements: tuple[StatementCosts, ...]
+
+    @property
+    def weights(self) -> int:
+        """Entries of all W."""
+        return sum(one.weights for one in self.statements)
+
+    @property
+    def feedback(self) -> int:
+        """Entries of all R."""
+        return sum(one.feedback for one in self.statements)
+
+    @property
+    def forward(self) -> int:
+        """Operations of a forward pass of one image."""
+        return sum(one.forward for one in self.statements)
+
+    @property
+    def step(self) -> int:
+        """Operations of a training step, for each image of its batch."""
+        return sum(one.step for one in self.statements)
+
+    def memory(self, batch_size: int, bytes_a_number: int) -> dict[str, int]:
+        """Return the bytes that a training step needs, by what they are for.
+
+        weights (W and R), gradients (one for each number of W, as R takes the same), activity (what each statement
+        keeps for the backward pass) and the most that is passing: an untied layer's patches, or the error signals of
+        the largest statement. PyTorch, its libraries and the data set come on top.
+        """
+        return {
+            "weights": (self.weights + self.feedback) * bytes_a_number,
+            "gradients": self.weights * bytes_a_number,
+            "activity": sum(one.kept for one in self.statements) * batch_size * bytes_a_number,
+            "passing": max(one.passing for one in self.statements) * batch_size * bytes_a_number,
+        }
+
+
+def network_costs(
+    text: str, input_shape: Shape, classes: int, rule: Rule, untied: Set[int] = frozenset()
+) -> NetworkCosts:
+    """Count a network.
+
+    Args:
+        text: the network in the paper's notation.
+        input_shape: (channels, height, width).
+        classes: units of the output layer.
+        rule: says how many feedback weights there are, and what learns.
+        untied: numbers of the conv layers, from 1, that are untied.
+
+    Raises:
+        NotationError: the text does not parse, or its sizes do not fit.
+    """
+    counted: list[StatementCosts] = []
+    below, conv_layers = input_shape, 0
+    for statement, shape in zip(parse(text), shapes(text, input_shape, classes), strict=True):
+        conv_layers += isinstance(statement, Conv)
+        is_untied = isinstance(statement, Conv) and conv_layers in untied
+        first = not any(one.weights for one in counted)
+        counted.append(_count(statement, below, shape, classes, rule, is_untied=is_untied, first=first))
+        below = shape
+    return NetworkCosts(tuple(counted))
+
+
+def _count(
+    statement: Statement, below: Shape, shape: Shape, classes: int, rule: Rule, *, is_untied: bool, first: bool
+) -> StatementCosts:
+    units_below, units = math.prod(below), math.prod(shape)
+    weights = multiplications = 0
+    # σ keeps h, dropout its mask, a pool its maxima and where they are (64 bits each); a layer with weights its input.
+    # On the way back, an error signal comes in and goes out, and the library copies one to its own layout.
+    kept, passing = 0, 3 * max(units_below, units)
+    match statement:
+        case Conv(filters, height, width):
+            fan_in = below[0] * height * width
+            locations = math.prod(shape[1:])
+            multiplications = fan_in * filters * locations
+            weights = multiplications if is_untied else fan_in * filters
+            kept = units_below + units
+            if is_untied:
+                passing = 2 * locations * fan_in
+        case Full() | Output():
+            weights = multiplications = units_below * units
+            kept = units_below + (units if isinstance(statement, Full) else 0)
+        case Maxpool():
+            kept = units_below + 3 * units
+        case Drop():
+            kept = units_below
+        case Sum():
+            pass
+    direct = classes * units_below if weights else 0
+    feedback = direct if rule.direct else weights if rule.separate else 0
+    carrying = direct if rule.direct else multiplications
+    learns = not rule.output_only or isinstance(statement, Output)
+    return StatementCosts(
+        statement=str(statement),
+        untied=is_untied,
+        shape=shape,
+        weights=weights,
+        feedback=feedback,
+        forward=2 * multiplications,
+        step=2 * (multiplications + learns * multiplications + (not first and not rule.output_only) * carrying),
+        kept=kept,
+        passing=passing,
+    )
