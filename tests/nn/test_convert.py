@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,6 +184,18 @@ def test_a_layer_alone_and_a_layer_in_two_places() -> None:
     shared = nn.Linear(3, 3)
     converted = urfb.convert(nn.Sequential(shared, nn.Tanh(), shared), "frfb")
     assert converted[0] is converted[2]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("rule", sorted(set(urfb.RULES) - {"interpolated"}))
+def test_a_converted_model_can_be_saved_whole_and_gradients_are_not_shared(rule: str, tmp_path: Path) -> None:
+    model, x = model_and_batch()
+    converted = urfb.convert(model, rule, example=x)
+    torch.save(converted, tmp_path / "model.pt")
+    loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+    torch.testing.assert_close(loaded(x), converted(x), rtol=0, atol=0)
+    converted(x).square().sum().backward()
+    places = [value.grad.data_ptr() for value in converted.parameters() if value.grad is not None]
+    assert len(set(places)) == len(places) > 1
 
 
 @pytest.mark.parametrize(

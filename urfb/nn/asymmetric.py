@@ -189,7 +189,7 @@ class _CarryOutputError(torch.autograd.Function):
                 "direct feedback alignment has no output error to carry: the last Linear or Conv2d of the model took "
                 "no part in this backward pass"
             )
-        return (delta @ feedback.to(delta.dtype)).view(ctx.shape), None, None
+        return (delta.flatten(1) @ feedback.to(delta.dtype)).view(ctx.shape), None, None
 
 
 class Start(NamedTuple):

@@ -54,16 +54,16 @@ def convert(
     if not found:
         raise InputError("the model has no nn.Linear and no nn.Conv2d, so there is nothing to give feedback weights to")
     units_below = dict.fromkeys(found.values(), 0)
-    output = list(found.values())[-1]
+    output, outputs = list(found.values())[-1], 0
     if example is not None:
-        output = _look_at_layers(converted, units_below, example)
+        output, outputs = _look_at_layers(converted, units_below, example)
     elif rule.direct:
         raise InputError("direct feedback alignment needs an example: pass a batch of inputs, as in example=images[:2]")
     if rule.output_only:
         converted.requires_grad_(False)
         output.requires_grad_(True)
 
-    starts = Starts(rule, seed, output.weight.shape[0])
+    starts = Starts(rule, seed, outputs)
     sparse = replace(
         starts,
         connectivity=connectivity,
@@ -94,15 +94,15 @@ def _rule(rule: str | Rule, epsilon: float | None) -> Rule:
     return replace(rule, epsilon=epsilon)
 
 
-def _look_at_layers(model: nn.Module, units_below: dict[nn.Module, int], example: Tensor) -> nn.Module:
-    """Run the example; note how many units each layer has below, and return the layer that is used last."""
-    order: list[nn.Module] = []
+def _look_at_layers(model: nn.Module, units_below: dict[nn.Module, int], example: Tensor) -> tuple[nn.Module, int]:
+    """Run the example; note how many units each layer has below, return the layer used last and how many it has."""
+    used: list[tuple[nn.Module, int]] = []
 
-    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        order.append(module)
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        used.append((module, output[0].numel()))
         units_below[module] = inputs[0][0].numel()
 
-    handles = [layer.register_forward_pre_hook(note) for layer in units_below]
+    handles = [layer.register_forward_hook(note) for layer in units_below]
     modes = {module: module.training for module in model.modules()}
     try:
         with torch.no_grad():
@@ -112,9 +112,9 @@ def _look_at_layers(model: nn.Module, units_below: dict[nn.Module, int], example
             handle.remove()
         for module, training in modes.items():
             module.training = training
-    if not order:
+    if not used:
         raise InputError("the model uses none of its Linear and Conv2d layers on the example")
-    return order[-1]
+    return used[-1]
 
 
 def _layer(

@@ -57,6 +57,11 @@ def _sign_of_weight(weight: Any, feedback: Any) -> Any:
     return feedback.copysign(weight)
 
 
+def _copy_of_weight(weight: Any, feedback: Any) -> Any:
+    """Return W's own values; there is no R."""
+    return weight.clone()
+
+
 RULES = {
     "bp": Rule("back-propagation: R is Wᵗ", start=None),
     "urfb": Rule("updated random feedback: R takes the very increment of W", epsilon=1.0),
@@ -68,6 +73,6 @@ RULES = {
     "brsf": Rule("sign-symmetry with magnitudes drawn anew for every batch", redrawn=True, carrier=_sign_of_weight),
     "frsf": Rule("sign-symmetry with fixed random magnitudes", carrier=_sign_of_weight),
     "dfa": Rule("direct feedback alignment: fixed random R carry the output error to every unit", direct=True),
-    "sham": Rule("control: a copy of Wᵗ takes R's place", start=None, carrier=lambda weight, _: weight.clone()),
+    "sham": Rule("control: a copy of Wᵗ takes R's place", start=None, carrier=_copy_of_weight),
     "shallow": Rule("control: the output layer alone learns", start=None, output_only=True),
 }
