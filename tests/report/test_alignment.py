@@ -137,3 +137,13 @@ def test_without_a_run_that_has_feedback_the_axes_are_empty(store, experiment):
     assert drawn.shortfalls == ["no run of this figure in the store"]
     assert [axes.get_lines()[:] for axes in drawn.figure.get_axes()] == [[], []]
     assert drawn.data.empty
+
+
+def test_rules_without_feedback_of_ws_shape_are_left_out_and_many_rules_stand_four_abreast(store):
+    rules = ("urfb", "frfb", "usf", "brsf", "frsf", "sham", "zipser-rumelhart")
+    for rule in (*rules, "bp", "dfa", "shallow"):
+        store.add(3, rule=rule, experiments="all")
+    figure = figure10(store, Selection("all")).figure
+    assert [len(part.get_axes()) for part in figure.subfigs] == [4, 3]
+    assert len(figure.get_axes()) == len(rules)
+    assert not any(word in axes.get_title() for axes in figure.get_axes() for word in ("BP", "DFA", "shallow"))

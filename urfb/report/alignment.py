@@ -13,10 +13,14 @@ import seaborn as sns
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 
+from urfb.nn.rules import RULES
 from urfb.report.canvas import GREY, STYLE, TITLE_CHARACTERS, by_rows, curve, epoch_axis, page
 from urfb.report.drawn import Drawn, drawn_runs, explain, extent, identities, over_seeds, shortfalls, stack
 from urfb.report.protocols import FRFB, URFB, Protocol
 from urfb.report.selection import Frames, Panel, Selection, panels
+
+MOST_ABREAST = 4
+"""Sets of axes in a row, so that it fits a page."""
 
 LAYER_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # Of a sparse layer, the correlation over the connections that W and R both have is another number than over all.
@@ -74,13 +78,14 @@ def draw(found: list[Panel], alignment: pd.DataFrame) -> Drawn:
 
 
 def _with_feedback(found: list[Panel]) -> list[Panel]:
-    """Leave out back-propagation, whose R is Wᵗ by definition."""
+    """Leave out rules without an R of W's shape: back-propagation's is Wᵗ by definition."""
+    without = [name for name, rule in RULES.items() if rule.carrier is None and (rule.direct or not rule.separate)]
     kept = []
     for panel in found:
-        protocols = tuple(protocol for protocol in panel.protocols if protocol.rule != "bp")
-        runs = panel.runs[panel.runs["rule"] != "bp"]
+        protocols = tuple(protocol for protocol in panel.protocols if protocol.rule not in without)
+        runs = panel.runs[~panel.runs["rule"].isin(without)]
         kept.append(replace(panel, protocols=protocols, runs=runs))
-    # A figure of nothing but BP runs still says what it would show.
+    # A figure of nothing but such runs still says what it would show.
     return [panel for panel in kept if panel.protocols] or [replace(kept[0], protocols=(URFB, FRFB))]
 
 
@@ -93,13 +98,17 @@ def _rows(panel: Panel, measured: pd.DataFrame) -> list[_Row]:
             words += f", feedback connectivity {protocol.feedback():g}"
         alike.setdefault(words, []).append(protocol)
     rows = []
-    for words, protocols in alike.items():
+    for words, protocols in ((words, part) for words, every in alike.items() for part in _parts(every)):
         sparse = min(protocols[0].connectivity, protocols[0].feedback()) < 1
         runs = pd.concat([panel.runs_of(protocol)[["run", "seed", "protocol"]] for protocol in protocols])
         values = runs.merge(measured if sparse else measured[measured["entries"] == "all"], on="run")
         title = f"{panel.title}, {words}" if len(alike) > 1 else panel.title
         rows.append(_Row(title, panel, protocols, sparse, values))
     return rows
+
+
+def _parts(protocols: list[Protocol]) -> list[list[Protocol]]:
+    return [protocols[start : start + MOST_ABREAST] for start in range(0, len(protocols), MOST_ABREAST)]
 
 
 def _table(row: _Row) -> pd.DataFrame:

@@ -68,8 +68,10 @@ FRFB_SPARSE = Protocol("FRFB 50 %", "frfb", "hinge", 0.5, _light(_red), "P", "//
 PROTOCOLS = (BP, BP_H, URFB, FRFB, URFB_SPARSE, FRFB_SPARSE)
 """The six protocols of Figure 5, in its order."""
 
-# For protocols that the paper does not have: the rest of the palette.
-OTHER_LOOKS = ((_purple, "X"), (_brown, "*"), (_grey, "p"), (_pink, "<"), (_sky, ">"), (_orange, "h"))
+# For protocols that the paper does not have: the rest of the palette. One marker more than colours, so that a colour
+# that comes again has another marker.
+OTHER_COLOURS = (_purple, _brown, _grey, _pink, _sky, _orange)
+OTHER_MARKERS = ("X", "*", "p", "<", ">", "h", "d")
 
 
 RULE_NAMES = {
@@ -92,7 +94,8 @@ def protocols_in(runs: pd.DataFrame) -> tuple[Protocol, ...]:
     for protocol in found:
         left = left[~protocol.matches(left)]
     while not left.empty:
-        colour, marker = OTHER_LOOKS[len(found) % len(OTHER_LOOKS)]
+        number = len(found)
+        colour, marker = OTHER_COLOURS[number % len(OTHER_COLOURS)], OTHER_MARKERS[number % len(OTHER_MARKERS)]
         other = _protocol_of(left.iloc[0], colour, marker)
         found.append(other)
         left = left[~other.matches(left)]
