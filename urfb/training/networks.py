@@ -112,8 +112,9 @@ def _users_model(spec: RunSpec, info: DatasetInfo) -> nn.Module:
 
 
 @contextmanager
-def seeded(seed: int, *name: object) -> Iterator[None]:
+def seeded(seed: int, *name: object, device: torch.device | None = None) -> Iterator[None]:
     """Draw from a stream of the seed's where modules, such as a user's dropout, draw from PyTorch's own."""
-    with torch.random.fork_rng():
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(gpus):
         torch.manual_seed(generator(seed, *name).initial_seed())
         yield

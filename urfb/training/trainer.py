@@ -128,7 +128,7 @@ def train_epoch(
     decaying = decaying_weights(network)
     totals = torch.zeros(2, dtype=torch.float64, device=device)
 
-    with seeded(spec.seed, "modules", epoch):
+    with seeded(spec.seed, "modules", epoch, device=device):
         shuffled = input_batches(spec, dataset, dataset.training, spec.batch_size, order)
         for step, (x, labels) in enumerate(shuffled, start=1):
             outputs = network(x)
