@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,19 @@ def test_a_users_model_and_rule_are_trained_stored_resumed_and_aligned(tmp_path:
     assert len(whole) == 9
     for column in ("run", "epoch", "running_loss", "training_loss", "validation_error"):
         np.testing.assert_array_equal(whole[column], parts[column])
+
+
+def test_the_readmes_own_model_and_rule_and_conversion_work_as_printed(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (tmp_path / "my_models.py").write_text(re.search(r"```python\n(# my_models\.py.*?)```", readme, re.DOTALL)[1])  # type: ignore[index]
+    grid = re.search(r"```yaml\n(experiments:\n  own:.*?)```", readme, re.DOTALL)[1]  # type: ignore[index]
+    (tmp_path / "grid.yaml").write_text(grid)
+    finished = run(tmp_path / "grid.yaml", "--epochs", "1", "--where", "seed=0")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    runs = urfb.open_store(str(tmp_path / "s.sqlite")).runs()
+    assert set(runs["rule"]) == {"bp", "urfb", "my_models:halfway"}
+    conversion = re.search(r"```python\n(import torch, torchvision, urfb.*?)```", readme, re.DOTALL)[1]  # type: ignore[index]
+    subprocess.run([sys.executable, "-c", conversion], check=True)
 
 
 def test_the_source_is_part_of_the_identity(tmp_path: Path) -> None:
