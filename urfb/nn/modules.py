@@ -219,12 +219,12 @@ class Network(nn.Module):
                     steps.append(nn.Identity())  # the sum is taken in `forward`, which has both layers at hand
             below = shape
         self.steps = nn.ModuleList(steps)
-        # Convolutions are several times faster with channels last, on CPU and GPU alike.
         for number in frozen:
             self.conv_layers[number - 1].requires_grad_(False)
-        for tied in self.conv_layers:
-            if isinstance(tied.linear_map, ConvMap):
-                tied.to(memory_format=torch.channels_last)
+        for layer_on_grid in self.conv_layers:
+            if isinstance(layer_on_grid.linear_map, ConvMap):
+                # Convolutions are several times faster with channels last, on CPU and GPU alike.
+                layer_on_grid.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs [batch, classes] for images [batch, channels, height, width]."""
