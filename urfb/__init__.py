@@ -59,7 +59,32 @@ def convert(
     feedback_connectivity: float | None = None,
     example: Tensor | None = None,
 ) -> nn.Module:
-    """Return a copy of a model whose Linear and Conv2d layers have feedback weights; see `urfb.nn.convert.convert`."""
+    """Return a copy of a model whose Linear and Conv2d layers have feedback weights of their own.
+
+    W and bias stay what they are, under their names ('conv1.weight', 'fc.bias'); R is beside them ('conv1.feedback'),
+    drawn uniformly with W's root mean square. Everything else is as it was: hooks, mode, device, and what is frozen;
+    an R whose W is frozen is frozen, too. Subclasses of Linear and Conv2d, such as those of attention and of
+    `torch.nn.utils.parametrize`, are left alone, for they compute something of their own.
+
+    An optimizer that steps along gradients follows the rule. A rule's decay is the optimizer's, so 'kolen-pollack' is
+    'urfb' with it: plain SGD with a weight_decay of λ / learning rate takes λ from W and R alike. Gradients of
+    gradients are refused. Convert first, then use torch.compile.
+
+    Args:
+        model: any model; it is left as it is.
+        rule: a name in `urfb.RULES`, or a rule.
+        seed: of R and masks, each layer having streams of its own.
+        epsilon: ε, for the rule 'interpolated'.
+        connectivity, feedback_connectivity: the fractions of W's and of R's connections that exist, except in the
+            output layer, which keeps all; R has as many as W where nothing is said.
+        example: a batch of inputs, batch first, which direct feedback alignment needs to find the sizes of the layers:
+            a copy of the model runs it in eval mode. With it, the output layer is the one that is used last, without
+            it the last one of the model.
+
+    Raises:
+        urfb.errors.SelectionError: there is no such rule.
+        urfb.errors.InputError: the model cannot be converted, or the rule needs something else than what is given.
+    """
     from urfb.nn.convert import convert as convert_model
 
     return convert_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,138 @@ def test_a_layer_alone_and_a_layer_in_two_places() -> None:
     assert converted[0] is converted[2]  # type: ignore[index]
 
 
+class Tied(nn.Module):
+    """Keeps its layers in a list of its own, too, and uses the weights of one elsewhere, and the last one first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(7, 4)
+        self.out = nn.Linear(4, 7, bias=False)
+        self.out.weight = self.words.weight
+        self.hidden = nn.Linear(4, 4)
+        self.in_order = [self.hidden, self.out]
+
+    def forward(self, words: Tensor) -> Tensor:
+        x = self.words(words)
+        for layer in self.in_order:
+            x = torch.tanh(layer(x))
+        return x
+
+
+def test_whatever_refers_to_a_layer_finds_the_converted_one_with_its_hooks_and_sizes() -> None:
+    torch.manual_seed(0)
+    model, words = Tied().double(), torch.arange(6)
+    seen: list[torch.Size] = []
+    model.hidden.register_forward_hook(lambda layer, inputs, h: seen.append(h.shape))
+    converted: Any = urfb.convert(model, "bp")
+    for name, gradient in gradients(converted, words).items():
+        torch.testing.assert_close(gradient, gradients(model, words)[name], rtol=0, atol=1e-12)
+    seen.clear()
+    converted = urfb.convert(model, "urfb")
+    assert converted.in_order == [converted.hidden, converted.out]
+    assert converted.out.weight is converted.words.weight
+    assert converted.hidden.in_features == 4
+    converted(words).sum().backward()
+    assert seen == [(6, 4)]
+    assert torch.equal(converted.hidden.weight.grad, converted.hidden.feedback.grad)
+
+
+def test_the_output_layer_is_the_last_one_of_the_model_or_with_an_example_the_one_used_last() -> None:
+    words = torch.arange(6)
+    for example, output, other in ((None, "hidden", "out"), (words, "out", "hidden")):
+        model: Any = Tied()
+        converted: Any = urfb.convert(model, "frfb", connectivity=0.5, example=example)
+        assert (converted.get_submodule(output).weight != 0).all()
+        assert (converted.get_submodule(other).weight == 0).any()
+        shallow = urfb.convert(model, "shallow", example=example)
+        assert shallow.get_submodule(output).weight.requires_grad
+        assert not shallow.get_submodule(other).weight.requires_grad
+
+
+def test_an_example_leaves_mode_and_statistics_as_they_are() -> None:
+    model, x = model_and_batch()
+    model.norm.eval()  # type: ignore[union-attr]
+    converted = urfb.convert(model, "dfa", example=x)
+    assert [module.training for module in converted.modules()] == [module.training for module in model.modules()]
+    for name, value in model.state_dict().items():
+        assert torch.equal(converted.state_dict()[name], value), name
+
+
+def test_what_is_frozen_stays_frozen_in_the_output_layer_too() -> None:
+    layer = nn.Linear(3, 2)
+    layer.weight.requires_grad_(False)
+    converted: Any = urfb.convert(layer, "shallow")
+    assert not converted.weight.requires_grad
+    assert converted.bias.requires_grad
+
+
+def test_epsilon_is_given_to_a_rule_by_name_or_is_the_rules_own() -> None:
+    x = torch.randn(6, 3, dtype=torch.float64)
+    own = replace(urfb.RULES["interpolated"], epsilon=0.25)
+    for rule, epsilon, expected in (("interpolated", 0.5, 0.5), (own, None, 0.25), (own, 0.75, 0.75)):
+        found = gradients(urfb.convert(nn.Linear(3, 2).double(), rule, epsilon=epsilon), x)
+        torch.testing.assert_close(found["feedback"], expected * found["weight"], rtol=0, atol=1e-14)
+
+
+def test_samples_without_a_batch_are_taken_as_torchs_own_layers_take_them() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, 2, padding="same"), nn.Flatten(0), nn.Linear(36, 2))
+    model, x = model.double(), torch.randn(2, 5, 5, dtype=torch.float64)
+    found = gradients(urfb.convert(model, "sham"), x)
+    for name, gradient in gradients(model, x).items():
+        torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["urfb", "zipser-rumelhart", "usf"])
+def test_feedback_and_masks_have_the_precision_and_memory_format_of_the_weights(rule: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 2)).to(torch.bfloat16)
+    layer = layers_of(urfb.convert(model.to(memory_format=torch.channels_last), rule, connectivity=0.5))[0]
+    for values in (layer.weight, layer.feedback, layer.mask, layer.feedback_mask):
+        assert values is not None
+        assert values.dtype == torch.bfloat16
+        assert values.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_weights_of_zero_do_not_keep_the_error_signal_from_going_down() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2, bias=False)).double()
+    nn.init.zeros_(model[1].weight)
+    converted = urfb.convert(model, "frfb")
+    x = torch.randn(5, 3, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(converted(x).sum(), converted[0].weight)  # type: ignore[index, union-attr]
+    assert gradient.abs().max() > 0
+
+
+def test_direct_feedback_in_a_layer_over_time() -> None:
+    """Each sample's whole output error, of all moments, goes to all units below."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    x = torch.randn(2, 6, 4, dtype=torch.float64)
+    converted: Any = urfb.convert(model, "dfa", example=x)
+    h = model[0](x)
+    delta_input = (2 * model(x)).flatten(1) @ converted[2].feedback
+    delta = delta_input.view_as(h) * (1 - torch.tanh(h) ** 2)
+    (wanted,) = torch.autograd.grad(h, model[0].weight, delta)
+    torch.testing.assert_close(gradients(converted, x)["0.weight"], wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch's own, where dfa breaks the graph
+@pytest.mark.parametrize(("rule", "whole"), [("bp", True), ("urfb", True), ("frsf", True), ("dfa", False)])
+def test_a_compiled_model_has_the_same_gradients(rule: str, whole: bool) -> None:
+    model, x = model_and_batch()
+    converted = urfb.convert(model, rule, example=x)
+    wanted = gradients(converted, x)
+    torch.compiler.reset()
+    compiled = torch.compile(converted, backend="aot_eager", fullgraph=whole)
+    for name, gradient in gradients(compiled, x).items():  # type: ignore[arg-type]
+        torch.testing.assert_close(gradient, wanted[name.removeprefix("_orig_mod.")], rtol=0, atol=1e-11)
+
+
+def test_gradients_of_gradients_are_refused() -> None:
+    x = torch.randn(2, 3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="no gradients of gradients"):
+        torch.autograd.grad(urfb.convert(nn.Linear(3, 1), "bp")(x).sum(), x, create_graph=True)
+
+
 @pytest.mark.parametrize("rule", sorted(set(urfb.RULES) - {"interpolated"}))
 def test_a_converted_model_can_be_saved_whole_and_gradients_are_not_shared(rule: str, tmp_path: Path) -> None:
     model, x = model_and_batch()
@@ -205,13 +338,51 @@ def test_a_converted_model_can_be_saved_whole_and_gradients_are_not_shared(rule:
         ({"rule": "interpolated"}, "needs epsilon"),
         ({"rule": "urfb", "epsilon": 0.5}, "epsilon belongs to the rule 'interpolated'"),
         ({"rule": "dfa"}, "needs an example"),
+        ({"connectivity": 50}, "^connectivity is 50: .* at most 1"),
+        ({"feedback_connectivity": float("nan")}, "^feedback_connectivity is nan"),
+        ({"rule": "usf", "feedback_connectivity": 0.5}, "feedback has the connections of W"),
     ],
 )
-def test_what_cannot_be_converted_is_told(arguments: dict[str, Any], said: str) -> None:
+def test_a_mistaken_argument_is_told(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises((InputError, SelectionError), match=said):
         urfb.convert(nn.Linear(3, 2), **arguments)
-    with pytest.raises(InputError, match=r"no nn\.Linear and no nn\.Conv2d"):
-        urfb.convert(nn.ReLU())
+
+
+class Auxiliary(nn.Sequential):
+    """Uses its last layer while training alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in list(self)[: None if self.training else -1]:
+            x = layer(x)
+        return x
+
+
+def with_one_weight() -> nn.Module:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    return model
+
+
+def used_on_two_sizes() -> nn.Module:
+    conv = nn.Conv2d(1, 1, 3)
+    return nn.Sequential(conv, conv)
+
+
+@pytest.mark.parametrize(
+    ("model", "example", "said"),
+    [
+        (nn.ReLU(), None, r"no nn\.Linear and no nn\.Conv2d"),
+        (with_one_weight(), None, "layers '0' and '1' have one weight"),
+        (nn.Sequential(nn.LazyLinear(3), nn.Linear(3, 2)), None, "layer '0' has no weights yet"),
+        (Auxiliary(nn.Linear(3, 3), nn.Linear(3, 3)), torch.zeros(2, 3), "'1' is not used"),
+        (nn.Sequential(nn.Linear(3, 3), nn.Flatten(0, 1), nn.Linear(3, 3)), torch.zeros(2, 5, 3), "the batch first"),
+        (used_on_two_sizes(), torch.zeros(2, 1, 9, 9), "the same sizes at each use"),
+        (Auxiliary(nn.Linear(3, 3)), torch.zeros(2, 3), "none of its Linear and Conv2d"),
+    ],
+)
+def test_a_model_that_cannot_be_converted_is_told(model: nn.Module, example: Tensor | None, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        urfb.convert(model, "urfb" if example is None else "dfa", example=example)
 
 
 def test_resnet18_under_bp_is_autograds_and_under_urfb_learns() -> None:

@@ -46,6 +46,9 @@ class ConvMap(NamedTuple):
 
     def backward(self, delta: Tensor, x: Tensor, carrier: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
         """Return the transposed convolution of δ with R (if wanted), and W's increment; both in one call."""
+        if x.dim() == 3:  # one sample, without a batch
+            error_signal, increment = self.backward(delta[None], x[None], carrier, down)
+            return None if error_signal is None else error_signal[0], increment
         error_signal, increment, _ = torch.ops.aten.convolution_backward(
             delta, x, carrier, None, self.stride, self.padding, self.dilation, False, (0, 0), self.groups,
             (down, True, False),
@@ -135,6 +138,8 @@ class SeparateFeedback(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
         """Return the error signal for x, and the gradients of W and R, each on its own connections."""
+        if torch.is_grad_enabled():  # the carrier is not W to autograd, so they would be wrong, under BP, too
+            raise RuntimeError("separate feedback has no gradients of gradients: leave create_graph=True out")
         x, carrier, mask, feedback_mask = ctx.saved_tensors
         down = ctx.goes_down and ctx.needs_input_grad[0]
         error_signal, gradient = ctx.linear_map.backward(delta.to(x.dtype), x, carrier, down)
@@ -273,7 +278,8 @@ class AsymmetricLayer(nn.Module):
             feedback = None if self.feedback is None else self.feedback.detach()
             made: Tensor = self.rule.carrier(self.weight.detach(), feedback)
             return made
-        return None if self.rule.direct else self.feedback
+        # Detached, for torch.compile takes no tensor twice: R is also passed as what learns.
+        return None if self.rule.direct or self.feedback is None else self.feedback.detach()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return h = W x, plus the bias if there is one."""

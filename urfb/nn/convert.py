@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,99 +27,128 @@ def convert(
     feedback_connectivity: float | None = None,
     example: Tensor | None = None,
 ) -> nn.Module:
-    """Return a copy of a model whose Linear and Conv2d layers have feedback weights of their own.
-
-    W and bias stay what they are, under their names ('conv1.weight', 'fc.bias'); R is beside them ('conv1.feedback'),
-    drawn uniformly with W's root mean square. Everything else is as it was. Subclasses of Linear and Conv2d are left
-    alone, for they compute something of their own; hooks of the layers that are replaced are not taken over. An
-    optimizer that steps along gradients follows the rule. A rule's decay is the optimizer's: plain SGD with a
-    weight_decay of λ / learning rate takes λ from W and R alike.
-
-    Args:
-        model: any model; it is left as it is.
-        rule: a name in `urfb.RULES`, or a rule.
-        seed: of R and masks, each layer having streams of its own.
-        epsilon: ε, for the rule 'interpolated'.
-        connectivity, feedback_connectivity: the fractions of W's and of R's connections that exist, except in the
-            output layer, which keeps all; R has as many as W where nothing is said.
-        example: a batch of inputs, which direct feedback alignment needs to find the sizes of the layers. With it, the
-            output layer is the one that is used last, without it the last one of the model.
-
-    Raises:
-        SelectionError: there is no such rule.
-        InputError: the model has no layer to convert, or the rule needs something that is not given.
-    """
+    """Return a copy of a model whose Linear and Conv2d layers have feedback weights; see `urfb.convert`."""
     rule = _rule(rule, epsilon)
+    if feedback_connectivity is None:
+        feedback_connectivity = connectivity
+    _check_connectivity(rule, connectivity, feedback_connectivity)
     converted = copy.deepcopy(model)
-    found = {name: module for name, module in converted.named_modules() if type(module) in (nn.Linear, nn.Conv2d)}
-    if not found:
-        raise InputError("the model has no nn.Linear and no nn.Conv2d, so there is nothing to give feedback weights to")
-    units_below = dict.fromkeys(found.values(), 0)
-    output, outputs = list(found.values())[-1], 0
+    found = _found(converted)
+    units_below = dict.fromkeys(found, 0)
+    output, outputs = list(found)[-1], 0
     if example is not None:
-        output, outputs = _look_at_layers(converted, units_below, example)
+        uses = _uses(converted, found, example)
+        output = uses[-1].name
+        if rule.direct:
+            units_below, outputs = _direct_sizes(uses, found)
     elif rule.direct:
         raise InputError("direct feedback alignment needs an example: pass a batch of inputs, as in example=images[:2]")
     if rule.output_only:
-        converted.requires_grad_(False)
-        output.requires_grad_(True)
+        learning = set(found[output].parameters())
+        for parameter in converted.parameters():
+            parameter.requires_grad_(parameter.requires_grad and parameter in learning)
 
     starts = Starts(rule, seed, outputs)
-    sparse = replace(
-        starts,
-        connectivity=connectivity,
-        feedback_connectivity=connectivity if feedback_connectivity is None else feedback_connectivity,
-    )
+    sparse = replace(starts, connectivity=connectivity, feedback_connectivity=feedback_connectivity)
     output_error = OutputError() if rule.direct else None
-    layers: dict[nn.Module, nn.Module] = {}
     for index, (name, module) in enumerate(found.items(), start=1):
-        is_output = module is output
-        layers[module] = _layer(
-            module, name, rule, (starts if is_output else sparse), index, units_below[module], output_error, is_output
-        )
-    return _replaced(converted, layers)
+        is_output = name == output
+        of_layer = starts if is_output else sparse
+        _become(module, _layer(module, name, rule, of_layer, index, units_below[name], output_error, is_output))
+    return converted
 
 
 def _rule(rule: str | Rule, epsilon: float | None) -> Rule:
     """Return the rule with its ε."""
     if isinstance(rule, str):
         if rule not in RULES:
-            raise SelectionError(f"there is no rule '{rule}': {nearest(rule, RULES)}")
+            raise SelectionError(f"there is no rule '{rule}': {nearest(rule, RULES)}, or give a urfb.Rule of your own")
+        if "epsilon" in RULES[rule].required and epsilon is None:
+            raise InputError(f"rule '{rule}' needs epsilon: give it beside the rule, as in epsilon=0.5")
         rule = RULES[rule]
-    if "epsilon" in rule.required and epsilon is None:
-        raise InputError("this rule needs epsilon, as in convert(model, 'interpolated', epsilon=0.5)")
     if epsilon is None:
         return rule
     if "epsilon" not in rule.required + rule.optional:
-        raise InputError(f"epsilon belongs to the rule 'interpolated'; this one says itself what R learns: {rule}")
+        having = " and ".join(f"'{name}'" for name, other in RULES.items() if "epsilon" in other.required)
+        raise InputError(f"epsilon belongs to the rule {having}; leave it out: this one has its own, {rule.epsilon:g}")
     return replace(rule, epsilon=epsilon)
 
 
-def _look_at_layers(model: nn.Module, units_below: dict[nn.Module, int], example: Tensor) -> tuple[nn.Module, int]:
-    """Run the example; note how many units each layer has below, return the layer used last and how many it has."""
-    used: list[tuple[nn.Module, int]] = []
+def _check_connectivity(rule: Rule, connectivity: float, feedback_connectivity: float) -> None:
+    """Raise where the fractions are none, or are not the rule's."""
+    for name, value in (("connectivity", connectivity), ("feedback_connectivity", feedback_connectivity)):
+        if not 0 < value <= 1:
+            raise InputError(f"{name} is {value}: it is the fraction of connections that exist, above 0 and at most 1")
+    if not rule.own_connections and feedback_connectivity != connectivity:
+        raise InputError(
+            f"feedback_connectivity is {feedback_connectivity} and connectivity {connectivity}: under this rule "
+            f"({rule.description}) feedback has the connections of W; leave feedback_connectivity out"
+        )
 
-    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        used.append((module, output[0].numel()))
-        units_below[module] = inputs[0][0].numel()
 
-    handles = [layer.register_forward_hook(note) for layer in units_below]
-    modes = {module: module.training for module in model.modules()}
-    try:
-        with torch.no_grad():
-            model.eval()(example)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in modes.items():
-            module.training = training
-    if not used:
+def _found(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
+    """Return the layers to convert by name, each once."""
+    found: dict[str, nn.Linear | nn.Conv2d] = {}
+    names_of: dict[nn.Parameter, str] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.LazyLinear, nn.LazyConv2d)):
+            raise InputError(f"layer '{name}' has no weights yet: run the model on a batch first, then convert it")
+        # A weight that is no parameter is computed before each pass, as by torch.nn.utils.weight_norm.
+        if type(module) in (nn.Linear, nn.Conv2d) and isinstance(module.weight, nn.Parameter):
+            if (other := names_of.setdefault(module.weight, name)) != name:
+                raise InputError(
+                    f"layers '{other}' and '{name}' have one weight in common, but would have an R each: use one "
+                    "module in both places, or give each its own weight"
+                )
+            found[name] = cast("nn.Linear | nn.Conv2d", module)
+    if not found:
+        raise InputError("the model has no nn.Linear and no nn.Conv2d, so there is nothing to give feedback weights to")
+    return found
+
+
+class _Use(NamedTuple):
+    """A layer being used on the example: its name, the shapes of its input and of its outputs."""
+
+    name: str
+    below: torch.Size
+    outputs: torch.Size
+
+
+def _uses(model: nn.Module, names: Iterable[str], example: Tensor) -> list[_Use]:
+    """Run the example through a copy of the model; return how the layers are used, in order."""
+    trial = copy.deepcopy(model).eval()
+    uses: list[_Use] = []
+    for name in names:
+
+        def note(_: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor, name: str = name) -> None:
+            uses.append(_Use(name, inputs[0].shape, outputs.shape))
+
+        trial.get_submodule(name).register_forward_hook(note)
+    with torch.no_grad():
+        trial(example)
+    if not uses:
         raise InputError("the model uses none of its Linear and Conv2d layers on the example")
-    return used[-1]
+    return uses
+
+
+def _direct_sizes(uses: list[_Use], names: Iterable[str]) -> tuple[dict[str, int], int]:
+    """Return how many units a sample has below each layer, and how many outputs."""
+    last, what = uses[-1], "direct feedback alignment carries each sample's output error to each layer"
+    units_below: dict[str, int] = {}
+    for use in uses:
+        units = use.below[1:].numel()
+        if use.below[0] != last.outputs[0] or units_below.setdefault(use.name, units) != units:
+            raise InputError(
+                f"{what}; but '{use.name}' has inputs {[*use.below]} on the example, and the output layer, "
+                f"'{last.name}', outputs {[*last.outputs]}: both need the batch first, and the same sizes at each use"
+            )
+    if unused := [name for name in names if name not in units_below]:
+        raise InputError(f"{what}; but '{unused[0]}' is not used on the example in eval mode: take it out first")
+    return units_below, last.outputs[1:].numel()
 
 
 def _layer(
-    module: nn.Module,
+    module: nn.Linear | nn.Conv2d,
     name: str,
     rule: Rule,
     starts: Starts,
@@ -126,9 +156,8 @@ def _layer(
     units_below: int,
     output_error: OutputError | None,
     is_output: bool,
-) -> nn.Module:
-    """Return what takes a layer's place."""
-    assert isinstance(module, (nn.Linear, nn.Conv2d))
+) -> AsymmetricLayer:
+    """Return a layer with the module's own W and bias."""
     weight = module.weight.detach()
     # As wide as W, whatever W was drawn from, or trained to.
     limit = float(weight.double().square().mean().sqrt()) * 3**0.5
@@ -144,11 +173,14 @@ def _layer(
     layer = AsymmetricLayer(
         name, linear_map, rule, start, bias=bias, pad=pad, output_error=output_error, is_output=is_output
     )
-    if not module.weight.requires_grad:
-        layer.weight.requires_grad_(False)
-        if layer.feedback is not None:
-            layer.feedback.requires_grad_(False)
-    return layer.train(module.training)
+    if weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last):
+        layer.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        module.weight.copy_(layer.weight)  # on the connections that there are
+    layer.weight = cast("nn.Parameter", module.weight)  # the very parameter, for the model may use it elsewhere, too
+    if layer.feedback is not None and not layer.weight.requires_grad:
+        layer.feedback.requires_grad_(False)
+    return layer
 
 
 def _linear_map(module: nn.Linear | nn.Conv2d) -> tuple[LinearMap, Pad | None]:
@@ -169,12 +201,11 @@ def _linear_map(module: nn.Linear | nn.Conv2d) -> tuple[LinearMap, Pad | None]:
     return ConvMap((0, 0), *constants), Pad(tuple(around), mode)
 
 
-def _replaced(module: nn.Module, layers: dict[nn.Module, nn.Module]) -> nn.Module:
-    """Return the model with its layers replaced; one that stands in several places is replaced in all by the same."""
-    if module in layers:
-        return layers[module]
-    for parent in list(module.modules()):
-        for name, child in parent._modules.items():  # named_children() tells of each child once
-            if child is not None and child in layers:
-                setattr(parent, name, layers[child])
-    return module
+def _become(module: nn.Module, layer: AsymmetricLayer) -> None:
+    """Turn a module into a layer in place.
+
+    So it is the layer wherever the model keeps it, in lists of its own, too; its hooks, mode and sizes stay.
+    """
+    kept = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_non_persistent_buffers_set"}
+    vars(module).update({name: value for name, value in vars(layer).items() if name not in kept})
+    module.__class__ = AsymmetricLayer
