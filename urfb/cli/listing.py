@@ -148,11 +148,11 @@ def print_network(shown: ShownNetwork) -> None:
     typer.echo(f"{spec.network} on {spec.dataset}, rule {spec.rule}, convention {spec.convention}")
     table(columns, rows, right=columns[3:])
     typer.echo("MFLOP: a million multiplications and additions, an image; step: forward, increments and error signal.")
-    parts = ", ".join(f"{what} {size / 2**20:,.1f}" for what, size in shown.memory.items())
+    megabytes = sum(shown.memory.values()) / 2**20
     typer.echo(
-        f"memory at batch size {spec.batch_size}, {spec.precision}: about "
-        f"{sum(shown.memory.values()) / 2**20:,.0f} MiB ({parts}), beside PyTorch and the data set"
+        f"memory at batch size {spec.batch_size}, {spec.precision}: about {megabytes:,.0f} MiB, beside PyTorch and data"
     )
+    typer.echo("  " + ", ".join(f"{what} {size / 2**20:,.1f}" for what, size in shown.memory.items()))
 
 
 def print_status(runs: pd.DataFrame) -> None:
