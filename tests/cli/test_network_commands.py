@@ -43,6 +43,7 @@ def test_what_is_asked_for_is_shown() -> None:
     ("arguments", "said"),
     [
         (["simpnt"], "did you mean 'simpnet'?"),
+        (["my_models:build"], "'my_models:build' is a model of your own: only networks in the paper's notation"),
         (["Conv 3 99x99; Output"], "the filter is larger than its grid"),
         (["simpnet", "--rule", "urfbb"], "rule 'urfbb': did you mean 'urfb'?"),
         (["simpnet", "--untied", "4"], "untied 4: the network has 1 conv layers"),
@@ -65,7 +66,7 @@ def test_conventions_are_compared_setting_by_setting() -> None:
         assert MEANINGS[setting] in out
     assert rows["activation_slope"][:2] == ["1", "0.5"]
     assert rows["deepernet"][:6] == ["Conv", "128", "3x3", "Conv", "128", "2x2"]
-    assert rows["batch_size"][:3] == ["as", "tied", "50"]
+    assert rows["batch_size"][:2] == ["500", "50"]
     assert "are the same" in urfb("convention", "diff", "paper", "paper")[1]
     code, _, problem = urfb("convention", "diff", "paper", "authors")
     assert code == 2

@@ -155,13 +155,15 @@ def test_the_model_itself_is_left_alone_and_the_copy_keeps_what_it_was() -> None
     assert torch.equal(copy.deepcopy(converted)(x), converted(x))
 
 
-def test_feedback_is_as_wide_as_the_weights_and_depends_on_the_seed_alone() -> None:
-    model = nn.Sequential(nn.Linear(200, 300), nn.ReLU(), nn.Linear(300, 4))
+def test_each_layers_feedback_is_as_wide_as_its_weights_and_depends_on_seed_and_layer_alone() -> None:
+    model = nn.Sequential(nn.Linear(200, 300), nn.ReLU(), nn.Linear(300, 200), nn.ReLU(), nn.Linear(200, 300))
     one, other = (layers_of(urfb.convert(model, "frfb", seed=seed))[0] for seed in (1, 2))
     torch.manual_seed(9)
     again = layers_of(urfb.convert(model, "frfb", seed=1))[0]
     assert torch.equal(one.feedback, again.feedback)  # type: ignore[arg-type]
     assert abs(torch.corrcoef(torch.stack([one.feedback.flatten(), other.feedback.flatten()]))[0, 1]) < 0.02  # type: ignore[union-attr]
+    above = layers_of(urfb.convert(model, "frfb", seed=1))[2]
+    assert abs(torch.corrcoef(torch.stack([one.feedback.flatten(), above.feedback.flatten()]))[0, 1]) < 0.02  # type: ignore[union-attr]
     assert one.feedback.std().item() == pytest.approx(one.weight.std().item(), rel=0.02)  # type: ignore[union-attr]
 
 
@@ -237,7 +239,7 @@ def test_the_output_layer_is_the_last_one_of_the_model_or_with_an_example_the_on
 
 def test_an_example_leaves_mode_and_statistics_as_they_are() -> None:
     model, x = model_and_batch()
-    model.norm.eval()  # type: ignore[union-attr]
+    model.head.eval()  # type: ignore[union-attr]
     converted = urfb.convert(model, "dfa", example=x)
     assert [module.training for module in converted.modules()] == [module.training for module in model.modules()]
     for name, value in model.state_dict().items():

@@ -60,4 +60,30 @@ def test_memory_grows_with_the_batch_and_the_precision_and_has_a_part_that_does_
     one, two = counted.memory(100, 4), counted.memory(200, 4)
     assert one["weights"] == two["weights"] == 2 * 4 * 4_103_400
     assert two["activity"] == 2 * one["activity"]
-    assert sum(counted.memory(100, 8).values()) == 2 * sum(one.values())
+    doubled = counted.memory(100, 8)
+    assert doubled["weights"] == 2 * one["weights"]
+    # A pool's indices, one for each of 32×16×16 maxima, are of 64 bits in either precision.
+    assert doubled["activity"] == 2 * one["activity"] - 100 * 32 * 16 * 16 * 8
+
+
+@pytest.mark.parametrize(
+    ("rule", "untied"),
+    [("bp", ()), ("urfb", ()), ("urfb", (1, 3)), ("sham", ()), ("frsf", (1,)), ("dfa", ()), ("shallow", ())],
+)
+def test_activity_is_what_a_forward_pass_leaves_for_the_backward_pass(rule: str, untied: tuple[int, ...]) -> None:
+    text = "Conv 8 3x3; Conv 8 3x3; SUM; Maxpool 3; Conv 6 3x3; Maxpool 2; Drop .5; Full 20; Output"
+    network = Network(text, (3, 12, 12), 5, RULES[rule], seed=0, untied=frozenset(untied)).train()
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
+    left: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            left[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        outputs = network(torch.rand(50, 3, 12, 12))
+    assert outputs.requires_grad
+    counted = network_costs(text, (3, 12, 12), 5, RULES[rule], frozenset(untied)).memory(50, 4)
+    assert sum(left.values()) == counted["activity"]

@@ -145,7 +145,8 @@ def print_network(shown: ShownNetwork) -> None:
         f"{counted.step / 1e6:.3f}",
     ]
     rows.append(["", "in all", "", *total])
-    typer.echo(f"{spec.network} on {spec.dataset}, rule {spec.rule}, convention {spec.convention}")
+    name = "network" if spec.network == spec.layers else spec.network  # a text is in the table below
+    typer.echo(f"{name} on {spec.dataset}, rule {spec.rule}, convention {spec.convention}")
     table(columns, rows, right=columns[3:])
     typer.echo("MFLOP: a million multiplications and additions, an image; step: forward, increments and error signal.")
     megabytes = sum(shown.memory.values()) / 2**20

@@ -8,17 +8,18 @@ from pydantic import ValidationError
 
 from urfb.data.catalog import dataset_info
 from urfb.errors import InputError, SelectionError, nearest
-from urfb.grid.expand import UNTIED_BATCH_SIZE, resolve
+from urfb.grid.expand import resolve
 from urfb.grid.schema import Settings
 from urfb.grid.spec import CONVENTIONS, RunSpec
 from urfb.nn.costs import NetworkCosts, network_costs
 from urfb.nn.networks import NETWORKS, named
 from urfb.nn.notation import parse
+from urfb.plugins import is_import_path
 
 MEANINGS = {
     "activation_slope": "slope of σ between its bounds −1 and 1",
-    "pool_padding": "where the zeros around overlapping pools stand",
-    "untied_start": "how the locations of an untied layer start",
+    "pool_padding": "zeros of overlapping pools: on every side, or at the bottom and right",
+    "untied_start": "untied layers start from a draw at each location, or from one at all",
 }
 """What each setting of a convention means."""
 
@@ -43,6 +44,8 @@ def shown_network(
         InputError: saying all that is wrong with what was asked.
     """
     info = dataset_info(dataset)
+    if is_import_path(name):
+        raise InputError(f"'{name}' is a model of your own: only networks in the paper's notation can be shown")
     given = {
         "network": name, "dataset": dataset, "convention": convention, "rule": rule, "untied": untied,
         "batch_size": batch_size, "precision": precision,
@@ -75,9 +78,10 @@ def differences(first: str, second: str) -> list[list[str]]:
         for setting in CONVENTIONS[first]
         if CONVENTIONS[first][setting] != CONVENTIONS[second][setting]
     ]
-    untied = {name: str(UNTIED_BATCH_SIZE) if name == "author-code" else "as tied" for name in (first, second)}
-    if untied[first] != untied[second]:
-        rows.append(["batch_size", untied[first], untied[second], "default where layers are untied"])
+    settings = {"network": "deepnet_s", "dataset": "cifar10", "rule": "bp", "untied": "all"}
+    sizes = [str(resolve({**settings, "convention": name}, {}).batch_size) for name in (first, second)]
+    if sizes[0] != sizes[1]:
+        rows.append(["batch_size", *sizes, "default where layers are untied"])
     for network in NETWORKS:
         texts = (named(network, first), named(network, second))
         for number, (one, other) in enumerate(zip(*map(parse, texts), strict=True), start=1):

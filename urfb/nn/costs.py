@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from urfb.nn.notation import Conv, Drop, Full, Maxpool, Output, Shape, Statement, Sum, parse, shapes
 from urfb.nn.rules import Rule
 
+INDEX_BYTES = 8
+"""A pool notes in int64 which unit of each window was the largest."""
+
 
 @dataclass(frozen=True)
 class StatementCosts:
@@ -21,7 +24,10 @@ class StatementCosts:
         weights, feedback: entries of W and of R.
         forward: floating-point operations for one image, a multiplication and an addition counting as two.
         step: of a whole training step: forward, the increment, and the error signal for the layer below.
+        gradients: entries of the gradients: of W, and of R where it takes another multiple than W.
+        carriers: entries of what a rule makes of W and R to carry the error signal, kept for the backward pass.
         kept: numbers kept for the backward pass, for one image.
+        indices: 64-bit indices kept beside them.
         passing: numbers that are there only while the statement is computed, for one image.
     """
 
@@ -32,7 +38,10 @@ class StatementCosts:
     feedback: int
     forward: int
     step: int
+    gradients: int
+    carriers: int
     kept: int
+    indices: int
     passing: int
 
 
@@ -65,14 +74,17 @@ class NetworkCosts:
     def memory(self, batch_size: int, bytes_a_number: int) -> dict[str, int]:
         """Return the bytes that a training step needs, by what they are for.
 
-        weights (W and R), gradients (one for each number of W, as R takes the same), activity (what each statement
-        keeps for the backward pass) and the most that is passing: an untied layer's patches, or the error signals of
-        the largest statement. PyTorch, its libraries and the data set come on top.
+        weights (W and R), gradients (of what learns; R shares W's where it takes the same), activity (what each
+        statement keeps for the backward pass) and the most that is passing: an untied layer's patches, or the error
+        signals of the largest statement. PyTorch, its libraries and the data set come on top.
         """
+        kept = sum(one.kept for one in self.statements) * batch_size * bytes_a_number
+        indices = sum(one.indices for one in self.statements) * batch_size * INDEX_BYTES
+        carriers = sum(one.carriers for one in self.statements) * bytes_a_number
         return {
             "weights": (self.weights + self.feedback) * bytes_a_number,
-            "gradients": self.weights * bytes_a_number,
-            "activity": sum(one.kept for one in self.statements) * batch_size * bytes_a_number,
+            "gradients": sum(one.gradients for one in self.statements) * bytes_a_number,
+            "activity": kept + indices + carriers,
             "passing": max(one.passing for one in self.statements) * batch_size * bytes_a_number,
         }
 
@@ -108,9 +120,9 @@ def _count(
 ) -> StatementCosts:
     units_below, units = math.prod(below), math.prod(shape)
     weights = multiplications = 0
-    # σ keeps h, dropout its mask, a pool its maxima and where they are (64 bits each); a layer with weights its input.
+    # σ keeps h, dropout its mask, a pool its maxima and where they are; a layer with weights its input.
     # On the way back, an error signal comes in and goes out, and the library copies one to its own layout.
-    kept, passing = 0, 3 * max(units_below, units)
+    kept, indices, passing = 0, 0, 3 * max(units_below, units)
     match statement:
         case Conv(filters, height, width):
             fan_in = below[0] * height * width
@@ -124,7 +136,7 @@ def _count(
             weights = multiplications = units_below * units
             kept = units_below + (units if isinstance(statement, Full) else 0)
         case Maxpool():
-            kept = units_below + 3 * units
+            kept, indices = units_below + (units if statement.overlapping else 0), units
         case Drop():
             kept = units_below
         case Sum():
@@ -133,6 +145,9 @@ def _count(
     feedback = direct if rule.direct else weights if rule.separate else 0
     carrying = direct if rule.direct else multiplications
     learns = not rule.output_only or isinstance(statement, Output)
+    if not learns:
+        kept = indices = 0
+    shared = rule.epsilon in (0, 1) and "epsilon" not in rule.required
     return StatementCosts(
         statement=str(statement),
         untied=is_untied,
@@ -141,6 +156,9 @@ def _count(
         feedback=feedback,
         forward=2 * multiplications,
         step=2 * (multiplications + learns * multiplications + (not first and not rule.output_only) * carrying),
+        gradients=weights * learns * (1 if shared else 2),
+        carriers=weights if rule.carrier is not None else 0,
         kept=kept,
+        indices=indices,
         passing=passing,
     )

@@ -140,6 +140,7 @@ def train_epoch(
                     torch._foreach_mul_(decaying, 1 - decay)
                 torch._foreach_add_(parameters, gradients, alpha=-spec.step_size)
                 totals += summed(loss, outputs, labels)
+            del gradients  # or they stay until the next ones are there
             if after_step is not None:
                 after_step(network, step)
     return Measured(*(totals / images).tolist())
