@@ -5,12 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 from torch.nn.functional import cross_entropy
 
 from urfb.nn.alignment import filter_similarity, gradient_cosines, weight_alignment
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
 
+ONE_TO_SIX = torch.arange(6) % 5
 TEXT = "Conv 4 3x3; Conv 4 3x3; Maxpool 3; Full 12; Output"
 
 
@@ -45,7 +47,13 @@ def test_what_carries_the_error_signal_is_compared_and_nothing_where_w_itself_do
         for layer in network(rule, connectivity=0.5).layers:
             found = weight_alignment(layer)
             assert found is not None
+            assert layer.feedback is not None
             assert found.sign_agreement == 1
+            W, R = layer.weight.detach().numpy().ravel(), layer.feedback.detach().numpy().ravel()
+            carrier = np.sign(W) * np.abs(R)
+            assert found.correlation == pytest.approx(np.corrcoef(W, carrier)[0, 1])
+            assert found.norm_ratio == pytest.approx(np.linalg.norm(R) / np.linalg.norm(W))
+            assert found.angle < 50
 
 
 def test_weights_that_do_not_vary_have_no_correlation() -> None:
@@ -71,6 +79,35 @@ def test_gradients_are_compared_with_back_propagations_at_the_same_weights(untie
     assert found[layers[-1]] == pytest.approx(1)
     assert all(abs(found[layer]) < 0.99 for layer in layers[:-1])
     assert not any(layer.back_propagates for layer in layers)
+
+
+@pytest.mark.parametrize("rule", ["urfb", "frfb", "dfa", "usf", "frsf", "brsf"])
+def test_the_true_gradient_is_plain_autograds_under_every_rule(rule: str) -> None:
+    x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), ONE_TO_SIX
+    of_rule = network(rule)
+    found = gradient_cosines(of_rule.layers, lambda: cross_entropy(of_rule(x), labels))
+    W = [layer.weight.detach().clone().requires_grad_() for layer in of_rule.layers]
+    grid = x
+    for bank in W[:2]:
+        grid = functional.conv2d(grid, bank, padding=1).clamp(-1, 1)
+    grid = functional.max_pool2d(functional.pad(grid, (1, 1, 1, 1)), 3, 2)
+    outputs = (grid.permute(0, 2, 3, 1).flatten(1) @ W[2].T).clamp(-1, 1) @ W[3].T
+    true = torch.autograd.grad(cross_entropy(outputs, labels), W)
+    own = torch.autograd.grad(cross_entropy(of_rule(x), labels), [layer.weight for layer in of_rule.layers])
+    for layer, one, other in zip(of_rule.layers, own, true, strict=True):
+        assert found[layer] == pytest.approx(float((one * other).sum() / one.norm() / other.norm()), abs=1e-10)
+    assert all(found[layer] < 0.99 for layer in of_rule.layers[:-1])
+
+
+def test_gradients_have_a_cosine_however_small_and_none_where_they_vanish() -> None:
+    x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), ONE_TO_SIX
+    of_rule = network("urfb")
+    whole, small, none = (
+        gradient_cosines(of_rule.layers, lambda scale=scale: scale * cross_entropy(of_rule(x), labels)).values()
+        for scale in (1, 1e-12, 0)
+    )
+    assert list(small) == pytest.approx(list(whole))
+    assert np.isnan(list(none)).all()
 
 
 def test_the_same_gradients_have_cosine_one_and_layers_that_do_not_learn_have_none() -> None:

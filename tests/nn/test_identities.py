@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,96 @@ def test_an_untied_layer_of_copies_is_a_convolution_and_its_gradients_sum_to_the
         summed = own.sum(0).permute(0, 3, 1, 2) if own.dim() == 5 else own
         assert tied_gradient.abs().max() > 1e-6
         torch.testing.assert_close(tied_gradient, summed, rtol=0, atol=1e-12)
+
+
+def test_layers_seeds_stages_and_w_and_r_have_draws_of_their_own() -> None:
+    values, masks = [], []
+    for seed, stage in ((0, 1), (1, 1), (0, 2)):
+        network = Network(
+            "Full 40; Full 40; Full 40; Output", (1, 5, 8), 10, RULES["urfb"], seed=seed, stage=stage,
+            connectivity=0.5, feedback_connectivity=0.5, dtype=torch.float64,
+        )  # fmt: skip
+        for layer in network.layers[:-1]:
+            for drawn, mask in ((layer.weight, layer.mask), (layer.feedback, layer.feedback_mask)):
+                assert drawn is not None
+                assert mask is not None
+                values.append(drawn.detach().abs().flatten())
+                masks.append(mask.flatten())
+    between = torch.corrcoef(torch.stack(masks)) - torch.eye(18)
+    assert between.abs().max() < 0.15  # six standard deviations of a correlation over 1,600
+    for one, other in itertools.combinations(range(18), 2):
+        both = (masks[one] * masks[other]).bool()
+        assert torch.corrcoef(torch.stack([values[one][both], values[other][both]]))[0, 1].abs() < 0.3
+
+
+def test_rules_differ_in_what_they_do_with_a_draw_and_not_in_the_draw(digits: Dataset) -> None:
+    sparse = {"connectivity": 0.5, "untied": "2"}
+    urfb = drawn(spec_of("urfb", feedback_connectivity=0.7, **sparse), digits)
+    for rule in ("frfb", "interpolated", "kolen-pollack"):
+        other = drawn(spec_of(rule, feedback_connectivity=0.7, **sparse), digits)
+        assert_equal(weights(other), weights(urfb))
+        assert_equal(feedback(other), feedback(urfb))
+    for one, same in zip(drawn(spec_of("urfb"), digits).layers, drawn(spec_of("frsf"), digits).layers, strict=True):
+        assert torch.equal(one.feedback, same.feedback)  # type: ignore[arg-type]
+    single = drawn(spec_of("urfb", precision="float32", **sparse), digits)
+    double = drawn(spec_of("urfb", **sparse), digits)
+    assert_equal(weights(single), [values.float() for values in weights(double)])
+    assert_equal(feedback(single), [values.float() for values in feedback(double)])
+
+
+def test_an_untied_layers_masks_are_drawn_for_each_location_and_the_output_layers_where_asked(digits: Dataset) -> None:
+    network = drawn(spec_of("urfb", untied="2", connectivity=0.5, dense_output=False), digits)
+    mask = network.conv_layers[1].mask
+    assert mask is not None
+    assert len({tuple(location.flatten().tolist()) for location in mask}) == 64
+    output = network.layers[-1]
+    assert output.mask is not None
+    assert output.feedback_mask is not None
+    assert (output.weight == 0).double().mean().item() == pytest.approx(0.5, abs=0.15)
+    assert not torch.equal(output.mask, output.feedback_mask)
+
+
+@pytest.mark.parametrize("untied", [(), (1,)])
+def test_feedback_that_is_not_drawn_like_w_has_glorots_size_too(untied: tuple[int, ...]) -> None:
+    text = "Conv 20 3x3; Full 30; Output"
+    conv, full, output = (
+        ((6 / (2 * 9 + 20 * 9)) ** 0.5, 2 * 36), ((6 / (720 + 30)) ** 0.5, 720), ((6 / (30 + 10)) ** 0.5, 30),
+    )  # fmt: skip
+    for rule in ("usf", "dfa"):
+        network = Network(text, (2, 6, 6), 10, RULES[rule], seed=0, untied=untied, dtype=torch.float64)
+        for layer, (limit, units_below) in zip(network.layers, (conv, full, output), strict=True):
+            assert layer.feedback is not None
+            if rule == "usf":
+                torch.testing.assert_close(layer.feedback, torch.full_like(layer.weight, limit / 3**0.5))
+            else:
+                bound = (6 / (units_below + 10)) ** 0.5
+                assert layer.feedback.shape == (10, units_below)
+                assert 0.95 * bound < layer.feedback.abs().max() <= bound
+
+
+def test_brsf_draws_anew_for_every_batch_within_ws_bounds_and_not_while_evaluating(digits: Dataset) -> None:
+    def epoch_of_draws(epoch: int, seed: int) -> list[list[Tensor]]:
+        spec = spec_of("brsf", seed=seed, connectivity=0.5)
+        network, draws = drawn(spec, digits), []
+
+        def note(trained: torch.nn.Module, step: int) -> None:
+            before = [values.clone() for values in feedback(network)]
+            network.eval()(torch.rand(2, 1, 8, 8, dtype=torch.float64))
+            network.train()
+            assert_equal(feedback(network), before)
+            draws.append(before)
+
+        train_epoch(network, build_loss(spec), spec, digits, epoch, note)
+        return draws
+
+    runs = [epoch_of_draws(1, 0), epoch_of_draws(2, 0), epoch_of_draws(1, 1)]
+    for draws in zip(*itertools.chain(*runs), strict=True):  # of one layer: three epochs of four batches
+        assert len({tuple(one.flatten().tolist()) for one in draws}) == 12
+    for layer, values in zip(drawn(spec_of("urfb"), digits).layers, runs[0][0], strict=True):
+        assert layer.feedback is not None
+        limit, found = float(layer.feedback.detach().abs().max()), float(values.abs().max())
+        assert 0.8 * limit < found < 1.25 * limit
+    assert_equal(epoch_of_draws(1, 0)[3], runs[0][3])
 
 
 def test_untied_layers_start_as_copies_or_each_on_its_own_within_glorots_bounds(digits: Dataset) -> None:

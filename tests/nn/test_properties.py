@@ -47,6 +47,7 @@ cases = st.fixed_dictionaries(
         "connectivity": st.sampled_from([1.0, 0.6]),
         "feedback_connectivity": st.sampled_from([1.0, 0.3]),
         "dense_output": st.booleans(),
+        "slope": st.sampled_from([1.0, 0.5]),
         "pool_padding": st.sampled_from(["centred", "end"]),
         "seed": st.integers(0, 5),
     }
@@ -59,7 +60,7 @@ def build(case: dict[str, Any], **changed: Any) -> Network:
     return Network(
         case["text"], case["grid"], CLASSES, RULES[case["rule"]], seed=case["seed"], dtype=torch.float64,
         connectivity=case["connectivity"], feedback_connectivity=case["feedback_connectivity"],
-        dense_output=case["dense_output"], pool_padding=case["pool_padding"],
+        dense_output=case["dense_output"], pool_padding=case["pool_padding"], activation_slope=case["slope"],
         untied=case["untied"], untied_start=case["how"],
     ).eval()  # fmt: skip
 
@@ -90,6 +91,7 @@ def test_every_statement_has_the_shape_that_the_notation_says(case: dict[str, An
     sums = [number for number, statement in enumerate(statements) if str(statement) == "SUM"]
     assert found == [shape for number, shape in enumerate(wanted) if number not in sums]
     assert canonical(canonical(case["text"])) == canonical(case["text"])
+    assert parse(canonical(case["text"].upper().replace(" ", "  "))) == statements
 
 
 @property_test

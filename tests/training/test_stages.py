@@ -19,7 +19,8 @@ from urfb.grid.spec import RunSpec
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
 from urfb.training import checkpoint
-from urfb.training.networks import build_network
+from urfb.training.measurements import saved_filters
+from urfb.training.networks import build_network, second_stage
 from urfb.training.trainer import build_loss, train, train_epoch
 
 TEXT = "Conv 4 3x3; Conv 4 3x3; SUM; Maxpool 3; Drop .3; Full 12; Output"
@@ -55,6 +56,24 @@ def saved_weights(folder: Path, spec: RunSpec) -> dict[str, Tensor]:
     return saved
 
 
+def staged(rule: str, **settings: Any) -> RunSpec:
+    """Return a run of one epoch in each stage."""
+    parameters = dict.fromkeys(RULES[rule].required, 0.01)
+    return tiny_spec(rule=rule, **{**STAGES, "pretraining_epochs": 1, "epochs": 2, **parameters, **settings})
+
+
+def second_stages(spec: RunSpec, digits: Dataset) -> tuple[Network, Network]:
+    """Return the network as it begins the second stage, and after an epoch of it."""
+    pretrained = build_network(spec, digits.info)
+    train_epoch(pretrained, build_loss(spec), spec, digits, epoch=1)
+    start = second_stage(spec, digits.info, pretrained)
+    end = second_stage(spec, digits.info, pretrained)
+    assert isinstance(start, Network)
+    assert isinstance(end, Network)
+    train_epoch(end, build_loss(spec), spec, digits, epoch=2)
+    return start, end
+
+
 def test_the_first_stage_is_tied_and_the_same_under_every_rule(digits: Dataset, tmp_path: Path) -> None:
     first = []
     for rule in ("bp", "urfb", "frfb", "usf"):
@@ -78,6 +97,7 @@ def test_then_the_frozen_layer_stays_and_all_others_are_drawn_anew_and_untied(di
     drawn = build_network(spec, digits.info, epoch=1)
     assert not torch.equal(first[names[0]], drawn.state_dict()[names[0]])
     again = build_network(spec, digits.info, epoch=3)
+    assert torch.equal(first[names[0]] == 0, second[names[0]] == 0)
     assert isinstance(again, Network)
     assert isinstance(drawn, Network)
     assert again.conv_layers[1].weight.shape == (64, 4, 3, 3, 4)
@@ -87,6 +107,75 @@ def test_then_the_frozen_layer_stays_and_all_others_are_drawn_anew_and_untied(di
     learned = [layer.weight.requires_grad for layer in again.layers]
     assert learned == [False, True, True, True]
     assert torch.equal(again.layers[0].mask, drawn.layers[0].mask)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_a_frozen_layer_stays_bit_for_bit_under_every_rule(rule: str, digits: Dataset) -> None:
+    spec = staged(rule, frozen="1 2")
+    start, end = second_stages(spec, digits)
+    for before, after in zip(start.layers, end.layers, strict=True):
+        learns = before not in start.conv_layers and (rule != "shallow" or before.is_output)
+        assert torch.equal(before.weight, after.weight) != learns
+
+
+def test_feedback_that_starts_as_w_does_so_in_a_frozen_layer_and_is_back_propagation(digits: Dataset) -> None:
+    _, ours = second_stages(staged("zipser-rumelhart", frozen="2", precision="float64"), digits)
+    _, bp = second_stages(staged("bp", frozen="2", precision="float64"), digits)
+    for one, other in zip(ours.layers, bp.layers, strict=True):
+        torch.testing.assert_close(one.weight, other.weight, rtol=0, atol=1e-12)
+        torch.testing.assert_close(one.feedback, one.weight, rtol=0, atol=1e-12)
+
+
+def test_a_second_stage_of_several_epochs_is_begun_once(digits: Dataset, tmp_path: Path) -> None:
+    spec = tiny_spec(rule="urfb", **STAGES)
+    list(train(spec, digits, tmp_path))
+    network, epoch = build_network(spec, digits.info), 0
+    for epoch in (1, 2, 3, 4):
+        if epoch == 3:
+            network = second_stage(spec, digits.info, network)
+        train_epoch(network, build_loss(spec), spec, digits, epoch)
+    found = saved_weights(tmp_path, spec)
+    assert all(torch.equal(found[name], value) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("rule", ["urfb", "brsf", "dfa"])
+def test_measuring_changes_no_weight(rule: str, digits: Dataset, tmp_path: Path) -> None:
+    """Alignment is measured between steps, on the gradients of a batch without dropout."""
+    settings: dict[str, Any] = {"network": TEXT, "rule": rule, "epochs": 2, "untied": "2"}
+    measured = tiny_spec(gradient_batch=30, **settings)
+    list(train(measured, digits, tmp_path))
+    spec = tiny_spec(**settings)
+    network = build_network(spec, digits.info)
+    for epoch in (1, 2):
+        train_epoch(network, build_loss(spec), spec, digits, epoch)
+    found = saved_weights(tmp_path, measured)
+    assert all(torch.equal(found[name], value) for name, value in network.state_dict().items())
+
+
+def test_every_epoch_and_seed_has_its_own_order_and_drops_its_own_units(digits: Dataset) -> None:
+    def shown_and_dropped(epoch: int, seed: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+        spec = tiny_spec(network="Drop .5; Output", seed=seed, input_offset=-1.0)  # no unit is 0 by itself
+        network = build_network(spec, digits.info)
+        shown: list[int] = []
+        dropped: list[bool] = []
+        assert isinstance(network, Network)
+        network.steps[0].register_forward_hook(
+            lambda module, inputs, output: dropped.extend((output == 0).flatten().tolist())
+        )
+
+        def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+            shown.extend(labels.tolist())
+            return outputs.sum()
+
+        train_epoch(network, loss, spec, digits, epoch)
+        assert sorted(shown) == sorted(digits.training.labels.tolist())
+        assert sum(dropped) / len(dropped) == pytest.approx(0.5, abs=0.02)
+        return tuple(shown), tuple(dropped[:500])
+
+    cases = [shown_and_dropped(epoch, seed) for epoch, seed in ((1, 0), (2, 0), (1, 1))]
+    assert len({shown for shown, _ in cases}) == 3
+    assert len({dropped for _, dropped in cases}) == 3
+    assert shown_and_dropped(1, 0) == cases[0]
 
 
 @pytest.mark.parametrize("rule", ["urfb", "brsf", "zipser-rumelhart"])
@@ -122,6 +211,30 @@ def test_alignment_is_dense_in_the_first_steps_of_each_stage(digits: Dataset, tm
     assert {point.layer for point in points if point.gradient_cosine is None and point.step > start} == {1}
     output = [point for point in points if point.layer == 4]
     assert [point.gradient_cosine for point in output] == pytest.approx([1.0] * len(output))
+
+
+def test_alignment_is_measured_up_to_step_50_and_once_where_an_epoch_ends_there(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    for batch_size, steps in ((20, 65), (26, 50)):
+        events = list(train(tiny_spec(network="Output", batch_size=batch_size, epochs=2), digits, tmp_path))
+        assert [[point.step for point in event.alignment] for event in events if isinstance(event, EpochEnded)] == [
+            [1, 2, 5, 10, 20, *([50] if steps > 50 else []), steps],
+            [2 * steps],
+        ]
+
+
+def test_filters_are_saved_of_their_own_locations_on_a_grid_that_is_not_square() -> None:
+    network = Network("Conv 2 3x3; Output", (1, 5, 9), 3, RULES["urfb"], seed=0, untied=(1,))
+    saved = saved_filters(network, 7)
+    assert [(one.row, one.column) for one in saved] == [(1, 2), (1, 6), (3, 2), (3, 6)]
+    for one in saved:
+        # What a location computes is what its own saved filters do with what it sees.
+        x = torch.rand(1, 1, 5, 9)
+        seen = x[0, 0, one.row - 1 : one.row + 2, one.column - 1 : one.column + 2]
+        bank = torch.frombuffer(bytearray(one.values), dtype=torch.float32).view(one.shape)
+        h = network.layers[0](x)[0, :, one.row, one.column]
+        torch.testing.assert_close(h, (bank[..., 0] * seen).sum((1, 2)))
 
 
 def test_filters_of_an_untied_first_layer_are_saved_at_four_locations_first_and_last(

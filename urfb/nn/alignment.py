@@ -33,11 +33,10 @@ def weight_alignment(layer: AsymmetricLayer) -> WeightAlignment | None:
         if mask is not None:
             shared &= mask.bool()
     correlation = _correlation(weight, feedback)
-    cosine = torch.dot(weight.flatten(), feedback.flatten()) / (weight.norm() * feedback.norm())
     return WeightAlignment(
         correlation,
         correlation if shared.all() else _correlation(weight[shared], feedback[shared]),
-        float(torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))),
+        float(torch.rad2deg(torch.acos(_cosine(weight, feedback)))),
         float((weight.sign() == feedback.sign())[shared].double().mean()),
         float(feedback.norm() / weight.norm()),
     )
@@ -46,6 +45,12 @@ def weight_alignment(layer: AsymmetricLayer) -> WeightAlignment | None:
 def _correlation(first: Tensor, second: Tensor) -> float:
     """Return Pearson's correlation over all entries; NaN where either does not vary."""
     return float(torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1])
+
+
+def _cosine(first: Tensor, second: Tensor) -> Tensor:
+    """Return the cosine of two tensors as vectors; NaN where either is 0, however small they are otherwise."""
+    cosine: Tensor = torch.dot(first.flatten(), second.flatten()) / (first.norm() * second.norm())
+    return cosine.clamp(-1, 1)
 
 
 def gradient_cosines(
@@ -63,7 +68,7 @@ def gradient_cosines(
     with back_propagation(layers):
         true = torch.autograd.grad(loss_of_batch(), weights)
     return {
-        layer: float(torch.nn.functional.cosine_similarity(one.double().flatten(), other.double().flatten(), dim=0))
+        layer: float(_cosine(one.double(), other.double()))
         for layer, one, other in zip(learning, of_the_rule, true, strict=True)
     }
 
