@@ -6,7 +6,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from urfb.nn.modules import Dropout, Network, OverlappingMaxpool, SaturatedLinearity
+from urfb.nn.activity import Dropout, Pool, SaturatedLinearity
+from urfb.nn.modules import Network
+from urfb.nn.notation import Maxpool
 from urfb.nn.rules import RULES
 
 STREAM = torch.Generator().manual_seed(0)
@@ -16,10 +18,10 @@ STREAM = torch.Generator().manual_seed(0)
 @pytest.mark.parametrize("width", [6, 7])
 def test_zeros_outside_the_grid_take_part_in_overlapping_pools(height: int, width: int) -> None:
     x = torch.rand(2, 3, height, width, generator=STREAM, dtype=torch.float64) - 1.5  # all negative: zeros win at edges
-    centred = OverlappingMaxpool(3, 2, (3, height, width), "centred")(x)
+    centred = Pool(Maxpool(3, 2), (3, height, width), "centred", None)(x)
     padded = functional.max_pool2d(functional.pad(x, (1, 1, 1, 1)), 3, 2)
     assert torch.equal(centred, padded)
-    end = OverlappingMaxpool(3, 2, (3, height, width), "end")(x)
+    end = Pool(Maxpool(3, 2), (3, height, width), "end", None)(x)
     # For even sizes the only zero stands at the end; for odd ones there is one on either side.
     sides = [(0, 1) if length % 2 == 0 else (1, 1) for length in (width, height)]
     assert torch.equal(end, functional.max_pool2d(functional.pad(x, (*sides[0], *sides[1])), 3, 2))
@@ -46,7 +48,7 @@ def test_overlapping_pools_of_every_size_are_those_of_a_padded_grid(
         sides += [before, max((windows - 1) * stride + size - length - before, 0)]
     expected = functional.max_pool2d(functional.pad(x, sides), size, stride)
     windows_down, windows_across = -(-height // stride), -(-width // stride)
-    found = OverlappingMaxpool(size, stride, (1, height, width), padding)(x)
+    found = Pool(Maxpool(size, stride), (1, height, width), padding, None)(x)
     assert torch.equal(found, expected[:, :, :windows_down, :windows_across])
 
 
@@ -75,12 +77,40 @@ def test_the_saturated_linearity_passes_the_error_signal_within_its_bounds_alone
     assert torch.autograd.grad(halved.sum(), h)[0].tolist() == [0, 0.5, 0.5, 0.5, 0.5]
 
 
-def test_dropout_zeroes_its_fraction_scales_the_rest_and_does_nothing_at_test() -> None:
-    dropout = Dropout(0.8)
+@pytest.mark.parametrize("fraction", [0.8, 0.3])
+@pytest.mark.parametrize("shape", [(1000, 25, 4, 10), (1000, 999)])
+def test_dropout_zeroes_its_fraction_scales_the_rest_and_does_nothing_at_test(
+    fraction: float, shape: tuple[int, ...]
+) -> None:
+    dropout = Dropout(fraction)
     dropout.stream = torch.Generator().manual_seed(0)
-    x = torch.ones(100, 10, 10)
+    x = torch.ones(shape)
     dropped = dropout(x)
-    assert (dropped == 0).float().mean().item() == pytest.approx(0.8, abs=0.02)
-    assert dropped.unique().tolist() == pytest.approx([0, 5])
-    assert not torch.equal(dropped[0], dropped[1])
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - fraction)], rel=1e-4)
+    # Each of the four units that share a draw is zeroed as often, and independently of the others.
+    zeroed = (dropped.movedim(1, -1).flatten()[: dropped.numel() // 4 * 4].view(-1, 4) == 0).double()
+    deviation = (fraction * (1 - fraction) / len(zeroed)) ** 0.5
+    assert (zeroed.mean(dim=0) - fraction).abs().max() < 5 * deviation
+    assert torch.corrcoef(zeroed.T).fill_diagonal_(0).abs().max() < 5 / len(zeroed) ** 0.5
     assert torch.equal(dropout.eval()(x), x)
+
+
+def test_dropout_passes_the_error_signal_of_the_units_it_kept() -> None:
+    dropout = Dropout(0.5)
+    x = torch.rand(20, 3, 5, 5, generator=STREAM, dtype=torch.float64).add_(0.1).requires_grad_()
+    dropped = dropout(x)
+    (error_signal,) = torch.autograd.grad(dropped.sum(), x)
+    torch.testing.assert_close(error_signal * x, dropped)
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.5])
+@pytest.mark.parametrize("padding", ["centred", "end"])
+@pytest.mark.parametrize("windows", [Maxpool(3, 2), Maxpool(2, 2), Maxpool(3, 1)])
+def test_sigma_of_a_pool_is_a_pool_of_sigma(windows: Maxpool, padding: str, slope: float) -> None:
+    h = torch.randn(20, 3, 7, 8, generator=STREAM, dtype=torch.float64).sub_(1.5).requires_grad_()
+    together = Pool(windows, (3, 7, 8), padding, slope)(h)
+    after_another = Pool(windows, (3, 7, 8), padding, None)(SaturatedLinearity(slope)(h))
+    assert torch.equal(together, after_another)
+    delta = torch.randn(together.shape, generator=STREAM, dtype=torch.float64)
+    torch.testing.assert_close(*(torch.autograd.grad(x, h, delta)[0] for x in (together, after_another)))
+    assert together.min() < 0 < together.max()

@@ -6,11 +6,13 @@ import math
 from collections.abc import Set
 from dataclasses import dataclass
 
-from urfb.nn.notation import Conv, Drop, Full, Maxpool, Output, Shape, Statement, Sum, parse, shapes
+from urfb.nn.notation import Conv, Drop, Full, Maxpool, Output, Shape, Statement, Sum, parse, saturated, shapes
 from urfb.nn.rules import Rule
 
 INDEX_BYTES = 8
 """A pool notes in int64 which unit of each window was the largest."""
+MASK_BYTES = 1
+"""Dropout notes whether it kept a unit."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class StatementCosts:
         gradients: entries of the gradients: of W, and of R where it takes another multiple than W.
         carriers: entries of what a rule makes of W and R to carry the error signal, kept for the backward pass.
         kept: numbers kept for the backward pass, for one image.
-        indices: 64-bit indices kept beside them.
+        noted: bytes of indices and masks kept beside them, for one image.
         passing: numbers that are there only while the statement is computed, for one image.
     """
 
@@ -41,7 +43,7 @@ class StatementCosts:
     gradients: int
     carriers: int
     kept: int
-    indices: int
+    noted: int
     passing: int
 
 
@@ -79,12 +81,12 @@ class NetworkCosts:
         signals of the largest statement. PyTorch, its libraries and the data set come on top.
         """
         kept = sum(one.kept for one in self.statements) * batch_size * bytes_a_number
-        indices = sum(one.indices for one in self.statements) * batch_size * INDEX_BYTES
+        noted = sum(one.noted for one in self.statements) * batch_size
         carriers = sum(one.carriers for one in self.statements) * bytes_a_number
         return {
             "weights": (self.weights + self.feedback) * bytes_a_number,
             "gradients": sum(one.gradients for one in self.statements) * bytes_a_number,
-            "activity": kept + indices + carriers,
+            "activity": kept + noted + carriers,
             "passing": max(one.passing for one in self.statements) * batch_size * bytes_a_number,
         }
 
@@ -106,39 +108,51 @@ def network_costs(
     """
     counted: list[StatementCosts] = []
     below, conv_layers = input_shape, 0
-    for statement, shape in zip(parse(text), shapes(text, input_shape, classes), strict=True):
+    of_each = zip(parse(text), shapes(text, input_shape, classes), saturated(text), strict=True)
+    for statement, shape, takes_sigma in of_each:
         conv_layers += isinstance(statement, Conv)
         is_untied = isinstance(statement, Conv) and conv_layers in untied
         first = not any(one.weights for one in counted)
-        counted.append(_count(statement, below, shape, classes, rule, is_untied=is_untied, first=first))
+        counted.append(
+            _count(statement, below, shape, classes, rule, takes_sigma=takes_sigma, is_untied=is_untied, first=first)
+        )
         below = shape
     return NetworkCosts(tuple(counted))
 
 
 def _count(
-    statement: Statement, below: Shape, shape: Shape, classes: int, rule: Rule, *, is_untied: bool, first: bool
+    statement: Statement,
+    below: Shape,
+    shape: Shape,
+    classes: int,
+    rule: Rule,
+    *,
+    takes_sigma: bool,
+    is_untied: bool,
+    first: bool,
 ) -> StatementCosts:
     units_below, units = math.prod(below), math.prod(shape)
     weights = multiplications = 0
-    # σ keeps h, dropout its mask, a pool its maxima and where they are; a layer with weights its input.
+    # A layer with weights keeps its input, σ h, a pool its input and where the maxima are, dropout its mask.
     # On the way back, an error signal comes in and goes out, and the library copies one to its own layout.
-    kept, indices, passing = 0, 0, 3 * max(units_below, units)
+    kept, noted, passing = 0, 0, 3 * max(units_below, units)
     match statement:
         case Conv(filters, height, width):
             fan_in = below[0] * height * width
             locations = math.prod(shape[1:])
             multiplications = fan_in * filters * locations
             weights = multiplications if is_untied else fan_in * filters
-            kept = units_below + units
+            kept = units_below + takes_sigma * units
             if is_untied:
                 passing = 2 * locations * fan_in
         case Full() | Output():
             weights = multiplications = units_below * units
-            kept = units_below + (units if isinstance(statement, Full) else 0)
+            kept = units_below + takes_sigma * units
         case Maxpool():
-            kept, indices = units_below + (units if statement.overlapping else 0), units
+            kept = units_below + (takes_sigma or statement.overlapping) * units
+            noted = INDEX_BYTES * units
         case Drop():
-            kept = units_below
+            noted = MASK_BYTES * units
         case Sum():
             pass
     direct = classes * units_below if weights else 0
@@ -146,7 +160,7 @@ def _count(
     carrying = direct if rule.direct else multiplications
     learns = not rule.output_only or isinstance(statement, Output)
     if not learns:
-        kept = indices = 0
+        kept = noted = 0
     shared = rule.epsilon in (0, 1) and "epsilon" not in rule.required
     return StatementCosts(
         statement=str(statement),
@@ -159,6 +173,6 @@ def _count(
         gradients=weights * learns * (1 if shared else 2),
         carriers=weights if rule.carrier is not None else 0,
         kept=kept,
-        indices=indices,
+        noted=noted,
         passing=passing,
     )

@@ -5,113 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from urfb.nn.activity import Dropout, Pool, SaturatedLinearity
 from urfb.nn.asymmetric import AsymmetricLayer, ConvMap, FullMap, LinearMap, OutputError, Start, UntiedMap
-from urfb.nn.notation import Conv, Drop, Full, Maxpool, Output, Shape, Statement, Sum, parse, shapes
+from urfb.nn.notation import Conv, Drop, Full, Maxpool, Output, Shape, Statement, Sum, parse, saturated, shapes
 from urfb.nn.rules import Rule
 from urfb.nn.starts import Starts
-
-
-class SaturatedLinearity(nn.Module):
-    """σ(h) = min(max(slope·h, −1), 1); σ′ is the slope inside and on the bounds, 0 outside (Remark 2)."""
-
-    def __init__(self, slope: float) -> None:
-        super().__init__()
-        self.slope = slope
-
-    def forward(self, h: Tensor) -> Tensor:
-        """Return σ(h)."""
-        x: Tensor = _Saturate.apply(h if self.slope == 1 else self.slope * h)
-        return x
-
-
-class _Saturate(torch.autograd.Function):
-    """min(max(h, −1), 1), whose derivative is 1 on the bounds; PyTorch's clamp has 0 or 1 there, by its version."""
-
-    @staticmethod
-    def forward(ctx: Any, h: Tensor) -> Tensor:
-        ctx.save_for_backward(h)
-        return torch.clamp(h, -1, 1)
-
-    @staticmethod
-    def backward(ctx: Any, delta: Tensor) -> Tensor:
-        (h,) = ctx.saved_tensors
-        # PyTorch's one-pass kernel is 1 strictly inside its bounds: those are the next numbers beyond ±1.
-        beyond = 1 + torch.finfo(h.dtype).eps
-        error_signal: Tensor = torch.ops.aten.hardtanh_backward(delta, h, -beyond, beyond)
-        return error_signal
-
-
-class OverlappingMaxpool(nn.Module):
-    """The maximum over windows that overlap, zeros outside the grid taking part.
-
-    PyTorch pads with −∞ instead; taking the maximum with 0 in just the windows that reach over the edge gives the
-    same, for a third of what padding the input costs.
-    """
-
-    floor: Tensor
-
-    def __init__(self, size: int, stride: int, shape: Shape, padding: str) -> None:
-        """Pool a grid of `shape`; `padding` is 'centred' (both sides alike) or 'end' (the odd zero at the end)."""
-        super().__init__()
-        rows, columns = (Windows(length, size, stride, padding) for length in shape[1:])
-        self.rows, self.columns = rows, columns
-        edge = torch.tensor(rows.reaches_over)[:, None] | torch.tensor(columns.reaches_over)[None, :]
-        floor = torch.full(edge.shape, -torch.inf).masked_fill(edge, 0.0)
-        self.register_buffer("floor", floor, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the pooled grid [batch, channels, ⌈height/stride⌉, ⌈width/stride⌉]."""
-        rows, columns = self.rows, self.columns
-        pooled = functional.max_pool2d(
-            x, rows.size, rows.stride, (rows.before, columns.before), ceil_mode=rows.cut_short or columns.cut_short
-        )
-        # Cutting windows short for one side's sake can add one to the other.
-        return torch.clamp(pooled[:, :, : rows.count, : columns.count], min=self.floor)
-
-
-class Windows:
-    """The windows of an overlapping pool along one side of a grid.
-
-    Attributes:
-        count: how many there are: one for every `stride` units.
-        before: how many zeros stand before the first unit.
-        reaches_over: for each window, whether it reaches over an edge.
-        cut_short: whether PyTorch, which pads both sides alike, has to cut the last one short.
-    """
-
-    def __init__(self, length: int, size: int, stride: int, padding: str) -> None:
-        self.size, self.stride = size, stride
-        self.count = -(-length // stride)
-        needed = max((self.count - 1) * stride + size - length, 0)
-        self.before = (size - 1) // 2 if padding == "centred" else needed // 2
-        starts = [window * stride - self.before for window in range(self.count)]
-        self.reaches_over = [start < 0 or start + size > length for start in starts]
-        self.cut_short = (length + 2 * self.before - size) // stride + 1 < self.count
-
-
-class Dropout(nn.Module):
-    """Zeroes a fraction of the units for each sample anew and scales the rest, while training.
-
-    Its stream is set by the trainer at the start of each epoch, so that a resumed epoch drops the same units.
-    """
-
-    def __init__(self, fraction: float) -> None:
-        super().__init__()
-        self.fraction = fraction
-        self.stream: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x with dropout while training, else x."""
-        if not self.training or self.fraction == 0:
-            return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.fraction, generator=self.stream)
-        return x * kept.div_(1 - self.fraction)
 
 
 class Network(nn.Module):
@@ -198,21 +100,22 @@ class Network(nn.Module):
             return step
 
         below = input_shape
-        for statement, shape in zip(self.statements, shapes(text, input_shape, classes), strict=True):
+        of_each = zip(self.statements, shapes(text, input_shape, classes), saturated(text), strict=True)
+        for statement, shape, takes_sigma in of_each:
             number = len(self.layers) + 1
             match statement:
                 case Conv():
-                    steps.append(nn.Sequential(conv(statement, number, below), SaturatedLinearity(activation_slope)))
+                    sigma = SaturatedLinearity(activation_slope) if takes_sigma else nn.Identity()
+                    steps.append(nn.Sequential(conv(statement, number, below), sigma))
                 case Full(units):
                     full = layer(statement, FullMap(), starts.full(number, units, math.prod(below)))
                     steps.append(nn.Sequential(_Flatten(), full, SaturatedLinearity(activation_slope)))
                 case Output():
                     start = (whole if dense_output else starts).full(number, classes, math.prod(below))
                     steps.append(nn.Sequential(_Flatten(), layer(statement, FullMap(), start)))
-                case Maxpool(size, stride) if statement.overlapping:
-                    steps.append(OverlappingMaxpool(size, stride, below, pool_padding))
-                case Maxpool(size, stride):
-                    steps.append(nn.MaxPool2d(size, stride, ceil_mode=True))
+                case Maxpool():
+                    slope = activation_slope if takes_sigma else None
+                    steps.append(Pool(statement, below, pool_padding, slope))
                 case Drop(fraction):
                     steps.append(Dropout(fraction))
                 case Sum():

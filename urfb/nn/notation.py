@@ -140,6 +140,22 @@ def parse(text: str) -> tuple[Statement, ...]:
     return tuple(statements)
 
 
+def saturated(text: str) -> tuple[bool, ...]:
+    """Return for each statement whether σ is taken of its output.
+
+    It is taken of conv and full layers, but where a pool comes right after a conv layer, of the pool: the maximum of σ
+    is σ of the maximum, and there are fewer of those.
+    """
+    statements = parse(text)
+    pairs = zip((None, *statements[:-1]), statements, (*statements[1:], None), strict=True)
+    return tuple(
+        isinstance(statement, Full)
+        or (isinstance(statement, Conv) and not isinstance(above, Maxpool))
+        or (isinstance(statement, Maxpool) and isinstance(below, Conv))
+        for below, statement, above in pairs
+    )
+
+
 def canonical(text: str) -> str:
     """Write a network's text the one way that identities are made of."""
     return "; ".join(str(statement) for statement in parse(text))

@@ -17,7 +17,7 @@ from urfb.events import AlignmentPoint, EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
 from urfb.nn.asymmetric import AsymmetricLayer
 from urfb.nn.losses import Loss, hinge_loss, softmax_loss
-from urfb.nn.modules import Dropout
+from urfb.nn.activity import Dropout
 from urfb.nn.randomness import generator
 from urfb.training.checkpoint import Checkpoints
 from urfb.training.evaluation import Measured, evaluate, input_batches, summed

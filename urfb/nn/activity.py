@@ -1,0 +1,150 @@
+"""What happens to activity between the layers with weights: σ, pools and dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from urfb.nn.notation import Maxpool, Shape
+
+LEVELS = 2**16
+"""Of dropout: a unit is kept or not by a draw of 16 bits."""
+
+
+class SaturatedLinearity(nn.Module):
+    """σ(h) = min(max(slope·h, −1), 1); σ′ is the slope inside and on the bounds, 0 outside (Remark 2)."""
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return σ(h)."""
+        x: Tensor = _Saturate.apply(h, self.slope, 1, ())
+        return x
+
+
+Edge = tuple[slice, slice]
+"""Rows and columns along one side of a grid of windows."""
+
+
+class _Saturate(torch.autograd.Function):
+    """min(max(slope·h, −bound), bound), its derivative the slope on the bounds; PyTorch's is that or 0, by its version.
+
+    Along `edges` the maximum with 0 is taken, too: with a unit outside the grid, which takes no error signal.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, slope: float, bound: float, edges: tuple[Edge, ...]) -> Tensor:
+        h = h if slope == 1 else slope * h
+        ctx.save_for_backward(h)
+        ctx.slope, ctx.bound, ctx.edges = slope, bound, edges
+        x = torch.clamp(h, -bound, bound)
+        for rows, columns in edges:
+            x[:, :, rows, columns].clamp_(min=0)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None, None, None]:
+        (h,) = ctx.saved_tensors
+        # PyTorch's one-pass kernel is 1 strictly inside its bounds: those are the next numbers beyond ours.
+        beyond = ctx.bound * (1 + torch.finfo(h.dtype).eps)
+        error_signal: Tensor = torch.ops.aten.hardtanh_backward(delta, h, -beyond, beyond)
+        for rows, columns in ctx.edges:
+            error_signal[:, :, rows, columns].masked_fill_(h[:, :, rows, columns] < 0, 0)
+        return error_signal if ctx.slope == 1 else error_signal.mul_(ctx.slope), None, None, None
+
+
+class Pool(nn.Module):
+    """The maximum over windows, and σ of it: the same as the maximum of σ(h), for a quarter of the work.
+
+    In windows that overlap, zeros outside the grid take part. PyTorch pads with −∞ instead; taking the maximum with 0
+    in just the windows that reach over the edge gives the same, for a third of what padding the input costs.
+    """
+
+    def __init__(self, statement: Maxpool, shape: Shape, padding: str, slope: float | None) -> None:
+        """Pool a grid of `shape`.
+
+        Args:
+            statement: says which windows.
+            shape: of the grid, (channels, height, width).
+            padding: where the zeros stand, 'centred' (both sides alike) or 'end' (the odd zero at the end).
+            slope: of σ; None where the input, a sum of two layers', is not to be saturated again.
+        """
+        super().__init__()
+        self.rows, self.columns = (Windows(length, statement, padding) for length in shape[1:])
+        self.slope = slope
+        every = slice(None)
+        self.edges: tuple[Edge, ...] = (
+            *((rows, every) for rows in self.rows.reaching_over),
+            *((every, columns) for columns in self.columns.reaching_over),
+        )
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return the pooled grid [batch, channels, ⌈height/stride⌉, ⌈width/stride⌉]."""
+        rows, columns = self.rows, self.columns
+        h = functional.max_pool2d(
+            h, rows.size, rows.stride, (rows.before, columns.before), ceil_mode=rows.cut_short or columns.cut_short
+        )
+        # Cutting windows short for one side's sake can add one to the other.
+        h = h[:, :, : rows.count, : columns.count]
+        if self.slope is None and not self.edges:
+            return h
+        x: Tensor = _Saturate.apply(h, *((1, torch.inf) if self.slope is None else (self.slope, 1)), self.edges)
+        return x
+
+
+class Windows:
+    """The windows of a pool along one side of a grid.
+
+    Attributes:
+        count: how many there are: one for every `stride` units.
+        before: how many zeros stand before the first unit.
+        reaching_over: which of them overlap and reach over an edge: the first, the last, or both.
+        cut_short: whether PyTorch, which pads both sides alike, has to cut the last one short.
+    """
+
+    def __init__(self, length: int, statement: Maxpool, padding: str) -> None:
+        size, stride = statement.size, statement.stride
+        self.size, self.stride, self.count = size, stride, statement.pooled(length)
+        needed = max((self.count - 1) * stride + size - length, 0)
+        self.before = 0
+        self.reaching_over: list[slice] = []
+        if statement.overlapping:
+            self.before = (size - 1) // 2 if padding == "centred" else needed // 2
+            starts = [window * stride - self.before for window in range(self.count)]
+            first = sum(start < 0 for start in starts)
+            last = sum(start + size > length for start in starts)
+            self.reaching_over += [slice(first)] if first else []
+            self.reaching_over += [slice(self.count - last, None)] if last else []
+        self.cut_short = (length + 2 * self.before - size) // stride + 1 < self.count
+
+
+class Dropout(nn.Module):
+    """Zeroes a fraction of the units for each sample anew and scales the rest, while training.
+
+    Its stream is set by the trainer at the start of each epoch, so that a resumed epoch drops the same units. A draw of
+    64 random bits decides about four units, so that the fraction is a multiple of 1/65,536; a draw for each, as in
+    PyTorch's own dropout, takes a sixth of a training step on the CPU.
+    """
+
+    def __init__(self, fraction: float) -> None:
+        super().__init__()
+        self.fraction = fraction
+        self.kept = max(round((1 - fraction) * LEVELS), 1)
+        self.stream: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x with dropout while training, else x."""
+        if not self.training or self.kept == LEVELS:
+            return x
+        draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+        draws.random_(torch.iinfo(torch.int64).min, None, generator=self.stream)
+        level = draws.view(torch.int16)[: x.numel()]
+        kept = (level < torch.iinfo(torch.int16).min + self.kept).view(torch.uint8)
+        if x.dim() == 4:  # in the memory order of channels last
+            kept = kept.view(len(x), *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
+        return (x * kept.view(x.shape)).mul_(LEVELS / self.kept)
