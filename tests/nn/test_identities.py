@@ -18,7 +18,7 @@ from urfb.nn.losses import hinge_loss
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
 from urfb.training.networks import build_network
-from urfb.training.trainer import build_loss, train_epoch
+from urfb.training.passes import Passes
 
 TEXT = "Conv 4 3x3; Conv 4 3x2; SUM; Maxpool 3; Drop .3; Conv 3 2x2; Maxpool 2; Full 12; Output"
 PARAMETERS: dict[str, dict[str, float]] = {
@@ -45,7 +45,7 @@ def trained(spec: RunSpec, digits: Dataset, start: Network | None = None) -> Net
     """Return the network after an epoch, from another start than the run's own if one is given."""
     network = build_network(spec, digits.info) if start is None else start
     assert isinstance(network, Network)
-    train_epoch(network, build_loss(spec), spec, digits, epoch=1)
+    Passes(network, spec, digits).train(1)
     return network
 
 
@@ -271,7 +271,7 @@ def test_brsf_draws_anew_for_every_batch_within_ws_bounds_and_not_while_evaluati
             assert_equal(feedback(network), before)
             draws.append(before)
 
-        train_epoch(network, build_loss(spec), spec, digits, epoch, note)
+        Passes(network, spec, digits).train(epoch, note)
         return draws
 
     runs = [epoch_of_draws(1, 0), epoch_of_draws(2, 0), epoch_of_draws(1, 1)]

@@ -15,7 +15,8 @@ from urfb.data.datasets import Dataset, Split
 from urfb.grid.expand import resolve
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
-from urfb.training.trainer import build_loss, build_network, train_epoch
+from urfb.training.passes import Passes
+from urfb.training.trainer import build_network
 
 NETWORKS: dict[str, list[reference.Statement]] = {
     # text: the same, in the reference's own words
@@ -92,7 +93,7 @@ def check_a_step(text: str, settings: dict[str, Any]) -> None:
         )
         for weight, layer in zip(W, network.layers, strict=True)
     ]  # fmt: skip
-    train_epoch(network, build_loss(spec), spec, dataset, epoch=1)
+    Passes(network, spec, dataset).train(1)
     feedback = [layer.feedback.detach().numpy() for layer in network.layers if layer.feedback is not None]
     if spec.rule == "brsf":  # drawn for this one batch
         assert all(np.abs(new - old).max() > 0.01 for new, old in zip(feedback, R, strict=True))

@@ -21,7 +21,8 @@ from urfb.nn.rules import RULES
 from urfb.training import checkpoint
 from urfb.training.measurements import saved_filters
 from urfb.training.networks import build_network, second_stage
-from urfb.training.trainer import build_loss, train, train_epoch
+from urfb.training.passes import Passes
+from urfb.training.trainer import train
 
 TEXT = "Conv 4 3x3; Conv 4 3x3; SUM; Maxpool 3; Drop .3; Full 12; Output"
 STAGES: dict[str, Any] = {"network": TEXT, "pretraining_epochs": 2, "untied": "all", "epochs": 4}
@@ -65,12 +66,12 @@ def staged(rule: str, **settings: Any) -> RunSpec:
 def second_stages(spec: RunSpec, digits: Dataset) -> tuple[Network, Network]:
     """Return the network as it begins the second stage, and after an epoch of it."""
     pretrained = build_network(spec, digits.info)
-    train_epoch(pretrained, build_loss(spec), spec, digits, epoch=1)
+    Passes(pretrained, spec, digits).train(1)
     start = second_stage(spec, digits.info, pretrained)
     end = second_stage(spec, digits.info, pretrained)
     assert isinstance(start, Network)
     assert isinstance(end, Network)
-    train_epoch(end, build_loss(spec), spec, digits, epoch=2)
+    Passes(end, spec, digits).train(2)
     return start, end
 
 
@@ -133,7 +134,7 @@ def test_a_second_stage_of_several_epochs_is_begun_once(digits: Dataset, tmp_pat
     for epoch in (1, 2, 3, 4):
         if epoch == 3:
             network = second_stage(spec, digits.info, network)
-        train_epoch(network, build_loss(spec), spec, digits, epoch)
+        Passes(network, spec, digits).train(epoch)
     found = saved_weights(tmp_path, spec)
     assert all(torch.equal(found[name], value) for name, value in network.state_dict().items())
 
@@ -147,7 +148,7 @@ def test_measuring_changes_no_weight(rule: str, digits: Dataset, tmp_path: Path)
     spec = tiny_spec(**settings)
     network = build_network(spec, digits.info)
     for epoch in (1, 2):
-        train_epoch(network, build_loss(spec), spec, digits, epoch)
+        Passes(network, spec, digits).train(epoch)
     found = saved_weights(tmp_path, measured)
     assert all(torch.equal(found[name], value) for name, value in network.state_dict().items())
 
@@ -167,7 +168,9 @@ def test_every_epoch_and_seed_has_its_own_order_and_drops_its_own_units(digits: 
             shown.extend(labels.tolist())
             return outputs.sum()
 
-        train_epoch(network, loss, spec, digits, epoch)
+        passes = Passes(network, spec, digits)
+        passes.loss_function = loss
+        passes.train(epoch)
         assert sorted(shown) == sorted(digits.training.labels.tolist())
         assert sum(dropped) / len(dropped) == pytest.approx(0.5, abs=0.02)
         return tuple(shown), tuple(dropped[:500])
@@ -265,7 +268,7 @@ def test_equal_specs_give_equal_bits_whatever_was_drawn_or_trained_before(
 
     def trained() -> list[Tensor]:
         network = build_network(spec, digits.info)
-        train_epoch(network, build_loss(spec), spec, digits, epoch=1)
+        Passes(network, spec, digits).train(1)
         return list(network.state_dict().values())
 
     first = trained()

@@ -13,7 +13,8 @@ from urfb.events import EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
 from urfb.nn.modules import Network
 from urfb.training import checkpoint
-from urfb.training.trainer import build_loss, build_network, is_alignment_epoch, train, train_epoch
+from urfb.training.passes import Passes
+from urfb.training.trainer import build_network, is_alignment_epoch, train
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def trained(spec: RunSpec, digits: Dataset, epochs: int = 2) -> tuple[Network, N
     """Return a run's network as drawn, and after some epochs."""
     start, network = build_network(spec, digits.info), build_network(spec, digits.info)
     for epoch in range(1, epochs + 1):
-        train_epoch(network, build_loss(spec), spec, digits, epoch)
+        Passes(network, spec, digits).train(epoch)
     return start, network
 
 

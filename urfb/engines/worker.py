@@ -24,9 +24,6 @@ def execute(job: Job, workplace: Workplace) -> Iterator[Event]:
 
     try:
         torch.set_num_threads(workplace.threads)
-        # float32 means float32: cuDNN would otherwise round a GPU's convolutions to TF32.
-        torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
-        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
         torch.backends.cudnn.deterministic = True
         dataset = _dataset(job.spec.dataset, workplace.data, workplace.device)
         yield from train(

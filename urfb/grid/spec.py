@@ -25,7 +25,7 @@ SCIENCE_VERSION = 2
 """
 
 LOSSES = ("softmax", "hinge")
-PRECISIONS = ("float32", "float64")
+PRECISIONS = ("float32", "float64", "tf32", "bfloat16")
 POOL_PADDINGS = ("centred", "end")
 UNTIED_STARTS = ("independent", "tied-copy")
 
@@ -115,7 +115,8 @@ class RunSpec(BaseModel):
         input_offset: subtracted from every pixel after scaling to 0 … 1.
         step_size: η.
         batch_size: images an update.
-        precision: of weights, activity and gradients.
+        precision: of the arithmetic: 'float32', 'float64', 'tf32' (factors of products rounded to 10 bits, on a GPU)
+            or 'bfloat16' (activity and error signals; W and R stay float32).
         seed: of weights, masks, shuffles and dropout.
         gradient_batch: the first so many training images, on which the rule's gradient is compared with true
             back-propagation's; None to leave that out.

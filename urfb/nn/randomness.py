@@ -14,10 +14,13 @@ def generator(seed: int, *name: object, device: torch.device | str = "cpu") -> t
 
     The same seed gives W, R and each mask the same values under every rule, so that rules are compared run by run.
     """
+    return torch.Generator(device=device).manual_seed(seed_of(seed, *name))
+
+
+def seed_of(seed: int, *name: object) -> int:
+    """Return the seed of the stream that `generator` returns."""
     digest = hashlib.sha256(repr((seed, *name)).encode()).digest()
-    stream = torch.Generator(device=device)
-    stream.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-    return stream
+    return int.from_bytes(digest[:8], "little") >> 1
 
 
 def glorot_limit(fan_in: int, fan_out: int) -> float:

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from urfb.data.datasets import Dataset
 from urfb.events import AlignmentPoint, SavedFilters
 from urfb.grid.spec import RunSpec
 from urfb.nn.alignment import filter_similarity, gradient_cosines, weight_alignment
-from urfb.nn.asymmetric import UntiedMap
-from urfb.nn.losses import Loss
-from urfb.training.evaluation import input_batches
+from urfb.nn.asymmetric import AsymmetricLayer, UntiedMap
+from urfb.training.arithmetic import arithmetic
 from urfb.training.networks import asymmetric_layers
+from urfb.training.passes import build_loss, images_of
 
 EARLY_STEPS = frozenset((1, 2, 5, 10, 20, 50))
 """Steps of a stage's first epoch after which alignment is measured, too."""
@@ -27,7 +27,6 @@ class Measurements:
 
     spec: RunSpec
     dataset: Dataset
-    loss_function: Loss
 
     @property
     def steps_an_epoch(self) -> int:
@@ -50,7 +49,7 @@ class Measurements:
         layers = asymmetric_layers(network)
         was_training = network.training
         network.eval()
-        cosines = {} if self.spec.gradient_batch is None else gradient_cosines(layers, lambda: self._loss(network))
+        cosines = {} if self.spec.gradient_batch is None else self.gradient_cosines(network)
         network.train(was_training)
         points = []
         for number, layer in enumerate(layers, start=1):
@@ -64,11 +63,15 @@ class Measurements:
                 points.append(AlignmentPoint(step, step / self.steps_an_epoch, number, layer.name, **measured))
         return tuple(points)
 
-    def _loss(self, network: nn.Module) -> Tensor:
-        """Return the loss of the fixed batch on which gradients are compared."""
+    def gradient_cosines(self, network: nn.Module) -> dict[AsymmetricLayer, float]:
+        """Compare gradients on the first so many training images."""
         assert self.spec.gradient_batch is not None
-        x, labels = next(input_batches(self.spec, self.dataset, self.dataset.training, self.spec.gradient_batch, None))
-        return self.loss_function(network(x), labels)
+        device = self.dataset.training.labels.device
+        positions = torch.arange(self.spec.gradient_batch, device=device)
+        x, labels = images_of(self.spec, self.dataset, self.dataset.training, positions)
+        loss_function = build_loss(self.spec)
+        with arithmetic(self.spec.precision, device):
+            return gradient_cosines(asymmetric_layers(network), lambda: loss_function(network(x).to(x.dtype), labels))
 
 
 def is_alignment_epoch(epoch: int) -> bool:

@@ -14,9 +14,10 @@ from urfb.grid.spec import RunSpec
 from urfb.nn.asymmetric import AsymmetricLayer
 from urfb.nn.convert import convert
 from urfb.nn.modules import Network
-from urfb.nn.randomness import generator
+from urfb.nn.randomness import seed_of
 from urfb.nn.rules import Rule
 from urfb.plugins import is_import_path, load_plugin, source_hash
+from urfb.training.arithmetic import weight_dtype
 
 
 def build_network(spec: RunSpec, info: DatasetInfo, epoch: int = 1) -> nn.Module:
@@ -81,7 +82,7 @@ def _network(
         frozen=frozen,
         activation_slope=spec.activation_slope,
         pool_padding=spec.pool_padding,
-        dtype=getattr(torch, spec.precision),
+        dtype=weight_dtype(spec.precision),
     )
 
 
@@ -92,8 +93,8 @@ def _users_model(spec: RunSpec, info: DatasetInfo) -> nn.Module:
         model = build(info.shape, info.classes)
     if not isinstance(model, nn.Module):
         raise PluginError(f"'{spec.layers}' returned {type(model).__name__}, where a torch.nn.Module is expected")
-    model = model.to(getattr(torch, spec.precision))
-    example = torch.zeros(2, *info.shape, dtype=getattr(torch, spec.precision))
+    model = model.to(weight_dtype(spec.precision))
+    example = torch.zeros(2, *info.shape, dtype=weight_dtype(spec.precision))
     with torch.no_grad():
         shape = tuple(model.eval()(example).shape)
     if shape != (2, info.classes):
@@ -116,5 +117,5 @@ def seeded(seed: int, *name: object, device: torch.device | None = None) -> Iter
     """Draw from a stream of the seed's where modules, such as a user's dropout, draw from PyTorch's own."""
     gpus = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(gpus):
-        torch.manual_seed(generator(seed, *name).initial_seed())
+        torch.manual_seed(seed_of(seed, *name))
         yield

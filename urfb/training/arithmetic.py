@@ -1,0 +1,34 @@
+"""In what precision a run is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+def weight_dtype(precision: str) -> torch.dtype:
+    """Return the type of W, R and the images."""
+    return torch.float64 if precision == "float64" else torch.float32
+
+
+@contextmanager
+def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
+    """Compute in a run's precision while the context is open.
+
+    'tf32' rounds the factors of convolutions and matrix products to 10 bits on the GPU; 'bfloat16' computes activity
+    and error signals in bfloat16, W and R staying float32; the others are what they say, on the GPU, too.
+    """
+    backends: Any = torch.backends
+    products = (backends.cuda.matmul, backends.cudnn.conv)
+    before = [product.fp32_precision for product in products]
+    for product in products:
+        product.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):
+            yield
+    finally:
+        for product, its in zip(products, before, strict=True):
+            product.fp32_precision = its
