@@ -5,9 +5,13 @@ import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from platformdirs import user_cache_path
+
+if TYPE_CHECKING:
+    from urfb.data.datasets import Dataset
 
 
 @pytest.hookimpl(wrapper=True)
@@ -18,6 +22,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and here no test may be: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """The smallest data set, which comes with scikit-learn."""
+    from urfb.data.datasets import load
+
+    return load("digits", Path())
 
 
 @pytest.fixture(scope="session")

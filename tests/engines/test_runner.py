@@ -154,11 +154,11 @@ def test_devices_that_cannot_be_used_are_refused() -> None:
 
 def test_jobs_share_the_devices_and_the_cores() -> None:
     folder = Path()
-    assert [place.device for place in divide(["cuda:0", "cuda:1"], None, 9, folder, folder)] == ["cuda:0", "cuda:1"]
-    four = divide(["cuda:0", "cuda:1"], 4, 9, folder, folder)
+    assert [place.device for place in divide(["cuda:0", "cuda:1"], None, 9, 1, folder, folder)] == ["cuda:0", "cuda:1"]
+    four = divide(["cuda:0", "cuda:1"], 4, 9, 1, folder, folder)
     assert [place.device for place in four] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
-    assert len(divide(["cpu"], 8, 3, folder, folder)) == 3
-    alone, *_ = divide(["cpu"], 1, 9, folder, folder)
-    assert [place.threads for place in divide(["cpu"], 2 * alone.threads, 99, folder, folder)] == [
+    assert len(divide(["cpu"], 8, 3, 1, folder, folder)) == 3
+    alone, *_ = divide(["cpu"], 1, 9, 1, folder, folder)
+    assert [place.threads for place in divide(["cpu"], 2 * alone.threads, 99, 1, folder, folder)] == [
         1
     ] * 2 * alone.threads

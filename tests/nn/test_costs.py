@@ -57,10 +57,10 @@ def test_under_shallow_only_the_output_layers_increment_is_computed() -> None:
 
 def test_memory_grows_with_the_batch_and_the_precision_and_has_a_part_that_does_not() -> None:
     counted = network_costs(NETWORKS["simpnet"], (3, 32, 32), 10, RULES["urfb"])
-    one, two = counted.memory(100, 4), counted.memory(200, 4)
+    one, two = counted.memory(100, "float32"), counted.memory(200, "float32")
     assert one["weights"] == two["weights"] == 2 * 4 * 4_103_400
     assert two["activity"] == 2 * one["activity"]
-    doubled = counted.memory(100, 8)
+    doubled = counted.memory(100, "float64")
     assert doubled["weights"] == 2 * one["weights"]
     # In either precision, a pool's indices, one for each of 32×16×16 maxima, are of 64 bits, and dropout's masks of 8.
     assert doubled["activity"] == 2 * one["activity"] - 100 * (32 * 16 * 16 * (8 + 1) + 500)
@@ -93,5 +93,5 @@ def test_activity_is_what_a_forward_pass_leaves_for_the_backward_pass(
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         outputs = network(torch.rand(50, 3, 12, 12))
     assert outputs.requires_grad
-    counted = network_costs(text, (3, 12, 12), 5, RULES[rule], frozenset(untied)).memory(50, 4)
+    counted = network_costs(text, (3, 12, 12), 5, RULES[rule], frozenset(untied)).memory(50, "float32")
     assert sum(left.values()) == counted["activity"]

@@ -10,8 +10,11 @@ from tests.helpers import TINY, grid_file, tiny_spec
 from urfb import open_store
 from urfb.cli import app
 from urfb.data.datasets import load
-from urfb.events import EpochEnded
+from urfb.events import EpochEnded, Finished
 from urfb.nn.rules import RULES
+from urfb.training.graphs import Graphed
+from urfb.training.networks import build_network
+from urfb.training.passes import Passes
 from urfb.training.trainer import train
 
 pytestmark = [
@@ -60,3 +63,51 @@ def test_a_grid_is_trained_on_the_gpu(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     assert open_store(str(store)).runs()["device"].str.startswith("cuda").all()
+
+
+def test_a_graph_does_what_its_launches_do(tmp_path: Path) -> None:
+    """The first batches are launched one by one, the others as a graph: so epochs of few and many batches agree."""
+    spec = tiny_spec(precision="float64", connectivity=0.5, epochs=1)
+    dataset = load("digits", Path(), "cuda")
+    ends = []
+    for graphed in (True, False):
+        network = build_network(spec, dataset.info).to("cuda")
+        passes = Passes(network, spec, dataset)
+        assert isinstance(passes._step, Graphed)
+        if not graphed:
+            passes._step = passes.step
+        running = [passes.train(epoch) for epoch in (1, 2, 3)]
+        assert graphed == (isinstance(passes._step, Graphed) and passes._step.graph is not None)
+        ends.append((running, passes.evaluate("validation"), [values.clone() for values in network.parameters()]))
+    (one, looked, weights), (other, looked_too, weights_too) = ends
+    assert one == [pytest.approx(measured, abs=1e-10) for measured in other]
+    assert looked == pytest.approx(looked_too, abs=1e-10)
+    torch.testing.assert_close(weights, weights_too, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("rule", ["urfb", "brsf"])
+def test_a_run_goes_on_to_the_same_numbers_on_the_gpu(tmp_path: Path, rule: str) -> None:
+    spec = tiny_spec(rule=rule, epochs=5)
+    dataset = load("digits", Path(), "cuda")
+    whole = list(train(spec, dataset, tmp_path / "whole", device="cuda"))
+    list(train(spec.model_copy(update={"epochs": 2}), dataset, tmp_path / "parts", device="cuda"))
+    resumed = list(train(spec, dataset, tmp_path / "parts", epochs_stored=2, device="cuda"))
+    losses = [[event.running_loss for event in events if isinstance(event, EpochEnded)] for events in (whole, resumed)]
+    assert losses[0][2:] == losses[1]
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_shorter_factors_learn_about_as_well(tmp_path: Path, precision: str) -> None:
+    dataset = load("digits", Path(), "cuda")
+    errors = []
+    for its in ("float32", precision):
+        *_, finished = train(tiny_spec(precision=its, epochs=15), dataset, tmp_path, device="cuda")
+        assert isinstance(finished, Finished)
+        errors.append(finished.test_error)
+    assert errors[1] == pytest.approx(errors[0], abs=0.05)
+
+
+def test_a_step_is_measured_on_the_gpu() -> None:
+    result = CliRunner().invoke(app, ["bench", TINY, "--dataset", "digits", "--batch-size", "50", "--rounds", "2"])
+    assert result.exit_code == 0, result.output
+    assert "urfb tf32" in result.stdout

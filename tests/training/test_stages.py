@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tests.helpers import STEPS_AN_EPOCH, tiny_spec
-from urfb.data.datasets import Dataset, load
+from urfb.data.datasets import Dataset
 from urfb.events import EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
 from urfb.nn.modules import Network
@@ -26,11 +26,6 @@ from urfb.training.trainer import train
 
 TEXT = "Conv 4 3x3; Conv 4 3x3; SUM; Maxpool 3; Drop .3; Full 12; Output"
 STAGES: dict[str, Any] = {"network": TEXT, "pretraining_epochs": 2, "untied": "all", "epochs": 4}
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits", Path())
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.helpers import STEPS_AN_EPOCH, tiny_spec
-from urfb.data.datasets import Dataset, load
+from urfb.data.datasets import Dataset
 from urfb.errors import DivergedError
 from urfb.events import EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
@@ -15,11 +15,6 @@ from urfb.nn.modules import Network
 from urfb.training import checkpoint
 from urfb.training.passes import Passes
 from urfb.training.trainer import build_network, is_alignment_epoch, train
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load("digits", Path())
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -19,6 +20,7 @@ from urfb.grid.spec import RunSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from urfb.bench.measure import Figures
     from urfb.grid.shown import ShownNetwork
 
 COLOURS = {"done": "green", "failed": "red", "running": "cyan", "unfinished": "yellow"}
@@ -154,6 +156,34 @@ def print_network(shown: ShownNetwork) -> None:
         f"memory at batch size {spec.batch_size}, {spec.precision}: about {megabytes:,.0f} MiB, beside PyTorch and data"
     )
     typer.echo("  " + ", ".join(f"{what} {size / 2**20:,.1f}" for what, size in shown.memory.items()))
+
+
+def print_figures(measured: Sequence[Figures]) -> None:
+    """Print what was measured of one network."""
+    first, *_ = measured
+    columns = [first.network, "ms a step", "from", "to", "steps/s", "times as fast", "GFLOP/s", "bare ms", "step/bare"]
+    rows = []
+    for one in measured:
+        median = statistics.median(one.step_ms)
+        rows.append(
+            [
+                one.candidate,
+                *(f"{value:,.4g}" for value in (median, min(one.step_ms), max(one.step_ms), 1e3 / median)),
+                f"{statistics.median(one.ratios(first)):.2f}",
+                f"{one.flop / median / 1e6:,.0f}",
+                f"{statistics.median(one.bare_ms):,.4g}",
+                f"{one.over_bare:.2f}",
+                f"{one.evaluation_share:.0%}" if one.evaluation_ms else "",
+                f"{one.memory / 2**20:,.0f}",
+                "" if one.predicted_memory is None else f"{one.predicted_memory / 2**20:,.0f}",
+            ]
+        )
+    columns += ["evaluation", "MiB", "predicted"]
+    table(columns, rows, right=columns[1:])
+    typer.echo(
+        "medians, the fastest and the slowest; bare: a step's own products alone; evaluation: its share of an epoch; "
+        "MiB: of memory"
+    )
 
 
 def print_status(runs: pd.DataFrame) -> None:

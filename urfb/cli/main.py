@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from urfb import __version__
-from urfb.cli import convention, data, grid, network, report, results
+from urfb.cli import bench, convention, data, grid, network, report, results
 from urfb.errors import InputError
 
 
@@ -35,6 +35,7 @@ app.add_typer(results.app, name="results", help="Read the results store.")
 app.add_typer(report.app, name="report", help="Draw the paper's figures from the results store.")
 app.add_typer(network.app, name="network", help="Show the networks and what they cost.")
 app.add_typer(convention.app, name="convention", help="Compare the readings of what the paper leaves open.")
+app.command(name="bench")(bench.bench)
 app.add_typer(data.app, name="data", help="List, fetch and verify the data sets.")
 
 

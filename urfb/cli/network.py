@@ -28,7 +28,7 @@ def show(
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="For the memory; the data set's where not given.")
     ] = None,
-    precision: Annotated[str, typer.Option("--precision", metavar="float32|float64")] = "float32",
+    precision: Annotated[str, typer.Option("--precision", metavar="float32|float64|tf32|bfloat16")] = "float32",
 ) -> None:
     """Print a network's layers, shapes, weights W and R, arithmetic, and memory at a batch size.
 

@@ -15,14 +15,6 @@ from urfb.engines import Job, Workplace
 from urfb.engines.worker import execute
 from urfb.events import Event, Failed, Finished
 
-# glibc gives large blocks back to the system when they are freed; a training step then spends a fifth of its time
-# on getting the same memory again, page by page. Read when a process starts, and ignored by other C libraries.
-KEEP_FREED_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**34),
-    "MALLOC_TRIM_THRESHOLD_": str(2**34),
-    "MALLOC_TOP_PAD_": str(2**26),
-}
-
 
 class LocalEngine:
     """Trains as many jobs at a time as it has workplaces.
@@ -107,7 +99,6 @@ class _Worker:
         self._process, self.pipe, self.identity = None, None, None
 
     def _start(self) -> None:
-        os.environ.update({name: value for name, value in KEEP_FREED_MEMORY.items() if name not in os.environ})
         # Spawned, not forked: a fork after torch has started its threads, or CUDA, does not work.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()

@@ -15,11 +15,16 @@ from urfb.engines.local import LocalEngine
 from urfb.errors import DataError, DeviceError, nearest
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
+from urfb.grid.shown import memory_of
+from urfb.grid.spec import RunSpec
+from urfb.plugins import is_import_path
 from urfb.store import open_for_writing, open_store, stored_progress
 
 DEVICES = ("auto", "cpu", "cuda")
-BYTES_A_JOB = 2 * 2**30
-"""Of memory, for a run of the paper's networks on the CPU at batch size 500, its data included."""
+PROCESS_BYTES = 2**29
+"""Of memory, for PyTorch and a data set, beside what a run's network needs."""
+BYTES_OF_A_USERS_MODEL = 3 * 2**29
+"""Of memory, for a model whose needs cannot be counted."""
 
 
 class Observer(scheduler.Observer, Protocol):
@@ -55,10 +60,12 @@ def run_grid(
             open_for_writing(store).register(runs)
         observer.planned(planned, ())
         return scheduler.Outcome()
+    refuse_unfit([run.spec for run in missing], devices)
     verify_data({run.spec.dataset for run in missing}, data)
     writable = open_for_writing(store)
     checkpoints = writable.path.with_suffix(".checkpoints")  # one folder a store, not shared with its neighbours
-    workplaces = divide(devices, jobs, len(missing), data, checkpoints)
+    needed = max(memory_needed(run.spec) for run in missing)
+    workplaces = divide(devices, jobs, len(missing), needed, data, checkpoints)
     writable.register(runs)
     observer.planned(planned, workplaces)
     engine: Engine = InlineEngine(workplaces[0]) if jobs == 0 else LocalEngine(workplaces)
@@ -85,10 +92,50 @@ def find_devices(name: str) -> list[str]:
     return gpus or ["cpu"]
 
 
-def divide(devices: Sequence[str], jobs: int | None, runs: int, data: Path, checkpoints: Path) -> list[Workplace]:
+def refuse_unfit(specs: Sequence[RunSpec], devices: Sequence[str]) -> None:
+    """Make sure that every run can be computed on the devices, before the first begins.
+
+    Raises:
+        DeviceError: naming every run that cannot, and what to do about it.
+    """
+    free, has_tf32 = capacity(devices)
+    problems = []
+    for spec in specs:
+        name = f"{spec.network} {spec.dataset} {spec.rule} seed {spec.seed}"
+        if spec.precision == "tf32" and not has_tf32:
+            problems.append(f"{name}: precision 'tf32' needs a GPU that has it; choose float32 or bfloat16")
+        needed = memory_needed(spec)
+        if needed > free:
+            problems.append(
+                f"{name}: needs about {needed / 2**30:,.1f} GiB at batch size {spec.batch_size}, where "
+                f"{devices[0]} has {free / 2**30:,.1f} GiB free; a smaller batch_size needs less"
+            )
+    if problems:
+        raise DeviceError("\n".join(problems))
+
+
+def memory_needed(spec: RunSpec) -> int:
+    """Return the bytes that a process needs to train a run."""
+    own = BYTES_OF_A_USERS_MODEL if is_import_path(spec.layers) else sum(memory_of(spec).values())
+    return PROCESS_BYTES + own
+
+
+def capacity(devices: Sequence[str]) -> tuple[int, bool]:
+    """Return the free bytes of the device that has least, and whether all of them compute in TF32."""
+    if devices[0] == "cpu":
+        return psutil.virtual_memory().available, False
+    import torch
+
+    free = min(torch.cuda.mem_get_info(device)[0] for device in devices)
+    return free, all(torch.cuda.get_device_capability(device) >= (8, 0) for device in devices)
+
+
+def divide(
+    devices: Sequence[str], jobs: int | None, runs: int, needed: int, data: Path, checkpoints: Path
+) -> list[Workplace]:
     """Return a workplace for each run that is trained at a time, with its device and its share of the CPU's cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    fitting = min(cores, psutil.virtual_memory().available // BYTES_A_JOB) if devices[0] == "cpu" else len(devices)
+    fitting = min(cores, psutil.virtual_memory().available // needed) if devices[0] == "cpu" else len(devices)
     places = max(1, min(fitting if jobs is None else jobs, runs))
     threads = max(1, cores // places)
     return [Workplace(data, checkpoints, devices[place % len(devices)], threads) for place in range(places)]

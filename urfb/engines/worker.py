@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from urfb.engines import Job, Workplace
+from urfb.engines.memory import keep_freed_memory
 from urfb.events import Event, Failed
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def execute(job: Job, workplace: Workplace) -> Iterator[Event]:
     from urfb.training.trainer import train
 
     try:
+        keep_freed_memory()
         torch.set_num_threads(workplace.threads)
         torch.backends.cudnn.deterministic = True
         dataset = _dataset(job.spec.dataset, workplace.data, workplace.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,8 +24,6 @@ MEANINGS = {
 }
 """What each setting of a convention means."""
 
-PRECISION_BYTES = {"float32": 4, "float64": 8}
-
 
 @dataclass(frozen=True)
 class ShownNetwork:
@@ -43,25 +42,55 @@ def shown_network(
     Raises:
         InputError: saying all that is wrong with what was asked.
     """
-    info = dataset_info(dataset)
     if is_import_path(name):
         raise InputError(f"'{name}' is a model of your own: only networks in the paper's notation can be shown")
     given = {
         "network": name, "dataset": dataset, "convention": convention, "rule": rule, "untied": untied,
         "batch_size": batch_size, "precision": precision,
     }  # fmt: skip
+    settings = checked(given)
+    # A rule's ε and λ have no part in what it costs.
+    spec = resolved({**settings, "rule": "urfb"}).model_copy(update={"rule": settings["rule"]})
+    counted = costs_of(spec)
+    return ShownNetwork(spec, counted, memory_of(spec))
+
+
+def checked(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that are given, as a grid file would have them.
+
+    Raises:
+        InputError: saying all that is wrong with them.
+    """
     try:
-        settings = Settings.model_validate({key: value for key, value in given.items() if value is not None}).given()
-        # A rule's ε and λ have no part in what it costs.
-        spec = resolve({**settings, "rule": "urfb"}, {}).model_copy(update={"rule": settings["rule"]})
+        return Settings.model_validate({key: value for key, value in given.items() if value is not None}).given()
     except ValidationError as error:
         raise InputError(
             "\n".join(f"{one['loc'][0]} '{one['input']}': {one['msg']}" for one in error.errors())
         ) from error
+
+
+def resolved(settings: dict[str, Any]) -> RunSpec:
+    """Return the run of some settings.
+
+    Raises:
+        InputError: they do not fit together.
+    """
+    try:
+        return resolve(settings, {})
     except ValueError as error:
         raise InputError(str(error)) from error
-    counted = network_costs(spec.layers, info.shape, info.classes, spec.rule_of(1), spec.untied_layers)
-    return ShownNetwork(spec, counted, counted.memory(spec.batch_size, PRECISION_BYTES[precision]))
+
+
+def memory_of(spec: RunSpec) -> dict[str, int]:
+    """Return the bytes that a run's training step needs beside PyTorch and the data, by what they are for."""
+    masks = (spec.connectivity < 1) + (spec.feedback_connectivity < 1)
+    return costs_of(spec).memory(spec.batch_size, spec.precision, masks)
+
+
+def costs_of(spec: RunSpec) -> NetworkCosts:
+    """Return what a run's network costs, in its last stage."""
+    info = dataset_info(spec.dataset)
+    return network_costs(spec.layers, info.shape, info.classes, spec.rule_of(spec.epochs), spec.untied_layers)
 
 
 def differences(first: str, second: str) -> list[list[str]]:

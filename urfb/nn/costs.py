@@ -73,21 +73,27 @@ class NetworkCosts:
         """Operations of a training step, for each image of its batch."""
         return sum(one.step for one in self.statements)
 
-    def memory(self, batch_size: int, bytes_a_number: int) -> dict[str, int]:
-        """Return the bytes that a training step needs, by what they are for.
+    def memory(self, batch_size: int, precision: str, masks: int = 0) -> dict[str, int]:
+        """Return the bytes that a training step needs in a run's precision, by what they are for.
 
-        weights (W and R), gradients (of what learns; R shares W's where it takes the same), activity (what each
+        `masks` says how many there are for each layer: one where W or R lack connections, two where both do.
+
+        weights (W, R and masks), gradients (of what learns; R shares W's where it takes the same), activity (what each
         statement keeps for the backward pass) and the most that is passing: an untied layer's patches, or the error
         signals of the largest statement. PyTorch, its libraries and the data set come on top.
         """
-        kept = sum(one.kept for one in self.statements) * batch_size * bytes_a_number
+        of_weight = 8 if precision == "float64" else 4
+        of_activity = 2 if precision == "bfloat16" else of_weight
+        kept = sum(one.kept for one in self.statements) * batch_size * of_activity
         noted = sum(one.noted for one in self.statements) * batch_size
-        carriers = sum(one.carriers for one in self.statements) * bytes_a_number
+        carriers = sum(one.carriers for one in self.statements) * of_activity
+        if of_activity != of_weight and not carriers:
+            carriers = self.weights * of_activity  # W or R, made shorter
         return {
-            "weights": (self.weights + self.feedback) * bytes_a_number,
-            "gradients": sum(one.gradients for one in self.statements) * bytes_a_number,
+            "weights": (self.weights + self.feedback + masks * self.weights) * of_weight,
+            "gradients": sum(one.gradients for one in self.statements) * of_weight,
             "activity": kept + noted + carriers,
-            "passing": max(one.passing for one in self.statements) * batch_size * bytes_a_number,
+            "passing": max(one.passing for one in self.statements) * batch_size * of_activity,
         }
 
 
@@ -134,8 +140,8 @@ def _count(
     units_below, units = math.prod(below), math.prod(shape)
     weights = multiplications = 0
     # A layer with weights keeps its input, σ h, a pool its input and where the maxima are, dropout its mask.
-    # On the way back, an error signal comes in and goes out, and the library copies one to its own layout.
-    kept, noted, passing = 0, 0, 3 * max(units_below, units)
+    # On the way back, an error signal comes in, goes through σ′ and out, and another waits for a sum.
+    kept, noted, passing = 0, 0, 4 * max(units_below, units)
     match statement:
         case Conv(filters, height, width):
             fan_in = below[0] * height * width
@@ -144,7 +150,8 @@ def _count(
             weights = multiplications if is_untied else fan_in * filters
             kept = units_below + takes_sigma * units
             if is_untied:
-                passing = 2 * locations * fan_in
+                # Patches, and on the way back those of the error signal, which are added up piece by piece.
+                passing = (2 if first else 4) * locations * fan_in
         case Full() | Output():
             weights = multiplications = units_below * units
             kept = units_below + takes_sigma * units

@@ -1,0 +1,89 @@
+"""What a run's precision changes, and what it leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.engines.test_runner import run
+from tests.helpers import tiny_run, tiny_spec
+from urfb.data.datasets import Dataset
+from urfb.engines import runner
+from urfb.errors import DeviceError
+from urfb.events import Finished
+from urfb.training.networks import asymmetric_layers, build_network
+from urfb.training.passes import Passes, images_of
+from urfb.training.trainer import train
+
+
+def test_precision_is_part_of_the_identity() -> None:
+    precisions = ("float32", "float64", "tf32", "bfloat16")
+    assert len({tiny_spec(precision=precision).identity for precision in precisions}) == 4
+
+
+def test_bfloat16_computes_activity_shorter_and_keeps_the_weights(digits: Dataset) -> None:
+    spec = tiny_spec(rule="urfb", precision="bfloat16", connectivity=0.5, feedback_connectivity=0.5)
+    network = build_network(spec, digits.info)
+    passes = Passes(network, spec, digits)
+    types = set()
+    for layer in asymmetric_layers(network):
+        layer.register_forward_hook(lambda module, inputs, h: types.add(h.dtype))
+    before = [(layer.weight - layer.feedback).detach().clone() for layer in asymmetric_layers(network)]
+    shared = [layer.mask * layer.feedback_mask for layer in asymmetric_layers(network)[:-1]]
+    passes.train(1)
+    assert types == {torch.bfloat16}
+    for layer, difference, both in zip(asymmetric_layers(network), before, shared, strict=False):
+        assert layer.weight.dtype == layer.feedback.dtype == torch.float32
+        # W and R take the very same increment where both have a connection.
+        torch.testing.assert_close((layer.weight - layer.feedback) * both, difference * both, atol=1e-6, rtol=0)
+        assert not layer.weight[layer.mask == 0].any()
+
+
+def test_bfloat16_learns_about_as_well(digits: Dataset, tmp_path: Path) -> None:
+    errors = {}
+    for precision in ("float32", "bfloat16"):
+        spec = tiny_spec(precision=precision, epochs=15)
+        *_, finished = train(spec, digits, tmp_path)
+        assert isinstance(finished, Finished)
+        errors[precision] = finished.test_error
+    assert errors["bfloat16"] == pytest.approx(errors["float32"], abs=0.05)
+    assert errors["float32"] < 0.2
+
+
+def test_the_outputs_of_a_bfloat16_run_are_near_those_of_float32(digits: Dataset) -> None:
+    outputs = []
+    for precision in ("float32", "bfloat16"):
+        spec = tiny_spec(precision=precision)
+        network = build_network(spec, digits.info).eval()
+        noted: list[torch.Tensor] = []
+        network.register_forward_hook(lambda module, inputs, output, noted=noted: noted.append(output))
+        Passes(network, spec, digits).evaluate("test")
+        outputs += noted
+    assert outputs[1].dtype == torch.bfloat16
+    x, _ = images_of(tiny_spec(precision="bfloat16"), digits, digits.test, torch.arange(2))
+    assert x.dtype == torch.float32
+    difference = (outputs[1].float() - outputs[0]).norm() / outputs[0].norm()
+    assert 1e-4 < difference < 0.02
+
+
+def test_what_the_device_cannot_compute_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"Conv.*: precision 'tf32' needs a GPU that has it; choose float32"):
+        run([tiny_run(), tiny_run(precision="tf32")], tmp_path)
+    assert not list(tmp_path.glob("*.sqlite"))
+
+
+def test_runs_that_do_not_fit_are_refused_all_at_once_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = [tiny_run(batch_size=1297, seed=seed) for seed in (0, 1)]
+    free = runner.memory_needed(tiny_run().spec) + 2**20
+    monkeypatch.setattr(runner, "capacity", lambda devices: (free, False))
+    with pytest.raises(DeviceError) as refused:
+        run([tiny_run(), *large], tmp_path)
+    message = str(refused.value)
+    assert message.count("GiB at batch size 1297, where cpu has 0.5 GiB free; a smaller batch_size") == 2
+    assert "seed 1" in message
+    assert not list(tmp_path.glob("*.sqlite"))
+    assert runner.memory_needed(large[0].spec) > free

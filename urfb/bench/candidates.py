@@ -1,0 +1,133 @@
+"""What is measured: a training step of plain PyTorch, of biotorch where it is installed, and of urfb's own rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from urfb.bench.baseline import Baseline, training_step
+from urfb.data.catalog import dataset_info
+from urfb.data.datasets import Dataset, Split
+from urfb.grid.shown import checked, resolved
+from urfb.grid.spec import RunSpec
+from urfb.training.arithmetic import arithmetic
+from urfb.training.networks import build_network
+from urfb.training.passes import Passes
+
+BASELINE = "plain PyTorch, NCHW"
+
+
+class Prepared(NamedTuple):
+    """Something that is ready to be measured.
+
+    Attributes:
+        epoch: does as many training steps as the data set has batches.
+        step: does one, launched as usual.
+        evaluate: evaluates the training split; None for other people's code.
+    """
+
+    epoch: Callable[[], None]
+    step: Callable[[], None]
+    evaluate: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to do a training step.
+
+    Attributes:
+        name: for people.
+        spec: the run that it does a step of.
+        code: whose code does it.
+        memory_format: of other people's code; urfb chooses its own.
+    """
+
+    name: str
+    spec: RunSpec
+    code: Literal["plain", "biotorch", "urfb"] = "urfb"
+    memory_format: torch.memory_format = torch.channels_last
+
+    def prepare(self, steps: int, device: torch.device) -> Prepared:
+        """Build the network and random images, for epochs of `steps` steps."""
+        dataset = random_images(self.spec, steps, device)
+        if self.code == "urfb":
+            return _prepare_ours(self.spec, dataset)
+        split = dataset.training
+        x = (split.images.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=self.memory_format)
+        batches = list(zip(*(torch.split(values, self.spec.batch_size) for values in (x, split.labels)), strict=True))
+        model: torch.nn.Module = Baseline(self.spec.layers, dataset.info.classes).to(device)
+        model(x[:2])  # gives the lazy layers their shapes
+        if self.code == "biotorch":
+            from biotorch.module.biomodule import BioModule
+
+            model = BioModule(model, mode="fa").to(device)
+        model.to(memory_format=self.memory_format)
+        optimizer = torch.optim.SGD(model.parameters(), lr=self.spec.step_size)
+
+        def epoch() -> None:
+            for images, labels in batches:
+                training_step(model, optimizer, images, labels)
+
+        return Prepared(epoch, lambda: training_step(model, optimizer, *batches[0]))
+
+
+def _prepare_ours(spec: RunSpec, dataset: Dataset) -> Prepared:
+    device = dataset.training.labels.device
+    passes = Passes(build_network(spec, dataset.info).to(device), spec, dataset)
+    positions = torch.arange(spec.batch_size, device=device)
+
+    def step() -> None:
+        passes.network.train()
+        with arithmetic(spec.precision, device):
+            passes.step(positions)
+
+    return Prepared(lambda: _nothing(passes.train(1)), step, lambda: _nothing(passes.evaluate("training")))
+
+
+def _nothing(result: object) -> None:
+    """Leave a result alone."""
+
+
+def random_images(spec: RunSpec, steps: int, device: torch.device) -> Dataset:
+    """Return `steps` batches of images like the data set's, which need not be there."""
+    info = dataset_info(spec.dataset)
+    channels, height, width = info.shape
+    count = steps * spec.batch_size
+    images = torch.randint(0, 256, (count, height, width, channels), dtype=torch.uint8)
+    labels = torch.randint(0, info.classes, (count,))
+    split = Split(images.to(device), labels.to(device))
+    return Dataset(info, split, split, split)
+
+
+def candidates(network: str, dataset: str, batch_size: int, device: torch.device) -> list[Candidate]:
+    """Return what is measured for a network: the baseline first, then what is measured against it.
+
+    Raises:
+        InputError: there is no such network or data set, or they do not fit together.
+    """
+
+    def spec(rule: str, **settings: Any) -> RunSpec:
+        given = {"network": network, "dataset": dataset, "rule": rule, "loss": "softmax", "batch_size": batch_size}
+        return resolved(checked({**given, "epochs": 1, **settings}))
+
+    bp = spec("bp")
+    found = [
+        Candidate(BASELINE, bp, "plain", torch.contiguous_format),
+        Candidate("plain PyTorch, channels last", bp, "plain"),
+    ]
+    if find_spec("biotorch") is not None:
+        found.append(Candidate("biotorch's feedback alignment", spec("frfb"), "biotorch"))
+    half = {"connectivity": 0.5, "feedback_connectivity": 0.5}
+    found += [
+        Candidate("bp", bp),
+        Candidate("frfb", spec("frfb")),
+        Candidate("urfb", spec("urfb")),
+        Candidate("urfb 50 %", spec("urfb", **half)),
+        Candidate("urfb untied", spec("urfb", untied="all")),
+        Candidate("urfb bfloat16", spec("urfb", precision="bfloat16")),
+    ]
+    return found + ([Candidate("urfb tf32", spec("urfb", precision="tf32"))] if device.type == "cuda" else [])

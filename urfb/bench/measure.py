@@ -1,0 +1,203 @@
+"""Measures candidates side by side: interleaved, so that all of them meet the machine in the same moods."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from urfb.bench.candidates import Candidate, Prepared, candidates
+from urfb.data.catalog import dataset_info
+from urfb.engines.memory import keep_freed_memory
+from urfb.engines.runner import find_devices
+from urfb.grid.shown import costs_of, memory_of
+from urfb.training.arithmetic import arithmetic
+from urfb.training.provenance import provenance
+
+STEPS_ON_A_GPU = 100
+"""Timed together there, for one is over before a clock can tell; on a CPU each is timed alone."""
+PRODUCTS = {"aten::convolution", "aten::convolution_backward", "aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"}
+"""What a network's arithmetic is done by; everything else of a step comes on top."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of one candidate on one network.
+
+    Attributes:
+        network, dataset, candidate: their names.
+        step_ms: of each round, the milliseconds of a training step.
+        bare_ms: of each round, those of the step's own convolutions and matrix products, alone on the same tensors.
+        evaluation_ms: of each round, those of evaluating as many images as a step has; empty for other people's code.
+        flop: floating-point operations of a step.
+        memory, predicted_memory: bytes that a step takes at its peak beside PyTorch and the data, and what
+            `urfb network show` says; None of other people's code.
+    """
+
+    network: str
+    dataset: str
+    candidate: str
+    step_ms: tuple[float, ...]
+    bare_ms: tuple[float, ...]
+    evaluation_ms: tuple[float, ...]
+    flop: int
+    memory: int
+    predicted_memory: int | None
+
+    def ratios(self, other: Figures) -> list[float]:
+        """Return how many times as fast as `other` this is, round by round."""
+        return [theirs / ours for ours, theirs in zip(self.step_ms, other.step_ms, strict=True)]
+
+    @property
+    def over_bare(self) -> float:
+        """How many times its bare operations a step takes."""
+        return statistics.median(step / bare for step, bare in zip(self.step_ms, self.bare_ms, strict=True))
+
+    @property
+    def evaluation_share(self) -> float:
+        """Which part of an epoch evaluation takes: of the training images, and of those held back for validation."""
+        info = dataset_info(self.dataset)
+        images = (info.training + info.validation) / info.training
+        look, step = statistics.median(self.evaluation_ms) * images, statistics.median(self.step_ms)
+        return look / (look + step)
+
+
+def measure(
+    network: str, these: Sequence[Candidate], *, rounds: int, steps: int, device: torch.device
+) -> Iterator[Figures]:
+    """Measure the candidates of one network in turn, `rounds` times after a warm-up of two."""
+    memory = [peak_memory(candidate, device) for candidate in these]
+    prepared = [candidate.prepare(steps, device) for candidate in these]
+    times: list[dict[str, list[float]]] = [{"step": [], "bare": [], "evaluation": []} for _ in these]
+    for round_number in range(-2, rounds):
+        for candidate, ready, own in zip(these, prepared, times, strict=True):
+            step = seconds(ready.epoch, device) / steps
+            bare = bare_seconds(candidate, ready, device)
+            look = None if ready.evaluate is None else seconds(ready.evaluate, device) / steps
+            if round_number >= 0:
+                own["step"].append(1e3 * step)
+                own["bare"].append(1e3 * bare)
+                own["evaluation"].extend([] if look is None else [1e3 * look])
+    for candidate, own, peak in zip(these, times, memory, strict=True):
+        spec = candidate.spec
+        yield Figures(
+            network,
+            spec.dataset,
+            candidate.name,
+            tuple(own["step"]),
+            tuple(own["bare"]),
+            tuple(own["evaluation"]),
+            costs_of(spec).step * spec.batch_size,
+            peak,
+            sum(memory_of(spec).values()) if candidate.code == "urfb" else None,
+        )
+
+
+def seconds(work: Callable[[], None], device: torch.device) -> float:
+    """Return how long something takes, whatever it has launched on a GPU included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
+
+
+class _Recorded(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes every convolution and matrix product that is done meanwhile, with the tensors that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls: list[Callable[[], Any]] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function._schema.name in PRODUCTS:
+            self.calls.append(lambda: function(*args, **(kwargs or {})))
+        return function(*args, **(kwargs or {}))
+
+
+def bare_seconds(candidate: Candidate, ready: Prepared, device: torch.device) -> float:
+    """Return how long a step's own convolutions and matrix products take, one after the other."""
+    with _Recorded() as recorded:
+        ready.step()
+
+    def replay() -> None:
+        with torch.no_grad(), arithmetic(candidate.spec.precision, device):
+            for call in recorded.calls:
+                call()
+
+    return seconds(replay, device)
+
+
+def peak_memory(candidate: Candidate, device: torch.device) -> int:
+    """Return the bytes that a candidate's steps take at their peak, beside what there was before; measured apart."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        ready = candidate.prepare(1, device)
+        for _ in range(3):
+            ready.step()
+        return int(torch.cuda.max_memory_allocated(device)) - before
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
+        return apart.submit(_peak_resident, candidate, torch.get_num_threads()).result()
+
+
+def _peak_resident(candidate: Candidate, threads: int) -> int:
+    """Return by how much this new process has grown at most."""
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    torch.ones(300, 300) @ torch.ones(300, 300)  # libraries take memory of their own when they are first used
+    before = psutil.Process().memory_info().rss
+    ready = candidate.prepare(1, torch.device("cpu"))
+    for _ in range(3):
+        ready.step()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before
+
+
+def run_bench(
+    networks: Sequence[str],
+    dataset: str,
+    batch_size: int,
+    *,
+    rounds: int,
+    device: str,
+    default_malloc: bool,
+    json_file: Path | None,
+) -> Iterator[list[Figures]]:
+    """Measure networks one after the other, and yield the figures of each; write all of them to `json_file`.
+
+    Raises:
+        InputError: a network, the data set or the device is not one.
+    """
+    where = torch.device(find_devices(device)[0])
+    planned = [(name, candidates(name, dataset, batch_size, where)) for name in networks]
+    if not default_malloc:
+        keep_freed_memory()
+    steps = STEPS_ON_A_GPU if where.type == "cuda" else 1
+    found: list[Figures] = []
+    for name, its in planned:
+        own = list(measure(name, its, rounds=rounds, steps=steps, device=where))
+        found += own
+        if json_file is not None:
+            written = {
+                **asdict(provenance(where)),
+                "batch_size": batch_size,
+                "default_malloc": default_malloc,
+                "figures": [asdict(figures) for figures in found],
+            }
+            json_file.write_text(json.dumps(written, indent=1))
+        yield own
