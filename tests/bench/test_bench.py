@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from urfb.bench.baseline import Baseline, training_step
 from urfb.bench.candidates import candidates
-from urfb.bench.measure import Figures, _Recorded
+from urfb.bench.measure import Figures, _Recorded, peak_memory
 from urfb.cli import app
 from urfb.data.datasets import Dataset
 from urfb.grid.expand import resolve
@@ -70,6 +70,13 @@ def test_ratios_are_of_the_same_round_and_evaluation_is_of_a_whole_epoch() -> No
     assert one.over_bare == pytest.approx((10 / 8 + 20 / 10) / 2)
     look = 5 * 50_000 / 45_000
     assert one.evaluation_share == pytest.approx(look / (look + 15))
+
+
+@pytest.mark.slow
+def test_memory_is_of_the_candidate_whatever_this_process_has() -> None:
+    ours = torch.ones(2**28)  # 1 GiB
+    bp = next(one for one in candidates("Conv 4 3x3; Output", "digits", 50, CPU) if one.name == "bp")
+    assert 0 < peak_memory(bp, CPU) < ours.nbytes / 4
 
 
 @pytest.mark.slow

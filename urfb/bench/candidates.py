@@ -30,9 +30,9 @@ class Prepared(NamedTuple):
         evaluate: evaluates the training split; None for other people's code.
     """
 
-    epoch: Callable[[], None]
-    step: Callable[[], None]
-    evaluate: Callable[[], None] | None = None
+    epoch: Callable[[], object]
+    step: Callable[[], object]
+    evaluate: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,7 @@ def _prepare_ours(spec: RunSpec, dataset: Dataset) -> Prepared:
         with arithmetic(spec.precision, device):
             passes.step(positions)
 
-    return Prepared(lambda: _nothing(passes.train(1)), step, lambda: _nothing(passes.evaluate("training")))
-
-
-def _nothing(result: object) -> None:
-    """Leave a result alone."""
+    return Prepared(lambda: passes.train(1), step, lambda: passes.evaluate("training"))
 
 
 def random_images(spec: RunSpec, steps: int, device: torch.device) -> Dataset:

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -105,7 +104,7 @@ def measure(
         )
 
 
-def seconds(work: Callable[[], None], device: torch.device) -> float:
+def seconds(work: Callable[[], object], device: torch.device) -> float:
     """Return how long something takes, whatever it has launched on a GPU included."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -152,10 +151,10 @@ def peak_memory(candidate: Candidate, device: torch.device) -> int:
             ready.step()
         return int(torch.cuda.max_memory_allocated(device)) - before
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-        return apart.submit(_peak_resident, candidate, torch.get_num_threads()).result()
+        return apart.submit(_growth, candidate, torch.get_num_threads()).result()
 
 
-def _peak_resident(candidate: Candidate, threads: int) -> int:
+def _growth(candidate: Candidate, threads: int) -> int:
     """Return by how much this new process has grown at most."""
     keep_freed_memory()
     torch.set_num_threads(threads)
@@ -164,8 +163,16 @@ def _peak_resident(candidate: Candidate, threads: int) -> int:
     ready = candidate.prepare(1, torch.device("cpu"))
     for _ in range(3):
         ready.step()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before
+    return peak_resident() - before
+
+
+def peak_resident() -> int:
+    """Return the most bytes that this process has had in memory."""
+    status = Path("/proc/self/status")
+    if status.exists():  # there, getrusage would count what the process that started this one had
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def run_bench(
