@@ -90,14 +90,15 @@ class EpochEnded:
     """One epoch's measurements.
 
     The running loss and error are averages over the epoch's batches, with dropout on and weights changing. All others
-    are measured after the epoch, with dropout off. Errors are fractions of images.
+    are measured after the epoch, with dropout off; those on the training images after the first ten epochs, every fifth
+    and the last, else they are None. Errors are fractions of images.
     """
 
     epoch: int
     running_loss: float
     running_error: float
-    training_loss: float
-    training_error: float
+    training_loss: float | None
+    training_error: float | None
     validation_loss: float
     validation_error: float
     seconds: float

@@ -107,8 +107,9 @@ class FakeStore:
         for epoch in range(1, epochs + 1):
             left = (0.62 - harder / 2) / (1 + epoch / 8)
             noise = seed.normal(0, 0.003, 2)
-            row = dict.fromkeys(EPOCH, 0.0) | {"epoch": epoch}
-            row["training_error"] = training + left + noise[0]
+            row = dict.fromkeys(EPOCH, 0.0) | {"epoch": epoch, "training_error": np.nan}
+            if epoch <= 10 or epoch % 5 == 0 or epoch == epochs:
+                row["training_error"] = training + left + noise[0]
             row["validation_error"] = validation + 0.6 * left + noise[1]
             state |= {name: row[name] for name in ("training_error", "validation_error")}
             self.epoch_rows.append({**own, **row})

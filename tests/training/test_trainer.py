@@ -42,6 +42,15 @@ def measurements(events: list[Event]) -> list[tuple[float, ...]]:
     ]
 
 
+def test_the_training_images_are_evaluated_often_at_first_and_at_the_end(digits: Dataset, tmp_path: Path) -> None:
+    events = list(train(tiny_spec(epochs=17), digits, tmp_path))
+    epochs = [event for event in events if isinstance(event, EpochEnded)]
+    measured = [event.epoch for event in epochs if event.training_error is not None]
+    assert measured == [*range(1, 11), 15, 17]
+    assert measured == [event.epoch for event in epochs if event.training_loss is not None]
+    assert all(0 < event.validation_error < 1 and 0 < event.running_error < 1 for event in epochs)
+
+
 def test_a_run_tells_its_start_every_epoch_and_its_end(digits: Dataset, tmp_path: Path) -> None:
     events = list(train(tiny_spec(epochs=3), digits, tmp_path))
     assert [type(event) for event in events] == [Started, EpochEnded, EpochEnded, EpochEnded, Finished]

@@ -95,7 +95,7 @@ class GridProgress:
                     self._line(f"{name}: goes on after epoch {epochs_done}")
             case EpochEnded():
                 self._epochs += 1
-                note = f"error {event.training_error:.1%} training, {event.validation_error:.1%} validation"
+                note = f"error {event.running_error:.1%} running, {event.validation_error:.1%} validation"
                 if self.console.is_terminal:
                     self.bars.update(self._tasks[spec.identity], completed=event.epoch, note=note)
                 elif time.monotonic() - self._shown[spec.identity] > PLAIN_SECONDS:

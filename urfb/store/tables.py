@@ -24,7 +24,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """The schemas there have been, the last one this one; `migrations` leads from each to the next."""
 
 metadata = MetaData()
@@ -151,8 +151,9 @@ epoch = Table(
     Column("epoch", Integer, primary_key=True),
     Column("running_loss", Float, nullable=False),
     Column("running_error", Float, nullable=False),
-    Column("training_loss", Float, nullable=False),
-    Column("training_error", Float, nullable=False),
+    # NULL after most epochs
+    Column("training_loss", Float),
+    Column("training_error", Float),
     Column("validation_loss", Float, nullable=False),
     Column("validation_error", Float, nullable=False),
     Column("seconds", Float, nullable=False),

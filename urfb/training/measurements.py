@@ -1,4 +1,4 @@
-"""What is measured beside the errors: alignment, gradients, and the filters of untied layers."""
+"""What is measured beside the errors (alignment, gradients, the filters of untied layers), and when."""
 
 from __future__ import annotations
 
@@ -80,6 +80,11 @@ def is_alignment_epoch(epoch: int) -> bool:
         if epoch <= reach:
             return epoch % spacing == 0
     return epoch % 500 == 0
+
+
+def is_training_error_epoch(epoch: int) -> bool:
+    """Whether the training split is evaluated after `epoch`: each time, it would take a fifth of all training."""
+    return epoch <= 10 or epoch % 5 == 0
 
 
 @torch.no_grad()

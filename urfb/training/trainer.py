@@ -14,7 +14,12 @@ from urfb.errors import DivergedError
 from urfb.events import AlignmentPoint, EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
 from urfb.training.checkpoint import Checkpoints
-from urfb.training.measurements import Measurements, is_alignment_epoch, saved_filters
+from urfb.training.measurements import (
+    Measurements,
+    is_alignment_epoch,
+    is_training_error_epoch,
+    saved_filters,
+)
 from urfb.training.networks import build_network, second_stage
 from urfb.training.passes import Passes
 from urfb.training.provenance import provenance
@@ -63,18 +68,19 @@ def train(
             passes = Passes(network, spec, dataset)
         points: list[AlignmentPoint] = []
         running = passes.train(epoch, measurements.early(points, epoch))
-        training = passes.evaluate("training")
-        validation = passes.evaluate("validation")
-        for loss in (running.loss, training.loss, validation.loss):
-            if not math.isfinite(loss):
-                raise DivergedError(f"a loss is {loss} in epoch {epoch}; a smaller step_size may help")
         last = epoch == spec.epochs
+        training = passes.evaluate("training") if is_training_error_epoch(epoch) or last else None
+        validation = passes.evaluate("validation")
+        for measured in (running, training, validation):
+            if measured is not None and not math.isfinite(measured.loss):
+                raise DivergedError(f"a loss is {measured.loss} in epoch {epoch}; a smaller step_size may help")
         if is_alignment_epoch(spec.epoch_of_stage(epoch)) or last:
             points.extend(measurements.alignment(network, epoch * measurements.steps_an_epoch))
         yield EpochEnded(
             epoch,
             *running,
-            *training,
+            None if training is None else training.loss,
+            None if training is None else training.error,
             *validation,
             seconds=time.perf_counter() - began,
             alignment=tuple(points),
