@@ -95,3 +95,21 @@ def test_activity_is_what_a_forward_pass_leaves_for_the_backward_pass(
     assert outputs.requires_grad
     counted = network_costs(text, (3, 12, 12), 5, RULES[rule], frozenset(untied)).memory(50, "float32")
     assert sum(left.values()) == counted["activity"]
+
+
+def test_an_untied_layers_patches_are_there_for_one_row_at_a_time_but_on_a_gpu_for_all() -> None:
+    counted = network_costs("Conv 8 3x3; Output", (3, 12, 12), 5, RULES["urfb"], frozenset({1}))
+    on_cpu, on_gpu = (counted.memory(50, "float32", on_gpu=on_gpu) for on_gpu in (False, True))
+    assert on_gpu["passing"] - on_cpu["passing"] == (12 - 1) * 12 * 27 * 50 * 4
+    assert "overhead" not in on_gpu
+
+
+def test_the_most_is_passing_where_error_signals_meet_most_of_what_is_still_kept() -> None:
+    def passing(text: str) -> float:
+        return network_costs(text, (3, 12, 12), 5, RULES["urfb"]).memory(50, "float32")["passing"] / (50 * 4)
+
+    grid = 12 * 12
+    # At the second layer: its error signal before and after σ′, and the one below; the output's input is freed by then.
+    assert passing("Conv 1 3x3; Conv 8 3x3; Output") == 2 * 8 * grid + grid - 8 * grid
+    # Higher up, as the grid's own activity is the larger part: at the second full layer, less the output's input.
+    assert passing("Conv 8 3x3; Full 400; Full 400; Output") == 3 * 400 - 400

@@ -78,12 +78,12 @@ def test_runs_that_do_not_fit_are_refused_all_at_once_before_anything_is_written
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = [tiny_run(batch_size=1297, seed=seed) for seed in (0, 1)]
-    free = runner.memory_needed(tiny_run().spec) + 2**20
+    free = runner.memory_needed(tiny_run().spec, "cpu") + 2**20
     monkeypatch.setattr(runner, "capacity", lambda devices: (free, False))
     with pytest.raises(DeviceError) as refused:
         run([tiny_run(), *large], tmp_path)
     message = str(refused.value)
-    assert message.count("GiB at batch size 1297, where cpu has 0.5 GiB free; a smaller batch_size") == 2
+    assert message.count("GiB at batch size 1297, where cpu has 0.6 GiB free; a smaller batch_size") == 2
     assert "seed 1" in message
     assert not list(tmp_path.glob("*.sqlite"))
-    assert runner.memory_needed(large[0].spec) > free
+    assert runner.memory_needed(large[0].spec, "cpu") > free

@@ -100,7 +100,7 @@ def measure(
             tuple(own["evaluation"]),
             costs_of(spec).step * spec.batch_size,
             peak,
-            sum(memory_of(spec).values()) if candidate.code == "urfb" else None,
+            sum(memory_of(spec, on_gpu=device.type == "cuda").values()) if candidate.code == "urfb" else None,
         )
 
 

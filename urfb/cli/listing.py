@@ -69,6 +69,8 @@ def _peculiarities(spec: RunSpec) -> list[str]:
         words.append(f"{spec.connectivity:.0%}".replace("%", " %"))
     if spec.untied != "none":
         words.append(f"untied {spec.untied}")
+    if spec.precision != "float32":
+        words.append(spec.precision)
     return words
 
 

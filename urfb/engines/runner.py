@@ -64,7 +64,7 @@ def run_grid(
     verify_data({run.spec.dataset for run in missing}, data)
     writable = open_for_writing(store)
     checkpoints = writable.path.with_suffix(".checkpoints")  # one folder a store, not shared with its neighbours
-    needed = max(memory_needed(run.spec) for run in missing)
+    needed = max(memory_needed(run.spec, devices[0]) for run in missing)
     workplaces = divide(devices, jobs, len(missing), needed, data, checkpoints)
     writable.register(runs)
     observer.planned(planned, workplaces)
@@ -104,7 +104,7 @@ def refuse_unfit(specs: Sequence[RunSpec], devices: Sequence[str]) -> None:
         name = f"{spec.network} {spec.dataset} {spec.rule} seed {spec.seed}"
         if spec.precision == "tf32" and not has_tf32:
             problems.append(f"{name}: precision 'tf32' needs a GPU that has it; choose float32 or bfloat16")
-        needed = memory_needed(spec)
+        needed = memory_needed(spec, devices[0])
         if needed > free:
             problems.append(
                 f"{name}: needs about {needed / 2**30:,.1f} GiB at batch size {spec.batch_size}, where "
@@ -114,10 +114,11 @@ def refuse_unfit(specs: Sequence[RunSpec], devices: Sequence[str]) -> None:
         raise DeviceError("\n".join(problems))
 
 
-def memory_needed(spec: RunSpec) -> int:
-    """Return the bytes that a process needs to train a run."""
-    own = BYTES_OF_A_USERS_MODEL if is_import_path(spec.layers) else sum(memory_of(spec).values())
-    return PROCESS_BYTES + own
+def memory_needed(spec: RunSpec, device: str) -> int:
+    """Return the bytes that a process needs on a device to train a run."""
+    if is_import_path(spec.layers):
+        return PROCESS_BYTES + BYTES_OF_A_USERS_MODEL
+    return PROCESS_BYTES + sum(memory_of(spec, on_gpu=device != "cpu").values())
 
 
 def capacity(devices: Sequence[str]) -> tuple[int, bool]:

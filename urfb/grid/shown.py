@@ -81,10 +81,10 @@ def resolved(settings: dict[str, Any]) -> RunSpec:
         raise InputError(str(error)) from error
 
 
-def memory_of(spec: RunSpec) -> dict[str, int]:
+def memory_of(spec: RunSpec, *, on_gpu: bool = False) -> dict[str, int]:
     """Return the bytes that a run's training step needs beside PyTorch and the data, by what they are for."""
     masks = (spec.connectivity < 1) + (spec.feedback_connectivity < 1)
-    return costs_of(spec).memory(spec.batch_size, spec.precision, masks)
+    return costs_of(spec).memory(spec.batch_size, spec.precision, masks, on_gpu=on_gpu)
 
 
 def costs_of(spec: RunSpec) -> NetworkCosts:

@@ -60,7 +60,9 @@ class UntiedMap(NamedTuple):
     """A convolution whose every location has filters of its own (section 4.1), also called locally connected.
 
     For x [batch, channels, height, width] and W [height·width, filters, k, k, channels]; an even filter has its odd
-    zero at the end of the grid. One batched matrix product a pass, over patches [height·width, batch, k·k·channels].
+    zero at the end of the grid. A pass is a batched matrix product over the patches that the locations see
+    [locations, batch, k·k·channels], which take k·k times the memory of x. So they are cut out again on the way back,
+    and on a CPU for one row of locations at a time, which stays in its cache.
     """
 
     height: int
@@ -70,36 +72,55 @@ class UntiedMap(NamedTuple):
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return h [batch, filters, height, width]."""
-        h = self.patches(x) @ weight.flatten(2).mT
-        on_grid = h.view(self.height, self.width, *h.shape[1:]).permute(2, 3, 0, 1)
-        return on_grid.contiguous(memory_format=torch.channels_last)
+        grid, filters = self.padded(x), weight.flatten(2)
+        h = x.new_empty(len(x), self.height, self.width, filters.shape[1])
+        for rows, locations in self.strips(x):
+            of_strip = self.patches(grid, rows) @ filters[locations].mT
+            h[:, rows] = of_strip.view(-1, self.width, *of_strip.shape[1:]).permute(2, 0, 1, 3)
+        return h.permute(0, 3, 1, 2)
 
     def backward(self, delta: Tensor, x: Tensor, carrier: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
         """Return the error signal R δ for the layer below (if wanted), and each location's own δ xᵗ."""
-        delta = delta.permute(2, 3, 0, 1).flatten(0, 1)  # [height·width, batch, filters]
-        # Cut out again, not kept since the forward pass: patches take k·k times the memory of x.
-        increment = (delta.mT @ self.patches(x)).view_as(carrier)
-        return self.overlay(delta @ carrier.flatten(2)) if down else None, increment
+        grid, feedback = self.padded(x), carrier.flatten(2)
+        increment = torch.empty_like(feedback)
+        error_signal = torch.zeros_like(grid) if down else None
+        for rows, locations in self.strips(x):
+            of_strip = delta[:, :, rows].permute(2, 3, 0, 1).flatten(0, 1)  # [locations, batch, filters]
+            torch.bmm(of_strip.mT, self.patches(grid, rows), out=increment[locations])
+            if error_signal is not None:
+                self.overlay(error_signal, of_strip @ feedback[locations], rows)
+        if error_signal is not None:
+            top, left = (self.filter_height - 1) // 2, (self.filter_width - 1) // 2
+            error_signal = error_signal[:, top : top + self.height, left : left + self.width].permute(0, 3, 1, 2)
+        return error_signal, increment.view_as(carrier)
 
-    def patches(self, x: Tensor) -> Tensor:
-        """Return the units that each location sees [height·width, batch, k·k·channels], zeros outside the grid."""
+    def strips(self, x: Tensor) -> Iterator[tuple[slice, slice]]:
+        """Return the rows, and the numbers of the locations, that are computed at a time."""
+        # A GPU has little use for many small products.
+        height = self.height if x.is_cuda else 1
+        for top in range(0, self.height, height):
+            yield slice(top, top + height), slice(top * self.width, (top + height) * self.width)
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Return x with zeros around its grid [batch, height + k − 1, width + k − 1, channels]."""
         rows, columns = self.filter_height, self.filter_width
         before_and_after = ((columns - 1) // 2, columns // 2, (rows - 1) // 2, rows // 2)
-        grid = functional.pad(x, before_and_after).permute(0, 2, 3, 1)
-        windows = grid.unfold(1, rows, 1).unfold(2, columns, 1)  # [batch, height, width, channels, k, k]
-        return windows.permute(1, 2, 0, 4, 5, 3).reshape(self.height * self.width, len(x), -1)
+        return functional.pad(x, before_and_after).permute(0, 2, 3, 1)
 
-    def overlay(self, patches: Tensor) -> Tensor:
-        """Return the sum of patches on the grid [batch, channels, height, width]: the transpose of `patches`."""
-        height, width, rows, columns = self
-        batch = patches.shape[1]
-        pieces = patches.view(height, width, batch, rows, columns, -1).permute(3, 4, 2, 0, 1, 5)
-        grid = patches.new_zeros(batch, height + rows - 1, width + columns - 1, pieces.shape[-1])
-        for row in range(rows):
-            for column in range(columns):
-                grid[:, row : row + height, column : column + width] += pieces[row, column]
-        top, left = (rows - 1) // 2, (columns - 1) // 2
-        return grid[:, top : top + height, left : left + width].permute(0, 3, 1, 2)
+    def patches(self, grid: Tensor, rows: slice) -> Tensor:
+        """Return the units that each location of some rows sees [locations, batch, k·k·channels], of a padded grid."""
+        seen = grid[:, rows.start : rows.stop + self.filter_height - 1]
+        windows = seen.unfold(1, self.filter_height, 1).unfold(2, self.filter_width, 1)
+        return windows.permute(1, 2, 0, 4, 5, 3).flatten(0, 1).flatten(2)  # from [batch, row, column, channels, k, k]
+
+    def overlay(self, grid: Tensor, patches: Tensor, rows: slice) -> None:
+        """Add patches to a padded grid, each where its location sees it: the transpose of `patches`."""
+        batch, channels = len(grid), grid.shape[3]
+        pieces = patches.view(-1, self.width, batch, self.filter_height, self.filter_width, channels)
+        pieces = pieces.permute(3, 4, 2, 0, 1, 5)
+        for row in range(self.filter_height):
+            for column in range(self.filter_width):
+                grid[:, rows.start + row : rows.stop + row, column : column + self.width] += pieces[row, column]
 
 
 LinearMap = FullMap | ConvMap | UntiedMap
