@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from platformdirs import user_cache_path
 
+from tests.postgres import Server
+
 if TYPE_CHECKING:
     from urfb.data.datasets import Dataset
 
@@ -42,3 +44,15 @@ def cifar_directory() -> Path:
     directory = user_cache_path("urfb") / "data"
     subprocess.run([sys.executable, unpack, directory], check=True, stdout=subprocess.DEVNULL)
     return directory
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[Server]:
+    """A PostgreSQL server, started for the first test that needs it."""
+    programs = Server.find()
+    if programs is None:
+        pytest.skip("needs a PostgreSQL server's programs, such as Debian's package postgresql brings")
+    pytest.importorskip("psycopg")
+    server = Server(programs)
+    yield server
+    server.close()

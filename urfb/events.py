@@ -62,13 +62,14 @@ class SavedFilters:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What an execution ran on."""
+    """What an execution ran on, and the file that has its log."""
 
     host: str
     process: int
     device: str
     device_name: str
     threads: int
+    log: str | None
     urfb_version: str
     commit: str | None
     python_version: str
@@ -117,10 +118,24 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The run raised, diverged, ran out of memory or lost its process."""
+    """The run raised, diverged or ran out of memory."""
 
     reason: str
     traceback: str
 
 
-Event = Started | EpochEnded | Finished | Failed
+@dataclass(frozen=True)
+class Stopped:
+    """The run was asked to stop, and did so after its last epoch, which has a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What trained the run, a process or a machine, is gone; the run goes on elsewhere from what is stored."""
+
+    reason: str
+
+
+Event = Started | EpochEnded | Finished | Failed | Stopped | Lost
+END = (Finished, Failed, Stopped, Lost)
+"""The last event of a job is one of these."""

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.helpers import grid_file
+from tests.helpers import TINY, grid_file
 from urfb import open_store
 from urfb.cli import app
 
@@ -117,8 +117,8 @@ def test_status_counts_runs_by_state_for_each_experiment(trained: Path) -> None:
     result = urfb("grid", "status", "--store", trained)
     assert result.exit_code == 0
     header, tiny, all_ = (line.split() for line in result.output.splitlines())
-    assert header == ["experiment", "new", "running", "unfinished", "failed", "done", "runs", "epochs"]
-    assert tiny == ["tiny", "0", "0", "0", "0", "4", "4", "8/8"]
+    assert header == ["experiment", "new", "running", "unfinished", "failed", "cancelled", "done", "runs", "epochs"]
+    assert tiny == ["tiny", "0", "0", "0", "0", "0", "4", "4", "8/8"]
     assert all_[1:] == tiny[1:]
 
 
@@ -157,12 +157,9 @@ def test_the_program_says_its_version() -> None:
     assert urfb("--version").output.startswith("urfb 0.")
 
 
-@pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_gives_exit_code_130_and_the_command_goes_on_when_it_is_run_again(
-    tmp_path: Path, store: Path, signal_sent: signal.Signals
-) -> None:
-    path = grid_file(tmp_path, epochs=100_000, seeds=1)
-    arguments = ["grid", "run", str(path), "--store", str(store), "--jobs", "2"]
+def start(path: Path, store: Path, *options: str) -> subprocess.Popen[str]:
+    """Start the program as a person does, and wait until both of its runs have stored some epochs."""
+    arguments = ["grid", "run", str(path), "--store", str(store), "--jobs", "2", *options]
     running = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -170,22 +167,89 @@ def test_an_interrupt_gives_exit_code_130_and_the_command_goes_on_when_it_is_run
         if store.exists() and "running" in urfb("grid", "status", "--store", store).output:
             status = open_store(str(store)).runs()
             if (status["state"] == "running").all() and (status["epochs_done"] > 2).all():
-                break
-    if signal_sent == signal.SIGINT:
-        os.killpg(running.pid, signal_sent)  # as a terminal does: the workers get it too
-    else:
-        running.send_signal(signal_sent)
+                return running
+    raise AssertionError("the runs have not come so far in two minutes")
+
+
+@pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_lets_epochs_be_finished_and_the_command_goes_on_there_when_it_is_run_again(
+    tmp_path: Path, store: Path, signal_sent: signal.Signals
+) -> None:
+    path = grid_file(tmp_path, epochs=100_000, seeds=1)
+    running = start(path, store)
+    os.killpg(running.pid, signal_sent)  # as a terminal or a batch system does: the workers get it too
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 130, output
-    assert "interrupted; running the command again goes on from the last checkpoints" in output
+    assert "stopping after the epochs that are being trained" in output
+    assert "interrupted; running the command again goes on where it was" in output
     runs = open_store(str(store)).runs()
     assert runs["state"].tolist() == ["unfinished", "unfinished"]
-    assert runs["outcome"].tolist() == ["interrupted", "interrupted"]
+    assert runs["reason"].tolist() == ["stopped after its epoch, as asked"] * 2
     assert len(open_store(str(store)).epochs()) == runs["epochs_done"].sum()
-    # Nothing is checkpointed in the first minute, so the run starts anew, says so, and ends.
+    done = int(runs.set_index("rule").loc["bp", "epochs_done"])
     again = urfb("grid", "run", path, "--store", store, "--jobs", 0, "--epochs", 2, "--where", "rule=bp")
     assert again.exit_code == 0, again.output
-    assert "trains from epoch 1" in again.output
+    assert f"goes on after epoch {done}" in again.output
     finished = open_store(str(store)).runs(rule="bp")
     assert finished["state"].tolist() == ["done"]
-    assert finished["epochs_done"].tolist() == finished["test_epoch"].tolist()
+    assert finished["epochs_done"].tolist() == finished["test_epoch"].tolist() == [done]
+
+
+def test_a_second_interrupt_stops_at_once_and_loses_nothing_that_is_stored(tmp_path: Path, store: Path) -> None:
+    slow = "Conv 64 5x5; Conv 64 5x5; Conv 64 5x5; Output"  # an epoch takes long enough to be interrupted in
+    path = grid_file(tmp_path, epochs=100_000, seeds=1)
+    path.write_text(path.read_text().replace(TINY, slow))
+    running = start(path, store)
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 130, output
+    assert "goes on from the last checkpoints, at most about a minute back" in output
+    runs = open_store(str(store)).runs()
+    assert runs["outcome"].tolist() == ["interrupted"] * 2
+    assert len(open_store(str(store)).epochs()) == runs["epochs_done"].sum()
+    # Nothing is checkpointed in the first minute, so the run starts anew, says so, and ends.
+    again = urfb("grid", "run", path, "--store", store, "--jobs", 0, "--epochs", 1, "--where", "rule=bp")
+    assert "trains from epoch 1" in again.output
+
+
+def test_runs_are_cancelled_and_taken_up_again(tmp_path: Path, store: Path) -> None:
+    path = grid_file(tmp_path)
+    assert urfb("grid", "run", path, "--store", store, "--jobs", 0, "--limit", 1).exit_code == 0
+    assert "which runs?" in urfb("grid", "cancel", "--store", store).stderr
+    cancelled = urfb("grid", "cancel", "--store", store, "--where", "rule=urfb")
+    assert cancelled.output.startswith("2 runs cancelled\n")
+    plan = urfb("grid", "plan", path, "--store", store)
+    assert plan.output.endswith("4 runs: 1 new, 2 cancelled, 1 done\n")
+    assert urfb("grid", "run", path, "--store", store, "--jobs", 0).exit_code == 0
+    assert urfb("grid", "retry", path, "--store", store, "--jobs", 0, "--failed").exit_code == 0
+    assert sorted(open_store(str(store)).runs()["state"]) == ["cancelled", "cancelled", "done", "done"]
+    assert urfb("grid", "retry", path, "--store", store, "--jobs", 0).exit_code == 0
+    assert open_store(str(store)).runs()["state"].tolist() == ["done"] * 4
+
+
+def test_a_runs_log_is_printed_without_what_could_move_the_cursor(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "colourful.py").write_text(
+        "from torch import nn\n\n\ndef build(shape, classes):\n    print('\\x1b[31mred')\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    path = grid_file(tmp_path, seeds=1)
+    path.write_text(path.read_text().replace("network: tiny", "network: colourful:build"))
+    assert urfb("grid", "run", path, "--store", store, "--jobs", 1).exit_code == 0
+    run = open_store(str(store)).runs()["run"][0]
+    log = urfb("grid", "logs", run[:6], "--store", store)
+    assert log.exit_code == 0
+    assert "\\x1b[31mred\n" in log.output
+    assert "done after 2 epochs" in log.output
+    assert urfb("grid", "logs", run, "--store", store, "--follow").output == log.output
+    assert "there is no run 'zz'" in urfb("grid", "logs", "zz", "--store", store).stderr
+
+
+def test_watching_tells_what_there_is_and_ends_when_nothing_is_trained(trained: Path) -> None:
+    assert urfb("grid", "watch", "--store", trained).output == "4 done\n"
+
+
+def test_cleaning_removes_the_checkpoints_of_runs_that_are_done(tmp_path: Path, store: Path) -> None:
+    urfb("grid", "run", grid_file(tmp_path), "--store", store, "--jobs", 0)
+    assert urfb("grid", "clean", "--store", store).output.startswith("removed the checkpoints of 4 runs, 0.")

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.helpers import tiny_spec
 from urfb.engines import Engine, Job, Workplace
 from urfb.engines.inline import InlineEngine
 from urfb.engines.local import LocalEngine
-from urfb.events import EpochEnded, Event, Failed, Finished, Started
+from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.spec import RunSpec
+from urfb.plugins import look_in
 
 Making = Callable[[type[InlineEngine] | type[LocalEngine]], Engine]
 
@@ -24,7 +26,7 @@ def make(tmp_path: Path) -> Iterator[Making]:
     made: list[Engine] = []
 
     def make(kind: type[InlineEngine] | type[LocalEngine]) -> Engine:
-        workplace = Workplace(tmp_path / "data", tmp_path / "checkpoints", "cpu", 1)
+        workplace = Workplace(tmp_path / "data", tmp_path / "checkpoints", tmp_path / "logs", "cpu", 1)
         made.append(InlineEngine(workplace) if kind is InlineEngine else LocalEngine([workplace]))
         return made[-1]
 
@@ -76,7 +78,7 @@ def test_a_worker_process_gives_the_same_numbers_as_this_one(make: Making) -> No
     assert here[-1] == there[-1]
 
 
-def test_a_worker_that_is_killed_fails_its_run_and_a_new_one_takes_its_place(make: Making) -> None:
+def test_a_worker_that_is_killed_loses_its_run_and_a_new_one_takes_its_place(make: Making) -> None:
     engine = make(LocalEngine)
     engine.submit(Job(tiny_spec(epochs=10_000), 0))
     ((_, started),) = engine.poll(60)
@@ -85,7 +87,7 @@ def test_a_worker_that_is_killed_fails_its_run_and_a_new_one_takes_its_place(mak
     events: list[Event] = []
     while engine.busy:
         events += [event for _, event in engine.poll(60)]
-    assert isinstance(events[-1], Failed)
+    assert isinstance(events[-1], Lost)
     assert "SIGKILL; the system may have run out of memory" in events[-1].reason
     spec = tiny_spec()
     assert isinstance(finish(engine, spec)[spec.identity][-1], Finished)
@@ -100,3 +102,71 @@ def test_closing_stops_the_workers(make: Making) -> None:
     assert not engine.busy
     with pytest.raises(ProcessLookupError):
         os.kill(started.provenance.process, 0)
+
+
+@pytest.mark.parametrize("kind", [InlineEngine, LocalEngine])
+def test_a_job_that_is_asked_to_ends_with_its_epoch_and_the_next_goes_on(make: Making, kind: type[LocalEngine]) -> None:
+    engine = make(kind)
+    spec = tiny_spec(epochs=10_000)
+    engine.submit(Job(spec, 0))
+    told: list[Event] = []
+    while not any(isinstance(event, EpochEnded) for event in told):
+        told += [event for _, event in engine.poll(60)]
+    engine.finish_epochs()
+    while engine.busy:
+        told += [event for _, event in engine.poll(60)]
+    assert isinstance(told[-1], Stopped)
+    epochs = sum(isinstance(event, EpochEnded) for event in told)
+    farther = spec.model_copy(update={"epochs": epochs + 1})
+    engine.submit(Job(farther, epochs))
+    ((_, started),) = engine.poll(60)
+    assert isinstance(started, Started)
+    assert started.epochs_done == epochs
+    while engine.busy:
+        told += [event for _, event in engine.poll(60)]
+    assert isinstance(told[-1], Finished)
+
+
+@pytest.mark.parametrize("kind", [InlineEngine, LocalEngine])
+def test_a_run_that_goes_on_has_the_threads_that_it_had(make: Making, kind: type[LocalEngine]) -> None:
+    engine = make(kind)
+    threads = torch.get_num_threads()
+    try:
+        for wanted, had in ((None, 1), (2, 2), (None, 1)):
+            engine.submit(Job(tiny_spec(), 0, wanted))
+            told = [event for _ in range(4) for _, event in engine.poll(60)]
+            assert isinstance(told[0], Started)
+            assert told[0].provenance.threads == had
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("kind", [InlineEngine, LocalEngine])
+def test_a_run_has_a_log_that_each_attempt_adds_to(make: Making, tmp_path: Path, kind: type[LocalEngine]) -> None:
+    engine = make(kind)
+    bad, good = tiny_spec(dataset="mnist"), tiny_spec()
+    finish(engine, bad, good)
+    engine.submit(Job(good, 2))
+    while engine.busy:
+        engine.poll(60)
+    log = (tmp_path / "logs" / f"{good.identity}.log").read_text()
+    assert [line.split(" ", 2)[2][:20] for line in log.splitlines() if "begins" in line] == [
+        "begins after epoch 0",
+        "begins after epoch 2",
+    ]
+    assert log.count("done after 2 epochs: test error 0.") == 2
+    assert "Traceback (most recent call last)" in (tmp_path / "logs" / f"{bad.identity}.log").read_text()
+
+
+def test_what_a_users_model_prints_is_in_the_log(make: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "talking.py").write_text(
+        "import os\nfrom torch import nn\n\n\ndef build(shape, classes):\n    print('built for', classes)\n"
+        "    os.system('echo and so are its children')\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    look_in(tmp_path)
+    spec = tiny_spec(network="talking:build")
+    assert isinstance(finish(make(LocalEngine), spec)[spec.identity][-1], Finished)
+    log = (tmp_path / "logs" / f"{spec.identity}.log").read_text()
+    assert "built for 10\n" in log
+    assert "and so are its children\n" in log

@@ -1,21 +1,25 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.helpers import tiny_run
 from urfb import open_store
 from urfb.engines import Workplace
-from urfb.engines.runner import divide, find_devices, run_grid
+from urfb.engines.runner import divide, find_devices, put_back, remove_checkpoints, run_grid
 from urfb.engines.scheduler import Outcome
 from urfb.errors import DataError, DeviceError
-from urfb.events import EpochEnded, Event
+from urfb.events import EpochEnded, Event, Lost, Started
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun
 from urfb.grid.spec import RunSpec
+from urfb.plugins import look_in
+from urfb.store import open_for_writing
 
 
 class Watcher:
@@ -24,6 +28,7 @@ class Watcher:
     def __init__(self, interrupt_after: int | None = None) -> None:
         self.events: list[Event] = []
         self.interrupt_after = interrupt_after
+        self.is_stopping = False
 
     def planned(self, planned: Sequence[PlannedRun], workplaces: Sequence[Workplace]) -> None:
         self.plan = planned
@@ -36,8 +41,13 @@ class Watcher:
     def waiting(self, specs: Sequence[RunSpec]) -> None:
         pass
 
+    def stopping(self) -> None:
+        self.is_stopping = True
 
-def run(runs: Sequence[GridRun], folder: Path, watcher: Watcher | None = None, jobs: int = 0) -> Outcome:
+
+def run(
+    runs: Sequence[GridRun], folder: Path, watcher: Watcher | None = None, jobs: int = 0, **settings: Any
+) -> Outcome:
     return run_grid(
         runs,
         store=str(folder / "urfb.sqlite"),
@@ -45,6 +55,7 @@ def run(runs: Sequence[GridRun], folder: Path, watcher: Watcher | None = None, j
         jobs=jobs,
         device="cpu",
         observer=watcher or Watcher(),
+        **settings,
     )
 
 
@@ -153,12 +164,85 @@ def test_devices_that_cannot_be_used_are_refused() -> None:
 
 
 def test_jobs_share_the_devices_and_the_cores() -> None:
-    folder = Path()
-    assert [place.device for place in divide(["cuda:0", "cuda:1"], None, 9, 1, folder, folder)] == ["cuda:0", "cuda:1"]
-    four = divide(["cuda:0", "cuda:1"], 4, 9, 1, folder, folder)
+    one = Workplace(Path(), Path(), Path(), "", 0)
+    assert [place.device for place in divide(one, ["cuda:0", "cuda:1"], None, 9, 1)] == ["cuda:0", "cuda:1"]
+    four = divide(one, ["cuda:0", "cuda:1"], 4, 9, 1)
     assert [place.device for place in four] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
-    assert len(divide(["cpu"], 8, 3, 1, folder, folder)) == 3
-    alone, *_ = divide(["cpu"], 1, 9, 1, folder, folder)
-    assert [place.threads for place in divide(["cpu"], 2 * alone.threads, 99, 1, folder, folder)] == [
-        1
-    ] * 2 * alone.threads
+    assert len(divide(one, ["cpu"], 8, 3, 1)) == 3
+    alone, *_ = divide(one, ["cpu"], 1, 9, 1)
+    assert [place.threads for place in divide(one, ["cpu"], 2 * alone.threads, 99, 1)] == [1] * 2 * alone.threads
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_a_runner_that_is_asked_to_stop_finishes_its_epochs_and_loses_nothing(tmp_path: Path, jobs: int) -> None:
+    runs = [tiny_run(epochs=300, seed=seed) for seed in range(3)]
+    watcher = Watcher()
+    stop = lambda: sum(isinstance(event, EpochEnded) for event in watcher.events) >= 5  # noqa: E731
+    assert run(runs, tmp_path, watcher, jobs=jobs, stop=stop) == Outcome(stopped=True)
+    assert watcher.is_stopping
+    store = open_store(str(tmp_path / "urfb.sqlite"))
+    begun = store.runs(state="unfinished")
+    assert len(begun) == max(jobs, 1)
+    assert begun["reason"].tolist() == ["stopped after its epoch, as asked"] * len(begun)
+    epochs = begun.set_index("run")["epochs_done"]
+    shorter = [tiny_run(epochs=int(epochs.max()) + 1, seed=seed) for seed in range(len(begun))]
+    again = Watcher()
+    run(shorter, tmp_path, again, jobs=0)
+    started = [event.epochs_done for event in again.events if isinstance(event, Started)]
+    assert sorted(started) == sorted(epochs)
+
+
+def test_after_a_failure_the_others_finish_their_epoch_where_that_is_wanted(tmp_path: Path) -> None:
+    bad = tiny_run(network="Full 5; Output", step_size=3e38, loss="softmax")
+    runs = [tiny_run(epochs=100_000), bad, tiny_run(seed=1)]
+    outcome = run(runs, tmp_path, jobs=2, fail_fast=True)
+    assert (outcome.done, outcome.failed, outcome.stopped) == (0, 1, True)
+    assert open_store(str(tmp_path / "urfb.sqlite")).runs()["state"].tolist() == ["unfinished", "failed", "new"]
+
+
+def test_no_more_runs_are_trained_than_wanted(tmp_path: Path) -> None:
+    runs = [tiny_run(seed=seed) for seed in range(3)]
+    assert run(runs, tmp_path, limit=2) == Outcome(done=2)
+    assert run(runs, tmp_path, limit=2) == Outcome(done=1)
+
+
+def test_checkpoints_of_runs_that_are_done_stay_or_go_as_wanted(tmp_path: Path) -> None:
+    run([tiny_run()], tmp_path)
+    kept = list((tmp_path / "urfb.checkpoints").iterdir())
+    assert len(kept) == 1
+    run([tiny_run(seed=1)], tmp_path, keep_checkpoints=False)
+    assert list((tmp_path / "urfb.checkpoints").iterdir()) == kept
+    size = kept[0].stat().st_size
+    assert remove_checkpoints(str(tmp_path / "urfb.sqlite")) == (1, size)
+    assert remove_checkpoints(str(tmp_path / "urfb.sqlite")) == (0, 0)
+    assert list((tmp_path / "urfb.checkpoints").iterdir()) == []
+
+
+def test_failed_and_cancelled_runs_are_put_back_within_bounds(tmp_path: Path) -> None:
+    bad = tiny_run(network="Full 5; Output", step_size=3e38, loss="softmax")
+    cancelled, fine = tiny_run(), tiny_run(seed=1)
+    runs, store = [bad, cancelled, fine], str(tmp_path / "urfb.sqlite")
+    open_for_writing(store).register(runs)
+    open_for_writing(store).cancel([cancelled.spec.identity])
+    assert run(runs, tmp_path) == Outcome(done=1, failed=1)
+    assert put_back(runs, store, cancelled=False, max_attempts=1) == []
+    assert put_back(runs, store, cancelled=False, max_attempts=2) == [bad]
+    assert put_back(runs, store, cancelled=True) == [cancelled]
+    assert open_store(store).runs()["state"].tolist() == ["new", "new", "done"]
+
+
+def test_a_run_whose_workers_die_again_and_again_fails_and_the_others_are_trained(tmp_path: Path) -> None:
+    (tmp_path / "deadly.py").write_text("import os\n\n\ndef build(shape, classes):\n    os.kill(os.getpid(), 9)\n")
+    look_in(tmp_path)
+    deadly, watcher = tiny_run(network="deadly:build"), Watcher()
+    assert run([deadly, tiny_run()], tmp_path, watcher, jobs=1) == Outcome(done=1, failed=1)
+    assert sum(isinstance(event, Lost) for event in watcher.events) == 2
+    row = open_store(str(tmp_path / "urfb.sqlite")).runs(state="failed").iloc[0]
+    assert "SIGKILL" in row["reason"]
+    assert "3 times in a row" in row["reason"]
+    assert row["attempts"] == 3
+
+
+def test_a_store_of_an_older_version_is_upgraded_by_a_runner(tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parents[1] / "store" / "schema2.sqlite", tmp_path / "urfb.sqlite")
+    assert run([tiny_run()], tmp_path) == Outcome(done=1)

@@ -7,11 +7,12 @@ from typer.testing import CliRunner
 
 from urfb.cli import app
 from urfb.errors import StoreError
+from urfb.store.engine import Location
 
 
 @pytest.fixture
 def run(store, tmp_path, monkeypatch):
-    store.path = tmp_path / "urfb.sqlite"
+    store.location = Location.of(str(tmp_path / "urfb.sqlite"))
     opened = []
 
     def open_store(location):
@@ -45,7 +46,7 @@ def test_figures_go_beside_the_store_and_say_what_they_lack(run, store, tmp_path
         f"  {folder / 'figure04.csv'}",
         "  lacks: 25 of the paper's 1,000 epochs",
         "  lacks: 1 of 3 seeds",
-        "  complete it with: urfb grid run experiments.yaml figure4 --store some.sqlite",
+        f"  complete it with: urfb grid run experiments.yaml figure4 --store {store.location}",
     ]
 
 

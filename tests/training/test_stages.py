@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,19 @@ from urfb.events import EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
-from urfb.training import checkpoint
+from urfb.training import trainer
 from urfb.training.measurements import saved_filters
 from urfb.training.networks import build_network, second_stage
 from urfb.training.passes import Passes
-from urfb.training.trainer import train
 
 TEXT = "Conv 4 3x3; Conv 4 3x3; SUM; Maxpool 3; Drop .3; Full 12; Output"
+train = partial(trainer.train, seconds_between_checkpoints=0.0)
 STAGES: dict[str, Any] = {"network": TEXT, "pretraining_epochs": 2, "untied": "all", "epochs": 4}
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Sums are taken in one order; a checkpoint is written after every epoch."""
-    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
+def one_thread() -> Iterator[None]:
+    """Sums are taken in one order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ import torch
 from tests.helpers import STEPS_AN_EPOCH, tiny_spec
 from urfb.data.datasets import Dataset
 from urfb.errors import DivergedError
-from urfb.events import EpochEnded, Event, Finished, Started
+from urfb.events import EpochEnded, Event, Finished, Started, Stopped
 from urfb.grid.spec import RunSpec
 from urfb.nn.modules import Network
-from urfb.training import checkpoint
+from urfb.training import trainer
 from urfb.training.passes import Passes
-from urfb.training.trainer import build_network, is_alignment_epoch, train
+from urfb.training.trainer import build_network, is_alignment_epoch
+
+train = partial(trainer.train, seconds_between_checkpoints=0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -118,9 +121,8 @@ def test_the_same_spec_gives_the_same_numbers_and_another_seed_others(digits: Da
 
 @pytest.mark.parametrize("stopped_after", [1, 2, 4])
 def test_a_run_that_goes_on_equals_one_that_was_never_stopped(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
+    digits: Dataset, tmp_path: Path, stopped_after: int
 ) -> None:
-    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)
     whole = list(train(tiny_spec(epochs=5), digits, tmp_path / "whole"))
     stopped = train(tiny_spec(epochs=5), digits, tmp_path / "parts")
     # The event after the one of `stopped_after` is asked for, so its checkpoint is there; it is lost with the store.
@@ -135,10 +137,7 @@ def test_a_run_that_goes_on_equals_one_that_was_never_stopped(
     assert resumed[-1] == whole[-1]
 
 
-def test_a_checkpoint_ahead_of_the_store_is_passed_over(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)
+def test_a_checkpoint_ahead_of_the_store_is_passed_over(digits: Dataset, tmp_path: Path) -> None:
     list(train(tiny_spec(epochs=3), digits, tmp_path))  # checkpoints of epochs 2 and 3 are there
     for stored, goes_on_from in ((3, 3), (2, 2), (1, 0)):
         started = next(train(tiny_spec(epochs=4), digits, tmp_path, epochs_stored=stored))
@@ -148,9 +147,8 @@ def test_a_checkpoint_ahead_of_the_store_is_passed_over(
 
 @pytest.mark.parametrize("damage", ["cut short", "overwritten", "of another network"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damage: str
+    digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)
     spec = tiny_spec(epochs=3)
     whole = list(train(spec, digits, tmp_path))
     latest = tmp_path / f"{spec.identity}.pt"
@@ -186,3 +184,23 @@ def test_alignment_is_measured_often_at_first_and_at_most_60_times_in_the_papers
     assert measured[:20] == list(range(1, 21))
     assert {25, 100, 150, 500, 1000} <= set(measured)
     assert len(measured) == 54
+
+
+def test_a_run_that_is_asked_to_stop_does_so_after_its_epoch_and_has_a_checkpoint(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    asked = iter([False, True])
+    spec = tiny_spec(epochs=5)
+    events = list(train(spec, digits, tmp_path, stop=lambda: next(asked), seconds_between_checkpoints=60.0))
+    assert [type(event) for event in events] == [Started, EpochEnded, EpochEnded, Stopped]
+    resumed = list(train(spec, digits, tmp_path, epochs_stored=2))
+    assert isinstance(resumed[0], Started)
+    assert resumed[0].epochs_done == 2
+    whole = list(train(spec, digits, tmp_path / "whole"))
+    assert measurements(events + resumed) == measurements(whole)
+    assert list(train(spec, digits, tmp_path / "last", stop=lambda: True, epochs_stored=0))[-1] == Stopped()
+
+
+def test_a_run_that_is_asked_to_stop_in_its_last_epoch_is_done(digits: Dataset, tmp_path: Path) -> None:
+    *_, last = train(tiny_spec(epochs=1), digits, tmp_path, stop=lambda: True)
+    assert isinstance(last, Finished)

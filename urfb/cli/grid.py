@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import signal
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from urfb.cli.options import DEFAULT_STORE, DataOption, StoreOption, WhereOption
+
+if TYPE_CHECKING:
+    from urfb.grid.expand import GridRun
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -18,6 +21,28 @@ ExperimentsArgument = Annotated[
 ]
 EpochsOption = Annotated[
     int | None, typer.Option("--epochs", min=1, max=2**31 - 1, help="Train up to this epoch, whatever the file says.")
+]
+
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=0,
+        help="Runs trained at a time: one a GPU, or one a CPU core, where not given. 0 trains in this process.",
+    ),
+]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to train.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Train so many runs at most.")]
+FailFastOption = Annotated[
+    bool, typer.Option("--fail-fast", help="Stop after the first run that fails; the others finish their epoch.")
+]
+CheckpointOption = Annotated[
+    float,
+    typer.Option("--checkpoint-every", min=0, metavar="SECONDS", help="How much training a crash may cost at most."),
+]
+KeepOption = Annotated[
+    bool,
+    typer.Option("--keep-checkpoints/--discard-checkpoints", help="Of runs that are done."),
 ]
 
 
@@ -51,46 +76,165 @@ def run(
     data_dir: DataOption = None,
     epochs: EpochsOption = None,
     where: WhereOption = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            min=0,
-            help="Runs trained at a time: one a GPU, or one a CPU core, where not given. 0 trains in this process.",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    limit: LimitOption = None,
+    fail_fast: FailFastOption = False,
+    checkpoint_every: CheckpointOption = 60.0,
+    keep_checkpoints: KeepOption = True,
 ) -> None:
-    """Train what is missing. Running it again does nothing.
+    """Train what is missing, and what failed before. Running it again does nothing.
+
+    Ctrl-C, or SIGTERM, lets every run finish its epoch and keep a checkpoint; a second one stops at once.
 
     Exit code 0: all done; 1: some run failed, the others were trained; 2: bad input; 130: interrupted.
 
     Example: urfb grid run experiments.yaml figure4 --epochs 25 --where seed=0
     """
-    from urfb.cli.progress import watching
-    from urfb.data.catalog import data_directory
-    from urfb.engines.runner import run_grid
     from urfb.grid.expand import load_grid
     from urfb.grid.plan import select
 
-    # What a batch system or `kill` sends ends the command as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     grid = load_grid(file, experiments or (), epochs=epochs)
-    with watching() as observer:
+    _train(
+        select(grid.runs, where or ()), store, data_dir, jobs, device, limit, fail_fast, checkpoint_every,
+        keep_checkpoints,
+    )  # fmt: skip
+
+
+@app.command()
+def retry(
+    file: FileArgument,
+    experiments: ExperimentsArgument = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_dir: DataOption = None,
+    epochs: EpochsOption = None,
+    where: WhereOption = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed, not those cancelled.")] = False,
+    max_attempts: Annotated[
+        int | None, typer.Option("--max-attempts", min=1, help="Leave those alone that have failed so often.")
+    ] = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    limit: LimitOption = None,
+    fail_fast: FailFastOption = False,
+    checkpoint_every: CheckpointOption = 60.0,
+    keep_checkpoints: KeepOption = True,
+) -> None:
+    """Train the runs that failed or were cancelled, from their last checkpoints, and no others.
+
+    Example: urfb grid retry experiments.yaml --failed --max-attempts 3
+    """
+    from urfb.engines.runner import put_back
+    from urfb.grid.expand import load_grid
+    from urfb.grid.plan import select
+
+    grid = load_grid(file, experiments or (), epochs=epochs)
+    runs = put_back(select(grid.runs, where or ()), store, cancelled=not failed, max_attempts=max_attempts)
+    _train(runs, store, data_dir, jobs, device, limit, fail_fast, checkpoint_every, keep_checkpoints)
+
+
+def _train(
+    runs: Sequence[GridRun],
+    store: str,
+    data_dir: Path | None,
+    jobs: int | None,
+    device: str,
+    limit: int | None,
+    fail_fast: bool,
+    checkpoint_every: float,
+    keep_checkpoints: bool,
+) -> None:
+    from urfb.cli.progress import watching
+    from urfb.data.catalog import data_directory
+    from urfb.engines.runner import run_grid
+    from urfb.engines.signals import stopping_on_signals
+
+    with watching() as observer, stopping_on_signals() as stop:
         try:
             outcome = run_grid(
-                select(grid.runs, where or ()),
+                runs,
                 store=store,
                 data=data_directory(data_dir),
                 jobs=jobs,
                 device=device,
                 observer=observer,
+                limit=limit,
+                fail_fast=fail_fast,
+                seconds_between_checkpoints=checkpoint_every,
+                keep_checkpoints=keep_checkpoints,
+                stop=stop,
             )
         except KeyboardInterrupt:
-            observer.interrupted()
+            observer.interrupted(at_once=True)
             raise typer.Exit(130) from None
+        if stop():
+            observer.interrupted(at_once=False)
+            raise typer.Exit(130)
     if outcome.failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def cancel(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Identities, or how they begin.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    where: WhereOption = None,
+) -> None:
+    """Let nobody train these runs any more, whoever trains them now; `urfb grid retry` takes that back.
+
+    What is stored of them stays, and so do their checkpoints.
+
+    Example: urfb grid cancel --where rule=frfb --where seed=3,4
+    """
+    from urfb.store import open_for_writing
+
+    writable = open_for_writing(store)
+    cancelled = writable.cancel(writable.chosen(runs or (), where or ()))
+    typer.echo(f"{len(cancelled)} runs cancelled" + "".join(f"\n  {identity}" for identity in cancelled))
+
+
+@app.command()
+def logs(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Its identity, or how that begins.")],
+    store: StoreOption = DEFAULT_STORE,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on while the run is trained.")] = False,
+) -> None:
+    """Print the log of a run: where and with what it was trained, what it printed, how it failed.
+
+    Example: urfb grid logs 3f2a --follow
+    """
+    from urfb.cli.listing import printable
+    from urfb.store import open_store
+
+    for text in open_store(store).log(run, follow=follow):
+        typer.echo(printable(text), nl=False)
+
+
+@app.command()
+def clean(store: StoreOption = DEFAULT_STORE) -> None:
+    """Remove the checkpoints of runs that are done. Their results stay; more epochs would train them anew.
+
+    Example: urfb grid clean --store results/urfb.sqlite
+    """
+    from urfb.engines.runner import remove_checkpoints
+
+    removed, freed = remove_checkpoints(store)
+    typer.echo(f"removed the checkpoints of {removed} runs, {freed / 1e6:,.1f} MB")
+
+
+@app.command()
+def watch(
+    store: StoreOption = DEFAULT_STORE,
+    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")] = 2.0,
+) -> None:
+    """Show the runs that are being trained, by whomever, until none is.
+
+    Example: urfb grid watch --store postgresql://lab@server/urfb
+    """
+    from urfb.cli.watching import watch_store
+    from urfb.store import open_store
+
+    watch_store(open_store(store), every)
 
 
 @app.command()

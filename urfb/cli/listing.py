@@ -74,6 +74,14 @@ def _peculiarities(spec: RunSpec) -> list[str]:
     return words
 
 
+def printable(text: str) -> str:
+    """Return a text whose control characters, which could do anything to a terminal, are shown as what they are."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
     """Print a table: with lines and colours on a terminal, as plain aligned text elsewhere; `right` has numbers."""
     console = Console()

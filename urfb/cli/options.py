@@ -11,7 +11,10 @@ import typer
 DEFAULT_STORE = "results/urfb.sqlite"
 
 StoreOption = Annotated[
-    str, typer.Option("--store", metavar="PATH|URL", help="The results store: an SQLite file, or sqlite:///PATH.")
+    str,
+    typer.Option(
+        "--store", metavar="PATH|URL", help="The results store: an SQLite file, or postgresql://USER@HOST/DATABASE."
+    ),
 ]
 WhereOption = Annotated[
     list[str] | None,

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from urfb.cli.listing import describe
 from urfb.engines import Workplace
-from urfb.events import EpochEnded, Event, Failed, Finished, Started
+from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.plan import STATES, PlannedRun
 from urfb.grid.spec import RunSpec
 
@@ -104,6 +104,12 @@ class GridProgress:
             case Finished():
                 self._end(spec)
                 self._line(f"{name}: done after {event.epoch} epochs, test error {event.test_error:.1%}")
+            case Stopped():
+                self._end(spec)
+                self._line(f"{name}: stopped, with a checkpoint")
+            case Lost(reason):
+                self._forget(spec)
+                self._line(f"{name}: {reason}; it goes on from its last checkpoint", style="yellow")
             case Failed():
                 self._failed += 1
                 self._end(spec)
@@ -120,13 +126,15 @@ class GridProgress:
             self._waiting = True
             self._line(f"waiting for {len(specs)} run{'s' * (len(specs) > 1)} that another process trains")
 
-    def interrupted(self) -> None:
+    def stopping(self) -> None:
+        """Say what happens before the command ends."""
+        self._line("stopping after the epochs that are being trained; once more (Ctrl-C) to stop at once")
+
+    def interrupted(self, *, at_once: bool) -> None:
         """Say what became of the runs that were under way."""
         self.stop()
-        self.console.print(
-            "interrupted; running the command again goes on from the last checkpoints, at most about a minute back",
-            soft_wrap=True,
-        )
+        where = "from the last checkpoints, at most about a minute back" if at_once else "where it was"
+        self.console.print(f"interrupted; running the command again goes on {where}", soft_wrap=True)
 
     def stop(self) -> None:
         """Leave the last state of the bars on the screen."""
@@ -135,6 +143,9 @@ class GridProgress:
 
     def _end(self, spec: RunSpec) -> None:
         self._ended += 1
+        self._forget(spec)
+
+    def _forget(self, spec: RunSpec) -> None:
         if spec.identity in self._tasks:
             self.bars.remove_task(self._tasks.pop(spec.identity))
 

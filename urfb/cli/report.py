@@ -42,7 +42,8 @@ def figures(
     from urfb.store import open_store
 
     opened = open_store(store)
-    rendered = render(opened, numbers or [], out or opened.path.parent / "figures", Selection(experiment), store)
+    out = out or opened.location.files.parent / "figures"
+    rendered = render(opened, numbers or [], out, Selection(experiment), str(opened.location))
     for figure in rendered:
         typer.echo(f"Figure {figure.number}")
         for file in figure.files:

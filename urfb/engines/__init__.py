@@ -1,4 +1,4 @@
-"""Where runs are trained: in this process, or in warm worker processes beside it."""
+"""Where runs are trained: in this process, in warm worker processes beside it, or on many machines."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from urfb.grid.spec import RunSpec
 
 @dataclass(frozen=True)
 class Job:
-    """A run to train, and how many of its epochs the store has."""
+    """A run to train.
+
+    Attributes:
+        spec: the run.
+        epochs_stored: how many of its epochs the store has.
+        threads: of the CPU, with which these were trained; another number would change the last bits of those to come.
+    """
 
     spec: RunSpec
     epochs_stored: int
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -25,14 +32,16 @@ class Workplace:
 
     data: Path
     checkpoints: Path
+    logs: Path
     device: str
     threads: int
+    seconds_between_checkpoints: float = 60.0
 
 
 class Engine(Protocol):
     """Trains jobs and tells what becomes of them; it knows no store.
 
-    Each job submitted ends with exactly one `Finished` or `Failed`, whatever happens to the worker that has it; a job
+    Each job submitted ends with exactly one of `urfb.events.END`, whatever happens to the worker that has it; a job
     that is dropped ends without.
     """
 
@@ -52,6 +61,9 @@ class Engine(Protocol):
 
     def drop(self, identity: str) -> None:
         """Stop training a run that was submitted; no more is told of it."""
+
+    def finish_epochs(self) -> None:
+        """Let every job end with the epoch that it is in, and a checkpoint: with `Stopped`, or what comes first."""
 
     def close(self) -> None:
         """Stop everything that runs."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from urfb.engines import Job, Workplace
 from urfb.engines.worker import execute
-from urfb.events import Event, Failed, Finished
+from urfb.events import END, Event
 
 
 class InlineEngine:
@@ -16,6 +16,7 @@ class InlineEngine:
         self._workplace = workplace
         self._identity = ""
         self._events: Iterator[Event] | None = None
+        self._stopping = False
 
     @property
     def room(self) -> int:
@@ -29,20 +30,25 @@ class InlineEngine:
 
     def submit(self, job: Job) -> None:
         """Begin a job."""
-        self._identity, self._events = job.spec.identity, execute(job, self._workplace)
+        self._identity, self._stopping = job.spec.identity, False
+        self._events = execute(job, self._workplace, lambda: self._stopping)
 
     def poll(self, seconds: float) -> list[tuple[str, Event]]:
         """Train up to the next event and return it, however long that takes."""
         if self._events is None:
             return []
         event = next(self._events)
-        if isinstance(event, (Finished, Failed)):
+        if isinstance(event, END):
             self._events = None
         return [(self._identity, event)]
 
     def drop(self, identity: str) -> None:
         """Stop training a run."""
         self._events = None
+
+    def finish_epochs(self) -> None:
+        """Let the job at hand end with its epoch."""
+        self._stopping = True
 
     def close(self) -> None:
         """Drop the job at hand."""

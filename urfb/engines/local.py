@@ -12,14 +12,17 @@ from multiprocessing import connection as pipes
 from multiprocessing.connection import Connection
 
 from urfb.engines import Job, Workplace
-from urfb.engines.worker import execute
-from urfb.events import Event, Failed, Finished
+from urfb.engines.worker import execute, log_of, output_to
+from urfb.events import END, Event, Lost
+
+FINISH_EPOCH = "finish the epoch"
+"""Asks a worker to end its job with the epoch that it is in."""
 
 
 class LocalEngine:
     """Trains as many jobs at a time as it has workplaces.
 
-    Workers stay alive from job to job, so that torch is imported and data loaded once. A worker that dies fails its
+    Workers stay alive from job to job, so that torch is imported and data loaded once. A worker that dies loses its
     job, and a new one takes its place.
     """
 
@@ -51,6 +54,12 @@ class LocalEngine:
         """Stop training a run; no more is told of it."""
         next(worker for worker in self._workers if worker.identity == identity).stop()
 
+    def finish_epochs(self) -> None:
+        """Let every job end with the epoch that it is in."""
+        for worker in self._workers:
+            if worker.identity is not None:
+                worker.send(FINISH_EPOCH)
+
     def close(self) -> None:
         """Stop all workers at once; what they had not told yet is trained again from a checkpoint."""
         for worker in self._workers:
@@ -69,11 +78,14 @@ class _Worker:
     def begin(self, job: Job) -> None:
         if self._process is None or not self._process.is_alive():
             self._start()
-        assert self.pipe is not None
         self.identity = job.spec.identity
-        # If it has died just now, receive() finds the pipe closed and fails the job.
+        self.send(job)
+
+    def send(self, message: Job | str) -> None:
+        assert self.pipe is not None
+        # If it has died just now, receive() finds the pipe closed.
         with contextlib.suppress(OSError):
-            self.pipe.send(job)
+            self.pipe.send(message)
 
     def receive(self) -> tuple[str, Event]:
         assert self.identity is not None
@@ -84,9 +96,9 @@ class _Worker:
             event: Event = self.pipe.recv()
         except (EOFError, OSError):
             self._process.join(timeout=5)
-            event = Failed(f"the worker process died ({_cause(self._process.exitcode)})", "")
+            event = Lost(f"the worker process died ({_cause(self._process.exitcode)})")
             self.stop()
-        if isinstance(event, (Finished, Failed)):
+        if isinstance(event, END):
             self.identity = None
         return identity, event
 
@@ -115,11 +127,17 @@ class _Worker:
 
 def _serve(pipe: Connection, workplace: Workplace) -> None:
     """Train jobs until the runner goes away."""
+    # A batch system may send it to every process; the runner decides what becomes of its workers.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_follow_runner, name="follow the runner", daemon=True).start()
     try:
         while True:
-            for event in execute(pipe.recv(), workplace):
-                pipe.send(event)
+            message: Job | str = pipe.recv()
+            # All that comes while a job is trained asks for its end; it is read, and forgotten, when the job is over.
+            if isinstance(message, Job):
+                with output_to(log_of(message, workplace)):
+                    for event in execute(message, workplace, pipe.poll):
+                        pipe.send(event)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 

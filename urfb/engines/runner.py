@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,13 +13,14 @@ import psutil
 from urfb.engines import Engine, Workplace, scheduler
 from urfb.engines.inline import InlineEngine
 from urfb.engines.local import LocalEngine
-from urfb.errors import DataError, DeviceError, nearest
+from urfb.errors import DataError, DeviceError, StoreError, nearest
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
 from urfb.grid.shown import memory_of
 from urfb.grid.spec import RunSpec
 from urfb.plugins import is_import_path
-from urfb.store import open_for_writing, open_store, stored_progress
+from urfb.store import WritableStore, open_for_writing, open_store, stored_progress, upgrade_store
+from urfb.training.files import CheckpointFiles
 
 DEVICES = ("auto", "cpu", "cuda")
 PROCESS_BYTES = 2**29
@@ -35,7 +37,18 @@ class Observer(scheduler.Observer, Protocol):
 
 
 def run_grid(
-    runs: Sequence[GridRun], *, store: str, data: Path, jobs: int | None, device: str, observer: Observer
+    runs: Sequence[GridRun],
+    *,
+    store: str,
+    data: Path,
+    jobs: int | None,
+    device: str,
+    observer: Observer,
+    limit: int | None = None,
+    fail_fast: bool = False,
+    seconds_between_checkpoints: float = 60.0,
+    keep_checkpoints: bool = True,
+    stop: Callable[[], bool] = lambda: False,
 ) -> scheduler.Outcome:
     """Train the runs that are missing from a store. Nothing is written before everything they need is there.
 
@@ -46,12 +59,18 @@ def run_grid(
         jobs: how many runs are trained at a time; None for as many as fit, 0 for one, in this process.
         device: 'auto', 'cpu' or 'cuda'.
         observer: is told of everything that happens.
+        limit: how many of the missing runs to train at most.
+        fail_fast: whether to stop after the first run that fails.
+        seconds_between_checkpoints: of a run, at least.
+        keep_checkpoints: whether those of a run that is done stay.
+        stop: is asked again and again whether to stop, every run after the epoch that it is in.
 
     Raises:
         DeviceError, DataError, StoreError: the device, a data set or the store cannot be used.
     """
+    upgrade_store(store, missing_ok=True)
     planned = plan(runs, stored_progress(store))
-    missing = [one.run for one in planned if one.missing]
+    missing = [one.run for one in planned if one.missing][:limit]
     devices = find_devices(device)
     if not missing:
         if runs and not {(name, run.spec.identity) for run in runs for name in run.experiments} <= (
@@ -63,13 +82,71 @@ def run_grid(
     refuse_unfit([run.spec for run in missing], devices)
     verify_data({run.spec.dataset for run in missing}, data)
     writable = open_for_writing(store)
-    checkpoints = writable.path.with_suffix(".checkpoints")  # one folder a store, not shared with its neighbours
     needed = max(memory_needed(run.spec, devices[0]) for run in missing)
-    workplaces = divide(devices, jobs, len(missing), needed, data, checkpoints)
+    of_one = Workplace(data.absolute(), *make_folders(writable), devices[0], 1, seconds_between_checkpoints)
+    workplaces = divide(of_one, devices, jobs, len(missing), needed)
     writable.register(runs)
     observer.planned(planned, workplaces)
     engine: Engine = InlineEngine(workplaces[0]) if jobs == 0 else LocalEngine(workplaces)
-    return scheduler.run_missing([run.spec for run in missing], writable, engine, observer)
+    return scheduler.run_missing(
+        [run.spec for run in missing],
+        writable,
+        engine,
+        observer,
+        fail_fast=fail_fast,
+        discard=lambda spec: keep_checkpoints or CheckpointFiles.of(of_one.checkpoints, spec.identity).remove(),
+        stop=stop,
+    )
+
+
+def put_back(runs: Sequence[GridRun], store: str, *, cancelled: bool, max_attempts: int | None = None) -> list[GridRun]:
+    """Let the runs be trained again that failed or (if wanted) were cancelled, and return them.
+
+    Args:
+        runs: of a grid.
+        store: its location.
+        cancelled: whether cancelled runs are wanted, too.
+        max_attempts: runs that have failed so often stay as they are; None for no such limit.
+
+    Raises:
+        StoreError: there is no store, or it cannot be written.
+    """
+    progress = open_store(store).progress()
+    wanted = ("failed", "cancelled") if cancelled else ("failed",)
+    chosen = [run for run in runs if progress.get(run.spec.identity, ("new", 0))[0] in wanted]
+    writable = open_for_writing(store)
+    failures = writable.failures()
+    if max_attempts is not None:
+        chosen = [run for run in chosen if failures.get(run.spec.identity, 0) < max_attempts]
+    writable.put_back(run.spec.identity for run in chosen)
+    return chosen
+
+
+def remove_checkpoints(store: str) -> tuple[int, int]:
+    """Remove the checkpoints of all runs that are done; return of how many, and the bytes that were freed.
+
+    Raises:
+        StoreError: there is no store.
+    """
+    opened = open_store(store)
+    done = [identity for identity, (state, _) in opened.progress().items() if state == "done"]
+    freed = [CheckpointFiles.of(opened.location.checkpoints, identity).remove() for identity in done]
+    return sum(size > 0 for size in freed), sum(freed)
+
+
+def make_folders(store: WritableStore) -> tuple[Path, Path]:
+    """Return the folders of a store's checkpoints and logs, which are there then.
+
+    Raises:
+        StoreError: one cannot be made.
+    """
+    folders = (store.location.checkpoints.absolute(), store.location.logs.absolute())
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder}: this folder of the store's cannot be made ({error.strerror})") from error
+    return folders
 
 
 def find_devices(name: str) -> list[str]:
@@ -131,15 +208,21 @@ def capacity(devices: Sequence[str]) -> tuple[int, bool]:
     return free, all(torch.cuda.get_device_capability(device) >= (8, 0) for device in devices)
 
 
-def divide(
-    devices: Sequence[str], jobs: int | None, runs: int, needed: int, data: Path, checkpoints: Path
-) -> list[Workplace]:
-    """Return a workplace for each run that is trained at a time, with its device and its share of the CPU's cores."""
+def divide(of_one: Workplace, devices: Sequence[str], jobs: int | None, runs: int, needed: int) -> list[Workplace]:
+    """Return a workplace for each run that is trained at a time, with its device and its share of the CPU's cores.
+
+    Args:
+        of_one: what all of them have in common.
+        devices: to share.
+        jobs: how many to make; None for as many as there are cores, or GPUs, and as fit.
+        runs: that there are.
+        needed: bytes of memory for one.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fitting = min(cores, psutil.virtual_memory().available // needed) if devices[0] == "cpu" else len(devices)
     places = max(1, min(fitting if jobs is None else jobs, runs))
     threads = max(1, cores // places)
-    return [Workplace(data, checkpoints, devices[place % len(devices)], threads) for place in range(places)]
+    return [replace(of_one, device=devices[place % len(devices)], threads=threads) for place in range(places)]
 
 
 def verify_data(names: set[str], directory: Path) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from urfb.engines import Engine, Job
 from urfb.errors import StoreError
-from urfb.events import Event, Failed, Finished
+from urfb.events import END, EpochEnded, Event, Failed, Finished, Lost
 from urfb.grid.spec import RunSpec
 from urfb.store import LEASE_SECONDS, WritableStore
 
 POLL_SECONDS = 1.0
+LOSSES = 3
+"""A run whose workers have died so often without an epoch between is what kills them, and fails."""
 
 
 class Observer(Protocol):
@@ -29,70 +31,130 @@ class Observer(Protocol):
     def waiting(self, specs: Sequence[RunSpec]) -> None:
         """Only runs that another runner trains are left."""
 
+    def stopping(self) -> None:
+        """The epochs that are being trained are the last ones for now."""
+
 
 @dataclass
 class Outcome:
-    """How many runs this runner finished, and how many failed."""
+    """What a runner did: how many runs it finished, how many failed, and whether it was asked to stop on the way."""
 
     done: int = 0
     failed: int = 0
+    stopped: bool = False
 
 
-def run_missing(specs: Sequence[RunSpec], store: WritableStore, engine: Engine, observer: Observer) -> Outcome:
+def run_missing(
+    specs: Sequence[RunSpec],
+    store: WritableStore,
+    engine: Engine,
+    observer: Observer,
+    *,
+    fail_fast: bool = False,
+    discard: Callable[[RunSpec], object] = lambda spec: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
     """Train the runs, each unless another runner has it, and wait for those that another runner has.
 
     Whatever ends this, every run it had begun and not finished is given back as unfinished.
 
+    Args:
+        specs: of the runs.
+        store: of the results.
+        engine: trains them; it is closed at the end.
+        observer: is told what happens.
+        fail_fast: whether to stop after the first run that fails.
+        discard: what to do with the checkpoints of a run that is done.
+        stop: is asked again and again whether to stop: every run then ends with the epoch that it is in.
+
     Raises:
         StoreError: the store cannot be written any more.
     """
-    outcome = Outcome()
-    waiting = deque(specs)
-    elsewhere: list[RunSpec] = []
-    at_work: dict[str, RunSpec] = {}
+    runner = _Runner(store, engine, observer, discard, deque(specs))
     with _heartbeat(store):
         try:
-            while waiting or elsewhere or at_work:
-                while waiting and engine.room:
-                    _begin(waiting.popleft(), at_work, elsewhere, store, engine)
-                if at_work:
-                    for identity, event in engine.poll(POLL_SECONDS):
-                        if not store.record(identity, event):
-                            # Suspended for longer than its lease, this process has lost the run to another.
-                            engine.drop(identity)
-                            elsewhere.append(at_work.pop(identity))
-                            continue
-                        observer.told(at_work[identity], event)
-                        if isinstance(event, (Finished, Failed)):
-                            del at_work[identity]
-                            outcome.done += isinstance(event, Finished)
-                            outcome.failed += isinstance(event, Failed)
-                elif elsewhere:
-                    observer.waiting(elsewhere)
+            while runner.waiting or runner.elsewhere or runner.at_work:
+                if not runner.outcome.stopped and (stop() or (fail_fast and runner.outcome.failed)):
+                    runner.stop()
+                runner.begin_what_fits()
+                if runner.at_work:
+                    runner.store_what_is_told()
+                elif runner.elsewhere:
+                    observer.waiting(runner.elsewhere)
                     time.sleep(POLL_SECONDS)
-                if not waiting and elsewhere and engine.room:
-                    states = store.progress()
-                    waiting.extend(spec for spec in elsewhere if states[spec.identity][0] != "running")
-                    elsewhere = [spec for spec in elsewhere if states[spec.identity][0] == "running"]
         finally:
             with _undisturbed():
                 engine.close()
                 store.release("the runner stopped")
-    return outcome
+    return runner.outcome
 
 
-def _begin(
-    spec: RunSpec, at_work: dict[str, RunSpec], elsewhere: list[RunSpec], store: WritableStore, engine: Engine
-) -> None:
-    """Give a run to the engine, unless another runner trains it or has finished it by now."""
-    state, epochs_stored = store.claim(spec)
-    if state == "elsewhere":
-        elsewhere.append(spec)
-    elif state == "claimed":
-        # A target nearer than what is stored deletes nothing: the run ends where it is.
-        job = Job(spec.model_copy(update={"epochs": max(spec.epochs, epochs_stored)}), epochs_stored)
-        at_work[spec.identity] = job.spec
-        engine.submit(job)
+@dataclass
+class _Runner:
+    """The runs that wait, that are being trained here, and that another runner trains."""
+
+    store: WritableStore
+    engine: Engine
+    observer: Observer
+    discard: Callable[[RunSpec], object]
+    waiting: deque[RunSpec]
+    elsewhere: list[RunSpec] = field(default_factory=list)
+    at_work: dict[str, RunSpec] = field(default_factory=dict)
+    losses: Counter[str] = field(default_factory=Counter)
+    outcome: Outcome = field(default_factory=Outcome)
+
+    def stop(self) -> None:
+        self.outcome.stopped = True
+        self.waiting.clear()
+        self.elsewhere.clear()
+        self.engine.finish_epochs()
+        self.observer.stopping()
+
+    def begin_what_fits(self) -> None:
+        while self.waiting and self.engine.room:
+            self._begin(self.waiting.popleft())
+        if not self.waiting and self.elsewhere and self.engine.room:
+            states = self.store.progress()
+            self.waiting.extend(spec for spec in self.elsewhere if states[spec.identity][0] != "running")
+            self.elsewhere = [spec for spec in self.elsewhere if states[spec.identity][0] == "running"]
+
+    def _begin(self, spec: RunSpec) -> None:
+        """Give a run to the engine, unless another runner trains it, or has finished it by now."""
+        claim = self.store.claim(spec)
+        if claim.became == "elsewhere":
+            self.elsewhere.append(spec)
+        elif claim.became == "claimed":
+            # A target nearer than what is stored deletes nothing: the run ends where it is.
+            wanted = spec.model_copy(update={"epochs": max(spec.epochs, claim.epochs_done)})
+            self.at_work[spec.identity] = wanted
+            self.engine.submit(Job(wanted, claim.epochs_done, claim.threads))
+
+    def store_what_is_told(self) -> None:
+        for identity, event in self.engine.poll(POLL_SECONDS):
+            spec = self.at_work[identity]
+            if isinstance(event, Lost):
+                self.losses[identity] += 1
+                if self.losses[identity] == LOSSES:
+                    event = Failed(f"{event.reason}, {LOSSES} times in a row", "")
+            elif isinstance(event, EpochEnded):
+                self.losses.pop(identity, None)
+            if not self.store.record(identity, event):
+                # Suspended for longer than its lease, this process has lost the run to another; or it was cancelled.
+                if not isinstance(event, END):
+                    self.engine.drop(identity)
+                del self.at_work[identity]
+                if not self.outcome.stopped:
+                    self.elsewhere.append(spec)
+                continue
+            self.observer.told(spec, event)
+            if isinstance(event, END):
+                del self.at_work[identity]
+                self.outcome.done += isinstance(event, Finished)
+                self.outcome.failed += isinstance(event, Failed)
+                if isinstance(event, Finished):
+                    self.discard(spec)
+                if isinstance(event, Lost) and not self.outcome.stopped:
+                    self.waiting.append(spec)
 
 
 @contextmanager
@@ -117,7 +179,7 @@ def _heartbeat(store: WritableStore) -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Let no second Ctrl-C keep this process from giving back its runs."""
+    """Let no further Ctrl-C keep this process from giving back its runs."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

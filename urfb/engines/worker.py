@@ -1,46 +1,131 @@
-"""What a worker does with a job: train it, and turn whatever goes wrong into an event."""
+"""What a worker does with a job: train it, keep a log of it, and turn whatever goes wrong into an event."""
 
 from __future__ import annotations
 
 import gc
+import logging
+import os
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from urfb.engines import Job, Workplace
 from urfb.engines.memory import keep_freed_memory
-from urfb.events import Event, Failed
+from urfb.events import EpochEnded, Event, Failed, Finished, Started, Stopped
 
 if TYPE_CHECKING:
     from urfb.data.datasets import Dataset
 
+log = logging.getLogger(__name__)
 
-def execute(job: Job, workplace: Workplace) -> Iterator[Event]:
-    """Train a job's run; the last event is `Finished` or `Failed`."""
+
+def execute(job: Job, workplace: Workplace, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+    """Train a job's run, and write what happens to its log; the last event is `Finished`, `Stopped` or `Failed`.
+
+    Args:
+        job: the run.
+        workplace: what to work with.
+        stop: is asked after each epoch whether to end there.
+    """
     import torch
 
     from urfb.training.trainer import train
 
     try:
-        keep_freed_memory()
-        torch.set_num_threads(workplace.threads)
-        torch.backends.cudnn.deterministic = True
-        dataset = _dataset(job.spec.dataset, workplace.data, workplace.device)
-        yield from train(
-            job.spec,
-            dataset,
-            workplace.checkpoints,
-            epochs_stored=job.epochs_stored,
-            device=workplace.device,
-        )
+        with _logging_to(log_of(job, workplace)):
+            keep_freed_memory()
+            torch.set_num_threads(job.threads or workplace.threads)
+            torch.backends.cudnn.deterministic = True
+            dataset = _dataset(job.spec.dataset, workplace.data, workplace.device)
+            for event in train(
+                job.spec,
+                dataset,
+                workplace.checkpoints,
+                epochs_stored=job.epochs_stored,
+                device=workplace.device,
+                seconds_between_checkpoints=workplace.seconds_between_checkpoints,
+                log=log_of(job, workplace),
+                stop=stop,
+            ):
+                _note(event, job)
+                yield event
     except Exception as error:  # whatever it is, it is this run's failure, and the others go on
         yield Failed(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
         del error
         # Tensors of a run that ran out of memory would otherwise stay until the next garbage collection.
         gc.collect()
         torch.cuda.empty_cache()
+
+
+def log_of(job: Job, workplace: Workplace) -> Path:
+    """Return the file of a run's log; each attempt adds to it."""
+    return workplace.logs / f"{job.spec.identity}.log"
+
+
+@contextmanager
+def output_to(path: Path) -> Iterator[None]:
+    """Add all that this process prints meanwhile, its libraries included, to a file; it must have one job at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = [os.dup(stream) for stream in (1, 2)]
+    with path.open("ab") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for stream, its in zip((1, 2), before, strict=True):
+            os.dup2(its, stream)
+            os.close(its)
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Add what urfb, and Python's warnings, log meanwhile to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    ours = logging.getLogger("urfb")
+    level, propagate = ours.level, ours.propagate
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    try:
+        yield
+    except Exception:
+        log.exception("failed")
+        raise
+    finally:
+        ours.removeHandler(handler)
+        ours.setLevel(level)
+        ours.propagate = propagate
+        handler.close()
+
+
+def _note(event: Event, job: Job) -> None:
+    """Write an event to the log."""
+    match event:
+        case Started(epochs_done, where):
+            log.info("run %s: %s", job.spec.identity, job.spec.model_dump_json(exclude_defaults=True))
+            log.info(
+                "begins after epoch %d of %d, process %d on %s, %s, %d CPU threads, urfb %s %s, PyTorch %s",
+                epochs_done, job.spec.epochs, where.process, where.host, where.device_name, where.threads,
+                where.urfb_version, where.commit or "", where.torch_version,
+            )  # fmt: skip
+        case EpochEnded() if event.seconds > 1 or event.epoch % 10 == 0:  # a log of many fast epochs is not read
+            log.info(
+                "epoch %d: loss %.4f, error %.4f running, %.4f validation, %.2f s",
+                event.epoch, event.running_loss, event.running_error, event.validation_error, event.seconds,
+            )  # fmt: skip
+        case Finished():
+            log.info("done after %d epochs: test error %.4f", event.epoch, event.test_error)
+        case Stopped():
+            log.info("stopped after its epoch, as asked")
 
 
 @lru_cache(maxsize=1)

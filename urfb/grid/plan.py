@@ -10,7 +10,7 @@ from urfb.errors import SelectionError, nearest
 from urfb.grid.expand import GridRun
 from urfb.grid.spec import FIELD_TYPES
 
-STATES = ("new", "running", "unfinished", "failed", "done")
+STATES = ("new", "running", "unfinished", "failed", "cancelled", "done")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class PlannedRun:
     @property
     def missing(self) -> bool:
         """Whether `grid run` trains it."""
-        return self.state != "done"
+        return self.state not in ("cancelled", "done")
 
 
 def plan(runs: Sequence[GridRun], progress: Mapping[str, tuple[str, int]]) -> list[PlannedRun]:

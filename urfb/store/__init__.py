@@ -18,51 +18,67 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import psutil
-from sqlalchemy import Connection, Engine, ScalarSelect, delete, func, insert, inspect, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
+from sqlalchemy import Connection, Engine, ScalarSelect, Select, Table, delete, func, insert, inspect, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from urfb.errors import SelectionError, StoreError
-from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, SavedFilters, Started
+from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, Lost, SavedFilters, Started, Stopped
 from urfb.grid.expand import GridRun
+from urfb.grid.plan import parse_filters
 from urfb.grid.spec import SCIENCE_VERSION, RunSpec
 from urfb.store import tables
-from urfb.store.engine import check_schema, connect, create_schema, has_tables, sqlite_path, upgrade
+from urfb.store.engine import Location, cause, check_schema, connect, create_schema, has_tables, unreadable, upgrade
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 LEASE_SECONDS = 60.0
+FOLLOW_SECONDS = 0.5
 
 
 def open_store(location: str) -> Store:
     """Open an existing store for reading.
 
+    Args:
+        location: a path, or a URL such as sqlite:///PATH or postgresql://USER@HOST/DATABASE.
+
     Raises:
         StoreError: there is no store there, or this version cannot read it.
     """
-    path = sqlite_path(location)
-    if not path.exists():
-        raise StoreError(f"there is no store at {path}; `urfb grid run experiments.yaml --store {path}` makes one")
-    engine = connect(path, writing=False)
-    if check_schema(engine, path) != tables.REVISIONS[-1]:
+    place = Location.of(location)
+    engine = connect(place, writing=False)
+    if not place.exists or (place.path is None and not has_tables(engine, place)):
+        raise StoreError(f"there is no store at {place}; `urfb grid run experiments.yaml --store {place}` makes one")
+    if check_schema(engine, place) != tables.REVISIONS[-1]:
         raise StoreError(
-            f"{path}: was written by an older urfb; bring it to this version with `urfb results upgrade --store {path}`"
+            f"{place}: was written by an older urfb; bring it to this version with "
+            f"`urfb results upgrade --store {place}`"
         )
-    return Store(path, engine)
+    return Store(place, engine)
 
 
-def upgrade_store(location: str) -> bool:
+def upgrade_store(location: str, *, missing_ok: bool = False) -> bool:
     """Bring a store that an older version has written to this version's schema; return whether there was need to.
+
+    Args:
+        location: of the store.
+        missing_ok: whether there may be none yet.
 
     Raises:
         StoreError: there is no store, it is of a newer version, or it cannot be written; then it is as it was.
     """
-    path = sqlite_path(location)
-    if not path.exists():
-        raise StoreError(f"there is no store at {path}")
-    return upgrade(connect(path, writing=True), path) != tables.REVISIONS[-1]
+    place = Location.of(location)
+    reading = connect(place, writing=False)
+    if not place.exists or not has_tables(reading, place):
+        if missing_ok:
+            return False
+        raise StoreError(f"there is no store at {place}")
+    if check_schema(reading, place) == tables.REVISIONS[-1]:
+        return False
+    upgrade(connect(place, writing=True), place)
+    return True
 
 
 def open_for_writing(location: str) -> WritableStore:
@@ -71,16 +87,18 @@ def open_for_writing(location: str) -> WritableStore:
     Raises:
         StoreError: it cannot be made or written, or is of a newer version; an older one is upgraded.
     """
-    path = sqlite_path(location)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{path.parent}: the store's folder cannot be made ({error.strerror})") from error
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise StoreError(f"{path}: cannot be written; choose another place with --store")
-    engine = connect(path, writing=True)
-    create_schema(engine, path)
-    return WritableStore(path, engine)
+    place = Location.of(location)
+    if place.path is not None:
+        folder = place.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder}: the store's folder cannot be made ({error.strerror})") from error
+        if not os.access(folder, os.W_OK) or (place.path.exists() and not os.access(place.path, os.W_OK)):
+            raise StoreError(f"{place}: cannot be written; choose another place with --store")
+    engine = connect(place, writing=True)
+    create_schema(engine, place)
+    return WritableStore(place, engine)
 
 
 def stored_progress(location: str) -> dict[str, tuple[str, int]]:
@@ -89,8 +107,10 @@ def stored_progress(location: str) -> dict[str, tuple[str, int]]:
     Raises:
         StoreError: there is something, but this version cannot read it.
     """
-    path = sqlite_path(location)
-    return open_store(location).progress() if path.exists() and has_tables(path) else {}
+    place = Location.of(location)
+    if not place.exists or not has_tables(connect(place, writing=False), place):
+        return {}
+    return open_store(location).progress()
 
 
 class LocatedFilters(NamedTuple):
@@ -107,11 +127,11 @@ class Store:
     """A store, open for reading.
 
     Attributes:
-        path: its file.
+        location: where it is, and the files that belong to it.
     """
 
-    def __init__(self, path: Path, engine: Engine) -> None:
-        self.path = path
+    def __init__(self, location: Location, engine: Engine) -> None:
+        self.location = location
         self._engine = engine
 
     def runs(self, **filters: Any) -> pd.DataFrame:
@@ -184,7 +204,7 @@ class Store:
             if not rows:
                 identities = connection.execute(select(columns.identity).limit(5)).scalars().all()
                 raise SelectionError(
-                    f"there is no run '{run}' in {self.path} (there is: {', '.join(identities) or 'none'}); "
+                    f"there is no run '{run}' in {self.location} (there is: {', '.join(identities) or 'none'}); "
                     "`urfb results runs` lists them all"
                 )
         (row,) = rows
@@ -202,7 +222,7 @@ class Store:
         try:
             return read_view(self._engine, view, filters)
         except DBAPIError as error:
-            raise StoreError(f"{self.path}: cannot be read ({error.orig})") from error
+            raise unreadable(self.location, error) from error
 
     def progress(self) -> dict[str, tuple[str, int]]:
         """Return each run's state and number of stored epochs, by identity."""
@@ -212,10 +232,72 @@ class Store:
             columns.leased_until,
         )  # fmt: skip
         with self._reading() as connection:
+            now = _clock(connection)
             return {
-                row.identity: (_true_state(row.state, row.owner_host, row.owner_process, row.leased_until), row[2])
+                row.identity: (_true_state(row.state, row.owner_host, row.owner_process, row.leased_until, now), row[2])
                 for row in connection.execute(query)
             }
+
+    def failures(self) -> dict[str, int]:
+        """Return how often each run has failed, by identity; a run that never did is left out."""
+        columns = tables.attempt.c
+        query = (
+            select(tables.run.c.identity, func.count())
+            .join(tables.attempt, columns.run_id == tables.run.c.id)
+            .where(columns.outcome == "failed")
+            .group_by(tables.run.c.identity)
+        )
+        with self._reading() as connection:
+            return _lookup(connection, query)
+
+    def chosen(self, runs: Sequence[str], conditions: Sequence[str]) -> list[str]:
+        """Return the identities of runs, given by how they begin, that all conditions hold for.
+
+        Args:
+            runs: identities, or how they begin; none for all runs.
+            conditions: such as 'rule=urfb'.
+
+        Raises:
+            SelectionError: neither is given, a run does not exist, or a condition cannot be read.
+        """
+        if not runs and not conditions:
+            raise SelectionError("which runs? Give their identities, or conditions such as --where rule=frfb")
+        frame = self.runs(**parse_filters(conditions, self.columns("runs")))
+        named = {self.spec(run).identity for run in runs}
+        return [identity for identity in frame["run"] if not runs or identity in named]
+
+    def log(self, run: str, *, follow: bool = False) -> Iterator[str]:
+        """Return the log of a run, piece by piece.
+
+        Args:
+            run: its identity, or the beginning of it.
+            follow: whether to wait for more while the run is trained.
+
+        Raises:
+            SelectionError: there is no such run.
+            StoreError: it has no log, or not on this machine.
+        """
+        identity = self.spec(run).identity
+        query = (
+            select(tables.attempt.c.log, tables.attempt.c.host)
+            .join(tables.run, tables.run.c.id == tables.attempt.c.run_id)
+            .where(tables.run.c.identity == identity, tables.attempt.c.log.is_not(None))
+            .order_by(tables.attempt.c.id.desc())
+        )
+        with self._reading() as connection:
+            attempts = connection.execute(query).all()
+        if not attempts:
+            raise StoreError(f"run {identity} has no log: it has not been trained by this version of urfb yet")
+        here = next((Path(one.log) for one in attempts if Path(one.log).exists()), None)
+        if here is None:
+            raise StoreError(f"the log of run {identity} is {attempts[0].log} on {attempts[0].host}, and not here")
+        with here.open(encoding="utf-8", errors="replace") as file:
+            while True:
+                running = self.progress()[identity][0] == "running"  # asked first, so that the last words are read
+                yield file.read()
+                if not (follow and running):
+                    return
+                time.sleep(FOLLOW_SECONDS)
 
     def memberships(self) -> set[tuple[str, str]]:
         """Return each experiment's name with the identity of each run that it asks for."""
@@ -233,18 +315,38 @@ class Store:
             with self._engine.connect() as connection:
                 yield connection
         except DBAPIError as error:
-            raise StoreError(f"{self.path}: cannot be read ({error.orig})") from error
+            raise unreadable(self.location, error) from error
+
+
+class Claim(NamedTuple):
+    """What became of a run that was to be claimed.
+
+    Attributes:
+        became: 'claimed'; 'elsewhere', if another living process has it; 'done', if it has reached its target; or
+            'cancelled'.
+        epochs_done: how many of its epochs are stored.
+        threads: with how many CPU threads they were trained; None where there are none.
+    """
+
+    became: Literal["claimed", "elsewhere", "done", "cancelled"]
+    epochs_done: int
+    threads: int | None = None
 
 
 class WritableStore(Store):
     """A store, open for one runner, which has a token of its own: a process number can come back.
 
+    A run belongs to at most one runner. It is claimed by one statement, which holds only if the run still has the
+    owner that was seen, and stays the runner's own for as long as its lease is renewed. What a runner records of a run
+    that is no more its own is not stored. The rows of a run are whole epochs from the first on, and `epochs_done` says
+    how many.
+
     Every method raises StoreError where the store cannot be written, a full disk for one; each is one transaction, so
     nothing of it is stored then.
     """
 
-    def __init__(self, path: Path, engine: Engine) -> None:
-        super().__init__(path, engine)
+    def __init__(self, location: Location, engine: Engine) -> None:
+        super().__init__(location, engine)
         self._token = uuid.uuid4().hex
 
     @contextmanager
@@ -255,73 +357,64 @@ class WritableStore(Store):
                 yield connection
         except DBAPIError as error:
             raise StoreError(
-                f"{self.path}: cannot be written ({error.orig}); what is stored is safe, and running the command again "
-                "goes on from there"
+                f"{self.location}: cannot be written ({cause(error)}); what is stored is safe, and running the command "
+                "again goes on from there"
             ) from error
 
     def register(self, runs: Iterable[GridRun]) -> None:
         """Add the runs that are not there yet, and which experiments ask for them."""
+        runs = list(runs)
+        specs = [run.spec for run in runs]
         with self._writing() as connection:
-            for planned in runs:
-                spec = planned.spec
-                values = spec.model_dump(exclude={"epochs"})
-                connection.execute(
-                    insert_or_ignore(tables.run)
-                    .values(
-                        identity=spec.identity,
-                        convention=spec.convention,
-                        science_version=SCIENCE_VERSION,
-                        epochs_target=spec.epochs,
-                        **values,
-                    )
-                    .on_conflict_do_nothing()
-                )
-                run_id = _run_id(connection, spec.identity)
-                for name in planned.experiments:
-                    connection.execute(insert_or_ignore(tables.experiment).values(name=name).on_conflict_do_nothing())
-                    experiment_id = connection.execute(
-                        select(tables.experiment.c.id).where(tables.experiment.c.name == name)
-                    ).scalar_one()
-                    connection.execute(
-                        insert_or_ignore(tables.experiment_run)
-                        .values(experiment_id=experiment_id, run_id=run_id)
-                        .on_conflict_do_nothing()
-                    )
+            _insert_new(connection, tables.run, [_row_of(spec) for spec in specs])
+            names = {name for run in runs for name in run.experiments}
+            _insert_new(connection, tables.experiment, [{"name": name} for name in sorted(names)])
+            runs_there, experiments_there = tables.run.c, tables.experiment.c
+            run_ids = _lookup(connection, select(runs_there.identity, runs_there.id))
+            experiment_ids = _lookup(connection, select(experiments_there.name, experiments_there.id))
+            memberships = [
+                {"experiment_id": experiment_ids[name], "run_id": run_ids[run.spec.identity]}
+                for run in runs
+                for name in run.experiments
+            ]
+            _insert_new(connection, tables.experiment_run, memberships)
 
-    def claim(self, spec: RunSpec) -> tuple[Literal["claimed", "elsewhere", "done"], int]:
-        """Make a run this process's own, unless another living process has it or it has reached its target.
-
-        Returns:
-            What became of it, and how many of its epochs are stored.
-        """
+    def claim(self, spec: RunSpec) -> Claim:
+        """Make a run this process's own, unless another living process has it, it is done, or was cancelled."""
         columns = tables.run.c
         host, process = _myself()
         with self._writing() as connection:
+            now = _clock(connection)
             row = connection.execute(select(tables.run).where(columns.identity == spec.identity)).one()
             epochs_done = int(row.epochs_done)
             if row.state == "done" and epochs_done >= spec.epochs:
-                return "done", epochs_done
+                return Claim("done", epochs_done)
+            if row.state == "cancelled":
+                return Claim("cancelled", epochs_done)
             if (
                 row.owner not in (None, self._token)
                 and (row.owner_host, row.owner_process) != (host, process)  # a dead runner that had our number
-                and _alive(row.owner_host, row.owner_process, row.leased_until)
+                and _alive(row.owner_host, row.owner_process, row.leased_until, now)
             ):
-                return "elsewhere", epochs_done
-            connection.execute(
+                return Claim("elsewhere", epochs_done)
+            claimed = connection.execute(
                 update(tables.run)
-                .where(columns.id == row.id)
+                .where(columns.id == row.id, columns.owner.is_not_distinct_from(row.owner), columns.state == row.state)
                 .values(
                     state="running",
                     epochs_target=max(spec.epochs, epochs_done),
                     owner=self._token,
                     owner_host=host,
                     owner_process=process,
-                    leased_until=time.time() + LEASE_SECONDS,
+                    leased_until=now + LEASE_SECONDS,
                 )
             )
+            if claimed.rowcount == 0:  # another runner was faster
+                return Claim("elsewhere", epochs_done)
+            threads = connection.execute(_last_threads(row.id)).scalar() if epochs_done else None
             _end_attempt(connection, row.id, "interrupted", "its runner died")
             connection.execute(insert(tables.attempt).values(run_id=row.id, started=_now(), host=host))
-            return "claimed", epochs_done
+            return Claim("claimed", epochs_done, threads)
 
     def renew_leases(self) -> None:
         """Show that this process lives and still trains what it has claimed."""
@@ -329,7 +422,7 @@ class WritableStore(Store):
             connection.execute(
                 update(tables.run)
                 .where(tables.run.c.owner == self._token)
-                .values(leased_until=time.time() + LEASE_SECONDS)
+                .values(leased_until=_clock(connection) + LEASE_SECONDS)
             )
 
     def release(self, reason: str) -> None:
@@ -340,29 +433,98 @@ class WritableStore(Store):
                 _end_attempt(connection, run_id, "interrupted", reason)
                 _end_run(connection, run_id, "unfinished")
 
+    def cancel(self, identities: Iterable[str]) -> list[str]:
+        """Let nobody train these runs any more, and return those that were not done; who trains one now drops it."""
+        cancelled = []
+        with self._writing() as connection:
+            for identity in identities:
+                run = connection.execute(_of_identity(identity)).one()
+                if run.state not in ("done", "cancelled"):
+                    _end_attempt(connection, run.id, "cancelled", "cancelled")
+                    _end_run(connection, run.id, "cancelled")
+                    cancelled.append(identity)
+        return cancelled
+
+    def put_back(self, identities: Iterable[str]) -> None:
+        """Let failed and cancelled runs be trained again, from their last checkpoints."""
+        with self._writing() as connection:
+            for identity in identities:
+                run = connection.execute(_of_identity(identity)).one()
+                if run.state in ("failed", "cancelled"):
+                    _end_run(connection, run.id, "unfinished" if run.epochs_done else "new")
+
     def record(self, identity: str, event: Event) -> bool:
         """Store what a run has told, and return whether the run is still this process's own: if not, nothing is."""
-        columns = tables.run.c
         with self._writing() as connection:
-            row = connection.execute(select(columns.id, columns.owner).where(columns.identity == identity)).one()
-            if row.owner != self._token:
+            run = connection.execute(_of_identity(identity)).one()
+            if run.owner != self._token:
                 return False
-            run_id = row.id
             match event:
                 case Started():
-                    _record_start(connection, run_id, event)
+                    _record_start(connection, run.id, event)
                 case EpochEnded():
-                    _record_epoch(connection, run_id, event)
+                    _record_epoch(connection, run.id, event)
                 case Finished():
                     # Again, if the run was closed here before: the same weights, the same error.
-                    measured = {"run_id": run_id, **asdict(event)}
-                    connection.execute(insert(tables.test).prefix_with("OR REPLACE").values(measured))
-                    _end_attempt(connection, run_id, "done", None)
-                    _end_run(connection, run_id, "done")
+                    columns = tables.test.c
+                    connection.execute(
+                        delete(tables.test).where(columns.run_id == run.id, columns.epoch == event.epoch)
+                    )
+                    connection.execute(insert(tables.test).values(run_id=run.id, **asdict(event)))
+                    _end_attempt(connection, run.id, "done", None)
+                    _end_run(connection, run.id, "done")
                 case Failed():
-                    _end_attempt(connection, run_id, "failed", event.reason, event.traceback)
-                    _end_run(connection, run_id, "failed")
+                    _end_attempt(connection, run.id, "failed", event.reason, event.traceback)
+                    _end_run(connection, run.id, "failed")
+                case Stopped():
+                    _end_attempt(connection, run.id, "interrupted", "stopped after its epoch, as asked")
+                    _end_run(connection, run.id, "unfinished")
+                case Lost():
+                    _end_attempt(connection, run.id, "interrupted", event.reason)
+                    _end_run(connection, run.id, "unfinished")
             return True
+
+
+def _row_of(spec: RunSpec) -> dict[str, Any]:
+    """Return the row of a run that is new."""
+    return {
+        "identity": spec.identity,
+        "convention": spec.convention,
+        "science_version": SCIENCE_VERSION,
+        "epochs_target": spec.epochs,
+        "state": "new",
+        "epochs_done": 0,
+        **spec.model_dump(exclude={"epochs"}),
+    }
+
+
+def _insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert rows, leaving out those that are there already."""
+    if rows:
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+
+
+def _lookup(connection: Connection, query: Select[Any]) -> dict[str, int]:
+    return {name: int(number) for name, number in connection.execute(query)}
+
+
+def _of_identity(identity: str) -> Select[Any]:
+    """Select a run to be changed; on a server, nobody else changes it before this transaction ends."""
+    columns = tables.run.c
+    wanted = select(columns.id, columns.owner, columns.state, columns.epochs_done)
+    return wanted.where(columns.identity == identity).with_for_update()
+
+
+def _last_threads(run_id: int) -> Select[Any]:
+    """Select how many CPU threads a run was last trained with."""
+    columns = tables.attempt.c
+    return (
+        select(columns.threads)
+        .where(columns.run_id == run_id, columns.threads.is_not(None))
+        .order_by(columns.id.desc())
+        .limit(1)
+    )
 
 
 def _record_start(connection: Connection, run_id: int, event: Started) -> None:
@@ -392,13 +554,16 @@ def _record_epoch(connection: Connection, run_id: int, event: EpochEnded) -> Non
     connection.execute(
         update(tables.run)
         .where(tables.run.c.id == run_id)
-        .values(epochs_done=event.epoch, leased_until=time.time() + LEASE_SECONDS)
+        .values(epochs_done=event.epoch, leased_until=_clock(connection) + LEASE_SECONDS)
     )
 
 
 def _insert_alignment(connection: Connection, run_id: int, points: Sequence[AlignmentPoint]) -> None:
     if points:
-        connection.execute(insert(tables.layer_alignment), [{"run_id": run_id, **asdict(point)} for point in points])
+        # A server keeps NaN as it is, and SQLite as NULL, which is what an undefined correlation is in both.
+        rows = [{"run_id": run_id, **asdict(point)} for point in points]
+        rows = [{name: None if value != value else value for name, value in row.items()} for row in rows]
+        connection.execute(insert(tables.layer_alignment), rows)
 
 
 def _insert_filters(connection: Connection, run_id: int, saved: Sequence[SavedFilters]) -> None:
@@ -413,7 +578,7 @@ def _end_attempt(connection: Connection, run_id: int, outcome: str, reason: str 
     connection.execute(
         update(tables.attempt)
         .where(tables.attempt.c.id == _open_attempt(run_id))
-        .values(outcome=outcome, reason=reason, traceback=traceback or None, ended=_now())
+        .values(outcome=outcome, reason=reason, traceback=traceback.replace("\0", "") or None, ended=_now())
     )
 
 
@@ -430,24 +595,27 @@ def _end_run(connection: Connection, run_id: int, state: str) -> None:
     )
 
 
-def _run_id(connection: Connection, identity: str) -> int:
-    return int(connection.execute(select(tables.run.c.id).where(tables.run.c.identity == identity)).scalar_one())
-
-
 def _myself() -> tuple[str, int]:
     return socket.gethostname(), os.getpid()
 
 
-def _alive(host: str, process: int, leased_until: float | None) -> bool:
+def _clock(connection: Connection) -> float:
+    """Return the seconds since 1970 by the clock that all runners on a store share: their host's, or the server's."""
+    if connection.dialect.name == "sqlite":
+        return time.time()
+    return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+
+
+def _alive(host: str, process: int, leased_until: float | None, now: float) -> bool:
     """Whether a run's owner lives: its lease is renewed, and on this host its process is there too."""
-    if leased_until is None or leased_until < time.time():
+    if leased_until is None or leased_until < now:
         return False
     return host != socket.gethostname() or psutil.pid_exists(process)
 
 
-def _true_state(state: str, host: str | None, process: int | None, leased_until: float | None) -> str:
+def _true_state(state: str, host: str | None, process: int | None, leased_until: float | None, now: float) -> str:
     """Return 'unfinished' for a run whose owner died while it was 'running'."""
-    if state == "running" and (host is None or process is None or not _alive(host, process, leased_until)):
+    if state == "running" and (host is None or process is None or not _alive(host, process, leased_until, now)):
         return "unfinished"
     return state
 

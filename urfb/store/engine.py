@@ -1,41 +1,92 @@
-"""Connections to a store: SQLite in WAL mode, one writing connection at a time, readers never in the way."""
+"""Where a store is, and connections to it.
+
+An SQLite file in WAL mode has one writing connection at a time, and readers never in the way. A PostgreSQL server locks
+the rows that are written, so that runners on many hosts share a store.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
+import weakref
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from urfb.errors import StoreError
-from urfb.store.tables import REVISIONS, VIEWS, metadata
+from urfb.store.tables import REVISIONS, VIEWS, metadata, view
 
 BUSY_SECONDS = 60
+MIGRATION_LOCK = 0x75726662
+"""The number of the PostgreSQL lock that one runner at a time makes or upgrades tables under: 'urfb'."""
 
 
-def sqlite_path(location: str) -> Path:
-    """Return the file that a path or an `sqlite:///` URL names.
+@dataclass(frozen=True)
+class Location:
+    """Where a store is: an SQLite file or a database of a PostgreSQL server. As text, no password is in it."""
 
-    Raises:
-        StoreError: it is a URL of another database, or none.
-    """
-    if "://" not in location:
-        return _user_path(location)
-    try:
-        url = make_url(location)
-    except ArgumentError as error:
-        raise StoreError(f"'{location}' is no store: give a path, or a URL such as sqlite:///results.sqlite") from error
-    if url.get_backend_name() != "sqlite" or not url.database:
+    url: URL
+
+    @classmethod
+    def of(cls, location: str) -> Location:
+        """Read a path or a URL.
+
+        Raises:
+            StoreError: it is a URL of another database, or none.
+        """
+        if "://" not in location:
+            return cls(URL.create("sqlite", database=str(_user_path(location))))
+        scheme = location.partition("://")[0]  # all that may be shown of a URL that cannot be read
+        try:
+            url = make_url(location)
+        except (ArgumentError, ValueError) as error:
+            raise StoreError(
+                f"'{scheme}://…' is no store: give a path, or a URL such as sqlite:///results.sqlite or "
+                "postgresql://USER@HOST/DATABASE"
+            ) from error
+        kind = url.get_backend_name()
+        if kind == "sqlite" and url.database:
+            return cls(URL.create("sqlite", database=str(_user_path(url.database))))
+        if kind in ("postgresql", "postgres") and url.database:
+            return cls(url.set(drivername="postgresql+psycopg"))
         raise StoreError(
-            f"store '{url.render_as_string(hide_password=True)}': this version keeps stores in SQLite files only "
-            "(give a path, or sqlite:///PATH)"
+            f"store '{url.render_as_string(hide_password=True)}': stores are kept in SQLite (give a path, or "
+            "sqlite:///PATH) or PostgreSQL (postgresql://USER@HOST/DATABASE)"
         )
-    return _user_path(url.database)
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file; None of a server's database."""
+        return Path(str(self.url.database)) if self.url.get_backend_name() == "sqlite" else None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something that can be opened; of a server, that shows itself only then."""
+        return self.path is None or self.path.exists()
+
+    @property
+    def files(self) -> Path:
+        """Beside what a store's files stand on this machine: the SQLite file, or results/DATABASE."""
+        return self.path or Path("results", re.sub(r"[^\w-]", "_", str(self.url.database)))
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of its runs' checkpoints; each store has its own."""
+        return self.files.with_suffix(".checkpoints")
+
+    @property
+    def logs(self) -> Path:
+        """The folder of its runs' logs."""
+        return self.files.with_suffix(".logs")
+
+    def __str__(self) -> str:
+        return str(self.path or self.url.set(drivername="postgresql", query={}).render_as_string(hide_password=True))
 
 
 def _user_path(location: str) -> Path:
@@ -48,15 +99,18 @@ def _user_path(location: str) -> Path:
     return path
 
 
-def connect(path: Path, *, writing: bool) -> Engine:
-    """Return an engine for the SQLite file `path`.
+def connect(location: Location, *, writing: bool) -> Engine:
+    """Return an engine for a store; a reading one refuses to write.
 
-    A writing engine takes the write lock when a transaction begins (BEGIN IMMEDIATE), so that it waits for another
-    writer instead of failing halfway; a reading one refuses to write.
+    On SQLite a writing engine takes the write lock when a transaction begins (BEGIN IMMEDIATE), so that it waits for
+    another writer instead of failing halfway.
+
+    Raises:
+        StoreError: the library for PostgreSQL is not installed.
     """
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)), poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS}
-    )
+    if location.path is None:
+        return _connect_to_server(location, writing=writing)
+    engine = create_engine(location.url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, record: Any) -> None:
@@ -74,49 +128,76 @@ def connect(path: Path, *, writing: bool) -> Engine:
     return engine
 
 
-def create_schema(engine: Engine, path: Path) -> None:
+def _connect_to_server(location: Location, *, writing: bool) -> Engine:
+    try:
+        engine = create_engine(
+            location.url,
+            # A runner writes several times a second; a reader comes and goes.
+            poolclass=QueuePool if writing else NullPool,
+            pool_pre_ping=True,  # the server may have been restarted since
+            connect_args={
+                "connect_timeout": 10,
+                "application_name": "urfb",
+                "options": "-c timezone=UTC" + ("" if writing else " -c default_transaction_read_only=on"),
+            },
+        )
+    except ModuleNotFoundError as error:
+        raise StoreError(f"{location}: PostgreSQL needs a library: pip install 'urfb[postgres]'") from error
+    weakref.finalize(engine, engine.pool.dispose)  # closes the connections with the store that has them
+    return engine
+
+
+def create_schema(engine: Engine, location: Location) -> None:
     """Make the tables and views of a new store, and bring those of an older version up to this one.
 
     Raises:
-        StoreError: the file is no store of ours, or of a newer version, or cannot be written.
+        StoreError: it is no store of ours, or of a newer version, or cannot be written.
     """
     try:
         with engine.begin() as connection:
+            _exclude_others(connection)
             if _is_empty(connection):
                 metadata.create_all(connection)
                 _create_views(connection)
                 _migrate(connection, "stamp", REVISIONS[-1])
-        if check_schema(engine, path) != REVISIONS[-1]:
-            upgrade(engine, path)
-        _write_ahead(path)
+        if check_schema(engine, location) != REVISIONS[-1]:
+            upgrade(engine, location)
+        if location.path is not None:
+            _write_ahead(location.path)
     except (DBAPIError, sqlite3.Error) as error:
-        raise StoreError(f"{path}: cannot be written as a store ({getattr(error, 'orig', error)})") from error
+        raise StoreError(f"{location}: cannot be written as a store ({cause(error)})") from error
 
 
-def upgrade(engine: Engine, path: Path) -> str:
-    """Bring a store to this version's schema, in one transaction; return the schema that it had before.
+def upgrade(engine: Engine, location: Location) -> None:
+    """Bring a store to this version's schema, in one transaction.
 
     Raises:
-        StoreError: the file is no store of ours, or of a newer version, or cannot be written.
+        StoreError: it is no store of ours, or of a newer version, or cannot be written.
     """
     try:
-        with engine.begin() as connection:  # only now nobody else can upgrade it
-            before = _revision(connection, path)
+        with engine.begin() as connection:
+            _exclude_others(connection)
+            before = _revision(connection, location)
             if before != REVISIONS[-1]:
-                for view in VIEWS:
-                    connection.execute(text(f"DROP VIEW {view}"))
+                for name in VIEWS:
+                    connection.execute(text(f"DROP VIEW {name}"))
                 if before == REVISIONS[0]:
                     _migrate(connection, "stamp", before)
                 _migrate(connection, "upgrade", REVISIONS[-1])
                 _create_views(connection)
     except DBAPIError as error:
-        raise StoreError(f"{path}: cannot be upgraded ({error.orig}); it is as it was") from error
-    return before
+        raise StoreError(f"{location}: cannot be upgraded ({cause(error)}); it is as it was") from error
+
+
+def _exclude_others(connection: Connection) -> None:
+    """Let nobody else make or upgrade tables before this transaction ends; on SQLite its beginning does that."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
 
 
 def _create_views(connection: Connection) -> None:
-    for name, query in VIEWS.items():
-        connection.execute(text(f"CREATE VIEW {name} AS {query}"))
+    for name in VIEWS:
+        connection.execute(text(f"CREATE VIEW {name} AS {view(name, connection.dialect.name)}"))
 
 
 def _migrate(connection: Connection, command: str, revision: str) -> None:
@@ -145,46 +226,60 @@ def _write_ahead(path: Path) -> None:
                 time.sleep(0.05)
 
 
-def has_tables(path: Path) -> bool:
-    """Whether a file holds anything yet: a runner that makes a store has the file before it has the tables.
+def has_tables(engine: Engine, location: Location) -> bool:
+    """Whether a store holds anything yet: a runner that makes one has the file before it has the tables.
 
     Raises:
-        StoreError: the file is no database.
+        StoreError: it is no database, or cannot be reached.
     """
     try:
-        with connect(path, writing=False).connect() as connection:
+        with engine.connect() as connection:
             return not _is_empty(connection)
     except DBAPIError as error:
-        raise StoreError(f"{path}: is not a urfb store ({error.orig})") from error
+        raise unreadable(location, error) from error
 
 
 def _is_empty(connection: Connection) -> bool:
-    return connection.execute(text("SELECT count(*) FROM sqlite_master")).scalar() == 0
+    return not inspect(connection).get_table_names()
 
 
-def check_schema(engine: Engine, path: Path) -> str:
-    """Make sure that a file is a store that this version of urfb knows, and return its schema's revision.
+def check_schema(engine: Engine, location: Location) -> str:
+    """Make sure that this is a store that this version of urfb knows, and return its schema's revision.
 
     Raises:
         StoreError: it is not, and why.
     """
     try:
         with engine.connect() as connection:
-            return _revision(connection, path)
+            return _revision(connection, location)
     except DBAPIError as error:
-        raise StoreError(f"{path}: is not a urfb store ({error.orig})") from error
+        raise unreadable(location, error) from error
 
 
-def _revision(connection: Connection, path: Path) -> str:
-    names = set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
+def unreadable(location: Location, error: DBAPIError) -> StoreError:
+    """Return what tells that a store cannot be opened."""
+    if location.path is None:
+        return StoreError(f"{location}: the server cannot be reached, or refuses ({cause(error)})")
+    return StoreError(f"{location}: is not a urfb store ({cause(error)})")
+
+
+def cause(error: Exception) -> str:
+    """Return the database's own words, on one line."""
+    return " ".join(str(getattr(error, "orig", error)).split())
+
+
+def _revision(connection: Connection, location: Location) -> str:
+    found = inspect(connection)
+    names = {*found.get_table_names(), *found.get_view_names()}
     revision = REVISIONS[0]  # which is older than the table that says so
     if {"run", "alembic_version"} <= names:
         revision = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
     if revision not in REVISIONS:
         raise StoreError(
-            f"{path}: was written by a newer urfb (schema {revision}; this one knows {REVISIONS[-1]}). "
+            f"{location}: was written by a newer urfb (schema {revision}; this one knows {REVISIONS[-1]}). "
             "Upgrade with: pip install --upgrade urfb"
         )
     if not {"run", "epoch", *VIEWS} <= names:
-        raise StoreError(f"{path}: is an SQLite database, but not a urfb store")
+        kind = "an SQLite" if location.path is not None else "a PostgreSQL"
+        raise StoreError(f"{location}: is {kind} database, but not a urfb store")
     return revision

@@ -12,6 +12,7 @@ The views `runs`, `epochs` and `alignment` join these into the tidy tables that 
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -24,7 +25,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """The schemas there have been, the last one this one; `migrations` leads from each to the next."""
 
 metadata = MetaData()
@@ -90,11 +91,11 @@ run = Table(
     Column("step_size", Float, nullable=False),
     Column("batch_size", Integer, nullable=False),
     Column("precision", Text, nullable=False),
-    Column("seed", Integer, nullable=False),
+    Column("seed", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
     Column("gradient_batch", Integer),
     Column("source", Text),
     Column("science_version", Integer, nullable=False),
-    # new, running, unfinished (stopped on the way), failed or done
+    # new, running, unfinished (stopped on the way), failed, cancelled or done
     Column("state", Text, nullable=False, default="new", index=True),
     Column("epochs_target", Integer, nullable=False),
     Column("epochs_done", Integer, nullable=False, default=0),
@@ -138,10 +139,12 @@ attempt = Table(
     Column("torch_version", Text),
     Column("first_epoch", Integer),
     Column("ended", Text),
-    # done, failed or interrupted; empty while it runs
+    # done, failed, interrupted or cancelled; empty while it runs
     Column("outcome", Text),
     Column("reason", Text),
     Column("traceback", Text),
+    # Its file, on the host
+    Column("log", Text),
 )
 
 epoch = Table(
@@ -217,14 +220,14 @@ VIEWS = {
     "runs": f"""
         SELECT {_SPEC}, run.state, run.epochs_target, run.epochs_done,
                epoch.training_error, epoch.validation_error, test.test_error, test.epoch AS test_epoch,
-               (SELECT group_concat(name, ',') FROM
+               (SELECT {{joined}}(name, ',') FROM
                    (SELECT experiment.name FROM experiment_run
                     JOIN experiment ON experiment.id = experiment_run.experiment_id
-                    WHERE experiment_run.run_id = run.id ORDER BY experiment.name)) AS experiments,
+                    WHERE experiment_run.run_id = run.id ORDER BY experiment.name) AS asking) AS experiments,
                (SELECT sum(seconds) FROM epoch WHERE epoch.run_id = run.id) AS seconds,
                attempt.host, attempt.process, attempt.device, attempt.device_name, attempt.threads,
                attempt.urfb_version, attempt."commit", attempt.python_version, attempt.torch_version,
-               attempt.started, attempt.ended, attempt.outcome, attempt.reason, attempt.traceback,
+               attempt.started, attempt.ended, attempt.outcome, attempt.reason, attempt.traceback, attempt.log,
                (SELECT count(*) FROM attempt WHERE attempt.run_id = run.id) AS attempts, run.science_version
         FROM run
         LEFT JOIN epoch ON epoch.run_id = run.id AND epoch.epoch = run.epochs_done
@@ -247,3 +250,8 @@ VIEWS = {
         ORDER BY run.id, layer_alignment.step, layer_alignment.layer
     """,
 }
+
+
+def view(name: str, dialect: str) -> str:
+    """Return the query of a view, in the words of SQLAlchemy's `dialect`."""
+    return VIEWS[name].format(joined="group_concat" if dialect == "sqlite" else "string_agg")

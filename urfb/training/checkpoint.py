@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-SECONDS_BETWEEN = 60.0
+from urfb.training.files import CheckpointFiles
 
 log = logging.getLogger(__name__)
 
@@ -23,23 +23,22 @@ class Checkpoints:
     the weights are all there is to save.
     """
 
-    def __init__(self, folder: Path, identity: str) -> None:
+    def __init__(self, folder: Path, identity: str, seconds_between: float = 60.0) -> None:
         """Use the folder of checkpoints; it is made when the first one is saved."""
-        self.latest = folder / f"{identity}.pt"
-        self.previous = folder / f"{identity}.previous.pt"
+        self.latest, self.previous, self.partial = CheckpointFiles.of(folder, identity)
+        self._seconds_between = seconds_between
         self._latest_is_good = False
         self._saved_at = time.monotonic()
 
     def save(self, network: nn.Module, epoch: int, *, last: bool = False) -> None:
-        """Save the weights after `epoch`, at most once a minute, and in any case after the last epoch."""
-        if not last and time.monotonic() - self._saved_at < SECONDS_BETWEEN:
+        """Save the weights after `epoch`, unless that was done a moment ago; in any case after the last epoch."""
+        if not last and time.monotonic() - self._saved_at < self._seconds_between:
             return
         self.latest.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.latest.with_suffix(".partial")
-        torch.save({"epoch": epoch, "weights": network.state_dict()}, partial)
+        torch.save({"epoch": epoch, "weights": network.state_dict()}, self.partial)
         if self._latest_is_good:  # one that was passed over must not push out the one that this run went on from
             self.latest.replace(self.previous)
-        partial.replace(self.latest)
+        self.partial.replace(self.latest)
         self._latest_is_good = True
         self._saved_at = time.monotonic()
 

@@ -15,7 +15,7 @@ import urfb
 from urfb.events import Provenance
 
 
-def provenance(device: torch.device) -> Provenance:
+def provenance(device: torch.device, log: Path | None = None) -> Provenance:
     """Describe this process, on `device`."""
     return Provenance(
         host=socket.gethostname(),
@@ -23,6 +23,7 @@ def provenance(device: torch.device) -> Provenance:
         device=str(device),
         device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name(),
         threads=torch.get_num_threads(),
+        log=None if log is None else str(log),
         urfb_version=urfb.__version__,
         commit=commit(),
         python_version=platform.python_version(),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
 from urfb.data.datasets import Dataset
 from urfb.errors import DivergedError
-from urfb.events import AlignmentPoint, EpochEnded, Event, Finished, Started
+from urfb.events import AlignmentPoint, EpochEnded, Event, Finished, Started, Stopped
 from urfb.grid.spec import RunSpec
 from urfb.training.checkpoint import Checkpoints
 from urfb.training.measurements import (
@@ -26,7 +26,15 @@ from urfb.training.provenance import provenance
 
 
 def train(
-    spec: RunSpec, dataset: Dataset, checkpoints: Path, *, epochs_stored: int = 0, device: torch.device | str = "cpu"
+    spec: RunSpec,
+    dataset: Dataset,
+    checkpoints: Path,
+    *,
+    epochs_stored: int = 0,
+    device: torch.device | str = "cpu",
+    seconds_between_checkpoints: float = 60.0,
+    log: Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Train one run up to its target of epochs, going on from its last checkpoint.
 
@@ -39,9 +47,12 @@ def train(
         checkpoints: folder of checkpoints.
         epochs_stored: epochs of this run that the store has; no later checkpoint is used, for its rows were lost.
         device: where to train.
+        seconds_between_checkpoints: at least, but for the last.
+        log: the file that the run's log is written to, as part of its provenance.
+        stop: is asked after each epoch whether to leave the rest for another time.
 
     Yields:
-        `Started`, an `EpochEnded` for each epoch, and `Finished`.
+        `Started`, an `EpochEnded` for each epoch, and `Finished` or `Stopped`.
 
     Raises:
         DivergedError: the loss is no longer finite.
@@ -50,16 +61,16 @@ def train(
     if device.index is not None:
         torch.cuda.set_device(device)  # the one whose streams CUDA graphs are made on
     info = dataset.info
-    saved = Checkpoints(checkpoints, spec.identity)
+    saved = Checkpoints(checkpoints, spec.identity, seconds_between_checkpoints)
     network, epochs_done = saved.load(
         lambda epoch: build_network(spec, info, epoch), at_most=min(epochs_stored, spec.epochs)
     )
     passes = Passes(network.to(device), spec, dataset)
     measurements = Measurements(spec, dataset)
     if epochs_done == 0:
-        yield Started(0, provenance(device), measurements.alignment(network, step=0), saved_filters(network, 0))
+        yield Started(0, provenance(device, log), measurements.alignment(network, step=0), saved_filters(network, 0))
     else:
-        yield Started(epochs_done, provenance(device))
+        yield Started(epochs_done, provenance(device, log))
 
     for epoch in range(epochs_done + 1, spec.epochs + 1):
         began = time.perf_counter()
@@ -86,7 +97,11 @@ def train(
             alignment=tuple(points),
             filters=saved_filters(network, epoch) if last else (),
         )
-        saved.save(network, epoch, last=last)
+        stopping = not last and stop()
+        saved.save(network, epoch, last=last or stopping)
+        if stopping:
+            yield Stopped()
+            return
 
     test = passes.evaluate("test")
     if not math.isfinite(test.loss):

@@ -46,7 +46,7 @@ def load_weights(run: str, store: str) -> list[LayerWeights]:
     opened = open_store(store)
     spec = opened.spec(run)
     _, epochs_done = opened.progress()[spec.identity]
-    checkpoints = Checkpoints(opened.path.with_suffix(".checkpoints"), spec.identity)
+    checkpoints = Checkpoints(opened.location.checkpoints, spec.identity)
     network, epoch = checkpoints.load(
         lambda epoch: build_network(spec, CATALOG[spec.dataset], epoch), at_most=epochs_done
     )

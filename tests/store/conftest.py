@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from tests.helpers import tiny_run
+from urfb.grid.expand import GridRun
+from urfb.store import WritableStore, open_for_writing
+from urfb.store.engine import Location, connect
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where there is no store yet: a file, and a database of a real server."""
+    if request.param == "sqlite":
+        return str(tmp_path / "results" / "urfb.sqlite")
+    url: str = request.getfixturevalue("postgres").database()
+    return url
+
+
+@pytest.fixture
+def store(location: str) -> WritableStore:
+    return open_for_writing(location)
+
+
+@pytest.fixture
+def run(store: WritableStore) -> GridRun:
+    run = tiny_run("first", "second", seed=3, connectivity=0.5)
+    store.register([run])
+    return run
+
+
+@pytest.fixture
+def sql(location: str) -> Callable[[str], list[tuple[Any, ...]]]:
+    """Does what no part of urfb does, straight in the database, and returns the rows."""
+
+    def execute(statement: str) -> list[tuple[Any, ...]]:
+        with connect(Location.of(location), writing=True).begin() as connection:
+            result = connection.execute(text(statement))
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    return execute

@@ -1,0 +1,293 @@
+"""What every store does, as its docstrings promise: in an SQLite file, and in a PostgreSQL server's database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers import tiny_run
+from tests.store.recorded import PROVENANCE, epoch, finish, started
+from urfb import open_store
+from urfb.errors import SelectionError, StoreError
+from urfb.events import AlignmentPoint, Failed, Finished, Lost, Started, Stopped
+from urfb.grid.expand import GridRun
+from urfb.store import WritableStore, open_for_writing, stored_progress
+from urfb.store.engine import Location
+
+Sql = Callable[[str], list[tuple[Any, ...]]]
+
+
+def test_a_runs_rows_are_read_back_as_tidy_frames(store: WritableStore, run: GridRun, location: str) -> None:
+    finish(store, run)
+    read = open_store(location)
+    (row,) = read.runs().to_dict("records")
+    spec = run.spec
+    for field in ("network", "layers", "dataset", "rule", "loss", "connectivity", "seed", "batch_size", "step_size"):
+        assert row[field] == getattr(spec, field)
+    assert row["run"] == spec.identity
+    assert (row["state"], row["epochs_done"], row["epochs_target"]) == ("done", 2, 2)
+    assert (row["training_error"], row["validation_error"], row["test_error"]) == (0.5, 0.6, 0.25)
+    assert row["experiments"] == "first,second"
+    assert (row["host"], row["threads"], row["commit"], row["outcome"]) == ("host", 2, "abc", "done")
+    assert row["dense_output"] is True
+    epochs = read.epochs()
+    assert epochs["epoch"].tolist() == [1, 2]
+    assert set(epochs["run"]) == {spec.identity}
+    alignment = read.alignment(layer=1)
+    assert alignment["step"].tolist() == [0, 26, 52]
+    assert alignment["correlation_shared"].isna().tolist() == [True, False, False]
+
+
+def test_filters_take_a_value_or_several_and_refuse_what_is_no_column(store: WritableStore) -> None:
+    store.register([tiny_run(rule=rule, seed=seed) for rule in ("bp", "urfb") for seed in (0, 1)])
+    assert len(store.runs(rule="urfb")) == 2
+    assert len(store.runs(rule=["urfb", "bp"], seed=1)) == 2
+    assert len(store.runs(state="new")) == 4
+    assert store.runs(state="done").empty
+    assert store.epochs(rule="urfb").empty
+    with pytest.raises(SelectionError, match="did you mean 'rule'"):
+        store.runs(rul="bp")
+
+
+def test_registering_again_adds_nothing_but_the_experiment(store: WritableStore, run: GridRun) -> None:
+    store.register([run, tiny_run("third", seed=3, connectivity=0.5)])
+    (row,) = store.runs().to_dict("records")
+    assert row["experiments"] == "first,second,third"
+
+
+def test_a_run_belongs_to_one_living_process(store: WritableStore, run: GridRun, location: str, sql: Sql) -> None:
+    assert store.claim(run.spec) == ("claimed", 0, None)
+    store.record(run.spec.identity, started())
+    store.record(run.spec.identity, epoch(1))
+    assert stored_progress(location) == {run.spec.identity: ("running", 1)}
+    # The same run, owned by a process of another host whose lease has not lapsed yet
+    sql("UPDATE run SET owner_host = 'elsewhere', owner = 'another'")
+    assert store.claim(run.spec) == ("elsewhere", 1, None)
+    sql("UPDATE run SET leased_until = leased_until - 3600")
+    assert stored_progress(location) == {run.spec.identity: ("unfinished", 1)}
+    assert store.runs()["state"].tolist() == ["unfinished"]
+    assert store.claim(run.spec) == ("claimed", 1, 2)
+
+
+def test_a_finished_run_is_claimed_only_for_a_farther_target(store: WritableStore, run: GridRun) -> None:
+    finish(store, run)
+    assert store.claim(run.spec) == ("done", 2, None)
+    farther = run.spec.model_copy(update={"epochs": 3})
+    assert store.claim(farther) == ("claimed", 2, 2)
+    assert store.runs()["epochs_target"].tolist() == [3]
+
+
+def test_going_on_from_an_earlier_epoch_drops_what_is_stored_past_it(store: WritableStore, run: GridRun) -> None:
+    finish(store, run, epochs=4)
+    store.claim(run.spec.model_copy(update={"epochs": 9}))
+    store.record(run.spec.identity, started(epochs_done=2))
+    assert store.epochs()["epoch"].tolist() == [1, 2]
+    assert store.alignment()["epoch"].tolist() == [0, 1, 2]
+    assert store.runs()["test_error"].isna().all()
+    store.claim(run.spec)
+    store.record(run.spec.identity, started(epochs_done=0))
+    assert store.epochs().empty
+    assert store.alignment()["epoch"].tolist() == [0]
+    assert store.runs()["attempts"].tolist() == [3]
+
+
+def test_an_attempt_whose_runner_died_is_told_from_one_that_runs(store: WritableStore, run: GridRun, sql: Sql) -> None:
+    store.claim(run.spec)
+    store.record(run.spec.identity, started())
+    store.claim(run.spec)
+    store.record(run.spec.identity, started())
+    assert sql("SELECT outcome FROM attempt ORDER BY id") == [("interrupted",), (None,)]
+
+
+def test_a_failure_is_stored_with_its_traceback(store: WritableStore, run: GridRun) -> None:
+    store.claim(run.spec)
+    store.record(run.spec.identity, started())
+    store.record(run.spec.identity, Failed("DivergedError: the loss is nan", "Traceback …"))
+    (row,) = store.runs().to_dict("records")
+    assert (row["state"], row["reason"], row["traceback"]) == (
+        "failed",
+        "DivergedError: the loss is nan",
+        "Traceback …",
+    )
+    assert store.claim(run.spec) == ("claimed", 0, None)
+
+
+def test_releasing_gives_back_what_this_process_has_claimed(store: WritableStore, run: GridRun) -> None:
+    store.claim(run.spec)
+    store.record(run.spec.identity, started())
+    store.record(run.spec.identity, epoch(1))
+    store.release("interrupted")
+    (row,) = store.runs().to_dict("records")
+    assert (row["state"], row["epochs_done"], row["outcome"]) == ("unfinished", 1, "interrupted")
+
+
+def test_a_failure_before_training_is_stored_with_its_reason(store: WritableStore, run: GridRun) -> None:
+    store.claim(run.spec)
+    store.record(run.spec.identity, Failed("RuntimeError: no memory", "Traceback …"))
+    (row,) = store.runs().to_dict("records")
+    assert (row["state"], row["reason"], row["attempts"]) == ("failed", "RuntimeError: no memory", 1)
+
+
+def test_a_runner_that_has_lost_its_run_stores_nothing_of_it(store: WritableStore, run: GridRun, location: str) -> None:
+    """A runner suspended for longer than its lease wakes up when another one has the run."""
+    store.claim(run.spec)
+    assert store.record(run.spec.identity, started())
+    other = open_for_writing(location)
+    assert other.claim(run.spec) == ("claimed", 0, None)  # of this very process, so its predecessor must be dead
+    assert other.record(run.spec.identity, started())
+    assert other.record(run.spec.identity, epoch(1))
+    for event in (epoch(1), Failed("late", ""), Finished(1, 1.0, 0.5)):
+        assert not store.record(run.spec.identity, event)
+    store.release("late")
+    (row,) = store.runs().to_dict("records")
+    assert (row["state"], row["epochs_done"]) == ("running", 1)
+    assert store.runs()["test_error"].isna().all()
+
+
+def test_closing_a_run_again_replaces_its_test_error(store: WritableStore, run: GridRun) -> None:
+    finish(store, run)
+    store.claim(run.spec.model_copy(update={"epochs": 50}))
+    store.record(run.spec.identity, started(epochs_done=2))
+    store.record(run.spec.identity, Finished(2, 1.0, 0.25))
+    assert store.runs()["test_error"].tolist() == [0.25]
+
+
+def test_a_reading_store_cannot_write(store: WritableStore, run: GridRun, location: str) -> None:
+    reading = open_store(location)
+    with pytest.raises(Exception, match=r"read-?only"), reading._engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM run")
+    assert len(store.runs()) == 1
+
+
+def test_filters_are_read_back_as_arrays_each_where_it_was(store: WritableStore, run: GridRun) -> None:
+    finish(store, run)
+    found = store.filters(run.spec.identity[:5])
+    assert [(one.epoch, one.layer, one.row, one.column) for one in found] == [
+        (epoch, 1, row, 2) for epoch in (0, 1, 2) for row in (2, 6)
+    ]
+    np.testing.assert_array_equal(found[3].weights, np.arange(36.0).reshape(2, 3, 3, 2) + 1 + 6)
+
+
+def test_filters_past_the_epoch_that_a_run_goes_on_from_are_dropped(store: WritableStore, run: GridRun) -> None:
+    finish(store, run)
+    store.claim(run.spec.model_copy(update={"epochs": 5}))
+    store.record(run.spec.identity, started(epochs_done=1))
+    assert {one.epoch for one in store.filters(run.spec.identity)} == {0, 1}
+    store.record(run.spec.identity, started())
+    assert {one.epoch for one in store.filters(run.spec.identity)} == {0}
+
+
+def test_every_measure_of_alignment_is_kept_and_what_is_not_there_is_empty(store: WritableStore, run: GridRun) -> None:
+    store.claim(run.spec)
+    full = AlignmentPoint(0, 0.0, 1, "Conv 4 3x3", 0.1, 0.2, 80.0, 0.6, 1.5, 0.7, 0.3)
+    store.record(run.spec.identity, Started(0, PROVENANCE, (full, AlignmentPoint(0, 0.0, 2, "Output"))))
+    first, second = store.alignment().to_dict("records")
+    for name in ("correlation", "correlation_shared", "angle", "sign_agreement", "norm_ratio", "gradient_cosine",
+                 "filter_similarity"):  # fmt: skip
+        assert first[name] == getattr(full, name)
+        assert np.isnan(second[name])
+
+
+def test_a_spec_is_read_back_whole_by_the_beginning_of_its_identity(store: WritableStore) -> None:
+    runs = [
+        tiny_run(rule="interpolated", epsilon=0.5, decay=0.01, untied="all", gradient_batch=7),
+        tiny_run(rule="bp", loss="softmax", pretraining_epochs=1, untied="none"),
+        tiny_run(seed=2**62, convention="author-code"),
+    ]
+    store.register(runs)
+    for run in runs:
+        assert store.spec(run.spec.identity[:8]) == run.spec
+    with pytest.raises(SelectionError, match=r"there is no run 'zz' .*`urfb results runs` lists them all"):
+        store.spec("zz")
+    with pytest.raises(SelectionError, match="run '': 3 runs begin so"):
+        store.spec("")
+
+
+def test_runs_are_found_by_every_setting(store: WritableStore) -> None:
+    settings = {"rule": "interpolated", "epsilon": 0.5, "decay": 0.25, "untied": "all", "gradient_batch": 7,
+                "pretraining_epochs": 1, "pretraining_rule": "frfb", "frozen": "none"}  # fmt: skip
+    store.register([tiny_run(**settings), tiny_run()])
+    for name, value in {**settings, "untied_start": "independent"}.items():
+        found = store.runs(**{name: value})
+        assert found["rule"].tolist() == ["interpolated"], name
+
+
+def test_a_run_that_stopped_or_lost_its_worker_goes_on_with_the_threads_that_it_had(
+    store: WritableStore, run: GridRun
+) -> None:
+    for end in (Stopped(), Lost("the worker process died (SIGKILL)")):
+        store.claim(run.spec)
+        store.record(run.spec.identity, started())
+        store.record(run.spec.identity, epoch(1))
+        store.record(run.spec.identity, end)
+        (row,) = store.runs().to_dict("records")
+        assert (row["state"], row["outcome"], row["epochs_done"]) == ("unfinished", "interrupted", 1)
+        assert store.claim(run.spec) == ("claimed", 1, PROVENANCE.threads)
+        store.release("")
+
+
+def test_a_cancelled_run_is_nobodys_until_it_is_put_back(store: WritableStore, run: GridRun, sql: Sql) -> None:
+    other = tiny_run(seed=4)
+    store.register([other])
+    finish(store, other)
+    store.claim(run.spec)
+    store.record(run.spec.identity, started())
+    assert store.cancel([run.spec.identity, other.spec.identity]) == [run.spec.identity]
+    assert store.cancel([run.spec.identity]) == []
+    assert not store.record(run.spec.identity, epoch(1))  # who trained it finds that it is no more its own
+    assert store.claim(run.spec) == ("cancelled", 0, None)
+    assert store.runs()["state"].tolist() == ["cancelled", "done"]
+    assert sql("SELECT outcome FROM attempt ORDER BY id") == [("done",), ("cancelled",)]
+    store.put_back([run.spec.identity, other.spec.identity])
+    assert store.runs()["state"].tolist() == ["new", "done"]
+    assert store.claim(run.spec).became == "claimed"
+
+
+def test_failures_are_counted(store: WritableStore, run: GridRun) -> None:
+    store.register([tiny_run(seed=4)])
+    for _ in range(2):
+        store.claim(run.spec)
+        store.record(run.spec.identity, Failed("ValueError: no", "Traceback \0 …"))
+    assert store.failures() == {run.spec.identity: 2}
+
+
+def test_runs_are_chosen_by_the_beginning_of_their_identities_and_by_conditions(
+    store: WritableStore, run: GridRun
+) -> None:
+    others = [tiny_run(seed=seed) for seed in (4, 5)]
+    store.register(others)
+    first, second = (other.spec.identity for other in others)
+    assert store.chosen([], ["seed=4,5"]) == [first, second]
+    assert store.chosen([second[:9], run.spec.identity], []) == [run.spec.identity, second]
+    assert store.chosen([second], ["seed=4"]) == []
+    with pytest.raises(SelectionError, match="which runs"):
+        store.chosen([], [])
+    with pytest.raises(SelectionError, match="did you mean 'seed'"):
+        store.chosen([], ["sead=4"])
+
+
+def test_a_database_of_something_else_is_refused_and_left_alone(location: str, sql: Sql) -> None:
+    if (path := Location.of(location).path) is not None:
+        path.parent.mkdir()
+    sql("CREATE TABLE song (title TEXT)")
+    for opening in (open_store, open_for_writing):
+        with pytest.raises(StoreError, match="but not a urfb store"):
+            opening(location)
+    assert sql("SELECT * FROM song") == []
+
+
+def test_a_store_from_a_newer_version_is_refused(store: WritableStore, location: str, sql: Sql) -> None:
+    sql("UPDATE alembic_version SET version_num = '9999'")
+    for opening in (open_store, open_for_writing):
+        with pytest.raises(StoreError, match="written by a newer urfb"):
+            opening(location)
+
+
+def test_a_store_is_not_there_until_a_runner_makes_it(location: str) -> None:
+    assert stored_progress(location) == {}
+    with pytest.raises(StoreError, match="there is no store at") as caught:
+        open_store(location)
+    assert "secret" not in str(caught.value)

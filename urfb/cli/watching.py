@@ -1,0 +1,61 @@
+"""What a person sees of a store while others train: live on a terminal, a line for every change elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from urfb.grid.plan import STATES
+from urfb.store import Store
+
+
+def watch_store(store: Store, every: float) -> None:
+    """Show what is being trained until nothing is; Ctrl-C ends the watching, and nothing else."""
+    console = Console(highlight=False)
+    shown = ""
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                counts = Counter(state for state, _ in store.progress().values())
+                summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "no runs"
+                if console.is_terminal:
+                    live.update(Group(Text(f"{sum(counts.values())} runs: {summary}"), _running(store)), refresh=True)
+                else:
+                    line = " · ".join([summary, *(f"{run} {epochs}" for run, epochs, *_ in _rows(store))])
+                    if line != shown:
+                        shown = line
+                        typer.echo(line)
+                if not counts["running"]:
+                    return
+                time.sleep(every)
+    except KeyboardInterrupt:
+        return
+
+
+def _running(store: Store) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("run", "epochs", "validation", "what", "on"):
+        table.add_column(name)
+    for row in _rows(store):
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _rows(store: Store) -> list[tuple[str, str, str, str, str]]:
+    running = store.runs(state="running").astype(object)
+    return [
+        (
+            row["run"],
+            f"{row['epochs_done']}/{row['epochs_target']}",
+            f"{row['validation_error']:.1%}" if row["epochs_done"] else "",
+            f"{row['network']} {row['dataset']} {row['rule']} {row['loss']} seed {row['seed']}",
+            " ".join(str(row[name]) for name in ("host", "device") if row[name]),
+        )
+        for row in running.where(running.notna(), None).to_dict("records")
+    ]
