@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,9 +11,13 @@ from urfb.cli.options import DEFAULT_STORE, DataOption, StoreOption, WhereOption
 
 app = typer.Typer(no_args_is_help=True)
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The grid file.")]
-ExperimentsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="EXPERIMENT", help="Those wanted; all where none is named.")
+GridArguments = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE|EXPERIMENT",
+        help="Grid files, which end in .yaml or .yml, and the experiments wanted; all where none is named.",
+        show_default=False,
+    ),
 ]
 EpochsOption = Annotated[
     int | None, typer.Option("--epochs", min=1, max=2**31 - 1, help="Train up to this epoch, whatever the file says.")
@@ -23,8 +26,7 @@ EpochsOption = Annotated[
 
 @app.command()
 def plan(
-    file: FileArgument,
-    experiments: ExperimentsArgument = None,
+    arguments: GridArguments,
     store: StoreOption = DEFAULT_STORE,
     epochs: EpochsOption = None,
     where: WhereOption = None,
@@ -34,19 +36,18 @@ def plan(
     Example: urfb grid plan experiments.yaml figure5 --where dataset=cifar10
     """
     from urfb.cli.listing import print_plan
-    from urfb.grid.expand import load_grid
+    from urfb.grid.expand import files_and_experiments, load_grids
     from urfb.grid.plan import plan as plan_runs
     from urfb.grid.plan import select
     from urfb.store import stored_progress
 
-    grid = load_grid(file, experiments or (), epochs=epochs)
+    grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
     print_plan(plan_runs(select(grid.runs, where or ()), stored_progress(store)))
 
 
 @app.command()
 def run(
-    file: FileArgument,
-    experiments: ExperimentsArgument = None,
+    arguments: GridArguments,
     store: StoreOption = DEFAULT_STORE,
     data_dir: DataOption = None,
     epochs: EpochsOption = None,
@@ -70,12 +71,12 @@ def run(
     from urfb.cli.progress import watching
     from urfb.data.catalog import data_directory
     from urfb.engines.runner import run_grid
-    from urfb.grid.expand import load_grid
+    from urfb.grid.expand import files_and_experiments, load_grids
     from urfb.grid.plan import select
 
     # What a batch system or `kill` sends ends the command as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    grid = load_grid(file, experiments or (), epochs=epochs)
+    grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
     with watching() as observer:
         try:
             outcome = run_grid(
