@@ -117,8 +117,8 @@ def test_status_counts_runs_by_state_for_each_experiment(trained: Path) -> None:
     result = urfb("grid", "status", "--store", trained)
     assert result.exit_code == 0
     header, tiny, all_ = (line.split() for line in result.output.splitlines())
-    assert header == ["experiment", "new", "running", "unfinished", "failed", "done", "runs", "epochs"]
-    assert tiny == ["tiny", "0", "0", "0", "0", "4", "4", "8/8"]
+    assert header == ["experiment", "new", "running", "unfinished", "failed", "cancelled", "done", "runs", "epochs"]
+    assert tiny == ["tiny", "0", "0", "0", "0", "0", "4", "4", "8/8"]
     assert all_[1:] == tiny[1:]
 
 

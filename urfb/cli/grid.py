@@ -31,7 +31,9 @@ def plan(
     epochs: EpochsOption = None,
     where: WhereOption = None,
 ) -> None:
-    """List each run with its identity and its state: new, running, unfinished, failed or done. Trains nothing.
+    """List each run with its identity, its state (new, running, unfinished, failed, cancelled or done) and why.
+
+    Trains nothing. Several files are one grid.
 
     Example: urfb grid plan experiments.yaml figure5 --where dataset=cifar10
     """
@@ -39,10 +41,12 @@ def plan(
     from urfb.grid.expand import files_and_experiments, load_grids
     from urfb.grid.plan import plan as plan_runs
     from urfb.grid.plan import select
-    from urfb.store import stored_progress
+    from urfb.store import open_store, stored_progress
 
     grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
-    print_plan(plan_runs(select(grid.runs, where or ()), stored_progress(store)))
+    progress = stored_progress(store)
+    reasons = open_store(store).reasons() if progress else {}
+    print_plan(plan_runs(select(grid.runs, where or ()), progress, reasons))
 
 
 @app.command()

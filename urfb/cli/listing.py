@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from urfb.bench.measure import Figures
     from urfb.grid.shown import ShownNetwork
 
-COLOURS = {"done": "green", "failed": "red", "running": "cyan", "unfinished": "yellow"}
+COLOURS = {"done": "green", "failed": "red", "running": "cyan", "unfinished": "yellow", "cancelled": "dim"}
 
 # What the table format shows; csv and json have every column.
 SHOWN = {
@@ -96,7 +96,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
 
 
 def print_plan(planned: Sequence[PlannedRun]) -> None:
-    """Print each run of a plan, and how many are in which state."""
+    """Print each run of a plan with the reason for its state, and how many are in which state."""
     specs = [one.run.spec for one in planned]
     differing = [name for name in SHOWN_IF_DIFFERENT if len({getattr(spec, name) for spec in specs}) > 1]
     rows = []
@@ -118,11 +118,12 @@ def print_plan(planned: Sequence[PlannedRun]) -> None:
                 *(_cell(getattr(spec, name)) for name in differing),
                 str(spec.seed),
                 ", ".join(one.run.experiments),
+                one.reason,
             ]
         )
     if rows:
         columns = ["run", "state", "epochs", "network", "dataset", "rule", "loss", "connectivity", *differing]
-        table([*columns, "seed", "experiments"], rows)
+        table([*columns, "seed", "experiments", "reason"], rows)
     counts = Counter(one.state for one in planned)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     typer.echo(f"{len(planned)} runs: {summary}" if planned else "no run agrees with these conditions")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import textwrap
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -216,6 +217,32 @@ class Store:
                 row.identity: (_true_state(row.state, row.owner_host, row.owner_process, row.leased_until), row[2])
                 for row in connection.execute(query)
             }
+
+    def reasons(self) -> dict[str, str]:
+        """Return why runs failed, and where others are being trained, in a few words and by identity."""
+        columns, attempt = tables.run.c, tables.attempt
+        last = (
+            select(attempt.c.run_id, func.max(attempt.c.id).label("id"), func.count().label("attempts"))
+            .group_by(attempt.c.run_id)
+            .subquery()
+        )
+        query = (
+            select(columns.identity, columns.state, columns.owner_host, attempt.c.reason, last.c.attempts)
+            .join(last, last.c.run_id == columns.id)
+            .join(attempt, attempt.c.id == last.c.id)
+            .where(columns.state.in_(("failed", "running")))
+        )
+        told = {}
+        with self._reading() as connection:
+            for row in connection.execute(query):
+                if row.state == "running":
+                    told[row.identity] = f"is being trained on {row.owner_host}"
+                else:
+                    attempts = f"{row.attempts} attempt{'s' * (row.attempts > 1)}"
+                    told[row.identity] = (
+                        f"failed: {textwrap.shorten(row.reason or 'unknown', 80, placeholder='…')} ({attempts})"
+                    )
+        return told
 
     def memberships(self) -> set[tuple[str, str]]:
         """Return each experiment's name with the identity of each run that it asks for."""
