@@ -30,23 +30,28 @@ def plan(
     store: StoreOption = DEFAULT_STORE,
     epochs: EpochsOption = None,
     where: WhereOption = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=0, help="Estimate for so many runs at a time, as `urfb grid run` does.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure a few steps of each unlike run here; takes a while.")
+    ] = False,
 ) -> None:
     """List each run with its identity, its state (new, running, unfinished, failed, cancelled or done) and why.
 
-    Trains nothing. Several files are one grid.
+    Below them stands what the missing runs will take, as far as stored times of like runs tell. Trains nothing.
 
     Example: urfb grid plan experiments.yaml figure5 --where dataset=cifar10
     """
     from urfb.cli.listing import print_plan
+    from urfb.engines.planner import plan_grid
     from urfb.grid.expand import files_and_experiments, load_grids
-    from urfb.grid.plan import plan as plan_runs
     from urfb.grid.plan import select
-    from urfb.store import open_store, stored_progress
 
     grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
-    progress = stored_progress(store)
-    reasons = open_store(store).reasons() if progress else {}
-    print_plan(plan_runs(select(grid.runs, where or ()), progress, reasons))
+    runs = select(grid.runs, where or ())
+    print_plan(plan_grid(runs, store=store, jobs=jobs, device=device, calibrate=calibrate))
 
 
 @app.command()

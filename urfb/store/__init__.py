@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import psutil
-from sqlalchemy import Connection, Engine, ScalarSelect, delete, func, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, ScalarSelect, delete, func, insert, inspect, or_, select, text, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_ignore
 from sqlalchemy.exc import DBAPIError
 
 from urfb.errors import SelectionError, StoreError
 from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, SavedFilters, Started
+from urfb.grid.estimate import TimedEpochs, workloads
 from urfb.grid.expand import GridRun
 from urfb.grid.spec import SCIENCE_VERSION, RunSpec
 from urfb.store import tables
@@ -35,6 +36,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEASE_SECONDS = 60.0
+WORKLOAD_COLUMNS = (
+    "layers", "source", "dataset", "batch_size", "precision", "untied", "rule", "connectivity",
+    "feedback_connectivity", "pretraining_epochs", "pretraining_rule",
+)  # fmt: skip
+TIMED_EXECUTIONS = 5
+"""Of each workload, so that a store of any size answers at once."""
+EPOCHS_TO_TELL = 1000
+"""In fewer, the tables themselves take more than what is in them."""
+SIZES = {
+    "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+    "postgresql": "SELECT pg_database_size(current_database())",
+}
+"""How each database tells its size in bytes."""
 
 
 def open_store(location: str) -> Store:
@@ -243,6 +257,50 @@ class Store:
                         f"failed: {textwrap.shorten(row.reason or 'unknown', 80, placeholder='…')} ({attempts})"
                     )
         return told
+
+    def epoch_seconds(self, device_name: str, threads: int) -> list[TimedEpochs]:
+        """Return how long epochs took on such a device with so many threads, of each workload's latest executions."""
+        run, attempt, epoch = tables.run.c, tables.attempt.c, tables.epoch.c
+        later = tables.attempt.alias()
+        columns = [run[name] for name in WORKLOAD_COLUMNS]
+        # What an execution has trained ends where a later one of the same run began.
+        end = (
+            select(func.min(later.c.first_epoch))
+            .where(later.c.run_id == attempt.run_id, later.c.id > attempt.id)
+            .scalar_subquery()
+        )
+        latest = func.row_number().over(partition_by=columns, order_by=attempt.id.desc())
+        executions = (
+            select(attempt.run_id, attempt.first_epoch, end.label("end"), latest.label("number"), *columns)
+            .join(tables.run, run.id == attempt.run_id)
+            .where(attempt.device_name == device_name, attempt.threads == threads)
+            .where(attempt.first_epoch <= run.epochs_done, or_(end.is_(None), end > attempt.first_epoch))
+            .subquery()
+        )
+        execution = executions.c
+        in_last_stage = (epoch.epoch > execution.pretraining_epochs).label("in_last_stage")
+        looked = epoch.training_error.is_not(None).label("looked")
+        kinds = [*(execution[name] for name in WORKLOAD_COLUMNS), in_last_stage, looked]
+        query = (
+            select(*kinds, func.count().label("epochs"), func.sum(epoch.seconds).label("seconds"))
+            .join(executions, execution.run_id == epoch.run_id)
+            .where(execution.number <= TIMED_EXECUTIONS, epoch.epoch >= execution.first_epoch)
+            .where(or_(execution.end.is_(None), epoch.epoch < execution.end))
+            .group_by(*kinds)
+        )
+        with self._reading() as connection:
+            return [
+                TimedEpochs(workloads(row)[row.in_last_stage], bool(row.looked), row.epochs, row.seconds)
+                for row in connection.execute(query)
+            ]
+
+    def bytes_per_epoch(self) -> float | None:
+        """Return what an epoch takes on disk with all that belongs to it; None where there are too few to tell."""
+        with self._reading() as connection:
+            epochs = connection.execute(select(func.sum(tables.run.c.epochs_done))).scalar() or 0
+            if epochs < EPOCHS_TO_TELL:
+                return None
+            return float(connection.execute(text(SIZES[self._engine.dialect.name])).scalar_one() / epochs)
 
     def memberships(self) -> set[tuple[str, str]]:
         """Return each experiment's name with the identity of each run that it asks for."""
