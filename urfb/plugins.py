@@ -26,6 +26,18 @@ def look_in(folder: Path) -> None:
         sys.path.append(str(folder.resolve()))
 
 
+def folder_of(path: str) -> Path | None:
+    """Return the folder in which the module, or the package, of an import path is found; None where it has no file.
+
+    Raises:
+        PluginError: the module cannot be imported.
+    """
+    top = sys.modules[_module(path).__name__.partition(".")[0]]
+    if top.__file__ is None:
+        return None
+    return Path(top.__file__).resolve().parents[1 if hasattr(top, "__path__") else 0]
+
+
 def load_plugin(path: str) -> Any:
     """Return what an import path names.
 

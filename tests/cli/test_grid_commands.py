@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from tests.helpers import TINY, grid_file
@@ -50,12 +52,67 @@ def trained(tmp_path: Path, trained_once: Path) -> Path:
 def test_plan_lists_each_run_with_its_identity_and_trains_nothing(tmp_path: Path, store: Path) -> None:
     result = urfb("grid", "plan", grid_file(tmp_path), "--store", store, "--where", "rule=urfb")
     assert result.exit_code == 0
-    header, *rows, summary = result.output.splitlines()
+    header, *rows, summary, time, untimed, memory, disk = result.output.splitlines()
     assert header.split()[:3] == ["run", "state", "epochs"]
     assert [row.split()[1:7] for row in rows] == [["new", "0/2", "tiny", "digits", "urfb", "hinge"]] * 2
     assert len({row.split()[0] for row in rows}) == 2
+    assert all(row.endswith("never trained") for row in rows)
     assert summary == "2 runs: 2 new"
+    assert time.startswith("time: unknown, ")
+    assert untimed == "  no timing of 2 runs: --calibrate measures them"
+    assert memory.startswith("memory: up to ")
+    assert disk.startswith("disk: up to ")
     assert not store.exists()
+
+
+def test_plan_estimates_what_is_missing_from_stored_epochs_of_like_runs(tmp_path: Path, trained: Path) -> None:
+    path = grid_file(tmp_path)
+    farther = urfb("grid", "plan", path, "--store", trained, "--epochs", 4, "--jobs", 0)
+    assert "trained 2 of 4 epochs" in farther.output
+    assert re.search(r"^time: about \d+ s, 1 at a time on ", farther.output, re.MULTILINE)
+    assert "from 8 stored epochs of like runs on such a device with as many threads" in farther.output
+    assert "--calibrate" not in farther.output
+    other = tmp_path / "other.yaml"
+    other.write_text(path.read_text().replace("rule: [bp, urfb]", "rule: frfb\n      precision: [float32, float64]"))
+    both = urfb("grid", "plan", path, other, "--store", trained, "--jobs", 0)
+    assert "8 runs: 4 new, 4 done" in both.output
+    assert "for 2 of 4 runs, 1 at a time" in both.output
+    assert "no timing of 2 runs: --calibrate measures them" in both.output
+    assert "with as many threads; 2 runs by another rule or connectivity" in both.output
+
+
+def test_plan_measures_unlike_runs_on_random_images_where_it_is_asked_to(tmp_path: Path, store: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(
+        "defaults: {network: 'Conv 2 3x3; Maxpool 2; Output', dataset: mnist, batch_size: 20, epochs: 3, rule: bp}\n"
+        "experiments:\n  one: {matrix: {seed: [0, 1]}}\n"
+        "  two: {defaults: {untied: all, pretraining_epochs: 1, frozen: none}}\n"
+    )
+    result = urfb("grid", "plan", path, "--store", store, "--calibrate", "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^time: about \d+ (s|min), 1 at a time", result.output, re.MULTILINE)
+    assert "  from a few steps of each unlike run, measured now on random images" in result.output
+    assert "no timing" not in result.output
+    assert [file.name for file in tmp_path.iterdir()] == ["grid.yaml"]
+
+
+def test_a_model_of_ones_own_that_cannot_be_measured_is_bad_input(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "raising.py").write_text("def build(shape, classes):\n    raise RuntimeError('not today')\n")
+    path = grid_file(tmp_path)
+    path.write_text(path.read_text().replace("network: tiny", "network: 'raising:build'"))
+    result = urfb("grid", "plan", path, "--store", store, "--calibrate", "--jobs", 1)
+    assert result.exit_code == 2
+    assert "raising:build: cannot be measured (RuntimeError: not today)" in result.stderr
+    uncounted = urfb("grid", "plan", path, "--store", store)
+    assert "checkpoints 0.0 MiB, without those of 4 runs of a model of your own" in uncounted.output
+
+
+def test_plan_answers_without_torch(tmp_path: Path, trained: Path) -> None:
+    code = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); from urfb.cli import app; app()"
+    device = "cpu" if torch.cuda.is_available() else "auto"
+    arguments = ["grid", "plan", grid_file(tmp_path), "--store", trained, "--epochs", "3", "--device", device]
+    planned = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert planned.stdout.splitlines()[-1] == "False"
 
 
 def test_run_trains_what_is_missing_and_again_does_nothing_and_says_so(tmp_path: Path, trained: Path) -> None:
@@ -63,7 +120,7 @@ def test_run_trains_what_is_missing_and_again_does_nothing_and_says_so(tmp_path:
     assert again.exit_code == 0
     assert "all 4 runs are done: nothing to do" in again.output
     plan = urfb("grid", "plan", grid_file(tmp_path), "--store", trained)
-    assert "4 runs: 4 done" in plan.output
+    assert plan.output.splitlines()[-1] == "4 runs: 4 done"
 
 
 def test_epochs_and_conditions_choose_what_is_trained(tmp_path: Path, trained: Path) -> None:
@@ -93,6 +150,8 @@ def test_a_run_that_fails_gives_exit_code_1_and_its_traceback(tmp_path: Path, st
     ("arguments", "said"),
     [
         (["grid", "plan", "absent.yaml"], "absent.yaml: cannot be read"),
+        (["grid", "plan", "{grid}", "other.yml"], "other.yml: cannot be read"),
+        (["grid", "plan", "tiny"], "no grid file is named"),
         (["grid", "run", "{grid}", "tinny"], "did you mean 'tiny'"),
         (["grid", "run", "{grid}", "--where", "rul=bp"], "did you mean 'rule'"),
         (["grid", "run", "{grid}", "--device", "mps"], "'mps' is not tested yet"),
@@ -221,7 +280,7 @@ def test_runs_are_cancelled_and_taken_up_again(tmp_path: Path, store: Path) -> N
     cancelled = urfb("grid", "cancel", "--store", store, "--where", "rule=urfb")
     assert cancelled.output.startswith("2 runs cancelled\n")
     plan = urfb("grid", "plan", path, "--store", store)
-    assert plan.output.endswith("4 runs: 1 new, 2 cancelled, 1 done\n")
+    assert "4 runs: 1 new, 2 cancelled, 1 done\n" in plan.output
     assert urfb("grid", "run", path, "--store", store, "--jobs", 0).exit_code == 0
     assert urfb("grid", "retry", path, "--store", store, "--jobs", 0, "--failed").exit_code == 0
     assert sorted(open_store(str(store)).runs()["state"]) == ["cancelled", "cancelled", "done", "done"]

@@ -34,6 +34,29 @@ def test_exclude_takes_every_combination_with_its_values(tmp_path: Path) -> None
     assert ("urfb", "softmax") not in fields(grid, "rule", "loss")
 
 
+def test_a_zip_takes_its_settings_in_step_beside_the_product(tmp_path: Path) -> None:
+    grid = expand(tmp_path, "rule: [bp, urfb]\nzip: {network: [simpnet, deepnet], epochs: [10, 20]}")
+    assert fields(grid, "rule", "network", "epochs") == [
+        ("bp", "simpnet", 10), ("bp", "deepnet", 20), ("urfb", "simpnet", 10), ("urfb", "deepnet", 20),
+    ]  # fmt: skip
+
+
+def test_each_zip_of_a_list_is_an_axis_of_its_own_and_exclude_and_include_work_on_the_result(tmp_path: Path) -> None:
+    grid = expand(
+        tmp_path,
+        "zip:\n  - {seed: [0, 1], step_size: [0.5, 0.25]}\n  - {rule: [bp, urfb], loss: [softmax, hinge]}\n"
+        "exclude: [{rule: bp, seed: 1}]\ninclude: [{seed: 0, batch_size: 10}]",
+    )
+    assert fields(grid, "seed", "step_size", "rule", "loss", "batch_size") == [
+        (0, 0.5, "bp", "softmax", 10), (0, 0.5, "urfb", "hinge", 10), (1, 0.25, "urfb", "hinge", 50),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("empty", ["", "{}", "[]", "[{}]"])
+def test_an_empty_zip_says_nothing(tmp_path: Path, empty: str) -> None:
+    assert fields(expand(tmp_path, f"seed: [3]\nzip: {empty}"), "seed") == [(3,)]
+
+
 def test_include_adds_to_the_combinations_it_agrees_with(tmp_path: Path) -> None:
     grid = expand(tmp_path, "rule: [bp, urfb]\nseed: [0, 1]\ninclude: [{rule: urfb, step_size: 0.5}]")
     assert fields(grid, "rule", "step_size") == [("bp", 0.1), ("bp", 0.1), ("urfb", 0.5), ("urfb", 0.5)]

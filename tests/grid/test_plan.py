@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
+from tests.helpers import tiny_run
 from urfb.errors import SelectionError
+from urfb.events import Failed
 from urfb.grid.expand import load_grid
 from urfb.grid.plan import plan, select
+from urfb.store import open_for_writing
 
 RUNS = load_grid(Path(__file__).parents[2] / "experiments.yaml", ["quick"]).runs
 
@@ -18,6 +22,46 @@ def test_states_come_from_the_store_and_a_nearer_target_counts_as_unfinished() -
     assert [one.state for one in planned] == ["done", "unfinished", "failed", "running"] + ["new"] * len(rest)
     assert [one.missing for one in planned] == [False] + [True] * (len(rest) + 3)
     assert [one.epochs_done for one in planned[:4]] == [40, 39, 5, 1]
+
+
+def test_a_cancelled_run_is_not_missing() -> None:
+    (cancelled,) = plan(RUNS[:1], {RUNS[0].spec.identity: ("cancelled", 3)})
+    assert (cancelled.state, cancelled.missing, cancelled.reason) == ("cancelled", False, "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("progress", "reason"),
+    [
+        (None, "never trained"),
+        (("new", 0), "never trained"),
+        (("unfinished", 20), "trained 20 of 40 epochs"),
+        (("done", 39), "trained 39 of 40 epochs"),
+        (("unfinished", 41), "trained 41 epochs, but not tested"),
+        (("done", 40), "done"),
+    ],
+)
+def test_a_runs_reason_follows_from_its_epochs(progress: tuple[str, int] | None, reason: str) -> None:
+    (planned,) = plan(RUNS[:1], {} if progress is None else {RUNS[0].spec.identity: progress})
+    assert planned.reason == reason
+
+
+def test_the_store_says_why_runs_failed_and_where_others_are_trained(tmp_path: Path) -> None:
+    store = open_for_writing(str(tmp_path / "urfb.sqlite"))
+    runs = [tiny_run(seed=seed) for seed in range(4)]
+    store.register(runs)
+    for run, failures in zip(runs, (2, 1, 1, 0), strict=True):
+        for number in range(failures):
+            store.claim(run.spec)
+            store.record(
+                run.spec.identity, Failed(f"RuntimeError: number {number}" + " of many words" * 9, "traceback")
+            )
+    store.claim(runs[2].spec)
+    reasons = [one.reason for one in plan(runs, store.progress(), store.reasons())]
+    assert reasons[0].startswith("failed: RuntimeError: number 1 of many words of")
+    assert reasons[0].endswith("… (2 attempts)")
+    assert len(reasons[0]) < 110
+    assert reasons[1].endswith("(1 attempt)")
+    assert reasons[2:] == [f"is being trained on {socket.gethostname()}", "never trained"]
 
 
 @pytest.mark.parametrize(

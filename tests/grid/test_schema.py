@@ -95,6 +95,10 @@ experiments:
         ),
         ("experiments: {a: {matrix: {rule: [bp, null]}}}", "a.matrix.rule.1: Input should be a valid string"),
         ("experiments: {a: {matrix: {seed: [null]}}}", "a.matrix.seed.0: Input should be a valid integer"),
+        ("experiments: {a: {matrix: [zip]}}", "a.matrix: Input should be a valid dictionary"),
+        ("experiments: {a: {matrix: {zip: 3}}}", "a.matrix.zip: Input should be a valid list (got 3)"),
+        ("experiments: {a: {matrix: {zip: [3]}}}", "a.matrix.zip.0: Input should be a valid dictionary"),
+        ("experiments: {zip: {matrix: {zip: {seed: [], rule: []}}}}", "no run is left"),
         ("experiments: {1: {}}", "the key 1 is not text; put it in quotes"),
         ("experiments: {a: [rule]}", "experiments.a: Input should be a valid dictionary"),
         ("experiments: {'a,b': {}}", "letters, digits"),
@@ -105,6 +109,40 @@ experiments:
 )
 def test_what_a_grid_file_may_not_say(tmp_path: Path, text: str, said: str) -> None:
     assert any(said in problem for problem in problems(tmp_path, text))
+
+
+def test_mistakes_of_zips_come_with_all_others_each_with_its_place(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        """\
+experiments:
+  single:
+    defaults: {network: simpnet, dataset: digits, rule: bp}
+    matrix:
+      seed: [0, 1]
+      zip:
+        rule: [bp, urfb]
+        epochs: [1, 2, 3]
+        seed: [2, 3]
+        los: [hinge, softmax]
+  several:
+    matrix:
+      zip:
+        - {seed: [0, 1], rule: [bp, urfbb]}
+        - {seed: [2]}
+""",
+    )
+    starts = [
+        "grid.yaml:6:7: experiments.single.matrix.zip: settings that are taken in step have as many values each, and "
+        "here rule has 2, epochs has 3, seed has 2",
+        "grid.yaml:9:9: experiments.single.matrix.zip.0.seed: 'seed' is an axis of this matrix already",
+        "grid.yaml:10:9: experiments.single.matrix.zip.0.los: unknown key 'los': did you mean 'loss'?",
+        "grid.yaml:14:37: experiments.several.matrix.zip.0.rule.1: 'urfbb': did you mean 'urfb'?",
+        "grid.yaml:15:12: experiments.several.matrix.zip.1.seed: 'seed' is an axis of this matrix already",
+    ]
+    assert len(found) == len(starts)
+    for start in starts:
+        assert any(problem.startswith(start) for problem in found), start
 
 
 def test_what_yaml_leaves_empty_says_nothing(tmp_path: Path) -> None:

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The grid file.")]
-ExperimentsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="EXPERIMENT", help="Those wanted; all where none is named.")
+GridArguments = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE|EXPERIMENT",
+        help="Grid files, which end in .yaml or .yml, and the experiments wanted; all where none is named.",
+        show_default=False,
+    ),
 ]
 EpochsOption = Annotated[
     int | None, typer.Option("--epochs", min=1, max=2**31 - 1, help="Train up to this epoch, whatever the file says.")
@@ -48,30 +52,35 @@ KeepOption = Annotated[
 
 @app.command()
 def plan(
-    file: FileArgument,
-    experiments: ExperimentsArgument = None,
+    arguments: GridArguments,
     store: StoreOption = DEFAULT_STORE,
     epochs: EpochsOption = None,
     where: WhereOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure a few steps of each unlike run here; takes a while.")
+    ] = False,
 ) -> None:
-    """List each run with its identity and its state: new, running, unfinished, failed or done. Trains nothing.
+    """List each run with its identity, its state (new, running, unfinished, failed, cancelled or done) and why.
+
+    Below them stands what the missing runs will take, as far as stored times of like runs tell. Trains nothing.
 
     Example: urfb grid plan experiments.yaml figure5 --where dataset=cifar10
     """
     from urfb.cli.listing import print_plan
-    from urfb.grid.expand import load_grid
-    from urfb.grid.plan import plan as plan_runs
+    from urfb.engines.planner import plan_grid
+    from urfb.grid.expand import files_and_experiments, load_grids
     from urfb.grid.plan import select
-    from urfb.store import stored_progress
 
-    grid = load_grid(file, experiments or (), epochs=epochs)
-    print_plan(plan_runs(select(grid.runs, where or ()), stored_progress(store)))
+    grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
+    runs = select(grid.runs, where or ())
+    print_plan(plan_grid(runs, store=store, jobs=jobs, device=device, calibrate=calibrate))
 
 
 @app.command()
 def run(
-    file: FileArgument,
-    experiments: ExperimentsArgument = None,
+    arguments: GridArguments,
     store: StoreOption = DEFAULT_STORE,
     data_dir: DataOption = None,
     epochs: EpochsOption = None,
@@ -91,10 +100,10 @@ def run(
 
     Example: urfb grid run experiments.yaml figure4 --epochs 25 --where seed=0
     """
-    from urfb.grid.expand import load_grid
+    from urfb.grid.expand import files_and_experiments, load_grids
     from urfb.grid.plan import select
 
-    grid = load_grid(file, experiments or (), epochs=epochs)
+    grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
     _train(
         select(grid.runs, where or ()), store, data_dir, jobs, device, limit, fail_fast, checkpoint_every,
         keep_checkpoints,
@@ -103,8 +112,7 @@ def run(
 
 @app.command()
 def retry(
-    file: FileArgument,
-    experiments: ExperimentsArgument = None,
+    arguments: GridArguments,
     store: StoreOption = DEFAULT_STORE,
     data_dir: DataOption = None,
     epochs: EpochsOption = None,
@@ -125,10 +133,10 @@ def retry(
     Example: urfb grid retry experiments.yaml --failed --max-attempts 3
     """
     from urfb.engines.runner import put_back
-    from urfb.grid.expand import load_grid
+    from urfb.grid.expand import files_and_experiments, load_grids
     from urfb.grid.plan import select
 
-    grid = load_grid(file, experiments or (), epochs=epochs)
+    grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
     runs = put_back(select(grid.runs, where or ()), store, cancelled=not failed, max_attempts=max_attempts)
     _train(runs, store, data_dir, jobs, device, limit, fail_fast, checkpoint_every, keep_checkpoints)
 

@@ -14,16 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from urfb.cli.options import Format
-from urfb.grid.plan import STATES, PlannedRun
+from urfb.grid.plan import STATES
 from urfb.grid.spec import RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from urfb.bench.measure import Figures
+    from urfb.engines.planner import GridPlan
+    from urfb.grid.estimate import Estimate
     from urfb.grid.shown import ShownNetwork
 
-COLOURS = {"done": "green", "failed": "red", "running": "cyan", "unfinished": "yellow"}
+COLOURS = {"done": "green", "failed": "red", "running": "cyan", "unfinished": "yellow", "cancelled": "dim"}
+COLOURED_ROWS = 1000
+"""A longer table is plain text on a terminal, too: rich, which measures each cell, takes seconds for it."""
 
 # What the table format shows; csv and json have every column.
 SHOWN = {
@@ -83,9 +87,9 @@ def printable(text: str) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
-    """Print a table: with lines and colours on a terminal, as plain aligned text elsewhere; `right` has numbers."""
+    """Print a table: with colours on a terminal, as plain aligned text elsewhere; `right` has numbers."""
     console = Console()
-    if not console.is_terminal:
+    if not console.is_terminal or len(rows) > COLOURED_ROWS:
         widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
         for row in (columns, *rows):
             cells = (
@@ -103,8 +107,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
     console.print(drawn)
 
 
-def print_plan(planned: Sequence[PlannedRun]) -> None:
-    """Print each run of a plan, and how many are in which state."""
+def print_plan(plan: GridPlan) -> None:
+    """Print each run of a plan with the reason for its state, how many are in which state, and what is to come."""
+    planned = plan.runs
     specs = [one.run.spec for one in planned]
     differing = [name for name in SHOWN_IF_DIFFERENT if len({getattr(spec, name) for spec in specs}) > 1]
     rows = []
@@ -126,14 +131,60 @@ def print_plan(planned: Sequence[PlannedRun]) -> None:
                 *(_cell(getattr(spec, name)) for name in differing),
                 str(spec.seed),
                 ", ".join(one.run.experiments),
+                one.reason,
             ]
         )
     if rows:
         columns = ["run", "state", "epochs", "network", "dataset", "rule", "loss", "connectivity", *differing]
-        table([*columns, "seed", "experiments"], rows)
+        table([*columns, "seed", "experiments", "reason"], rows)
     counts = Counter(one.state for one in planned)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     typer.echo(f"{len(planned)} runs: {summary}" if planned else "no run agrees with these conditions")
+    if plan.estimate is not None:
+        _print_estimate(plan, plan.estimate)
+
+
+def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
+    """Print what the missing runs will take, and what that rests on."""
+    slots, threads = len(plan.workplaces), plan.workplaces[0].threads
+    where = f"{slots} at a time on {plan.device_name}, {threads} CPU thread{'s' * (threads > 1)} each"
+    time = "unknown" if estimate.seconds is None else f"about {_duration(estimate.seconds)}"
+    if estimate.seconds is not None and estimate.untimed:
+        time += f" for {estimate.runs - estimate.untimed} of {estimate.runs} runs"
+    typer.echo(f"time: {time}, {where}")
+    if estimate.untimed:
+        typer.echo(f"  no timing of {_runs(estimate.untimed)}: --calibrate measures them")
+    if plan.calibrated:
+        typer.echo("  from a few steps of each unlike run, measured now on random images")
+    elif estimate.epochs:
+        others = f"; {_runs(estimate.by_other_rules)} by another rule or connectivity" * (estimate.by_other_rules > 0)
+        typer.echo(f"  from {estimate.epochs} stored epochs of like runs on such a device with as many threads{others}")
+    typer.echo(f"memory: up to {_size(estimate.memory)}")
+    own = f", without those of {_runs(estimate.uncounted)} of a model of your own" * (estimate.uncounted > 0)
+    typer.echo(
+        f"disk: up to {_size(estimate.checkpoints + estimate.rows)}: checkpoints {_size(estimate.checkpoints)}{own}, "
+        f"rows {_size(estimate.rows)}"
+    )
+
+
+def _runs(number: int) -> str:
+    return f"{number} run{'s' * (number > 1)}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in the unit that suits it."""
+    minutes, hours = seconds / 60, seconds / 3600
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes:.0f} min"
+    if hours < 48:
+        return f"{hours:.1f} h"
+    return f"{hours / 24:.1f} days"
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 def print_network(shown: ShownNetwork) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -159,7 +160,7 @@ def find_devices(name: str) -> list[str]:
         raise DeviceError("device 'mps' is not tested yet, so urfb does not use it; choose --device cpu")
     if name not in DEVICES:
         raise DeviceError(f"unknown device '{name}': {nearest(name, DEVICES)}")
-    if name == "cpu":
+    if name == "cpu" or (name == "auto" and not _has_gpu_driver()):
         return ["cpu"]
     import torch
 
@@ -167,6 +168,15 @@ def find_devices(name: str) -> list[str]:
     if name == "cuda" and not gpus:
         raise DeviceError(f"device 'cuda': PyTorch {torch.__version__} finds no GPU here; choose --device cpu")
     return gpus or ["cpu"]
+
+
+def _has_gpu_driver() -> bool:
+    """Whether torch, which takes seconds to import, could find a GPU at all: NVIDIA's driver is here, or AMD's."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Path("/dev/kfd").exists()
+    return True
 
 
 def refuse_unfit(specs: Sequence[RunSpec], devices: Sequence[str]) -> None:

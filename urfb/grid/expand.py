@@ -1,21 +1,22 @@
-"""From a grid file to its runs: the product of each experiment's axes, resolved into run specs."""
+"""From grid files to their runs: the product of each experiment's axes, resolved into run specs."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from urfb.data.catalog import CATALOG
 from urfb.errors import GridError, NotationError, PluginError, SelectionError, nearest
-from urfb.grid.schema import Experiment, GridFile, Matrix, read_grid
+from urfb.grid.schema import Axes, Experiment, GridFile, Matrix, read_grid
 from urfb.grid.spec import CONVENTIONS, RunSpec, conv_numbers
 from urfb.nn.networks import NETWORKS, named
 from urfb.nn.notation import canonical, shapes
 from urfb.nn.rules import RULES
-from urfb.plugins import find_rule, is_import_path, load_plugin, look_in, source_hash
+from urfb.plugins import find_rule, folder_of, is_import_path, load_plugin, look_in, source_hash
 
 UNTIED_BATCH_SIZE = 50
 """The author's code takes small batches where layers are untied; the paper says 500 throughout."""
@@ -39,60 +40,124 @@ class GridRun:
 
 @dataclass(frozen=True)
 class Grid:
-    """The runs of a grid file, each once, in the order in which the file names them.
+    """The runs of grid files, each once, in the order in which the files name them.
 
     Attributes:
-        path: the file.
+        paths: the files.
         runs: the runs of the chosen experiments.
     """
 
-    path: Path
+    paths: tuple[Path, ...]
     runs: tuple[GridRun, ...]
 
 
+def files_and_experiments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Tell grid files, whose names end in .yaml or .yml, from names of experiments.
+
+    Raises:
+        SelectionError: there is no file among them.
+    """
+    are_files = [argument.lower().endswith((".yaml", ".yml")) for argument in arguments]
+    experiments = [argument for argument, is_file in zip(arguments, are_files, strict=True) if not is_file]
+    if not any(are_files):
+        raise SelectionError(
+            f"{', '.join(repr(name) for name in experiments)}: no grid file is named, which ends in .yaml or .yml; "
+            "name one before the experiments, as in `urfb grid plan experiments.yaml figure4`"
+        )
+    return [Path(argument) for argument, is_file in zip(arguments, are_files, strict=True) if is_file], experiments
+
+
 def load_grid(path: Path, experiments: Sequence[str] = (), *, epochs: int | None = None) -> Grid:
-    """Read a grid file and expand it into runs.
+    """Return the grid of one file; see `load_grids`."""
+    return load_grids([path], experiments, epochs=epochs)
+
+
+def load_grids(paths: Sequence[Path], experiments: Sequence[str] = (), *, epochs: int | None = None) -> Grid:
+    """Read grid files and expand them into the runs of one grid.
+
+    Each file has its own defaults and networks, and finds the user's modules in its own folder. A run that several
+    experiments or files ask for is there once, with the farthest target.
+
+    Args:
+        paths: the files.
+        experiments: names of those wanted, of whichever file; all where empty.
+        epochs: how far to train, in place of what the files say.
+
+    Raises:
+        GridError: with every mistake in the files.
+        SelectionError: experiments that no file has.
+    """
+    runs: dict[str, GridRun] = {}
+    names: dict[str, None] = {}
+    problems: list[str] = []
+    # What Python looks in anyway is no file's own.
+    folders = {path.parent.resolve() for path in paths} - {Path(entry).resolve() for entry in sys.path}
+    for path in paths:
+        try:
+            expanded, mistakes = _expand(path, folders - {path.parent.resolve()})
+        except GridError as error:
+            problems += error.problems
+            continue
+        problems += mistakes
+        names |= dict.fromkeys(expanded)
+        for name, specs in expanded.items():
+            if not experiments or name in experiments:
+                for spec in specs:
+                    _add(runs, name, spec.model_copy(update={"epochs": epochs}) if epochs else spec)
+    if problems:
+        raise GridError(dict.fromkeys(problems))
+    if unknown := [name for name in experiments if name not in names]:
+        where = ", ".join(map(str, paths))
+        raise SelectionError(
+            "\n".join(f"{where}: there is no experiment '{name}': {nearest(name, names)}" for name in unknown)
+            + "\n(an argument that ends in .yaml or .yml is a grid file, any other one an experiment)"
+        )
+    return Grid(tuple(paths), tuple(runs.values()))
+
+
+def _expand(path: Path, others: Set[Path]) -> tuple[dict[str, list[RunSpec]], list[str]]:
+    """Return the runs of each experiment of a file, and the file's mistakes.
 
     Args:
         path: the file.
-        experiments: names of those wanted; all where empty.
-        epochs: how far to train, in place of what the file says.
+        others: folders of the other files, where this one's modules must not be found.
 
     Raises:
-        GridError: with every mistake in the file.
-        SelectionError: an experiment that the file does not have.
+        GridError: the file says nothing that could be expanded.
     """
-    look_in(path.parent)
     source, file, problems = read_grid(path)
-    runs: dict[str, GridRun] = {}
+    look_in(path.parent)
+    expanded: dict[str, list[RunSpec]] = {}
     for name, experiment in file.experiments.items():
-        specs: list[RunSpec] = []
+        specs = expanded[name] = []
         misfits: dict[str, None] = {}  # an ordered set: a hundred seeds make a mistake once
         for settings in combinations(experiment.matrix):
             try:
                 specs.append(resolve(settings_of(file, experiment, settings), file.networks))
             except (ValueError, PluginError) as error:
                 misfits[str(error)] = None
+        for import_path in {import_path for spec in specs if spec.source for import_path in spec.import_paths}:
+            if (folder := folder_of(import_path)) in others:
+                misfits[
+                    f"'{import_path}' is found in {folder}, beside another grid file, and of one name Python knows one "
+                    "module: give the one beside this file a name of its own, or keep both grid files in one folder"
+                ] = None
         problems += [source.problem(("experiments", name), misfit) for misfit in misfits]
         if not specs and not misfits:
             problems.append(source.problem(("experiments", name, "matrix"), "no run is left in this experiment"))
-        if experiments and name not in experiments:
-            continue
-        for spec in specs:
-            wanted = spec.model_copy(update={"epochs": epochs}) if epochs else spec
-            known = runs.get(wanted.identity)
-            if known is None:
-                runs[wanted.identity] = GridRun(wanted, (name,))
-            else:
-                longest = wanted if wanted.epochs > known.spec.epochs else known.spec
-                shared = known.experiments if name in known.experiments else (*known.experiments, name)
-                runs[wanted.identity] = replace(known, spec=longest, experiments=shared)
-    if problems:
-        raise GridError(problems)
-    for name in experiments:
-        if name not in file.experiments:
-            raise SelectionError(f"{path} has no experiment '{name}': {nearest(name, file.experiments)}")
-    return Grid(path, tuple(runs.values()))
+    return expanded, problems
+
+
+def _add(runs: dict[str, GridRun], name: str, spec: RunSpec) -> None:
+    """Add a run that an experiment asks for to those of the grid, which has it once."""
+    identity = spec.identity
+    known = runs.get(identity)
+    if known is None:
+        runs[identity] = GridRun(spec, (name,))
+    else:
+        longest = spec if spec.epochs > known.spec.epochs else known.spec
+        shared = known.experiments if name in known.experiments else (*known.experiments, name)
+        runs[identity] = replace(known, spec=longest, experiments=shared)
 
 
 def settings_of(file: GridFile, experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
@@ -103,18 +168,19 @@ def settings_of(file: GridFile, experiment: Experiment, settings: dict[str, Any]
 def combinations(matrix: Matrix) -> Iterator[dict[str, Any]]:
     """Return the settings of each run of a matrix, as CI files have it.
 
-    The product of the axes; less the combinations that contain every value of an entry of `exclude`; then each entry
-    of `include` is added to all combinations whose own values it agrees with, or else becomes one of its own. An
-    entry with several values for a setting stands for as many entries.
+    The product of the axes, a zip being an axis that has a combination for each position; less the combinations that
+    contain every value of an entry of `exclude`; then each entry of `include` is added to all combinations whose own
+    values it agrees with, or else becomes one of its own. An entry with several values for a setting stands for as
+    many entries.
     """
-    axes = matrix.axes()
-    only_includes = not axes and matrix.include
-    product = [] if only_includes else _product(axes)
-    excluded = [entry for axes_entry in matrix.exclude for entry in _product(axes_entry.axes())]
+    factors = _factors(matrix) + [zipped.in_step() for zipped in matrix.zip if zipped.axes()]
+    only_includes = not factors and matrix.include
+    product = [] if only_includes else _product(factors)
+    excluded = [entry for axes in matrix.exclude for entry in _product(_factors(axes))]
     kept = [own for own in product if not any(entry.items() <= own.items() for entry in excluded)]
     extended = [dict(own) for own in kept]
     alone = []
-    for entry in (entry for axes_entry in matrix.include for entry in _product(axes_entry.axes())):
+    for entry in (entry for axes in matrix.include for entry in _product(_factors(axes))):
         agreeing = [
             whole
             for own, whole in zip(kept, extended, strict=True)
@@ -128,8 +194,13 @@ def combinations(matrix: Matrix) -> Iterator[dict[str, Any]]:
     yield from alone
 
 
-def _product(axes: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+def _factors(axes: Axes) -> list[list[dict[str, Any]]]:
+    """Return each axis as the combinations that it has by itself: one for each value."""
+    return [[{name: value} for value in values] for name, values in axes.axes().items()]
+
+
+def _product(factors: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return [{key: value for part in chosen for key, value in part.items()} for chosen in itertools.product(*factors)]
 
 
 def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from urfb.errors import SelectionError, nearest
@@ -15,11 +16,12 @@ STATES = ("new", "running", "unfinished", "failed", "cancelled", "done")
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of the grid, and what the store knows of it."""
+    """A run of the grid, what the store knows of it, and in a few words why it is in its state."""
 
     run: GridRun
     state: str
     epochs_done: int
+    reason: str
 
     @property
     def missing(self) -> bool:
@@ -27,19 +29,36 @@ class PlannedRun:
         return self.state not in ("cancelled", "done")
 
 
-def plan(runs: Sequence[GridRun], progress: Mapping[str, tuple[str, int]]) -> list[PlannedRun]:
+def plan(
+    runs: Sequence[GridRun],
+    progress: Mapping[str, tuple[str, int]],
+    reasons: Mapping[str, str] = MappingProxyType({}),
+) -> list[PlannedRun]:
     """Compare a grid's runs with a store's.
 
     Args:
         runs: of the grid.
         progress: each stored run's state and number of epochs, by identity; empty where there is no store yet.
+        reasons: what the store has to say of runs that failed or are being trained, by identity.
     """
     planned = []
     for run in runs:
-        state, epochs_done = progress.get(run.spec.identity, ("new", 0))
-        if state == "done" and epochs_done < run.spec.epochs:
+        identity, target = run.spec.identity, run.spec.epochs
+        state, epochs_done = progress.get(identity, ("new", 0))
+        if state == "done" and epochs_done < target:
             state = "unfinished"  # it has reached an earlier, nearer target
-        planned.append(PlannedRun(run, state, epochs_done))
+        match state:
+            case "new":
+                reason = "never trained"
+            case "unfinished" if epochs_done < target:
+                reason = f"trained {epochs_done} of {target} epochs"
+            case "unfinished":
+                reason = f"trained {epochs_done} epochs, but not tested"
+            case "failed" | "running":
+                reason = reasons.get(identity, state)
+            case _:
+                reason = state
+        planned.append(PlannedRun(run, state, epochs_done, reason))
     return planned
 
 

@@ -6,12 +6,13 @@ experiments:
   NAME:
     description: for people
     defaults:    settings of every run of this experiment
-    matrix:      setting: [values…], plus `include` and `exclude` (as in CI files)
+    matrix:      setting: [values…], plus `zip` (settings taken in step), `include` and `exclude` (as in CI files)
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
@@ -31,7 +32,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from urfb.errors import GridError, InputError, NotationError, nearest
+from urfb.errors import GridError, NotationError, nearest
 from urfb.grid import spec
 from urfb.nn.networks import NETWORKS
 from urfb.nn.notation import canonical
@@ -140,6 +141,10 @@ class _AxesBase(Strict):
         """Return each axis that is given, with its values."""
         return {name: getattr(self, name) for name in Settings.model_fields if getattr(self, name) is not None}
 
+    def in_step(self) -> list[dict[str, Any]]:
+        """Return one combination for each position of the axes, which are of one length."""
+        return [dict(zip(self.axes(), values, strict=True)) for values in zip(*self.axes().values(), strict=True)]
+
 
 if TYPE_CHECKING:
     Axes = _AxesBase
@@ -156,8 +161,9 @@ else:
 
 
 class Matrix(Axes):
-    """The product of its axes, without what `exclude` names, with what `include` adds."""
+    """The product of its axes and zips, without what `exclude` names, with what `include` adds."""
 
+    zip: Annotated[list[Axes], BeforeValidator(lambda value: value or [])] = Field(default_factory=list)
     include: Annotated[list[Axes], BeforeValidator(lambda value: value or [])] = Field(default_factory=list)
     exclude: Annotated[list[Axes], BeforeValidator(lambda value: value or [])] = Field(default_factory=list)
 
@@ -193,14 +199,13 @@ class SourceFile:
         """Read the file.
 
         Raises:
-            InputError: it cannot be read.
-            GridError: it is not YAML, or its top level is not a mapping.
+            GridError: it cannot be read, is not YAML, or its top level is not a mapping.
         """
         self.path = path
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read ({error})") from error
+            raise GridError([f"{path}: cannot be read ({error})"]) from error
         try:
             tree = YAML(typ="rt", pure=True).load(text)
         except MarkedYAMLError as error:
@@ -217,6 +222,8 @@ class SourceFile:
 
     def _plain(self, node: Any, place: Place) -> Any:
         """Return plain Python data, noting where each key and item stands."""
+        if isinstance(node, CommentedMap) and place[-2:] == ("matrix", "zip"):
+            return [self._plain(node, (*place, 0))]  # a single zip may do without its list
         if isinstance(node, CommentedMap):
             for key in node:
                 if not isinstance(key, str):
@@ -255,26 +262,49 @@ def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str]]:
         The file as written; what it says, without the experiments that have mistakes; and the mistakes, one line each.
 
     Raises:
-        InputError: the file cannot be read, or is not a grid file at all.
+        GridError: the file cannot be read, or is not a grid file at all.
     """
     source = SourceFile(path)
     data = dict(source.data)
-    problems: list[str] = []
     experiments = data.get("experiments")
     if isinstance(experiments, dict) and not experiments:
         raise GridError([source.problem(("experiments",), "no experiment is given, so there is nothing to run")])
     networks = data.get("networks")
     context = {"networks": tuple(networks) if isinstance(networks, dict) else ()}
+    mistakes = list(_zip_mistakes(experiments))
     try:
-        return source, GridFile.model_validate(data, context=context), problems
+        file = GridFile.model_validate(data, context=context)
+        if not mistakes:
+            return source, file, []
     except ValidationError as error:
-        details = error.errors(include_url=False)
-    problems = list(dict.fromkeys(source.problem(detail["loc"], _message(detail)) for detail in details))
-    wrong = {detail["loc"][1] for detail in details if detail["loc"][0] == "experiments" and len(detail["loc"]) > 1}
-    if any(detail["loc"][0] != "experiments" or len(detail["loc"]) == 1 for detail in details):
+        mistakes += [(detail["loc"], _message(detail)) for detail in error.errors(include_url=False)]
+    problems = list(dict.fromkeys(source.problem(place, message) for place, message in mistakes))
+    wrong = {place[1] for place, _ in mistakes if place[0] == "experiments" and len(place) > 1}
+    if any(place[0] != "experiments" or len(place) == 1 for place, _ in mistakes):
         raise GridError(problems)
     data["experiments"] = {name: value for name, value in data["experiments"].items() if name not in wrong}
     return source, GridFile.model_validate(data, context=context), problems
+
+
+def _zip_mistakes(experiments: Any) -> Iterator[tuple[Place, str]]:
+    """Return what is wrong with the zips of a file as written, whatever else may be wrong with it."""
+    for name, experiment in experiments.items() if isinstance(experiments, dict) else ():
+        matrix = experiment.get("matrix") if isinstance(experiment, dict) else None
+        if not isinstance(matrix, dict) or not isinstance(matrix.get("zip"), list):
+            continue
+        taken = set(matrix) & set(Settings.model_fields)
+        for number, axes in enumerate(matrix["zip"]):
+            if not isinstance(axes, dict):
+                continue
+            place = ("experiments", name, "matrix", "zip", number)
+            lengths = {setting: len(_as_list(values)) for setting, values in axes.items()}
+            if len(set(lengths.values())) > 1:
+                counted = ", ".join(f"{setting} has {length}" for setting, length in lengths.items())
+                yield place, f"settings that are taken in step have as many values each, and here {counted}"
+            for setting in axes:
+                if setting in taken:
+                    yield (*place, setting), f"'{setting}' is an axis of this matrix already; keep it in one place"
+            taken |= set(axes) & set(Settings.model_fields)
 
 
 def _message(detail: ErrorDetails) -> str:
@@ -301,7 +331,7 @@ def _allowed_keys(place: Place) -> list[str]:
             model: type[BaseModel] = GridFile
         case ("matrix",):
             model = Matrix
-        case ("defaults",) | ("include" | "exclude", _):
+        case ("defaults",) | ("zip" | "include" | "exclude", _):
             model = Settings
         case _:
             model = Experiment

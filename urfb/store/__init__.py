@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import textwrap
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,12 +19,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import psutil
-from sqlalchemy import Connection, Engine, ScalarSelect, Select, Table, delete, func, insert, inspect, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    ScalarSelect,
+    Select,
+    Table,
+    delete,
+    func,
+    insert,
+    inspect,
+    or_,
+    select,
+    text,
+    update,
+)  # fmt: skip
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from urfb.errors import SelectionError, StoreError
 from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, Lost, SavedFilters, Started, Stopped
+from urfb.grid.estimate import TimedEpochs, workloads
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import parse_filters
 from urfb.grid.spec import SCIENCE_VERSION, RunSpec
@@ -36,6 +52,20 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 60.0
 FOLLOW_SECONDS = 0.5
+WORKLOAD_COLUMNS = (
+    "layers", "source", "dataset", "batch_size", "precision", "untied", "rule", "connectivity",
+    "feedback_connectivity", "pretraining_epochs", "pretraining_rule",
+)  # fmt: skip
+TIMED_EXECUTIONS = 5
+"""Of each workload, so that a store of any size answers at once."""
+EPOCHS_TO_TELL = 1000
+"""In fewer, the tables themselves take more than what is in them."""
+SIZES = {
+    "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+    "postgresql": "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' "
+    "AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())",
+}
+"""How each database tells its size in bytes."""
 
 
 def open_store(location: str) -> Store:
@@ -237,6 +267,76 @@ class Store:
                 row.identity: (_true_state(row.state, row.owner_host, row.owner_process, row.leased_until, now), row[2])
                 for row in connection.execute(query)
             }
+
+    def reasons(self) -> dict[str, str]:
+        """Return why runs failed, and where others are being trained, in a few words and by identity."""
+        columns, attempt = tables.run.c, tables.attempt
+        last = (
+            select(attempt.c.run_id, func.max(attempt.c.id).label("id"), func.count().label("attempts"))
+            .group_by(attempt.c.run_id)
+            .subquery()
+        )
+        query = (
+            select(columns.identity, columns.state, columns.owner_host, attempt.c.reason, last.c.attempts)
+            .join(last, last.c.run_id == columns.id)
+            .join(attempt, attempt.c.id == last.c.id)
+            .where(columns.state.in_(("failed", "running")))
+        )
+        told = {}
+        with self._reading() as connection:
+            for row in connection.execute(query):
+                if row.state == "running":
+                    told[row.identity] = f"is being trained on {row.owner_host}"
+                else:
+                    attempts = f"{row.attempts} attempt{'s' * (row.attempts > 1)}"
+                    told[row.identity] = (
+                        f"failed: {textwrap.shorten(row.reason or 'unknown', 80, placeholder='…')} ({attempts})"
+                    )
+        return told
+
+    def epoch_seconds(self, device_name: str, threads: int) -> list[TimedEpochs]:
+        """Return how long epochs took on such a device with so many threads, of each workload's latest executions."""
+        run, attempt, epoch = tables.run.c, tables.attempt.c, tables.epoch.c
+        later = tables.attempt.alias()
+        columns = [run[name] for name in WORKLOAD_COLUMNS]
+        # What an execution has trained ends where a later one of the same run began.
+        end = (
+            select(func.min(later.c.first_epoch))
+            .where(later.c.run_id == attempt.run_id, later.c.id > attempt.id)
+            .scalar_subquery()
+        )
+        latest = func.row_number().over(partition_by=columns, order_by=attempt.id.desc())
+        executions = (
+            select(attempt.run_id, attempt.first_epoch, end.label("end"), latest.label("number"), *columns)
+            .join(tables.run, run.id == attempt.run_id)
+            .where(attempt.device_name == device_name, attempt.threads == threads)
+            .where(attempt.first_epoch <= run.epochs_done, or_(end.is_(None), end > attempt.first_epoch))
+            .subquery()
+        )
+        execution = executions.c
+        in_last_stage = (epoch.epoch > execution.pretraining_epochs).label("in_last_stage")
+        looked = epoch.training_error.is_not(None).label("looked")
+        kinds = [*(execution[name] for name in WORKLOAD_COLUMNS), in_last_stage, looked]
+        query = (
+            select(*kinds, func.count().label("epochs"), func.sum(epoch.seconds).label("seconds"))
+            .join(executions, execution.run_id == epoch.run_id)
+            .where(execution.number <= TIMED_EXECUTIONS, epoch.epoch >= execution.first_epoch)
+            .where(or_(execution.end.is_(None), epoch.epoch < execution.end))
+            .group_by(*kinds)
+        )
+        with self._reading() as connection:
+            return [
+                TimedEpochs(workloads(row)[row.in_last_stage], bool(row.looked), row.epochs, row.seconds)
+                for row in connection.execute(query)
+            ]
+
+    def bytes_per_epoch(self) -> float | None:
+        """Return what an epoch takes on disk with all that belongs to it; None where there are too few to tell."""
+        with self._reading() as connection:
+            epochs = connection.execute(select(func.sum(tables.run.c.epochs_done))).scalar() or 0
+            if epochs < EPOCHS_TO_TELL:
+                return None
+            return float(connection.execute(text(SIZES[self._engine.dialect.name])).scalar_one() / epochs)
 
     def failures(self) -> dict[str, int]:
         """Return how often each run has failed, by identity; a run that never did is left out."""

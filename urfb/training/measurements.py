@@ -1,4 +1,4 @@
-"""What is measured beside the errors (alignment, gradients, the filters of untied layers), and when."""
+"""What is measured beside the errors: alignment, gradients, the filters of untied layers."""
 
 from __future__ import annotations
 
@@ -72,19 +72,6 @@ class Measurements:
         loss_function = build_loss(self.spec)
         with arithmetic(self.spec.precision, device):
             return gradient_cosines(asymmetric_layers(network), lambda: loss_function(network(x).to(x.dtype), labels))
-
-
-def is_alignment_epoch(epoch: int) -> bool:
-    """Whether alignment is measured after a stage's `epoch`: often at first; 54 times in 1,000 epochs."""
-    for reach, spacing in ((20, 1), (100, 5), (1000, 50)):
-        if epoch <= reach:
-            return epoch % spacing == 0
-    return epoch % 500 == 0
-
-
-def is_training_error_epoch(epoch: int) -> bool:
-    """Whether the training split is evaluated after `epoch`: each time, it would take a fifth of all training."""
-    return epoch <= 10 or epoch % 5 == 0
 
 
 @torch.no_grad()

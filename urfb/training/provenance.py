@@ -8,20 +8,24 @@ import socket
 import subprocess
 from functools import cache
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 import urfb
 from urfb.events import Provenance
 
+if TYPE_CHECKING:
+    import torch
+
 
 def provenance(device: torch.device, log: Path | None = None) -> Provenance:
     """Describe this process, on `device`."""
+    import torch
+
     return Provenance(
         host=socket.gethostname(),
         process=os.getpid(),
         device=str(device),
-        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name(),
+        device_name=device_name(str(device)),
         threads=torch.get_num_threads(),
         log=None if log is None else str(log),
         urfb_version=urfb.__version__,
@@ -29,6 +33,15 @@ def provenance(device: torch.device, log: Path | None = None) -> Provenance:
         python_version=platform.python_version(),
         torch_version=torch.__version__,
     )
+
+
+def device_name(device: str) -> str:
+    """Return the name of a GPU such as 'cuda:0', or for 'cpu' the processor's; that takes no torch."""
+    if device == "cpu":
+        return processor_name()
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 def processor_name() -> str:

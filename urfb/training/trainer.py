@@ -12,14 +12,10 @@ import torch
 from urfb.data.datasets import Dataset
 from urfb.errors import DivergedError
 from urfb.events import AlignmentPoint, EpochEnded, Event, Finished, Started, Stopped
+from urfb.grid.schedule import is_alignment_epoch, is_training_error_epoch
 from urfb.grid.spec import RunSpec
 from urfb.training.checkpoint import Checkpoints
-from urfb.training.measurements import (
-    Measurements,
-    is_alignment_epoch,
-    is_training_error_epoch,
-    saved_filters,
-)
+from urfb.training.measurements import Measurements, saved_filters
 from urfb.training.networks import build_network, second_stage
 from urfb.training.passes import Passes
 from urfb.training.provenance import provenance

@@ -1,0 +1,99 @@
+"""What missing runs will take, from epochs that are stored or measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tests.helpers import tiny_spec
+from urfb.grid.estimate import Estimate, TimedEpochs, estimate, workloads
+from urfb.grid.expand import GridRun
+from urfb.grid.plan import PlannedRun
+from urfb.grid.spec import RunSpec
+from urfb.nn.costs import network_costs
+from urfb.nn.rules import RULES
+
+TWO_STAGES = {"untied": "all", "pretraining_epochs": 6}
+
+
+def missing(spec: RunSpec, epochs_done: int = 0) -> PlannedRun:
+    return PlannedRun(GridRun(spec, ("one",)), "unfinished", epochs_done, "")
+
+
+def stored(seconds: float, *, looked: bool = False, epochs: int = 1, stage: int = 1, **settings: Any) -> TimedEpochs:
+    return TimedEpochs(workloads(tiny_spec(**settings))[stage], looked, epochs, seconds * epochs)
+
+
+def estimated(
+    runs: Sequence[PlannedRun], times: Sequence[TimedEpochs], slots: int = 1, memory: Sequence[int] = (1,)
+) -> Estimate:
+    return estimate(runs, times, slots=slots, memory=memory, bytes_per_epoch=None)
+
+
+def test_epochs_with_and_without_a_look_at_the_training_images_have_times_of_their_own() -> None:
+    times = [stored(1.0, epochs=3), stored(3.0, epochs=1), stored(10.0, looked=True)]
+    # Of epochs 1 to 23, the first ten, 15, 20 and the last have the training images evaluated.
+    found = estimated([missing(tiny_spec(epochs=23))], times)
+    assert found.seconds == pytest.approx(10 * 1.5 + 13 * 10)
+    assert (found.epochs, found.untimed, found.by_other_rules) == (5, 0, 0)
+    assert estimated([missing(tiny_spec(epochs=23), 21)], times).seconds == pytest.approx(1.5 + 10)
+
+
+@pytest.mark.parametrize(("looked", "seconds"), [(True, 8 + 10), (False, 10 + 12.5)])
+def test_either_time_stands_in_for_the_other(looked: bool, seconds: float) -> None:
+    assert estimated([missing(tiny_spec(epochs=13), 11)], [stored(10, looked=looked)]).seconds == seconds
+
+
+def test_runs_go_to_the_slots_as_they_become_free() -> None:
+    runs = [missing(tiny_spec(epochs=epochs, seed=epochs)) for epochs in (4, 1, 2, 3)]
+    times = [stored(10.0, looked=True)]
+    assert [estimated(runs, times, slots).seconds for slots in (1, 2, 9)] == [100, 60, 40]
+
+
+def test_a_like_run_of_the_same_rule_comes_before_those_of_another_and_what_is_unlike_has_no_time() -> None:
+    runs = [
+        missing(tiny_spec(rule="urfb", epochs=1)),
+        missing(tiny_spec(rule="frfb", epochs=1)),
+        missing(tiny_spec(rule="urfb", connectivity=0.5, epochs=1)),
+        missing(tiny_spec(batch_size=10, epochs=1)),
+        missing(tiny_spec(precision="float64", epochs=1)),
+        missing(tiny_spec(untied="all", epochs=1)),
+        missing(tiny_spec(dataset="mnist", batch_size=50, epochs=1)),
+        missing(tiny_spec(network="Full 5; Output", epochs=1)),
+    ]
+    found = estimated(runs, [stored(4, looked=True, rule="urfb"), stored(8, looked=True, rule="bp")])
+    assert (found.runs, found.untimed, found.by_other_rules) == (8, 5, 2)
+    assert found.seconds == 4 + 6 + 6
+    none = estimated(runs[3:], [stored(4)])
+    assert (none.seconds, none.untimed, none.epochs) == (None, 5, 0)
+
+
+def test_the_stages_of_a_run_have_times_of_their_own() -> None:
+    two_stages = tiny_spec(epochs=9, rule="frfb", **TWO_STAGES | {"frozen": "none"})
+    # The first stage is a tied urfb run's; the second is untied.
+    first = stored(1.0, looked=True, rule="urfb")
+    second = stored(100.0, looked=True, rule="frfb", **TWO_STAGES | {"frozen": "none"})
+    assert estimated([missing(two_stages)], [first, second]).seconds == 6 + 300
+    assert estimated([missing(two_stages, 7)], [second]).seconds == 200
+    assert estimated([missing(two_stages)], [second]).seconds is None
+    early = two_stages.model_copy(update={"epochs": 5})
+    assert estimated([missing(early)], [first]).seconds == 5
+
+
+def test_memory_is_what_the_largest_runs_need_together_and_disk_what_checkpoints_and_rows_take() -> None:
+    specs = [tiny_spec(epochs=10), tiny_spec(epochs=10, precision="float64", rule="bp"), tiny_spec(epochs=10, seed=1)]
+    runs = [missing(spec, 4) for spec in specs]
+    found = estimate(runs, [], slots=2, memory=[100, 300, 200], bytes_per_epoch=50)
+    assert found.memory == 500
+    assert found.rows == 3 * 6 * 50
+    weights = network_costs(specs[0].layers, (1, 8, 8), 10, RULES["urfb"]).weights
+    # Two checkpoints: W and R in float32 of two runs, and W in float64 of one without an R
+    assert found.checkpoints == 2 * (2 * 2 * 4 * weights + 8 * weights)
+    assert found.uncounted == 0
+
+
+def test_a_run_that_is_past_its_target_takes_no_time() -> None:
+    found = estimated([missing(tiny_spec(epochs=2), 5)], [])
+    assert (found.seconds, found.rows) == (0, 0)

@@ -1,0 +1,123 @@
+"""Several grid files at once: one grid, each file with its own defaults, networks and modules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from urfb.errors import GridError, SelectionError
+from urfb.grid.expand import files_and_experiments, load_grids
+
+MODEL = """
+from torch import nn
+
+def build(shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+"""
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files", "experiments"),
+    [
+        (["a.yaml"], ["a.yaml"], []),
+        (["a.yaml", "figure4", "b/c.yml", "five.5"], ["a.yaml", "b/c.yml"], ["figure4", "five.5"]),
+        (["A.YAML"], ["A.YAML"], []),
+    ],
+)
+def test_arguments_are_files_or_experiments(arguments: list[str], files: list[str], experiments: list[str]) -> None:
+    assert files_and_experiments(arguments) == ([Path(file) for file in files], experiments)
+
+
+def test_arguments_without_a_file_are_answered_with_how_to_name_one() -> None:
+    with pytest.raises(SelectionError, match=r"'figure4', 'grid.json': no grid file is named, which ends in .yaml or"):
+        files_and_experiments(["figure4", "grid.json"])
+
+
+def test_runs_of_several_files_are_one_grid_and_each_file_keeps_its_defaults_and_networks(tmp_path: Path) -> None:
+    small, large = "Full 5; Output", "Full 9; Output"
+    one = write(
+        tmp_path / "one.yaml",
+        f"defaults: {{dataset: digits, network: mine, epochs: 3}}\nnetworks: {{mine: {small}}}\n"
+        "experiments: {shared: {matrix: {rule: [bp, urfb]}}, own: {matrix: {rule: frfb}}}",
+    )
+    two = write(
+        tmp_path / "two.yaml",
+        f"defaults: {{dataset: digits, epochs: 7}}\nnetworks: {{mine: {large}, other: {small}}}\n"
+        "experiments: {shared: {matrix: {rule: urfb, network: [other, mine]}}, last: {defaults: {rule: bp, "
+        "network: other, epochs: 1}}}",
+    )
+    grid = load_grids([one, two])
+    assert [(run.spec.layers, run.spec.rule, run.spec.epochs, run.experiments) for run in grid.runs] == [
+        (small, "bp", 3, ("shared", "last")),
+        (small, "urfb", 7, ("shared",)),
+        (small, "frfb", 3, ("own",)),
+        (large, "urfb", 7, ("shared",)),
+    ]
+    assert len(load_grids([one, two], ["shared"]).runs) == 3
+    assert [run.spec.rule for run in load_grids([one, two], ["last", "own"]).runs] == ["frfb", "bp"]
+    assert load_grids([one, one]).runs == load_grids([one]).runs
+
+
+def test_all_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    schema = write(tmp_path / "schema.yaml", "experiments: {a: {matrix: {rulee: bp}}}")
+    fitting = write(tmp_path / "fitting.yaml", "experiments: {a: {defaults: {rule: bp, dataset: digits}}}")
+    empty = write(tmp_path / "empty.yaml", "")
+    with pytest.raises(GridError) as caught:
+        load_grids([tmp_path / "absent.yaml", schema, empty, fitting], ["b"])
+    told = [problem.replace(f"{tmp_path}/", "") for problem in caught.value.problems]
+    starts = [
+        "absent.yaml: cannot be read",
+        "schema.yaml:1:28: experiments.a.matrix.rulee: unknown key",
+        "empty.yaml: a grid file is a mapping",
+        "fitting.yaml:1:15: experiments.a: no network is given",
+    ]
+    for problem, start in zip(told, starts, strict=True):
+        assert problem.startswith(start)
+
+
+def test_every_experiment_that_no_file_has_is_told(tmp_path: Path) -> None:
+    settings = "{defaults: {network: simpnet, rule: bp, dataset: digits}}"
+    files = [write(tmp_path / f"{name}.yaml", f"experiments: {{{name}: {settings}}}") for name in ("first", "second")]
+    with pytest.raises(SelectionError) as caught:
+        load_grids(files, ["first", "secnd", "third"])
+    assert "there is no experiment 'secnd': did you mean 'second'? (allowed: first, second)" in str(caught.value)
+    assert "there is no experiment 'third'" in str(caught.value)
+    assert "'first'" not in str(caught.value)
+
+
+def plan(*arguments: Path) -> subprocess.CompletedProcess[str]:
+    """Plan in a process of its own: Python imports a module's name once a process."""
+    command = [sys.executable, "-c", "from urfb.cli import app; app()", "grid", "plan", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_each_file_finds_the_users_modules_in_its_own_folder_alone(tmp_path: Path) -> None:
+    def file(folder: str, module: str) -> Path:
+        text = f"experiments: {{{folder}: {{defaults: {{network: '{module}:build', dataset: digits, rule: bp}}}}}}"
+        return write(tmp_path / folder / "grid.yaml", text)
+
+    for folder, module in (("here", "mine"), ("there", "mine"), ("there", "theirs")):
+        write(tmp_path / folder / f"{module}.py", MODEL)
+    store = [Path("--store"), tmp_path / "none.sqlite"]
+    good = plan(file("here", "mine"), file("there", "theirs"), *store)
+    assert "2 runs: 2 new" in good.stdout, good.stderr
+    # The second file would be given the first one's module, whose name Python knows by then.
+    clash = plan(file("here", "mine"), file("there", "mine"), *store)
+    assert clash.returncode == 2
+    assert (
+        f"{tmp_path}/there/grid.yaml:1:15: experiments.there: 'mine:build' is found in {tmp_path}/here" in clash.stderr
+    )
+    # One that is in another file's folder alone is not found by this file alone either.
+    for order in (1, -1):
+        stray = plan(*[file("here", "theirs"), file("there", "theirs")][::order], *store)
+        assert stray.returncode == 2
+        assert f"{tmp_path}/here/grid.yaml:1:15: experiments.here: 'theirs:build'" in stray.stderr

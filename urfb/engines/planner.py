@@ -1,0 +1,75 @@
+"""Plans a grid on this machine: what is missing, and what it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from urfb.engines import Workplace
+from urfb.engines.runner import divide, find_devices, memory_needed, refuse_unfit
+from urfb.grid.estimate import Estimate, estimate, of_each
+from urfb.grid.expand import GridRun
+from urfb.grid.plan import PlannedRun, plan
+from urfb.store import open_store, stored_progress
+from urfb.training.provenance import device_name
+
+
+@dataclass(frozen=True)
+class GridPlan:
+    """A plan.
+
+    Attributes:
+        runs: of the grid.
+        estimate: what the missing ones will take; None where none is.
+        workplaces: where they would be trained at a time.
+        device_name: of the processor or GPU there.
+        calibrated: whether times were measured for this plan, and not stored.
+    """
+
+    runs: Sequence[PlannedRun]
+    estimate: Estimate | None
+    workplaces: Sequence[Workplace]
+    device_name: str
+    calibrated: bool
+
+
+def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: str, calibrate: bool) -> GridPlan:
+    """Compare a grid with a store, and estimate what is missing. Nothing is written.
+
+    Args:
+        runs: of the grid.
+        store: its location; there may be none yet.
+        jobs, device: as `run_grid` takes them.
+        calibrate: measure a few steps here of each unlike run, in place of the stored times.
+
+    Raises:
+        DeviceError, PluginError, StoreError: the device, the user's own code or the store cannot be used.
+    """
+    progress = stored_progress(store)
+    known = open_store(store) if progress else None
+    planned = plan(runs, progress, known.reasons() if known else {})
+    missing = [one for one in planned if one.missing]
+    specs = [one.run.spec for one in missing]
+    if not missing:
+        return GridPlan(planned, None, (), "", calibrated=False)
+    devices = find_devices(device)
+    memory = of_each(specs, lambda spec: memory_needed(spec, devices[0]))
+    nowhere = Workplace(Path(), Path(), Path(), devices[0], 1)  # nothing is read or written
+    workplaces = divide(nowhere, devices, jobs, len(missing), max(memory))
+    name = device_name(devices[0])
+    if calibrate:
+        from urfb.bench.calibration import measured_epochs
+
+        refuse_unfit(specs, devices)
+        times = measured_epochs(specs, workplaces)
+    else:
+        times = known.epoch_seconds(name, workplaces[0].threads) if known else []
+    found = estimate(
+        missing,
+        times,
+        slots=len(workplaces),
+        memory=memory,
+        bytes_per_epoch=known.bytes_per_epoch() if known else None,
+    )
+    return GridPlan(planned, found, workplaces, name, calibrate)
