@@ -13,7 +13,6 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -570,7 +569,7 @@ class WritableStore(Store):
                     connection.execute(
                         delete(tables.test).where(columns.run_id == run.id, columns.epoch == event.epoch)
                     )
-                    connection.execute(insert(tables.test).values(run_id=run.id, **asdict(event)))
+                    connection.execute(insert(tables.test).values(run_id=run.id, **vars(event)))
                     _end_attempt(connection, run.id, "done", None)
                     _end_run(connection, run.id, "done")
                 case Failed():
@@ -639,14 +638,14 @@ def _record_start(connection: Connection, run_id: int, event: Started) -> None:
     connection.execute(
         update(tables.attempt)
         .where(tables.attempt.c.id == _open_attempt(run_id))
-        .values(first_epoch=event.epochs_done + 1, **asdict(event.provenance))
+        .values(first_epoch=event.epochs_done + 1, **vars(event.provenance))
     )
     _insert_alignment(connection, run_id, event.alignment)
     _insert_filters(connection, run_id, event.filters)
 
 
 def _record_epoch(connection: Connection, run_id: int, event: EpochEnded) -> None:
-    values = asdict(event)
+    values = dict(vars(event))
     del values["alignment"], values["filters"]
     connection.execute(insert(tables.epoch).values(run_id=run_id, **values))
     _insert_alignment(connection, run_id, event.alignment)
@@ -661,14 +660,14 @@ def _record_epoch(connection: Connection, run_id: int, event: EpochEnded) -> Non
 def _insert_alignment(connection: Connection, run_id: int, points: Sequence[AlignmentPoint]) -> None:
     if points:
         # A server keeps NaN as it is, and SQLite as NULL, which is what an undefined correlation is in both.
-        rows = [{"run_id": run_id, **asdict(point)} for point in points]
+        rows = [{"run_id": run_id, **vars(point)} for point in points]
         rows = [{name: None if value != value else value for name, value in row.items()} for row in rows]
         connection.execute(insert(tables.layer_alignment), rows)
 
 
 def _insert_filters(connection: Connection, run_id: int, saved: Sequence[SavedFilters]) -> None:
     for one in saved:
-        values = asdict(one) | dict(zip(("filters", "height", "width", "channels"), one.shape, strict=True))
+        values = vars(one) | dict(zip(("filters", "height", "width", "channels"), one.shape, strict=True))
         values["weights"] = values.pop("values")
         del values["shape"]
         connection.execute(insert(tables.filters).values(run_id=run_id, **values))

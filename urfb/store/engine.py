@@ -100,7 +100,7 @@ def _user_path(location: str) -> Path:
 
 
 def connect(location: Location, *, writing: bool) -> Engine:
-    """Return an engine for a store; a reading one refuses to write.
+    """Return an engine for a store; a reading one refuses to write. Its connections are closed with it.
 
     On SQLite a writing engine takes the write lock when a transaction begins (BEGIN IMMEDIATE), so that it waits for
     another writer instead of failing halfway.
@@ -110,7 +110,14 @@ def connect(location: Location, *, writing: bool) -> Engine:
     """
     if location.path is None:
         return _connect_to_server(location, writing=writing)
-    engine = create_engine(location.url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+    # A runner keeps its connection: with the last one that is closed, SQLite puts away its log, which takes longer than
+    # a transaction. Its threads take turns with it.
+    engine = create_engine(
+        location.url,
+        poolclass=QueuePool if writing else NullPool,
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+    )
+    weakref.finalize(engine, engine.pool.dispose)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, record: Any) -> None:
@@ -143,7 +150,7 @@ def _connect_to_server(location: Location, *, writing: bool) -> Engine:
         )
     except ModuleNotFoundError as error:
         raise StoreError(f"{location}: PostgreSQL needs a library: pip install 'urfb[postgres]'") from error
-    weakref.finalize(engine, engine.pool.dispose)  # closes the connections with the store that has them
+    weakref.finalize(engine, engine.pool.dispose)
     return engine
 
 
