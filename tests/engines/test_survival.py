@@ -25,8 +25,10 @@ pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-c", "from urfb.cli import app; app()", "grid", "run"]
 
 
-def start(grid: Path, store: Path | str, *options: str) -> subprocess.Popen[str]:
+def start(grid: Path, store: Path | str, *options: str, core: int | None = None) -> subprocess.Popen[str]:
     arguments = [*COMMAND, str(grid), "--store", str(store), *(options or ("--jobs", "2"))]
+    if core is not None:  # with one core, a runner takes one thread, and many do not get in each other's way
+        arguments = ["taskset", "--cpu-list", str(core), *arguments]
     # Files of a store on a server stand where the command is run.
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=grid.parent
@@ -126,7 +128,8 @@ def test_eight_runners_on_one_store_train_each_of_500_runs_once(
 ) -> None:
     grid = grid_file(tmp_path, epochs=1, seeds=250)
     store = str(tmp_path / "urfb.sqlite") if kind == "sqlite" else request.getfixturevalue("postgres").database()
-    runners = [start(grid, store, "--jobs", "0") for _ in range(8)]
+    cores = sorted(os.sched_getaffinity(0))
+    runners = [start(grid, store, "--jobs", "0", core=cores[number % len(cores)]) for number in range(8)]
     outputs = [runner.communicate(timeout=900)[0] for runner in runners]
     assert [runner.returncode for runner in runners] == [0] * 8, outputs
     runs = open_store(store).runs()
