@@ -101,5 +101,6 @@ def status(store: StoreOption = DEFAULT_STORE) -> None:
     """
     from urfb.cli.listing import print_status
     from urfb.store import open_store
+    from urfb.store.status import run_statuses
 
-    print_status(open_store(store).runs())
+    print_status(run_statuses(open_store(store)))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from urfb.bench.measure import Figures
     from urfb.grid.shown import ShownNetwork
+    from urfb.store.status import RunStatus
 
 COLOURS = {"done": "green", "failed": "red", "running": "cyan", "unfinished": "yellow"}
 
@@ -188,20 +189,22 @@ def print_figures(measured: Sequence[Figures]) -> None:
     )
 
 
-def print_status(runs: pd.DataFrame) -> None:
+def print_status(runs: Sequence[RunStatus]) -> None:
     """Print how many runs are in which state, for each experiment and in all."""
-    if runs.empty:
+    if not runs:
         typer.echo("the store has no runs yet")
         return
-    by_experiment = runs.assign(experiment=runs["experiments"].fillna("").str.split(",")).explode("experiment")
+    groups = {name: [run for run in runs if name in run.experiments]
+              for name in sorted({name for run in runs for name in run.experiments})}  # fmt: skip
     rows = []
-    for name, group in [*by_experiment.groupby("experiment", sort=True), ("all", runs)]:
-        counts = Counter(group["state"])
-        target = f"{group['epochs_done'].sum()}/{group['epochs_target'].sum()}"
-        rows.append([str(name), *(str(counts[state]) for state in STATES), str(len(group)), target])
+    for name, group in [*groups.items(), ("all", runs)]:
+        counts = Counter(run.state for run in group)
+        target = f"{sum(run.epochs_done for run in group)}/{sum(run.epochs_target for run in group)}"
+        rows.append([name, *(str(counts[state]) for state in STATES), str(len(group)), target])
     table(["experiment", *STATES, "runs", "epochs"], rows)
-    for failed in runs[runs["state"] == "failed"].itertuples():
-        typer.echo(f"failed: {failed.run} {failed.network} {failed.dataset} {failed.rule}: {failed.reason}")
+    for run in runs:
+        if run.state == "failed":
+            typer.echo(f"failed: {run.run} {run.network} {run.dataset} {run.rule}: {run.reason}")
 
 
 def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
