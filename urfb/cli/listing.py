@@ -261,7 +261,7 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], output:
             twice = [name for name, times in Counter(columns).items() if times > 1]
             if twice:
                 raise SelectionError(f"two columns are called '{twice[0]}': give one another name with AS, for JSON")
-            records = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
+            records = [dict(zip(columns, map(_finite, map(_plain, row)), strict=True)) for row in rows]
             _print_raw(json.dumps(records, indent=1, ensure_ascii=False))
         case Format.TABLE:
             table(columns, [[_cell(value) for value in row] for row in rows])
@@ -294,16 +294,20 @@ def print_findings(findings: Sequence[Finding], output: Format) -> None:
 
 def _print_raw(text: str) -> None:
     """Print a text for programs as it is, but to a terminal without what would control it."""
-    typer.echo(printable(text, keep="\n") if sys.stdout.isatty() else text)
+    # Not typer.echo, which takes colours out of what is no terminal's, and so would change values.
+    sys.stdout.write((printable(text, keep="\n") if sys.stdout.isatty() else text) + "\n")
 
 
 def _plain(value: object) -> object:
-    """Return a value as CSV and JSON can hold it: bytes in hexadecimal, no infinities."""
+    """Return a value as CSV and JSON can hold it: bytes in hexadecimal."""
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+def _finite(value: object) -> object:
+    """Return a value as JSON can hold it, which knows no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: object) -> str:

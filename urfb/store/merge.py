@@ -203,16 +203,15 @@ def _set_state(writing: Connection, run_id: int, winner: Version, epochs_target:
 
 def _unite_memberships(writing: Connection, memberships: Iterable[tuple[str, str]]) -> None:
     experiment, belongs = tables.experiment.c, tables.experiment_run.c
-    experiment_ids: dict[str, int] = dict(writing.execute(select(experiment.name, experiment.id)).tuples().all())
-    run_ids: dict[str, int] = dict(writing.execute(select(tables.run.c.identity, tables.run.c.id)).tuples().all())
-    there = set(writing.execute(select(belongs.experiment_id, belongs.run_id)).tuples().all())
+    experiment_ids = {row.name: row.id for row in writing.execute(select(experiment.name, experiment.id))}
+    run_ids = {row.identity: row.id for row in writing.execute(select(tables.run.c.identity, tables.run.c.id))}
+    there = {tuple(row) for row in writing.execute(select(belongs.experiment_id, belongs.run_id))}
     for name, identity in sorted(memberships):
         if name not in experiment_ids:
             experiment_ids[name] = _insert(writing, tables.experiment, {"name": name})
-        if (experiment_ids[name], run_ids[identity]) not in there:
-            writing.execute(
-                insert(tables.experiment_run).values(experiment_id=experiment_ids[name], run_id=run_ids[identity])
-            )
+        keys = {"experiment_id": experiment_ids[name], "run_id": run_ids[identity]}
+        if tuple(keys.values()) not in there:
+            writing.execute(insert(tables.experiment_run).values(keys))
 
 
 def _insert(writing: Connection, table: Table, values: dict[str, Any]) -> int:
