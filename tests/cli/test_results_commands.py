@@ -20,7 +20,10 @@ from urfb import open_store
 from urfb.cli import app
 
 COMMAND = [sys.executable, "-c", "from urfb.cli import app; app()"]
-HOSTILE = "SELECT '[bold]' || char(27) || '[31m' || char(10, 155) AS \"a\x1b[35mb\", NULL AS empty, x'00ff' AS bytes, 0.5 AS number"
+HOSTILE = (
+    "SELECT '[bold]' || char(27) || '[31m' || char(10, 155) AS \"a\x1b[35mb\", "
+    "NULL AS empty, x'00ff' AS bytes, 0.5 AS number"
+)
 
 
 def urfb(*arguments: object) -> Result:

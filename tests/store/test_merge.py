@@ -194,15 +194,18 @@ def test_merging_again_changes_nothing(here: Path, there: Path, tmp_path: Path) 
 
 def test_an_execution_that_went_on_since_it_was_merged_is_taken_again(here: Path, there: Path) -> None:
     run = tiny_run()
-    trained(there, run, 2, 0.5, outcome="unfinished")
-    merge(here, there)
     store = open_for_writing(str(there))
+    store.register([run])
     store.claim(run.spec)
-    store.record(run.spec.identity, started(epochs_done=2))
+    for event in (started(), epoch(1), epoch(2)):
+        store.record(run.spec.identity, event)
+    assert merge(here, there) == ["added"]
+    assert numbers(here)[:2] == ("unfinished", 2)
     store.record(run.spec.identity, Finished(2, 1.0, 0.25))
     assert merge(here, there) == ["replaced"]
     assert numbers(here)[0] == "done"
     assert open_store(str(here)).runs()["test_error"].tolist() == [0.25]
+    assert open_store(str(here)).runs()["outcome"].tolist() == ["done"]
 
 
 def test_a_run_that_is_being_trained_in_the_target_is_left_alone(here: Path, there: Path) -> None:
@@ -228,9 +231,9 @@ def test_a_run_that_is_being_trained_in_the_source_is_taken_as_unfinished_and_no
     assert (row["outcome"], row["reason"]) == ("interrupted", "its store was merged before it ended")
     assert row["ended"]
     connection = sqlite3.connect(here)
-    owner = connection.execute("SELECT owner, owner_host, owner_process, leased_until FROM run").fetchall()
+    stored = connection.execute("SELECT state, owner, owner_host, owner_process, leased_until FROM run").fetchall()
     connection.close()
-    assert owner == [(None, None, None, None)]
+    assert stored == [("unfinished", None, None, None, None)]
     assert numbers(there)[0] == "running"
 
 

@@ -23,8 +23,6 @@ OF_A_RUN = tuple(
 )
 """The tables that have a run's own rows, which stay together."""
 
-OWNER = ("owner", "owner_host", "owner_process", "leased_until")
-
 Read = Callable[[Select[Any]], Sequence[RowMapping]]
 
 
@@ -135,8 +133,7 @@ def _merge(writing: Connection, into: Store, read: Read, source: Store, replaced
         our = ours.get(identity)
         became = _decide(their, our)
         if our is None:
-            values = {name: value for name, value in their.row.items() if name != "id" and name not in OWNER}
-            run_id = _insert(writing, tables.run, values)
+            run_id = _insert(writing, tables.run, {name: value for name, value in their.row.items() if name != "id"})
         else:
             run_id = our.row["id"]
         if became in ("added", "replaced"):
@@ -197,7 +194,8 @@ def _set_state(writing: Connection, run_id: int, winner: Version, epochs_target:
     epochs_done, state = winner.row["epochs_done"], winner.state
     if state == "done" and epochs_done < epochs_target:
         state = "unfinished"
-    values = {"state": state, "epochs_done": epochs_done, "epochs_target": epochs_target} | dict.fromkeys(OWNER)
+    nobody = dict.fromkeys(("owner", "owner_host", "owner_process", "leased_until"))
+    values = {"state": state, "epochs_done": epochs_done, "epochs_target": epochs_target, **nobody}
     writing.execute(update(tables.run).where(tables.run.c.id == run_id).values(values))
 
 
