@@ -167,7 +167,7 @@ def test_a_full_disk_is_told_and_running_again_with_more_room_completes(tmp_path
     grid = grid_file(tmp_path, epochs=40)
     finish(grid, tmp_path / "undisturbed.sqlite")
     store = small_disk / "urfb.sqlite"
-    process = start(grid, store, "--jobs", "1", "--checkpoint-every", "0")
+    process = start(grid, store, "--jobs", "2", "--checkpoint-every", "0")
     output, _ = process.communicate(timeout=300)
     assert process.returncode in (1, 2), output
     assert "disk" in output or "No space left" in output

@@ -127,7 +127,7 @@ def test_a_store_that_fills_its_disk_says_so_and_loses_nothing(store: WritableSt
     with pytest.raises(StoreError, match=r"cannot be written .*full"):
         record_for_ever()
     sqlalchemy.event.remove(store._engine, "begin", full)
-    store._engine.dispose()  # the limit is the connection's
+    store.close()  # the limit is the connection's
     stored = len(store.epochs())
     assert stored > 0
     assert store.epochs()["epoch"].tolist() == list(range(1, stored + 1))

@@ -215,7 +215,7 @@ def logs(
     from urfb.store import open_store
 
     for text in open_store(store).log(run, follow=follow):
-        typer.echo(printable(text), nl=False)
+        typer.echo(printable(text, keep="\n\t"), nl=False)
 
 
 @app.command()
@@ -253,5 +253,6 @@ def status(store: StoreOption = DEFAULT_STORE) -> None:
     """
     from urfb.cli.listing import print_status
     from urfb.store import open_store
+    from urfb.store.status import run_statuses
 
-    print_status(open_store(store).runs())
+    print_status(run_statuses(open_store(store)))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import math
 import statistics
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from urfb.cli.options import Format
+from urfb.errors import SelectionError
 from urfb.grid.plan import STATES
 from urfb.grid.spec import RunSpec
 
@@ -21,11 +27,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from urfb.bench.measure import Figures
+    from urfb.doctor import Finding
     from urfb.engines.planner import GridPlan
     from urfb.grid.estimate import Estimate
     from urfb.grid.shown import ShownNetwork
+    from urfb.store.merge import Merged
+    from urfb.store.status import RunStatus
 
-COLOURS = {"done": "green", "failed": "red", "running": "cyan", "unfinished": "yellow", "cancelled": "dim"}
+COLOURS = {
+    "done": "green", "failed": "red", "running": "cyan", "unfinished": "yellow", "cancelled": "dim",
+    "ok": "green", "warning": "yellow", "problem": "red",
+}  # fmt: skip
 COLOURED_ROWS = 1000
 """A longer table is plain text on a terminal, too: rich, which measures each cell, takes seconds for it."""
 
@@ -78,10 +90,12 @@ def _peculiarities(spec: RunSpec) -> list[str]:
     return words
 
 
-def printable(text: str) -> str:
-    """Return a text whose control characters, which could do anything to a terminal, are shown as what they are."""
+def printable(text: str, *, keep: str = "") -> str:
+    """Return a text that does nothing to a terminal: control characters, but those in `keep`, are written out."""
     return "".join(
-        character if character.isprintable() or character in "\n\t" else character.encode("unicode_escape").decode()
+        character.encode("unicode_escape").decode()
+        if character not in keep and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else character
         for character in text
     )
 
@@ -89,6 +103,7 @@ def printable(text: str) -> str:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
     """Print a table: with colours on a terminal, as plain aligned text elsewhere; `right` has numbers."""
     console = Console()
+    columns, *rows = [[printable(cell) for cell in row] for row in (columns, *rows)]
     if not console.is_terminal or len(rows) > COLOURED_ROWS:
         widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
         for row in (columns, *rows):
@@ -100,9 +115,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
         return
     drawn = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
-        drawn.add_column(name, justify="right" if name in right else "left")
-    for row in rows:
         # As Text, so that square brackets in a name are not taken for markup.
+        drawn.add_column(Text(name), justify="right" if name in right else "left")
+    for row in rows:
         drawn.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
     console.print(drawn)
 
@@ -247,29 +262,33 @@ def print_figures(measured: Sequence[Figures]) -> None:
     )
 
 
-def print_status(runs: pd.DataFrame) -> None:
+def print_status(runs: Sequence[RunStatus]) -> None:
     """Print how many runs are in which state, for each experiment and in all."""
-    if runs.empty:
+    if not runs:
         typer.echo("the store has no runs yet")
         return
-    by_experiment = runs.assign(experiment=runs["experiments"].fillna("").str.split(",")).explode("experiment")
+    groups = {name: [run for run in runs if name in run.experiments]
+              for name in sorted({name for run in runs for name in run.experiments})}  # fmt: skip
     rows = []
-    for name, group in [*by_experiment.groupby("experiment", sort=True), ("all", runs)]:
-        counts = Counter(group["state"])
-        target = f"{group['epochs_done'].sum()}/{group['epochs_target'].sum()}"
-        rows.append([str(name), *(str(counts[state]) for state in STATES), str(len(group)), target])
+    for name, group in [*groups.items(), ("all", runs)]:
+        counts = Counter(run.state for run in group)
+        target = f"{sum(run.epochs_done for run in group)}/{sum(run.epochs_target for run in group)}"
+        rows.append([name, *(str(counts[state]) for state in STATES), str(len(group)), target])
     table(["experiment", *STATES, "runs", "epochs"], rows)
-    for failed in runs[runs["state"] == "failed"].itertuples():
-        typer.echo(f"failed: {failed.run} {failed.network} {failed.dataset} {failed.rule}: {failed.reason}")
+    for run in runs:
+        if run.state == "failed":
+            typer.echo(printable(f"failed: {run.run} {run.network} {run.dataset} {run.rule}: {run.reason}"))
 
 
 def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
     """Print a frame of the store."""
     match output:
+        case Format.CSV if sys.stdout.isatty():
+            _print_raw(frame.to_csv(index=False))
         case Format.CSV:
             frame.to_csv(sys.stdout, index=False)
         case Format.JSON:
-            typer.echo(frame.to_json(orient="records", indent=1, force_ascii=False))
+            _print_raw(frame.to_json(orient="records", indent=1, force_ascii=False))
         case Format.TABLE:
             columns = SHOWN[view].split()
             cells = [["" if value != value else _cell(value) for value in row]
@@ -278,7 +297,73 @@ def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
             typer.echo(f"{len(frame)} rows" + (" (every column: --format csv)" if len(frame) else ""))
 
 
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], output: Format) -> None:
+    """Print rows of any values.
+
+    Raises:
+        SelectionError: two columns have one name, which JSON cannot say.
+    """
+    match output:
+        case Format.CSV:
+            written = StringIO()
+            csv.writer(written, lineterminator="\n").writerows([columns, *(map(_plain, row) for row in rows)])
+            _print_raw(written.getvalue().removesuffix("\n"))
+        case Format.JSON:
+            twice = [name for name, times in Counter(columns).items() if times > 1]
+            if twice:
+                raise SelectionError(f"two columns are called '{twice[0]}': give one another name with AS, for JSON")
+            records = [dict(zip(columns, map(_finite, map(_plain, row)), strict=True)) for row in rows]
+            _print_raw(json.dumps(records, indent=1, ensure_ascii=False))
+        case Format.TABLE:
+            table(columns, [[_cell(value) for value in row] for row in rows])
+
+
+def print_merged(merged: Sequence[Merged]) -> None:
+    """Print how many runs each source gave, and name those that two stores had, or that could not be taken."""
+    said = {
+        "replaced": "{run}: {theirs} in place of {ours}",
+        "kept": "{run}: {ours} stay; {theirs} are left out",
+        "busy": "{run}: is being trained here and left alone; merge again when it has ended",
+    }
+    for source in dict.fromkeys(one.source for one in merged):
+        runs = [one for one in merged if one.source == source]
+        counts = Counter(one.became for one in runs)
+        typer.echo(f"{source}: {len(runs)} runs: {', '.join(f'{count} {became}' for became, count in counts.items())}")
+        for one in runs:
+            if one.became in said:
+                words = said[one.became].format(run=one.run, theirs=one.theirs, ours=one.ours)
+                typer.echo(f"  {one.became}: {words}")
+
+
+def print_findings(findings: Sequence[Finding], output: Format) -> None:
+    """Print what an examination has found; people read the advice in the same line."""
+    columns, rows = ["level", "what", "advice"], [tuple(finding) for finding in findings]
+    if output == Format.TABLE:
+        columns, rows = columns[:2], [(level, f"{what}: {advice}" if advice else what) for level, what, advice in rows]
+    print_rows(columns, rows, output)
+
+
+def _print_raw(text: str) -> None:
+    """Print a text for programs as it is, but to a terminal without what would control it."""
+    # Not typer.echo, which takes colours out of what is no terminal's, and so would change values.
+    sys.stdout.write((printable(text, keep="\n") if sys.stdout.isatty() else text) + "\n")
+
+
+def _plain(value: object) -> object:
+    """Return a value as CSV and JSON can hold it: bytes in hexadecimal."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+def _finite(value: object) -> object:
+    """Return a value as JSON can hold it, which knows no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from urfb import __version__
-from urfb.cli import bench, convention, data, grid, network, report, results
+from urfb.cli import bench, convention, data, doctor, grid, network, report, results
 from urfb.errors import InputError
 
 
@@ -31,11 +31,12 @@ app = typer.Typer(
     help="The laboratory for learning with asymmetric feedback.",
 )
 app.add_typer(grid.app, name="grid", help="Plan and run the experiments of a grid file.")
-app.add_typer(results.app, name="results", help="Read the results store.")
+app.add_typer(results.app, name="results", help="Read the results store, and join several.")
 app.add_typer(report.app, name="report", help="Draw the paper's figures from the results store.")
 app.add_typer(network.app, name="network", help="Show the networks and what they cost.")
 app.add_typer(convention.app, name="convention", help="Compare the readings of what the paper leaves open.")
 app.command(name="bench")(bench.bench)
+app.command(name="doctor")(doctor.doctor)
 app.add_typer(data.app, name="data", help="List, fetch and verify the data sets.")
 
 

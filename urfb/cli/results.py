@@ -1,7 +1,8 @@
-"""`urfb results`: the store's tables, for people and for other programs."""
+"""`urfb results`: the store's tables, for people and for other programs, and several stores made one."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,6 +52,63 @@ def upgrade(store: StoreOption = DEFAULT_STORE) -> None:
     from urfb.store import upgrade_store
 
     typer.echo(f"{store}: {'upgraded' if upgrade_store(store) else 'is of this version: nothing to do'}")
+
+
+@app.command()
+def query(
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="One statement that only reads.")],
+    store: StoreOption = DEFAULT_STORE,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Print what a SQL statement gives, of the views runs, epochs and alignment or of the tables behind them.
+
+    Example: urfb results query "SELECT rule, avg(test_error) FROM runs GROUP BY rule" --format csv
+    """
+    from urfb.cli.listing import print_rows
+    from urfb.store import open_store
+    from urfb.store.query import query as ask
+
+    answer = ask(open_store(store), statement)
+    print_rows(answer.columns, answer.rows, output)
+
+
+@app.command()
+def export(
+    to: Annotated[
+        Path, typer.Argument(metavar="DIR|FILE", help="A folder for all three tables, or runs.csv, epochs.parquet, ….")
+    ],
+    store: StoreOption = DEFAULT_STORE,
+    where: WhereOption = None,
+    file_format: Annotated[
+        str | None, typer.Option("--format", metavar="parquet|csv", help="What the file's name says, else parquet.")
+    ] = None,
+) -> None:
+    """Write runs, epochs and alignment to Parquet or CSV files; --where chooses runs.
+
+    Example: urfb results export exported --where rule=urfb --format csv
+    """
+    from urfb.store import open_store
+    from urfb.store.export import export as write
+
+    for file in write(open_store(store), to, file_format, where or ()):
+        typer.echo(f"{file.path}: {file.rows} rows")
+
+
+@app.command()
+def merge(
+    others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="The stores whose runs are taken.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Take the runs of other stores, such as other machines', into one; it is made where there is none yet.
+
+    All of a run comes from one store: where several have it, from the one with more epochs. Merging again does nothing.
+
+    Example: urfb results merge from-a/urfb.sqlite from-b/urfb.sqlite --store results/urfb.sqlite
+    """
+    from urfb.cli.listing import print_merged
+    from urfb.store.merge import merge_stores
+
+    print_merged(merge_stores(store, others))
 
 
 def _print(view: str, location: str, where: list[str] | None, output: Format) -> None:

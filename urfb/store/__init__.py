@@ -163,6 +163,10 @@ class Store:
         self.location = location
         self._engine = engine
 
+    def close(self) -> None:
+        """Close the connections that are open; the next use opens new ones. A store that is dropped closes itself."""
+        self._engine.dispose()
+
     def runs(self, **filters: Any) -> pd.DataFrame:
         """Return one row a run: its spec, state, last errors (fractions) and where it ran.
 

@@ -70,6 +70,12 @@ class Location:
         """Whether there is something that can be opened; of a server, that shows itself only then."""
         return self.path is None or self.path.exists()
 
+    def is_same(self, other: Location) -> bool:
+        """Whether both are one store, by whatever name."""
+        if self.path is None or other.path is None:
+            return self.url.set(password=None, query={}) == other.url.set(password=None, query={})
+        return self.path.exists() and other.path.exists() and self.path.samefile(other.path)
+
     @property
     def files(self) -> Path:
         """Beside what a store's files stand on this machine: the SQLite file, or results/DATABASE."""
@@ -141,6 +147,7 @@ def _connect_to_server(location: Location, *, writing: bool) -> Engine:
             location.url,
             # A runner writes several times a second; a reader comes and goes.
             poolclass=QueuePool if writing else NullPool,
+            isolation_level="READ COMMITTED" if writing else "REPEATABLE READ",  # one moment's tables
             pool_pre_ping=True,  # the server may have been restarted since
             connect_args={
                 "connect_timeout": 10,
@@ -267,7 +274,8 @@ def unreadable(location: Location, error: DBAPIError) -> StoreError:
     """Return what tells that a store cannot be opened."""
     if location.path is None:
         return StoreError(f"{location}: the server cannot be reached, or refuses ({cause(error)})")
-    return StoreError(f"{location}: is not a urfb store ({cause(error)})")
+    what = "is not a urfb store" if "not a database" in str(error.orig) else "cannot be read"
+    return StoreError(f"{location}: {what} ({cause(error)})")
 
 
 def cause(error: Exception) -> str:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Engine, column, inspect, select, table
+from sqlalchemy import Connection, Engine, column, inspect, select, table
 from sqlalchemy.sql import ColumnElement
 
 from urfb.errors import SelectionError, nearest
-from urfb.store.tables import COLUMN_TYPES
+from urfb.store import tables
 
 MISSING_INTEGERS = ("test_epoch", "process", "threads", "gradient_batch")
 """Whole numbers that a row may not have yet; the other columns of whole numbers are always there."""
 
+MEASUREMENTS = {
+    "epochs": (tables.epoch, ("run_id", "epoch")),
+    "alignment": (tables.layer_alignment, ("run_id", "step", "layer")),
+}
+"""The tables behind the views that repeat a run's spec in each of its many rows, and the views' order."""
 
-def read_view(engine: Engine, view: str, filters: dict[str, Any]) -> pd.DataFrame:
+
+def read_view(engine: Engine, view: str, filters: Mapping[str, Any]) -> pd.DataFrame:
     """Return a view's rows, those that agree with every filter.
 
     Args:
@@ -30,16 +37,40 @@ def read_view(engine: Engine, view: str, filters: dict[str, Any]) -> pd.DataFram
     unknown = [name for name in filters if name not in columns]
     if unknown:
         raise SelectionError("; ".join(f"{view} has no column '{name}': {nearest(name, columns)}" for name in unknown))
-    query = select(table(view, *(column(name) for name in columns)))
-    query = query.where(*(_agrees(name, wanted) for name, wanted in filters.items()))
     with engine.connect() as connection:
-        frame = pd.read_sql_query(query, connection)
-    kinds: dict[str, Any] = {name: float for name in columns if COLUMN_TYPES.get(name) is float}
+        if view in MEASUREMENTS:
+            frame = _measurements(connection, view, columns, filters)
+        else:
+            query = select(table(view, *(column(name) for name in columns)))
+            query = query.where(*(_agrees(column(name), wanted) for name, wanted in filters.items()))
+            frame = pd.read_sql_query(query, connection)
+    kinds: dict[str, Any] = {name: float for name in columns if tables.COLUMN_TYPES.get(name) is float}
     kinds |= dict.fromkeys(MISSING_INTEGERS, "Int64") | {"dense_output": bool}
     return frame.astype({name: kind for name, kind in kinds.items() if name in columns})
 
 
-def _agrees(name: str, wanted: Any) -> ColumnElement[bool]:
+def _measurements(
+    connection: Connection, view: str, columns: Sequence[str], filters: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Return the rows of 'epochs' or 'alignment', each run's spec read once: the view is three times as slow."""
+    measured, order = MEASUREMENTS[view]
+    run = tables.run.c
+    of_run = {"run": run.identity} | {name: run[name] for name in tables.SPEC_COLUMNS}
+    wanted_runs = [_agrees(of_run[name], wanted) for name, wanted in filters.items() if name in of_run]
+    wanted_rows = [_agrees(measured.c[name], wanted) for name, wanted in filters.items() if name not in of_run]
+    specs = select(run.id.label("run_id"), *(found.label(name) for name, found in of_run.items())).where(*wanted_runs)
+    rows = (
+        select(measured)
+        .where(measured.c.run_id.in_(select(run.id).where(*wanted_runs)), *wanted_rows)
+        .order_by(*(measured.c[name] for name in order))
+    )
+    # The driver's own rows: numbers and texts need nothing of SQLAlchemy, whose rows take as long again.
+    read = connection.execute(rows).cursor.fetchall()
+    frame = pd.DataFrame.from_records(read, columns=measured.c.keys(), coerce_float=True)
+    return frame.merge(pd.read_sql_query(specs, connection), on="run_id")[list(columns)]
+
+
+def _agrees(name: ColumnElement[Any], wanted: Any) -> ColumnElement[bool]:
     if isinstance(wanted, (list, tuple, set)):
-        return column(name).in_(list(wanted))
-    return column(name).is_(None) if wanted is None else column(name) == wanted
+        return name.in_(list(wanted))
+    return name.is_(None) if wanted is None else name == wanted

@@ -1,0 +1,155 @@
+"""`urfb results` beyond its tables, and `urfb doctor`, as a user calls them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.helpers import grid_file
+from urfb import open_store
+from urfb.cli import app
+
+COMMAND = [sys.executable, "-c", "from urfb.cli import app; app()"]
+HOSTILE = (
+    "SELECT '[bold]' || char(27) || '[31m' || char(10, 155) AS \"a\x1b[35mb\", "
+    "NULL AS empty, x'00ff' AS bytes, 0.5 AS number"
+)
+
+
+def urfb(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    result = urfb("grid", "run", grid_file(folder), "--store", folder / "urfb.sqlite", "--jobs", 0)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def trained(tmp_path: Path, trained_once: Path) -> Path:
+    """A store of a trained grid of four runs, the test's own copy, with its checkpoints."""
+    shutil.copytree(trained_once, tmp_path / "trained")
+    return tmp_path / "trained" / "urfb.sqlite"
+
+
+def test_a_merged_run_goes_on_from_the_checkpoint_that_came_with_it(tmp_path: Path, trained: Path) -> None:
+    store = tmp_path / "urfb.sqlite"
+    merged = urfb("results", "merge", trained, "--store", store)
+    assert (merged.exit_code, merged.output) == (0, f"{trained}: 4 runs: 4 added\n")
+    assert urfb("results", "merge", trained, "--store", store).output == f"{trained}: 4 runs: 4 unchanged\n"
+    grid = grid_file(tmp_path)
+    assert "all 4 runs are done" in urfb("grid", "run", grid, "--store", store).output
+    farther = urfb("grid", "run", grid, "--store", store, "--jobs", 0, "--epochs", 3, "--where", "seed=0")
+    assert farther.output.count("goes on after epoch 2") == 2
+    counts, *named = urfb("results", "merge", trained, "--store", store).output.splitlines()
+    assert set(counts.removeprefix(f"{trained}: 4 runs: ").split(", ")) == {"2 kept", "2 unchanged"}
+    runs = open_store(str(store)).runs(seed=0)["run"]
+    assert set(named) == {f"  kept: {run}: 3 epochs (done) stay; 2 epochs (done) are left out" for run in runs}
+
+
+def test_a_merge_tells_all_its_mistakes_and_exits_with_2(tmp_path: Path, trained: Path) -> None:
+    result = urfb("results", "merge", trained, tmp_path / "absent.sqlite", "--store", trained)
+    assert result.exit_code == 2
+    assert "leave it out" in result.stderr
+    assert "there is no store at" in result.stderr
+
+
+def test_exported_files_are_named_with_their_rows(tmp_path: Path, trained: Path) -> None:
+    out = tmp_path / "out"
+    result = urfb("results", "export", out, "--store", trained, "--format", "csv", "--where", "rule=bp")
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        f"{out / 'runs.csv'}: 2 rows", f"{out / 'epochs.csv'}: 4 rows", f"{out / 'alignment.csv'}: 0 rows",
+    ]  # fmt: skip
+    assert set(pd.read_csv(out / "epochs.csv")["rule"]) == {"bp"}
+    assert urfb("results", "export", out / "x.csv", "--store", trained).exit_code == 2
+
+
+def test_a_query_is_printed_for_people_and_for_programs(trained: Path) -> None:
+    ask = (
+        "results",
+        "query",
+        "SELECT rule, count(*) AS runs FROM runs GROUP BY rule ORDER BY rule",
+        "--store",
+        trained,
+    )
+    assert [line.split() for line in urfb(*ask).output.splitlines()] == [["rule", "runs"], ["bp", "2"], ["urfb", "2"]]
+    assert urfb(*ask, "--format", "csv").output == "rule,runs\nbp,2\nurfb,2\n"
+    assert json.loads(urfb(*ask, "--format", "json").output) == [
+        {"rule": "bp", "runs": 2},
+        {"rule": "urfb", "runs": 2},
+    ]
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM run", "SELECT 1; DELETE FROM run", "SELECT rul FROM runs"])
+def test_a_query_that_is_refused_gives_one_message_and_exit_code_2(trained: Path, statement: str) -> None:
+    result = urfb("results", "query", statement, "--store", trained)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("urfb: the query is refused: ")
+    assert result.stderr.count("\n") == 1
+    assert len(open_store(str(trained)).runs()) == 4
+
+
+def test_two_columns_of_one_name_are_no_json(trained: Path) -> None:
+    ask = ("results", "query", "SELECT 1 AS a, 2 AS a", "--store", trained)
+    assert urfb(*ask, "--format", "csv").output == "a,a\n1,2\n"
+    result = urfb(*ask, "--format", "json")
+    assert (result.exit_code, "two columns are called 'a'" in result.stderr) == (2, True)
+
+
+def test_values_are_given_to_programs_as_they_are(trained: Path) -> None:
+    as_csv = urfb("results", "query", HOSTILE, "--store", trained, "--format", "csv").output
+    assert list(csv.reader(StringIO(as_csv))) == [
+        ["a\x1b[35mb", "empty", "bytes", "number"],
+        ["[bold]\x1b[31m\n\x9b", "", "00ff", "0.5"],
+    ]
+    (record,) = json.loads(urfb("results", "query", HOSTILE, "--store", trained, "--format", "json").output)
+    assert list(record.values()) == ["[bold]\x1b[31m\n\x9b", None, "00ff", 0.5]
+
+
+@pytest.mark.parametrize("output", ["table", "csv", "json"])
+def test_values_do_nothing_to_a_terminal(trained: Path, output: str) -> None:
+    ours, its = os.openpty()
+    arguments = [*COMMAND, "results", "query", HOSTILE, "--store", str(trained), "--format", output]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
+    subprocess.run(arguments, stdout=its, check=True, env=environment)
+    os.close(its)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "[bold]" in shown
+    assert "\x1b[31m" not in shown
+    assert "\x1b[35m" not in shown
+    assert "\x9b" not in shown
+    assert "\\x9b" in shown
+
+
+def test_a_table_shows_control_characters_written_out(trained: Path) -> None:
+    shown = urfb("results", "query", HOSTILE, "--store", trained).output.splitlines()
+    assert shown[1].split() == [r"[bold]\x1b[31m\n\x9b", "2", "bytes", "0.5"]
+
+
+@pytest.mark.parametrize("store", ["urfb.sqlite", "notes.txt"])
+def test_the_doctor_says_in_one_line_each_what_it_finds(tmp_path: Path, store: str) -> None:
+    (tmp_path / "notes.txt").write_text("no database, but as long as one would be " * 50)
+    arguments = ["doctor", "--store", tmp_path / store, "--data-dir", tmp_path / "data"]
+    result, as_json = urfb(*arguments), urfb(*arguments, "--format", "json")
+    expected = 1 if store == "notes.txt" else 0
+    assert result.exit_code == as_json.exit_code == expected
+    _, *lines = result.output.splitlines()
+    findings = json.loads(as_json.output)
+    assert [line.split()[0] for line in lines] == [finding["level"] for finding in findings]
+    assert ("problem" in {finding["level"] for finding in findings}) == bool(expected)
+    assert any(line.endswith(f"`urfb data fetch mnist --data-dir {tmp_path / 'data'}`") for line in lines)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.helpers import tiny_run
+from tests.store.recorded import finish
+from urfb import open_store
+from urfb.errors import InputError, SelectionError
+from urfb.store import Store, open_for_writing
+from urfb.store.export import export
+
+READ = {
+    "parquet": pd.read_parquet,
+    "csv": partial(pd.read_csv, dtype={"python_version": str, "torch_version": str}),
+}
+ROWS = {"runs": 3, "epochs": 4, "alignment": 6}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    path = tmp_path / "urfb.sqlite"
+    writable = open_for_writing(str(path))
+    runs = [tiny_run(rule=rule, seed=seed) for rule, seed in (("urfb", 0), ("bp", 0), ("bp", 1))]
+    writable.register(runs)
+    for run in runs[:2]:
+        finish(writable, run)
+    return open_store(str(path))
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "csv"])
+def test_a_folder_gets_all_three_tables(store: Store, tmp_path: Path, file_format: str) -> None:
+    folder = tmp_path / "new" / "exported"
+    exported = export(store, folder, file_format)
+    assert {file.path.name: file.rows for file in exported} == {f"{name}.{file_format}": ROWS[name] for name in ROWS}
+    assert {path.name for path in folder.iterdir()} == {file.path.name for file in exported}  # nothing half written
+    for file in exported:
+        expected = getattr(store, file.path.stem)()
+        written = READ[file_format](file.path).astype(object).where(expected.notna(), None)
+        pd.testing.assert_frame_equal(written, expected.astype(object).where(expected.notna(), None))
+
+
+def test_a_parquet_file_keeps_what_kind_every_column_is_of(store: Store, tmp_path: Path) -> None:
+    export(store, tmp_path / "runs.parquet")
+    runs = pd.read_parquet(tmp_path / "runs.parquet")
+    assert runs["test_epoch"].dtype == "Int64"
+    assert runs["dense_output"].dtype == bool
+
+
+@pytest.mark.parametrize("name", ["epochs.csv", "epochs.parquet"])
+def test_a_file_gets_the_table_and_the_format_of_its_name(store: Store, tmp_path: Path, name: str) -> None:
+    (file,) = export(store, tmp_path / name)
+    assert (file.path, file.rows) == (tmp_path / name, 4)
+    assert len(READ[file.path.suffix[1:]](file.path)) == 4
+
+
+def test_conditions_choose_runs_for_every_table(store: Store, tmp_path: Path) -> None:
+    rows = {file.path.stem: file.rows for file in export(store, tmp_path, "csv", ["rule=bp", "state=done"])}
+    assert rows == {"runs": 1, "epochs": 2, "alignment": 3}
+    rows = {file.path.stem: file.rows for file in export(store, tmp_path, "csv", ["rule=frfb"])}
+    assert rows == {"runs": 0, "epochs": 0, "alignment": 0}
+
+
+@pytest.mark.parametrize(
+    ("to", "file_format", "conditions", "said"),
+    [
+        ("numbers.csv", None, (), "called after the table that it gets, runs, epochs, alignment"),
+        ("runs.xlsx", None, (), "as in epochs.parquet or epochs.csv"),
+        ("runs.csv", "parquet", (), "contradict each other"),
+        ("folder", "xml", (), "--format xml: allowed are parquet, csv"),
+        ("folder", None, ("rul=bp",), "did you mean 'rule'"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_and_nothing_is_written(
+    store: Store, tmp_path: Path, to: str, file_format: str | None, conditions: tuple[str, ...], said: str
+) -> None:
+    before = set(tmp_path.iterdir())
+    with pytest.raises(SelectionError, match=said):
+        export(store, tmp_path / to, file_format, conditions)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_what_cannot_be_written_is_named_and_what_was_there_stays(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(InputError, match=r"file.*: cannot be written"):
+        export(store, tmp_path / "file" / "exported", "csv")
+    folder = tmp_path / "exported"
+    (folder / ".alignment.csv.partial").mkdir(parents=True)  # the last of the three cannot be written
+    (folder / "runs.csv").write_text("of before")
+    with pytest.raises(InputError, match=r"alignment.csv.*: cannot be written"):
+        export(store, folder, "csv")
+    assert (folder / "runs.csv").read_text() == "of before"
+    assert {path.name for path in folder.iterdir()} == {"runs.csv", ".alignment.csv.partial"}

@@ -1,0 +1,80 @@
+"""Any SQL, as long as it only reads: whatever else it is, nothing is changed."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import tiny_run
+from tests.store.recorded import finish
+from urfb import open_store
+from urfb.errors import SelectionError
+from urfb.store import Store, open_for_writing
+from urfb.store.query import query
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    path = tmp_path / "urfb.sqlite"
+    writable, run = open_for_writing(str(path)), tiny_run()
+    writable.register([run])
+    finish(writable, run)
+    return open_store(str(path))
+
+
+@pytest.mark.parametrize(
+    ("statement", "columns", "rows"),
+    [
+        ("SELECT rule, test_error FROM runs", ("rule", "test_error"), [("urfb", 0.25)]),
+        ("select count(*) AS n, 1 AS n, NULL FROM epoch;", ("n", "n", "NULL"), [(2, 1, None)]),
+        ("SELECT '%s', ':name', x'00ff'", ("'%s'", "':name'", "x'00ff'"), [("%s", ":name", b"\x00\xff")]),
+        ("-- by hand; or not\n/* SELECT */ WITH t(a) AS (VALUES (1), (2)) SELECT * FROM t", ("a",), [(1,), (2,)]),
+        ("SELECT run FROM runs WHERE rule = 'bp'", ("run",), []),
+    ],
+)
+def test_what_reads_gives_its_columns_and_rows(
+    store: Store, statement: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]
+) -> None:
+    assert query(store, statement) == (columns, rows)
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("DELETE FROM run", "does not begin with SELECT"),
+        ("ATTACH '{folder}/new.sqlite' AS new", "does not begin with SELECT"),
+        ("VACUUM INTO '{folder}/new.sqlite'", "does not begin with SELECT"),
+        ("PRAGMA journal_mode = DELETE", "does not begin with SELECT"),
+        ("PRAGMA query_only = OFF", "does not begin with SELECT"),
+        ("", "does not begin with SELECT"),
+        ("-- SELECT 1", "does not begin with SELECT"),
+        ("WITH old AS (SELECT id FROM run) DELETE FROM epoch WHERE run_id IN old", "readonly"),
+        ("SELECT 1; DELETE FROM epoch", "one statement at a time"),
+        ("SELECT 1; COMMIT; DELETE FROM epoch", "one statement at a time"),
+        ("SELECT rul FROM runs", "no such column: rul"),
+        ("SELECT FROM runs WHERE", "syntax error"),
+        ("SELECT * FROM nowhere", "no such table: nowhere"),
+        ("SELECT ?", "bindings"),
+        ("SELECT '\udcff'", "surrogates"),
+    ],
+)
+def test_what_would_write_or_is_wrong_is_refused_in_one_message(
+    store: Store, tmp_path: Path, statement: str, said: str
+) -> None:
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SelectionError, match=said) as caught:
+        query(store, statement.replace("{folder}", str(tmp_path)))
+    assert str(caught.value).startswith("the query is refused: ")
+    assert "there is: runs, epochs, alignment, " in str(caught.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_store_that_is_written_meanwhile_is_read_as_it_was(store: Store, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "urfb.sqlite", isolation_level=None) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM epoch")
+        assert query(store, "SELECT count(*) FROM epoch").rows == [(2,)]
+        connection.execute("ROLLBACK")
+    connection.close()

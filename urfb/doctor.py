@@ -1,0 +1,254 @@
+"""What of this machine, the store and the data sets is in order, and what to do about the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import psutil
+
+from urfb.data.catalog import CATALOG
+from urfb.engines.runner import PROCESS_BYTES
+from urfb.errors import StoreError
+from urfb.store import Store, open_store
+from urfb.store.engine import Location
+from urfb.store.query import query
+
+PACKAGES = ("torch", "torchvision", "numpy", "pandas", "sqlalchemy")
+NETWORK_FILE_SYSTEMS = frozenset(
+    ("nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "afpfs", "9p", "davfs", "webdav", "lustre",
+     "gpfs", "beegfs", "ceph", "pvfs2", "panfs", "glusterfs", "sshfs", "rclone", "s3fs", "gcsfuse", "davfs2")
+)  # fmt: skip
+"""As they are called, some of them after `fuse.` or `macfuse.`"""
+FIRST_WITH_WAL_BUG, LAST_WITH_WAL_BUG = (3, 7, 0), (3, 51, 2)
+LITTLE_DISK, TOO_LITTLE_DISK = 2**30, 2**26
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at, how it is, and what to do about it, if anything."""
+
+    level: Literal["ok", "warning", "problem"]
+    what: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at beside the machine: a store's location, and the folder of the data sets."""
+
+    store: str
+    data: Path
+
+    @property
+    def file(self) -> Path | None:
+        """The store's file; None if a database server has it, or its location is none."""
+        try:
+            return Location.of(self.store).path
+        except StoreError:
+            return None
+
+
+def examine(subject: Subject) -> list[Finding]:
+    """Look at everything; a check that breaks is itself a finding, and keeps no other from being done."""
+    findings: list[Finding] = []
+    for check in CHECKS:
+        try:
+            findings += check(subject)
+        except Exception as error:
+            name = check.__name__.replace("_", " ")
+            findings.append(Finding("problem", f"{name}: cannot be examined ({type(error).__name__}: {error})"))
+    return findings
+
+
+def versions(subject: Subject) -> Iterator[Finding]:
+    """Look at Python and the packages that do the work."""
+    found, missing = [], []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    yield Finding("ok", f"Python {platform.python_version()}, {', '.join(found)}")
+    if missing:
+        yield Finding("problem", f"not installed: {', '.join(missing)}", "install urfb again with pip")
+
+
+def sqlite_version(subject: Subject) -> Iterator[Finding]:
+    """Look for the bug by which SQLite can, rarely, damage a database that several processes write at once."""
+    if subject.file is None:
+        return
+    version = tuple(map(int, sqlite3.sqlite_version.split(".")))
+    what = f"SQLite {sqlite3.sqlite_version}"
+    if FIRST_WITH_WAL_BUG <= version <= LAST_WITH_WAL_BUG:
+        yield Finding(
+            "warning",
+            f"{what} can, very rarely, damage a store that several processes write at once",
+            "one `urfb grid run` at a time on a store is safe; for more use SQLite 3.51.3 or later, or PostgreSQL",
+        )
+    else:
+        yield Finding("ok", what)
+
+
+def file_system(subject: Subject) -> Iterator[Finding]:
+    """Look at what kind of file system has the store."""
+    if subject.file is not None:
+        mounts = psutil.disk_partitions(all=True)
+        yield judge_file_system(subject.file, [(mount.mountpoint, mount.fstype) for mount in mounts])
+
+
+def judge_file_system(file: Path, mounts: Iterable[tuple[str, str]]) -> Finding:
+    """Return whether SQLite can keep a store in this file, which takes memory shared by all who have it open.
+
+    Args:
+        file: the store's, which need not be there yet.
+        mounts: where each file system is mounted, and of what kind it is.
+    """
+    folder = _existing(file.parent).resolve()
+    holding = [(where, kind) for where, kind in mounts if folder.is_relative_to(where)]
+    if not holding:
+        return Finding("warning", f"{folder}: its file system is unknown", "it should be a disk of this machine")
+    _, kind = max(reversed(holding), key=lambda mount: len(mount[0]))  # of two at one place the later hides the other
+    if kind.lower().rpartition(".")[2] in NETWORK_FILE_SYSTEMS:
+        return Finding(
+            "problem",
+            f"{folder} is on a network file system ({kind}), on which SQLite's locks and shared memory do not work",
+            "keep the store on a disk of this machine, or in PostgreSQL with --store postgresql://…",
+        )
+    return Finding("ok", f"{folder} is on a file system of this machine ({kind})")
+
+
+def store(subject: Subject) -> Iterator[Finding]:
+    """Look at the store: whether it can be read, is of this version, is whole and can be written."""
+    file = subject.file
+    if file is not None and not file.exists():
+        folder = _existing(file.parent)
+        if os.access(folder, os.W_OK):
+            yield Finding("ok", f"there is no store at {file} yet; `urfb grid run` makes it")
+        else:
+            yield Finding("problem", f"no store can be made at {file}: {folder} cannot be written", "choose --store")
+        return
+    try:
+        opened = open_store(subject.store)
+        runs = len(opened.progress())
+    except StoreError as error:
+        yield Finding("problem", str(error))
+        return
+    if file is None:
+        ((version,),) = query(opened, "SELECT version()").rows
+        yield Finding("ok", f"the database server answers: {version}")
+    else:
+        yield from _integrity(opened, file)
+    yield Finding("ok", f"the store's schema is this version's; it has {runs} runs")
+
+
+def _integrity(opened: Store, file: Path) -> Iterator[Finding]:
+    damage = [row[0] for row in query(opened, "SELECT quick_check FROM pragma_quick_check(5)").rows]
+    if damage == ["ok"]:
+        yield Finding("ok", f"{file} is whole (PRAGMA quick_check)")
+    else:
+        yield Finding(
+            "problem",
+            f"{file} is damaged: {'; '.join(damage)}",
+            "put a copy aside; `urfb results merge` takes runs from whole copies, and `sqlite3 FILE .recover` what "
+            "can still be read of this one",
+        )
+    if not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+        yield Finding("warning", f"{file} cannot be written by this user", "reading it and drawing from it work")
+
+
+def disk(subject: Subject) -> Iterator[Finding]:
+    """Look at the free space for the store and for its checkpoints."""
+    if subject.file is None:
+        return
+    checkpoints = Location.of(subject.store).checkpoints
+    folders = {_existing(subject.file.parent): "store", _existing(checkpoints): "checkpoints"}
+    if len({folder.stat().st_dev for folder in folders}) == 1:
+        folders = {_existing(subject.file.parent): "store and checkpoints"}
+    for folder, use in folders.items():
+        free = shutil.disk_usage(folder).free
+        what = f"{_size(free)} free for {use} in {folder}"
+        if free >= LITTLE_DISK:
+            yield Finding("ok", what)
+        else:
+            advice = "a run's checkpoints take up to three times its weights; make room, or choose another --store"
+            yield Finding("problem" if free < TOO_LITTLE_DISK else "warning", what, advice)
+
+
+def processor_and_memory(subject: Subject) -> Iterator[Finding]:
+    """Look at the CPU's cores and at the memory that is free for runs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = psutil.virtual_memory()
+    what = f"{cores} CPU cores, {_size(memory.available)} of {_size(memory.total)} memory free"
+    fitting = memory.available // PROCESS_BYTES
+    if fitting < 1:
+        yield Finding("problem", what, f"a run needs {_size(PROCESS_BYTES)} and what its network needs; end something")
+    elif fitting < cores:
+        yield Finding("warning", what, f"no more than {fitting} runs fit at a time, which `urfb grid run` heeds")
+    else:
+        yield Finding("ok", what)
+
+
+def gpu(subject: Subject) -> Iterator[Finding]:
+    """Look at the GPUs that PyTorch can use, and how they compute."""
+    import torch
+
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        device = torch.cuda.get_device_properties(index)
+        ability = [
+            f"{name} {'yes' if (device.major, device.minor) >= (8, 0) else 'no'}" for name in ("TF32", "bfloat16")
+        ]
+        free, total = torch.cuda.mem_get_info(index)
+        what = f"GPU cuda:{index}: {device.name}, {_size(free)} of {_size(total)} free, {', '.join(ability)}"
+        if free < PROCESS_BYTES:
+            yield Finding("warning", what, "something else has its memory; end that, or choose --device cpu")
+        else:
+            yield Finding("ok", what)
+    if not torch.cuda.is_available():
+        if Path("/proc/driver/nvidia/version").exists():
+            build = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
+            yield Finding(
+                "warning",
+                f"GPU: there is a driver, but PyTorch {torch.__version__}, built {build}, finds no GPU",
+                "compare the driver's CUDA version (nvidia-smi) with PyTorch's, and install the PyTorch that fits it",
+            )
+        else:
+            yield Finding("ok", "no GPU; runs are trained on the CPU")
+
+
+def datasets(subject: Subject) -> Iterator[Finding]:
+    """Look at every file of the data sets."""
+    from urfb.data.datasets import faults
+
+    for name in CATALOG:
+        found = set(faults(name, subject.data).values())
+        if not found:
+            yield Finding("ok", f"data set {name} is ready")
+        else:
+            damaged = "damaged" in found
+            yield Finding(
+                "problem" if damaged else "warning",
+                f"data set {name} is {'damaged' if damaged else 'missing'} in {subject.data}",
+                f"`urfb data fetch {name} --data-dir {shlex.quote(str(subject.data))}`",
+            )
+
+
+def _existing(path: Path) -> Path:
+    """Return the nearest folder above a path, or the path itself, that is there."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+
+
+def _size(size: float) -> str:
+    return f"{size / 2**30:,.1f} GiB"
+
+
+CHECKS: tuple[Callable[[Subject], Iterable[Finding]], ...] = (
+    versions, sqlite_version, file_system, store, disk, processor_and_memory, gpu, datasets,
+)  # fmt: skip
