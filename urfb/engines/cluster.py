@@ -1,0 +1,163 @@
+"""A Ray cluster as a runner sees it: joined, and divided into slots."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from urfb.engines import Workplace
+from urfb.errors import DeviceError
+
+ANSWER_SECONDS = 10
+GPU_PARTS = 10_000
+"""Ray divides a GPU no finer, and rounds shares to such parts: six sixths, rounded up, would not fit on it."""
+SILENCE = {"RAY_DEDUP_LOGS_SKIP_REGEX": ".", "RAY_USAGE_STATS_ENABLED": "0"}
+"""What Ray prints about workers that died would stand between the lines of the progress, which tells it, too; and a
+Ray that is started here does not call home."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The resources of each machine of a Ray cluster, named as Ray names them."""
+
+    machines: Sequence[Mapping[str, float]]
+
+    def total(self, resource: str) -> int:
+        """Return how much of a resource all machines have."""
+        return sum(int(machine.get(resource, 0)) for machine in self.machines)
+
+    def capacity(self, device: str) -> tuple[int, bool]:
+        """Return the bytes that a run can have at most, and whether it can be computed in TF32.
+
+        For the CPU it is what Ray may give away on the machine that has most. What GPUs can do shows itself only when a
+        run is trained on them, which then fails for itself; so all is taken to fit on them.
+        """
+        if device == "cpu":
+            return max(int(machine.get("memory", 0)) for machine in self.machines if machine.get("CPU")), False
+        return sys.maxsize, True
+
+    def find_device(self, name: str) -> str:
+        """Return the device that 'auto', 'cpu' or 'cuda' stands for on this cluster: 'cpu' or 'cuda'.
+
+        Raises:
+            DeviceError: no machine has it.
+        """
+        has = f"the Ray cluster (machines: {len(self.machines)}, CPUs: {self.total('CPU')}, GPUs: {self.total('GPU')})"
+        if name == "cuda" and not self.total("GPU"):
+            raise DeviceError(f"device 'cuda': {has} has no GPU; choose --device cpu")
+        device = "cuda" if name != "cpu" and self.total("GPU") else "cpu"
+        if device == "cpu" and not self.total("CPU"):
+            raise DeviceError(f"device 'cpu': {has} has no CPU; start a machine with 'ray start --num-cpus N'")
+        return device
+
+    def divide(
+        self, of_one: Workplace, jobs: int | None, runs: int, needed: int
+    ) -> tuple[list[Workplace], dict[str, float]]:
+        """Return a workplace for each run that is trained at a time, and the resources that each of them takes.
+
+        On the CPU, `jobs` may be more than the cluster has cores: the rest wait for machines that join later. Memory
+        is taken as a resource, too, so that no machine gets more runs than it can hold. GPUs are shared by `jobs`.
+
+        Args:
+            of_one: what all of them have in common, with the device.
+            jobs: how many to make; None for as many as there are cores, or GPUs, and as fit.
+            runs: that there are.
+            needed: bytes of memory for one, on the CPU.
+        """
+        if of_one.device == "cpu":
+
+            def places(threads: int) -> int:
+                return sum(
+                    int(min(machine.get("CPU", 0) // threads, machine.get("memory", 0) // needed))
+                    for machine in self.machines
+                )
+
+            count = min(jobs or places(1), runs)
+            threads = max(n for n in range(1, self.total("CPU") + 1) if n == 1 or places(n) >= min(count, places(1)))
+            resources: dict[str, float] = {"num_cpus": threads, "memory": needed}
+        else:
+            count = min(jobs or self.total("GPU"), runs)
+            on_each = -(-count // self.total("GPU"))
+            threads = min(
+                int(machine.get("CPU", 0) // (machine["GPU"] * on_each))
+                for machine in self.machines
+                if machine.get("GPU")
+            )
+            resources = {"num_cpus": 0, "num_gpus": GPU_PARTS // on_each / GPU_PARTS}
+        return [replace(of_one, threads=max(1, threads))] * count, resources
+
+
+@contextmanager
+def joined(address: str | None) -> Iterator[Cluster]:
+    """Be part of a Ray cluster while the context is open: of the one that this process has joined before, if any.
+
+    Args:
+        address: HOST:PORT of its head; 'local' for a Ray that is started on this machine; 'auto', or None, for the one
+            that runs here, or that $RAY_ADDRESS names.
+
+    Raises:
+        DeviceError: Ray is not installed, or no cluster answers.
+    """
+    for name, value in SILENCE.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise DeviceError("--engine ray needs a library, on every machine: pip install 'urfb[ray]'") from error
+    is_guest = ray.is_initialized()
+    if not is_guest:
+        _join(ray.init, os.environ.get("RAY_ADDRESS", "auto") if address in (None, "auto") else address)
+    try:
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+        yield Cluster([node["Resources"] for node in nodes if node["Alive"]])
+    finally:
+        if not is_guest:
+            ray.shutdown()
+
+
+def _join(init: Callable[..., object], address: str) -> None:
+    if address not in ("auto", "local"):
+        _knock(address)
+    settings = {"include_dashboard": False} if address == "local" else {}
+    with _own_signals():
+        try:
+            init(address=address, log_to_driver=False, logging_level=logging.ERROR, **settings)
+        except Exception as error:  # Ray raises all sorts
+            what = str(error).strip().split("\n")[0]
+            raise DeviceError(
+                f"Ray at '{address}' cannot be joined ({what}); start it on this machine with 'ray start --head', or "
+                "'ray start --address HOST:PORT' to add this machine to a cluster, or choose --address local"
+            ) from error
+
+
+def _knock(address: str) -> None:
+    """Make sure that something answers: Ray itself tries for minutes, and then ends this process."""
+    if not re.fullmatch(r"[^/\s]+:\d+", address):
+        raise DeviceError(f"address '{address}': give auto, local or HOST:PORT, such as 10.0.0.1:6379")
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise DeviceError(
+            f"no Ray cluster answers at {address} ({error}); start one there with 'ray start --head', or choose "
+            "--address local"
+        ) from error
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what SIGTERM does: the runner ends its runs gently, Ray would end the process."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
