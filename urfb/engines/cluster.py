@@ -130,12 +130,13 @@ def _join(init: Callable[..., object], address: str) -> None:
     with _own_signals():
         try:
             init(address=address, log_to_driver=False, logging_level=logging.ERROR, **settings)
-        except Exception as error:  # Ray raises all sorts
-            what = str(error).strip().split("\n")[0]
+        except ConnectionError as error:
             raise DeviceError(
-                f"Ray at '{address}' cannot be joined ({what}); start it on this machine with 'ray start --head', or "
-                "'ray start --address HOST:PORT' to add this machine to a cluster, or choose --address local"
+                f"no Ray cluster has this machine (address '{address}'); start one here with 'ray start --head', add "
+                "this machine to one with 'ray start --address HOST:PORT', or choose --address local"
             ) from error
+        except Exception as error:  # Ray raises all sorts, such as RuntimeError where versions differ
+            raise DeviceError(f"Ray at '{address}' cannot be joined: {error}") from error
 
 
 def _knock(address: str) -> None:

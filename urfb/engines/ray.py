@@ -18,6 +18,9 @@ from urfb.errors import DeviceError
 from urfb.events import END, Event, Failed, Lost
 from urfb.plugins import look_in
 
+MEMORY = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
+"""Ray trains in a thread, and glibc lets a thread that has an arena of its own keep no freed block above 64 MiB: a step
+would spend two fifths of its time on getting them again, as `urfb.engines.memory` says."""
 STARTS = 3
 """A slot whose worker fails to start so often in a row is given up."""
 
@@ -91,9 +94,10 @@ class _Slot:
         self.fault = ""
         self._failed_starts = 0
         self._jobs = 0
-        # Training keeps to one thread, the next job to the end of the last one; asking for its end needs another.
+        # All jobs are trained in one thread, one after another; to ask for the end of one takes another thread.
         groups = {"training": 1, "asking": 1}
-        self._new: Any = ray.remote(_Trainer).options(concurrency_groups=groups, **resources)
+        remote: Any = ray.remote  # its types know no groups
+        self._new = remote(concurrency_groups=groups, runtime_env=MEMORY, **resources)(_Trainer)
         self._arguments = (workplace, [str(Path(folder).absolute()) for folder in sys.path])
         self._start()
 
