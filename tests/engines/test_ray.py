@@ -68,6 +68,12 @@ def test_gpus_are_shared_and_their_shares_fit() -> None:
     assert divide(machines, "cuda", 12) == (12, 1, {"num_cpus": 0, "num_gpus": 0.1666})
 
 
+def test_tf32_is_refused_where_a_gpu_of_the_cluster_lacks_it() -> None:
+    new, old = {"GPU": 1.0, "accelerator_type:A100": 1.0}, {"GPU": 1.0, "accelerator_type:V100": 1.0}
+    assert Cluster([new]).capacity("cuda")[1]
+    assert not Cluster([new, old]).capacity("cuda")[1]
+
+
 def test_a_device_is_found_on_the_cluster_or_refused() -> None:
     with_gpus, without = Cluster([{"CPU": 2.0}, {"CPU": 2.0, "GPU": 1.0}]), Cluster([{"CPU": 2.0}])
     assert [with_gpus.find_device(name) for name in ("auto", "cuda", "cpu")] == ["cuda", "cuda", "cpu"]
@@ -117,10 +123,10 @@ def test_shares_of_gpus_are_slots_and_another_waits_until_there_is_room(ray_clus
 
     of_one = Workplace(tmp_path, tmp_path, tmp_path, "cuda", 1)
     with joined(None) as cluster:
-        workplaces, resources = cluster.divide(of_one, 6, 99, GIB)
+        workplaces, resources = cluster.divide(of_one, 4, 99, GIB)
     engine, late = RayEngine(workplaces, resources), RayEngine(workplaces[:1], resources)
     try:
-        while engine.room < 6:
+        while engine.room < 4:
             engine.poll(60)
         late.poll(1)
         assert late.room == 0
@@ -145,10 +151,10 @@ def two_machines() -> Iterator[Any]:
 
 @pytest.mark.slow
 def test_a_machine_that_is_lost_costs_no_run_and_changes_no_number(tmp_path: Path, two_machines: Any) -> None:
-    grid, store = grid_file(tmp_path, epochs=150), tmp_path / "lost" / "urfb.sqlite"
+    grid, store = grid_file(tmp_path, epochs=80), tmp_path / "lost" / "urfb.sqlite"
     end(start(grid, tmp_path / "undisturbed.sqlite", "--address", two_machines.address), 0)
     process = start(grid, store, "--address", two_machines.address, "--checkpoint-every", "1")
-    wait_until(store, lambda opened: (opened.runs(state="running")["epochs_done"] > 20).sum() == 2)
+    wait_until(store, lambda opened: (opened.runs(state="running")["epochs_done"] > 10).sum() == 2)
     (lost,) = two_machines.worker_nodes
     two_machines.remove_node(lost, allow_graceful=False)
     output = end(process, 0)

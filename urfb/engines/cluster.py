@@ -19,6 +19,8 @@ from urfb.errors import DeviceError
 ANSWER_SECONDS = 10
 GPU_PARTS = 10_000
 """Ray divides a GPU no finer, and rounds shares to such parts: six sixths, rounded up, would not fit on it."""
+OLD = ("K80", "P4", "P100", "V100", "T4")
+"""Ray's names of the GPUs that cannot compute in TF32."""
 SILENCE = {"RAY_DEDUP_LOGS_SKIP_REGEX": ".", "RAY_USAGE_STATS_ENABLED": "0"}
 """What Ray prints about workers that died would stand between the lines of the progress, which tells it, too; and a
 Ray that is started here does not call home."""
@@ -37,12 +39,12 @@ class Cluster:
     def capacity(self, device: str) -> tuple[int, bool]:
         """Return the bytes that a run can have at most, and whether it can be computed in TF32.
 
-        For the CPU it is what Ray may give away on the machine that has most. What GPUs can do shows itself only when a
-        run is trained on them, which then fails for itself; so all is taken to fit on them.
+        For the CPU it is what Ray may give away on the machine that has most. Ray does not know the memory of GPUs: all
+        is taken to fit, and a run that does not fails for itself, when it is trained.
         """
         if device == "cpu":
             return max(int(machine.get("memory", 0)) for machine in self.machines if machine.get("CPU")), False
-        return sys.maxsize, True
+        return sys.maxsize, not any(f"accelerator_type:{gpu}" in machine for machine in self.machines for gpu in OLD)
 
     def find_device(self, name: str) -> str:
         """Return the device that 'auto', 'cpu' or 'cuda' stands for on this cluster: 'cpu' or 'cuda'.
@@ -73,15 +75,10 @@ class Cluster:
             needed: bytes of memory for one, on the CPU.
         """
         if of_one.device == "cpu":
-
-            def places(threads: int) -> int:
-                return sum(
-                    int(min(machine.get("CPU", 0) // threads, machine.get("memory", 0) // needed))
-                    for machine in self.machines
-                )
-
-            count = min(jobs or places(1), runs)
-            threads = max(n for n in range(1, self.total("CPU") + 1) if n == 1 or places(n) >= min(count, places(1)))
+            most = self._places(1, needed)
+            count = min(jobs or most, runs)
+            widths = range(1, self.total("CPU") + 1)
+            threads = max(width for width in widths if self._places(width, needed) >= min(count, most))
             resources: dict[str, float] = {"num_cpus": threads, "memory": needed}
         else:
             count = min(jobs or self.total("GPU"), runs)
@@ -93,6 +90,12 @@ class Cluster:
             )
             resources = {"num_cpus": 0, "num_gpus": GPU_PARTS // on_each / GPU_PARTS}
         return [replace(of_one, threads=max(1, threads))] * count, resources
+
+    def _places(self, threads: int, needed: int) -> int:
+        """Return how many runs the machines hold that have so many threads and bytes each."""
+        return sum(
+            int(min(machine.get("CPU", 0) // threads, machine.get("memory", 0) // needed)) for machine in self.machines
+        )
 
 
 @contextmanager
@@ -130,13 +133,20 @@ def _join(init: Callable[..., object], address: str) -> None:
     with _own_signals():
         try:
             init(address=address, log_to_driver=False, logging_level=logging.ERROR, **settings)
-        except ConnectionError as error:
-            raise DeviceError(
-                f"no Ray cluster has this machine (address '{address}'); start one here with 'ray start --head', add "
-                "this machine to one with 'ray start --address HOST:PORT', or choose --address local"
-            ) from error
         except Exception as error:  # Ray raises all sorts, such as RuntimeError where versions differ
-            raise DeviceError(f"Ray at '{address}' cannot be joined: {error}") from error
+            raise DeviceError(_why_not(address, error)) from error
+
+
+def _why_not(address: str, error: Exception) -> str:
+    if address == "auto" and isinstance(error, ConnectionError):
+        return (
+            "no Ray cluster has this machine; start one here with 'ray start --head', add this machine to one with "
+            "'ray start --address HOST:PORT', or choose --address local"
+        )
+    return (
+        f"Ray at '{address}' cannot be joined ({error}); if it asks for a token, set RAY_AUTH_MODE=token, with the "
+        "token of its head in ~/.ray/auth_token"
+    )
 
 
 def _knock(address: str) -> None:
