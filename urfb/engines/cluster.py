@@ -100,11 +100,11 @@ class Cluster:
 
 @contextmanager
 def joined(address: str | None) -> Iterator[Cluster]:
-    """Be part of a Ray cluster while the context is open: of the one that this process has joined before, if any.
+    """Be part of a Ray cluster while the context is open.
 
     Args:
         address: HOST:PORT of its head; 'local' for a Ray that is started on this machine; 'auto', or None, for the one
-            that runs here, or that $RAY_ADDRESS names.
+            that this process has joined before, that $RAY_ADDRESS names, or that runs here.
 
     Raises:
         DeviceError: Ray is not installed, or no cluster answers.
@@ -115,9 +115,13 @@ def joined(address: str | None) -> Iterator[Cluster]:
         import ray
     except ModuleNotFoundError as error:
         raise DeviceError("--engine ray needs a library, on every machine: pip install 'urfb[ray]'") from error
-    is_guest = ray.is_initialized()
+    if address in (None, "auto"):
+        address = os.environ.get("RAY_ADDRESS", "auto")
+        is_guest = ray.is_initialized()
+    else:
+        is_guest = False
     if not is_guest:
-        _join(ray.init, os.environ.get("RAY_ADDRESS", "auto") if address in (None, "auto") else address)
+        _join(ray.init, address)
     try:
         nodes = ray.nodes()  # type: ignore[no-untyped-call]
         yield Cluster([node["Resources"] for node in nodes if node["Alive"]])
