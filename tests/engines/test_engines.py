@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -18,21 +21,36 @@ from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stop
 from urfb.grid.spec import RunSpec
 from urfb.plugins import look_in
 
-Making = Callable[[type[InlineEngine] | type[LocalEngine]], Engine]
+Making = Callable[[str], Engine]
+RAY = pytest.param("ray", marks=pytest.mark.slow)
+KINDS = ["inline", "local", RAY]
+WORKERS = ["local", RAY]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Making]:
+def make(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Making]:
     made: list[Engine] = []
 
-    def make(kind: type[InlineEngine] | type[LocalEngine]) -> Engine:
+    def make(kind: str) -> Engine:
         workplace = Workplace(tmp_path / "data", tmp_path / "checkpoints", tmp_path / "logs", "cpu", 1)
-        made.append(InlineEngine(workplace) if kind is InlineEngine else LocalEngine([workplace]))
+        if kind == "ray":
+            request.getfixturevalue("ray_cluster")
+            from urfb.engines.ray import RayEngine
+
+            made.append(RayEngine([workplace], {"num_cpus": 1}))
+        else:
+            made.append(InlineEngine(workplace) if kind == "inline" else LocalEngine([workplace]))
+        wait_for_room(made[-1])
         return made[-1]
 
     yield make
     for engine in made:
         engine.close()
+
+
+def wait_for_room(engine: Engine) -> None:
+    while not engine.room:
+        assert list(engine.poll(60)) == []
 
 
 def finish(engine: Engine, *specs: RunSpec) -> dict[str, list[Event]]:
@@ -47,8 +65,8 @@ def finish(engine: Engine, *specs: RunSpec) -> dict[str, list[Event]]:
     return told
 
 
-@pytest.mark.parametrize("kind", [InlineEngine, LocalEngine])
-def test_a_run_that_raises_is_told_as_failed_and_the_next_is_trained(make: Making, kind: type[LocalEngine]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_raises_is_told_as_failed_and_the_next_is_trained(make: Making, kind: str) -> None:
     engine = make(kind)
     assert engine.room == 1
     bad, good = tiny_spec(dataset="mnist"), tiny_spec()  # MNIST is not in the folder of data
@@ -56,14 +74,16 @@ def test_a_run_that_raises_is_told_as_failed_and_the_next_is_trained(make: Makin
     (failure,) = told[bad.identity]
     assert isinstance(failure, Failed)
     assert failure.reason.startswith("DataError")
+    assert failure.reason.endswith(f"(on {socket.gethostname()})") == (kind == "ray")
     assert "Traceback (most recent call last)" in failure.traceback
     assert [type(event) for event in told[good.identity]] == [Started, EpochEnded, EpochEnded, Finished]
     assert not engine.busy
     assert engine.room == 1
 
 
-def test_a_run_that_runs_out_of_memory_is_told_as_failed_and_the_next_is_trained(make: Making) -> None:
-    engine = make(LocalEngine)
+@pytest.mark.parametrize("kind", WORKERS)
+def test_a_run_that_runs_out_of_memory_is_told_as_failed_and_the_next_is_trained(make: Making, kind: str) -> None:
+    engine = make(kind)
     vast, small = tiny_spec(network="Full 2000000000; Output"), tiny_spec()  # a terabyte of weights
     told = finish(engine, vast, small)
     failure = told[vast.identity][-1]
@@ -72,14 +92,16 @@ def test_a_run_that_runs_out_of_memory_is_told_as_failed_and_the_next_is_trained
     assert isinstance(told[small.identity][-1], Finished)
 
 
-def test_a_worker_process_gives_the_same_numbers_as_this_one(make: Making) -> None:
-    inline, local = finish(make(InlineEngine), tiny_spec()), finish(make(LocalEngine), tiny_spec())
-    (here,), (there,) = inline.values(), local.values()
+@pytest.mark.parametrize("kind", WORKERS)
+def test_a_worker_process_gives_the_same_numbers_as_this_one(make: Making, kind: str) -> None:
+    (here,) = finish(make("inline"), tiny_spec()).values()
+    (there,) = finish(make(kind), tiny_spec()).values()
     assert here[-1] == there[-1]
 
 
-def test_a_worker_that_is_killed_loses_its_run_and_a_new_one_takes_its_place(make: Making) -> None:
-    engine = make(LocalEngine)
+@pytest.mark.parametrize("kind", WORKERS)
+def test_a_worker_that_is_killed_loses_its_run_and_a_new_one_takes_its_place(make: Making, kind: str) -> None:
+    engine = make(kind)
     engine.submit(Job(tiny_spec(epochs=10_000), 0))
     ((_, started),) = engine.poll(60)
     assert isinstance(started, Started)
@@ -88,24 +110,54 @@ def test_a_worker_that_is_killed_loses_its_run_and_a_new_one_takes_its_place(mak
     while engine.busy:
         events += [event for _, event in engine.poll(60)]
     assert isinstance(events[-1], Lost)
-    assert "SIGKILL; the system may have run out of memory" in events[-1].reason
+    if kind == "local":
+        assert "SIGKILL; the system may have run out of memory" in events[-1].reason
+    else:
+        assert "worker process has died" in events[-1].reason
     spec = tiny_spec()
     assert isinstance(finish(engine, spec)[spec.identity][-1], Finished)
 
 
-def test_closing_stops_the_workers(make: Making) -> None:
-    engine = make(LocalEngine)
+@pytest.mark.parametrize("kind", WORKERS)
+def test_closing_stops_the_workers(make: Making, kind: str) -> None:
+    engine = make(kind)
     engine.submit(Job(tiny_spec(epochs=10_000), 0))
     ((_, started),) = engine.poll(60)
     assert isinstance(started, Started)
     engine.close()
     assert not engine.busy
+    deadline = time.monotonic() + 60  # a cluster is told to stop it, and does so in a moment
+    while kind == "ray" and time.monotonic() < deadline and psutil.pid_exists(started.provenance.process):
+        time.sleep(0.1)
     with pytest.raises(ProcessLookupError):
         os.kill(started.provenance.process, 0)
 
 
-@pytest.mark.parametrize("kind", [InlineEngine, LocalEngine])
-def test_a_job_that_is_asked_to_ends_with_its_epoch_and_the_next_goes_on(make: Making, kind: type[LocalEngine]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_more_is_told_of_a_run_that_is_dropped_and_the_next_is_trained(make: Making, kind: str) -> None:
+    engine = make(kind)
+    dropped, next_one = tiny_spec(epochs=10_000), tiny_spec(seed=1)
+    engine.submit(Job(dropped, 0))
+    assert [identity for identity, _ in engine.poll(60)] == [dropped.identity]
+    engine.drop(dropped.identity)
+    assert not engine.busy
+    (told,) = finish(engine, next_one).values()
+    assert isinstance(told[-1], Finished)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_that_is_asked_to_end_before_it_has_begun_ends_with_its_first_epoch(make: Making, kind: str) -> None:
+    engine = make(kind)
+    engine.submit(Job(tiny_spec(epochs=10_000), 0))
+    engine.finish_epochs()
+    told: list[Event] = []
+    while engine.busy:
+        told += [event for _, event in engine.poll(60)]
+    assert [type(event) for event in told] == [Started, EpochEnded, Stopped]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_that_is_asked_to_ends_with_its_epoch_and_the_next_goes_on(make: Making, kind: str) -> None:
     engine = make(kind)
     spec = tiny_spec(epochs=10_000)
     engine.submit(Job(spec, 0))
@@ -127,8 +179,8 @@ def test_a_job_that_is_asked_to_ends_with_its_epoch_and_the_next_goes_on(make: M
     assert isinstance(told[-1], Finished)
 
 
-@pytest.mark.parametrize("kind", [InlineEngine, LocalEngine])
-def test_a_run_that_goes_on_has_the_threads_that_it_had(make: Making, kind: type[LocalEngine]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_goes_on_has_the_threads_that_it_had(make: Making, kind: str) -> None:
     engine = make(kind)
     threads = torch.get_num_threads()
     try:
@@ -141,8 +193,8 @@ def test_a_run_that_goes_on_has_the_threads_that_it_had(make: Making, kind: type
         torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("kind", [InlineEngine, LocalEngine])
-def test_a_run_has_a_log_that_each_attempt_adds_to(make: Making, tmp_path: Path, kind: type[LocalEngine]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_has_a_log_that_each_attempt_adds_to(make: Making, tmp_path: Path, kind: str) -> None:
     engine = make(kind)
     bad, good = tiny_spec(dataset="mnist"), tiny_spec()
     finish(engine, bad, good)
@@ -158,7 +210,8 @@ def test_a_run_has_a_log_that_each_attempt_adds_to(make: Making, tmp_path: Path,
     assert "Traceback (most recent call last)" in (tmp_path / "logs" / f"{bad.identity}.log").read_text()
 
 
-def test_what_a_users_model_prints_is_in_the_log(make: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", WORKERS)
+def test_a_users_model_is_found_and_what_it_prints_is_in_the_log(make: Making, tmp_path: Path, kind: str) -> None:
     (tmp_path / "talking.py").write_text(
         "import os\nfrom torch import nn\n\n\ndef build(shape, classes):\n    print('built for', classes)\n"
         "    os.system('echo and so are its children')\n"
@@ -166,7 +219,7 @@ def test_what_a_users_model_prints_is_in_the_log(make: Making, tmp_path: Path, m
     )
     look_in(tmp_path)
     spec = tiny_spec(network="talking:build")
-    assert isinstance(finish(make(LocalEngine), spec)[spec.identity][-1], Finished)
+    assert isinstance(finish(make(kind), spec)[spec.identity][-1], Finished)
     log = (tmp_path / "logs" / f"{spec.identity}.log").read_text()
     assert "built for 10\n" in log
     assert "and so are its children\n" in log

@@ -36,6 +36,17 @@ JobsOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to train.")]
+EngineOption = Annotated[
+    str, typer.Option("--engine", metavar="local|ray", help="Train on this machine, or on a Ray cluster.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="auto|local|HOST:PORT",
+        help="Of the Ray cluster: the one that runs here, where not given; 'local' starts one on this machine.",
+    ),
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Train so many runs at most.")]
 FailFastOption = Annotated[
     bool, typer.Option("--fail-fast", help="Stop after the first run that fails; the others finish their epoch.")
@@ -87,6 +98,8 @@ def run(
     where: WhereOption = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     limit: LimitOption = None,
     fail_fast: FailFastOption = False,
     checkpoint_every: CheckpointOption = 60.0,
@@ -106,7 +119,7 @@ def run(
     grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
     _train(
         select(grid.runs, where or ()), store, data_dir, jobs, device, limit, fail_fast, checkpoint_every,
-        keep_checkpoints,
+        keep_checkpoints, engine, address,
     )  # fmt: skip
 
 
@@ -123,6 +136,8 @@ def retry(
     ] = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     limit: LimitOption = None,
     fail_fast: FailFastOption = False,
     checkpoint_every: CheckpointOption = 60.0,
@@ -138,7 +153,9 @@ def retry(
 
     grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
     runs = put_back(select(grid.runs, where or ()), store, cancelled=not failed, max_attempts=max_attempts)
-    _train(runs, store, data_dir, jobs, device, limit, fail_fast, checkpoint_every, keep_checkpoints)
+    _train(
+        runs, store, data_dir, jobs, device, limit, fail_fast, checkpoint_every, keep_checkpoints, engine, address
+    )  # fmt: skip
 
 
 def _train(
@@ -151,6 +168,8 @@ def _train(
     fail_fast: bool,
     checkpoint_every: float,
     keep_checkpoints: bool,
+    engine: str,
+    address: str | None,
 ) -> None:
     from urfb.cli.progress import watching
     from urfb.data.catalog import data_directory
@@ -166,6 +185,8 @@ def _train(
                 jobs=jobs,
                 device=device,
                 observer=observer,
+                engine=engine,
+                address=address,
                 limit=limit,
                 fail_fast=fail_fast,
                 seconds_between_checkpoints=checkpoint_every,

@@ -57,7 +57,7 @@ class Engine(Protocol):
         """Begin a job; only where there is room."""
 
     def poll(self, seconds: float) -> Iterable[tuple[str, Event]]:
-        """Wait up to `seconds` for events, and return them with the identities of their runs."""
+        """Wait up to `seconds` for events, or for room, and return the events with the identities of their runs."""
 
     def drop(self, identity: str) -> None:
         """Stop training a run that was submitted; no more is told of it."""

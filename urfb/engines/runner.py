@@ -1,10 +1,11 @@
-"""Runs a grid on this machine: from its runs to a store in which none is missing."""
+"""Runs a grid, on this machine or on a cluster: from its runs to a store in which none is missing."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -12,9 +13,10 @@ from typing import Protocol
 import psutil
 
 from urfb.engines import Engine, Workplace, scheduler
+from urfb.engines.cluster import joined
 from urfb.engines.inline import InlineEngine
 from urfb.engines.local import LocalEngine
-from urfb.errors import DataError, DeviceError, StoreError, nearest
+from urfb.errors import DataError, DeviceError, InputError, StoreError, nearest
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
 from urfb.grid.shown import memory_of
@@ -24,6 +26,7 @@ from urfb.store import WritableStore, open_for_writing, open_store, stored_progr
 from urfb.training.files import CheckpointFiles
 
 DEVICES = ("auto", "cpu", "cuda")
+ENGINES = ("local", "ray")
 PROCESS_BYTES = 2**29
 """Of memory, for PyTorch and a data set, beside what a run's network needs."""
 BYTES_OF_A_USERS_MODEL = 3 * 2**29
@@ -45,6 +48,8 @@ def run_grid(
     jobs: int | None,
     device: str,
     observer: Observer,
+    engine: str = "local",
+    address: str | None = None,
     limit: int | None = None,
     fail_fast: bool = False,
     seconds_between_checkpoints: float = 60.0,
@@ -60,6 +65,9 @@ def run_grid(
         jobs: how many runs are trained at a time; None for as many as fit, 0 for one, in this process.
         device: 'auto', 'cpu' or 'cuda'.
         observer: is told of everything that happens.
+        engine: 'local' for this machine, 'ray' for a cluster. A cluster's machines look for the data sets when they
+            train, and how much memory its GPUs have shows itself only then.
+        address: of the Ray cluster, as `urfb.engines.cluster.joined` takes it.
         limit: how many of the missing runs to train at most.
         fail_fast: whether to stop after the first run that fails.
         seconds_between_checkpoints: of a run, at least.
@@ -68,11 +76,13 @@ def run_grid(
 
     Raises:
         DeviceError, DataError, StoreError: the device, a data set or the store cannot be used.
+        InputError: the engine does not exist, or these settings do not go together.
     """
+    refuse_contradictions(engine, address, jobs)
     upgrade_store(store, missing_ok=True)
     planned = plan(runs, stored_progress(store))
     missing = [one.run for one in planned if one.missing][:limit]
-    devices = find_devices(device)
+    refuse_unknown(device)
     if not missing:
         if runs and not {(name, run.spec.identity) for run in runs for name in run.experiments} <= (
             open_store(store).memberships()
@@ -80,24 +90,38 @@ def run_grid(
             open_for_writing(store).register(runs)
         observer.planned(planned, ())
         return scheduler.Outcome()
-    refuse_unfit([run.spec for run in missing], devices)
-    verify_data({run.spec.dataset for run in missing}, data)
-    writable = open_for_writing(store)
-    needed = max(memory_needed(run.spec, devices[0]) for run in missing)
-    of_one = Workplace(data.absolute(), *make_folders(writable), devices[0], 1, seconds_between_checkpoints)
-    workplaces = divide(of_one, devices, jobs, len(missing), needed)
-    writable.register(runs)
-    observer.planned(planned, workplaces)
-    engine: Engine = InlineEngine(workplaces[0]) if jobs == 0 else LocalEngine(workplaces)
-    return scheduler.run_missing(
-        [run.spec for run in missing],
-        writable,
-        engine,
-        observer,
-        fail_fast=fail_fast,
-        discard=lambda spec: keep_checkpoints or CheckpointFiles.of(of_one.checkpoints, spec.identity).remove(),
-        stop=stop,
-    )
+    specs = [run.spec for run in missing]
+    trainer: Engine
+    with joined(address) if engine == "ray" else nullcontext() as cluster:
+        if cluster is None:
+            devices = find_devices(device)
+            refuse_unfit(specs, devices)
+            verify_data({spec.dataset for spec in specs}, data)
+        else:
+            devices = [cluster.find_device(device)]
+            refuse_unfit(specs, devices, cluster.capacity(devices[0]))
+        writable = open_for_writing(store)
+        needed = max(memory_needed(spec, devices[0]) for spec in specs)
+        of_one = Workplace(data.absolute(), *make_folders(writable), devices[0], 1, seconds_between_checkpoints)
+        if cluster is None:
+            workplaces = divide(of_one, devices, jobs, len(specs), needed)
+            trainer = InlineEngine(workplaces[0]) if jobs == 0 else LocalEngine(workplaces)
+        else:
+            from urfb.engines.ray import RayEngine
+
+            workplaces, resources = cluster.divide(of_one, jobs, len(specs), needed)
+            trainer = RayEngine(workplaces, resources)
+        writable.register(runs)
+        observer.planned(planned, workplaces)
+        return scheduler.run_missing(
+            specs,
+            writable,
+            trainer,
+            observer,
+            fail_fast=fail_fast,
+            discard=lambda spec: keep_checkpoints or CheckpointFiles.of(of_one.checkpoints, spec.identity).remove(),
+            stop=stop,
+        )
 
 
 def put_back(runs: Sequence[GridRun], store: str, *, cancelled: bool, max_attempts: int | None = None) -> list[GridRun]:
@@ -150,16 +174,42 @@ def make_folders(store: WritableStore) -> tuple[Path, Path]:
     return folders
 
 
+def refuse_contradictions(engine: str, address: str | None, jobs: int | None) -> None:
+    """Make sure that an engine exists, and that the other settings go with it.
+
+    Raises:
+        InputError: naming everything that does not.
+    """
+    problems = []
+    if engine not in ENGINES:
+        problems.append(f"unknown engine '{engine}': {nearest(engine, ENGINES)}")
+    if engine == "ray" and jobs == 0:
+        problems.append("0 jobs train in this process, not on a Ray cluster; leave out --jobs, or --engine ray")
+    if engine == "local" and address is not None:
+        problems.append(f"address '{address}' is of a Ray cluster; add --engine ray, or leave it out")
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def refuse_unknown(device: str) -> None:
+    """Make sure that a device is one of `DEVICES`.
+
+    Raises:
+        DeviceError: this version of urfb cannot use it.
+    """
+    if device == "mps":
+        raise DeviceError("device 'mps' is not tested yet, so urfb does not use it; choose --device cpu")
+    if device not in DEVICES:
+        raise DeviceError(f"unknown device '{device}': {nearest(device, DEVICES)}")
+
+
 def find_devices(name: str) -> list[str]:
     """Return the devices that 'auto', 'cpu' or 'cuda' stands for here, such as ['cuda:0', 'cuda:1'].
 
     Raises:
         DeviceError: this machine, or this version of urfb, cannot use it.
     """
-    if name == "mps":
-        raise DeviceError("device 'mps' is not tested yet, so urfb does not use it; choose --device cpu")
-    if name not in DEVICES:
-        raise DeviceError(f"unknown device '{name}': {nearest(name, DEVICES)}")
+    refuse_unknown(name)
     if name == "cpu" or (name == "auto" and not _has_gpu_driver()):
         return ["cpu"]
     import torch
@@ -179,13 +229,18 @@ def _has_gpu_driver() -> bool:
     return True
 
 
-def refuse_unfit(specs: Sequence[RunSpec], devices: Sequence[str]) -> None:
+def refuse_unfit(specs: Sequence[RunSpec], devices: Sequence[str], limits: tuple[int, bool] | None = None) -> None:
     """Make sure that every run can be computed on the devices, before the first begins.
+
+    Args:
+        specs: of the runs.
+        devices: to choose from.
+        limits: their capacity; None for devices of this machine, which are asked.
 
     Raises:
         DeviceError: naming every run that cannot, and what to do about it.
     """
-    free, has_tf32 = capacity(devices)
+    free, has_tf32 = limits or capacity(devices)
     problems = []
     for spec in specs:
         name = f"{spec.network} {spec.dataset} {spec.rule} seed {spec.seed}"

@@ -77,7 +77,7 @@ def run_missing(
                 if not runner.outcome.stopped and (stop() or (fail_fast and runner.outcome.failed)):
                     runner.stop()
                 runner.begin_what_fits()
-                if runner.at_work:
+                if runner.at_work or not engine.room:
                     runner.store_what_is_told()
                 elif runner.elsewhere:
                     observer.waiting(runner.elsewhere)

@@ -1,0 +1,187 @@
+"""Actors on the machines of a Ray cluster, each with a GPU, a share of one, or CPU cores of its own."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from urfb.engines import Job, Workplace
+from urfb.engines.worker import execute, log_of, output_to
+from urfb.errors import DeviceError
+from urfb.events import END, Event, Failed, Lost
+from urfb.plugins import look_in
+
+MEMORY = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
+"""Ray trains in a thread, and glibc lets a thread that has an arena of its own keep no freed block above 64 MiB: a step
+would spend two fifths of its time on getting them again, as `urfb.engines.memory` says."""
+STARTS = 3
+"""A slot whose worker fails to start so often in a row is given up."""
+
+
+class RayEngine:
+    """Trains as many jobs at a time as the cluster has room for, and at most one for each workplace.
+
+    Each slot has an actor, which stays alive from job to job, so that torch is imported and data loaded once. One that
+    dies, alone or with its machine, loses its job, and a new one starts as soon as the cluster has room for it. Until
+    then the slot takes no job, so that none waits for a machine that may never come back.
+    """
+
+    def __init__(self, workplaces: Sequence[Workplace], resources: dict[str, float]) -> None:
+        """Use one actor for each workplace, which needs these resources, named as Ray names them; all start now."""
+        self._slots = [_Slot(workplace, resources) for workplace in workplaces]
+
+    @property
+    def room(self) -> int:
+        """How many more jobs can be submitted now."""
+        return sum(slot.is_idle for slot in self._slots)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job has not ended yet."""
+        return any(slot.identity is not None for slot in self._slots)
+
+    def submit(self, job: Job) -> None:
+        """Give a job to an actor that has none."""
+        next(slot for slot in self._slots if slot.is_idle).begin(job)
+
+    def poll(self, seconds: float) -> list[tuple[str, Event]]:
+        """Wait for the next event of any actor, or for one that has started.
+
+        Raises:
+            DeviceError: no actor can be started.
+        """
+        awaited = {slot.awaited: slot for slot in self._slots if slot.awaited is not None}
+        if not awaited and not self.room:
+            raise DeviceError(
+                f"no worker starts on the Ray cluster ({self._slots[0].fault}); every machine needs the same "
+                "versions of Python and Ray, and urfb"
+            )
+        # The second call returns all that are ready: the first of the list could have something to tell each time.
+        if not awaited or not ray.wait(list(awaited), timeout=seconds)[0]:
+            return []
+        ready, _ = ray.wait(list(awaited), num_returns=len(awaited), timeout=0)
+        return [told for one in ready for told in awaited[one].receive()]
+
+    def drop(self, identity: str) -> None:
+        """Stop training a run; no more is told of it."""
+        next(slot for slot in self._slots if slot.identity == identity).restart()
+
+    def finish_epochs(self) -> None:
+        """Let every job end with the epoch that it is in."""
+        for slot in self._slots:
+            slot.finish_epoch()
+
+    def close(self) -> None:
+        """Stop all actors at once; what they had not told yet is trained again from a checkpoint."""
+        for slot in self._slots:
+            slot.stop()
+
+
+class _Slot:
+    """One actor at a time, and what is awaited from it: that it has started, an event, or nothing."""
+
+    def __init__(self, workplace: Workplace, resources: dict[str, float]) -> None:
+        self.identity: str | None = None
+        self.awaited: Any = None
+        self._actor: Any = None
+        self.fault = ""
+        self._failed_starts = 0
+        self._jobs = 0
+        # All jobs are trained in one thread, one after another; to ask for the end of one takes another thread.
+        groups = {"training": 1, "asking": 1}
+        remote: Any = ray.remote  # its types know no groups
+        self._new = remote(concurrency_groups=groups, runtime_env=MEMORY, **resources)(_Trainer)
+        self._arguments = (workplace, [str(Path(folder).absolute()) for folder in sys.path])
+        self._start()
+
+    @property
+    def is_idle(self) -> bool:
+        return self._actor is not None and self.awaited is None
+
+    def begin(self, job: Job) -> None:
+        self.identity = job.spec.identity
+        self._jobs += 1
+        train = self._actor.train.options(num_returns="streaming", concurrency_group="training")
+        self.awaited = train.remote(job, self._jobs)
+
+    def finish_epoch(self) -> None:
+        if self.identity is not None:
+            self._actor.finish_epoch.options(concurrency_group="asking").remote(self._jobs)
+
+    def receive(self) -> list[tuple[str, Event]]:
+        if self.identity is None:
+            self._notice_start()
+            return []
+        identity = self.identity
+        try:
+            event: Event = ray.get(next(self.awaited))
+        except (ray.exceptions.RayError, StopIteration) as error:
+            event = Lost(f"the worker on the cluster is gone ({_cause(error)})")
+            self.restart()
+        else:
+            if isinstance(event, END):
+                self.identity, self.awaited = None, None
+        return [(identity, event)]
+
+    def restart(self) -> None:
+        self.stop()
+        self._start()
+
+    def stop(self) -> None:
+        # It may be alive: Ray calls an actor lost as soon as the connection to it breaks.
+        if self._actor is not None:
+            ray.kill(self._actor)
+        self._actor, self.identity, self.awaited = None, None, None
+
+    def _start(self) -> None:
+        self._actor = self._new.remote(*self._arguments)
+        self.awaited = self._actor.__ray_ready__.remote()
+
+    def _notice_start(self) -> None:
+        try:
+            ray.get(self.awaited)
+        except ray.exceptions.RayError as error:
+            self.fault = _cause(error)
+            self._failed_starts += 1
+            self.stop()
+            if self._failed_starts < STARTS:
+                self._start()
+        else:
+            self.awaited, self._failed_starts = None, 0
+
+
+class _Trainer:
+    """The actor."""
+
+    def __init__(self, workplace: Workplace, folders: Sequence[str]) -> None:
+        import torch  # noqa: F401 - an actor that says it has started trains at once
+
+        self._workplace = workplace
+        self._last: int | None = None
+        # A user's own models and rules are found where the runner finds them, if that machine has the folder.
+        for folder in folders:
+            look_in(Path(folder))
+
+    def train(self, job: Job, number: int) -> Iterator[Event]:
+        with output_to(log_of(job, self._workplace)):
+            for event in execute(job, self._workplace, lambda: self._last == number):
+                if isinstance(event, Failed):  # before it has started, nothing else says where
+                    event = replace(event, reason=f"{event.reason} (on {socket.gethostname()})")
+                yield event
+
+    def finish_epoch(self, number: int) -> None:
+        """Let the job of this number be the last that is trained to its end, even if it has not begun yet."""
+        self._last = number
+
+
+def _cause(error: Exception) -> str:
+    """Return the end of what Ray says, which is what happened; before it stand its names of things."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return textwrap.shorten(lines[-1] if lines else type(error).__name__, 250, placeholder=" …")
