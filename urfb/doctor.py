@@ -17,7 +17,7 @@ import psutil
 
 from urfb.data.catalog import CATALOG
 from urfb.engines.runner import PROCESS_BYTES
-from urfb.errors import StoreError
+from urfb.errors import SelectionError, StoreError
 from urfb.store import Store, open_store
 from urfb.store.engine import Location
 from urfb.store.query import query
@@ -150,7 +150,10 @@ def store(subject: Subject) -> Iterator[Finding]:
 
 
 def _integrity(opened: Store, file: Path) -> Iterator[Finding]:
-    damage = [row[0] for row in query(opened, "SELECT quick_check FROM pragma_quick_check(5)").rows]
+    try:
+        damage = [row[0] for row in query(opened, "SELECT quick_check FROM pragma_quick_check(5)").rows]
+    except SelectionError as error:  # so damaged that it cannot even be checked
+        damage = [str(error.__cause__ or error)]
     if damage == ["ok"]:
         yield Finding("ok", f"{file} is whole (PRAGMA quick_check)")
     else:

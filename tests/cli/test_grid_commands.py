@@ -158,6 +158,8 @@ def test_a_run_that_fails_gives_exit_code_1_and_its_traceback(tmp_path: Path, st
         (["grid", "run", "{grid}", "--store", "{grid}"], "is not a urfb store"),
         (["grid", "status", "--store", "absent.sqlite"], "there is no store at absent.sqlite"),
         (["results", "runs", "--store", "absent.sqlite"], "there is no store at absent.sqlite"),
+        (["grid", "plan", "{grid}", "--where", "seed=99999999999999999999"], "seed is a number"),
+        (["grid", "run", "{grid}", "--where", "rule=\x1b[31m\udcff"], "rule"),
     ],
 )
 def test_bad_input_gives_exit_code_2_and_one_message(
@@ -240,7 +242,7 @@ def test_an_interrupt_lets_epochs_be_finished_and_the_command_goes_on_there_when
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 130, output
     assert "stopping after the epochs that are being trained" in output
-    assert "interrupted; running the command again goes on where it was" in output
+    assert "interrupted; `urfb grid run` goes on where it was" in output
     runs = open_store(str(store)).runs()
     assert runs["state"].tolist() == ["unfinished", "unfinished"]
     assert runs["reason"].tolist() == ["stopped after its epoch, as asked"] * 2
@@ -264,7 +266,7 @@ def test_a_second_interrupt_stops_at_once_and_loses_nothing_that_is_stored(tmp_p
     running.send_signal(signal.SIGINT)
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 130, output
-    assert "goes on from the last checkpoints, at most about a minute back" in output
+    assert "interrupted; `urfb grid run` goes on from the last checkpoints" in output
     runs = open_store(str(store)).runs()
     assert runs["outcome"].tolist() == ["interrupted"] * 2
     assert len(open_store(str(store)).epochs()) == runs["epochs_done"].sum()
@@ -281,11 +283,16 @@ def test_runs_are_cancelled_and_taken_up_again(tmp_path: Path, store: Path) -> N
     assert cancelled.output.startswith("2 runs cancelled\n")
     plan = urfb("grid", "plan", path, "--store", store)
     assert "4 runs: 1 new, 2 cancelled, 1 done\n" in plan.output
+    assert "2 were done or cancelled already" in urfb("grid", "cancel", "--store", store, "--where", "rule=urfb").output
     assert urfb("grid", "run", path, "--store", store, "--jobs", 0).exit_code == 0
+    assert "4 runs: 2 cancelled, 2 done: nothing to do" in urfb("grid", "run", path, "--store", store).output
     assert urfb("grid", "retry", path, "--store", store, "--jobs", 0, "--failed").exit_code == 0
     assert sorted(open_store(str(store)).runs()["state"]) == ["cancelled", "cancelled", "done", "done"]
     assert urfb("grid", "retry", path, "--store", store, "--jobs", 0).exit_code == 0
     assert open_store(str(store)).runs()["state"].tolist() == ["done"] * 4
+    assert "nothing to try again" in urfb("grid", "retry", path, "--store", store).output
+    assert urfb("grid", "cancel", "--store", tmp_path / "typo.sqlite", "--where", "seed=0").exit_code == 2
+    assert not (tmp_path / "typo.sqlite").exists()
 
 
 def test_a_runs_log_is_printed_without_what_could_move_the_cursor(tmp_path: Path, store: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers import tiny_run
 from urfb import open_store
 from urfb.engines import Workplace
-from urfb.engines.runner import divide, find_devices, put_back, remove_checkpoints, run_grid
+from urfb.engines.runner import divide, failed_or_cancelled, find_devices, remove_checkpoints, run_grid
 from urfb.engines.scheduler import Outcome
 from urfb.errors import DataError, DeviceError
 from urfb.events import EpochEnded, Event, Lost, Started
@@ -20,6 +20,7 @@ from urfb.grid.plan import PlannedRun
 from urfb.grid.spec import RunSpec
 from urfb.plugins import look_in
 from urfb.store import open_for_writing
+from urfb.store.engine import Location
 
 
 class Watcher:
@@ -40,6 +41,9 @@ class Watcher:
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
         pass
+
+    def taken_away(self, spec: RunSpec) -> None:
+        self.lost = spec
 
     def stopping(self) -> None:
         self.is_stopping = True
@@ -218,17 +222,21 @@ def test_checkpoints_of_runs_that_are_done_stay_or_go_as_wanted(tmp_path: Path) 
     assert list((tmp_path / "urfb.checkpoints").iterdir()) == []
 
 
-def test_failed_and_cancelled_runs_are_put_back_within_bounds(tmp_path: Path) -> None:
+def test_failed_and_cancelled_runs_are_tried_again_within_bounds(tmp_path: Path) -> None:
     bad = tiny_run(network="Full 5; Output", step_size=3e38, loss="softmax")
     cancelled, fine = tiny_run(), tiny_run(seed=1)
     runs, store = [bad, cancelled, fine], str(tmp_path / "urfb.sqlite")
     open_for_writing(store).register(runs)
     open_for_writing(store).cancel([cancelled.spec.identity])
     assert run(runs, tmp_path) == Outcome(done=1, failed=1)
-    assert put_back(runs, store, cancelled=False, max_attempts=1) == []
-    assert put_back(runs, store, cancelled=False, max_attempts=2) == [bad]
-    assert put_back(runs, store, cancelled=True) == [cancelled]
-    assert open_store(store).runs()["state"].tolist() == ["new", "new", "done"]
+    assert failed_or_cancelled(runs, store, cancelled=False, max_attempts=1) == []
+    assert failed_or_cancelled(runs, store, cancelled=False, max_attempts=2) == [bad]
+    assert failed_or_cancelled(runs, store, cancelled=True) == [bad, cancelled]
+    with pytest.raises(DeviceError):
+        run_grid(runs, store=store, data=tmp_path, jobs=0, device="mps", observer=Watcher(), cancelled=True)
+    assert open_store(store).runs()["state"].tolist() == ["failed", "cancelled", "done"]
+    assert run(runs, tmp_path, cancelled=True, limit=1) == Outcome(failed=1)
+    assert run(runs, tmp_path, cancelled=True) == Outcome(done=1, failed=1)
 
 
 def test_a_run_whose_workers_die_again_and_again_fails_and_the_others_are_trained(tmp_path: Path) -> None:
@@ -246,3 +254,26 @@ def test_a_run_whose_workers_die_again_and_again_fails_and_the_others_are_traine
 def test_a_store_of_an_older_version_is_upgraded_by_a_runner(tmp_path: Path) -> None:
     shutil.copy(Path(__file__).parents[1] / "store" / "schema2.sqlite", tmp_path / "urfb.sqlite")
     assert run([tiny_run()], tmp_path) == Outcome(done=1)
+
+
+def test_a_run_that_is_cancelled_while_it_is_trained_is_left_alone(tmp_path: Path) -> None:
+    cancelled, other = tiny_run(epochs=100_000), tiny_run(seed=1)
+    store = str(tmp_path / "urfb.sqlite")
+
+    class Canceller(Watcher):
+        def told(self, spec: RunSpec, event: Event) -> None:
+            super().told(spec, event)
+            if isinstance(event, EpochEnded) and spec == cancelled.spec:
+                open_for_writing(store).cancel([spec.identity])
+
+    watcher = Canceller()
+    assert run([cancelled, other], tmp_path, watcher) == Outcome(done=1)
+    assert watcher.lost == cancelled.spec
+    assert open_store(store).runs()["state"].tolist() == ["cancelled", "done"]
+
+
+def test_stores_of_one_stem_have_checkpoints_of_their_own(tmp_path: Path) -> None:
+    names = ("urfb.sqlite", "urfb.db", "run-0.1", "run-0.2")
+    folders = {Location.of(str(tmp_path / name)).checkpoints for name in names}
+    folders |= {Location.of(f"postgresql://{host}/urfb").checkpoints.absolute() for host in ("a", "b", "b:1")}
+    assert len(folders) == len(names) + 3

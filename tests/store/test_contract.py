@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from os import getpid
+from socket import gethostname
 from typing import Any
 
 import numpy as np
@@ -229,7 +232,7 @@ def test_a_run_that_stopped_or_lost_its_worker_goes_on_with_the_threads_that_it_
         store.release("")
 
 
-def test_a_cancelled_run_is_nobodys_until_it_is_put_back(store: WritableStore, run: GridRun, sql: Sql) -> None:
+def test_a_cancelled_run_is_nobodys_until_that_is_wanted(store: WritableStore, run: GridRun, sql: Sql) -> None:
     other = tiny_run(seed=4)
     store.register([other])
     finish(store, other)
@@ -241,9 +244,8 @@ def test_a_cancelled_run_is_nobodys_until_it_is_put_back(store: WritableStore, r
     assert store.claim(run.spec) == ("cancelled", 0, None)
     assert store.runs()["state"].tolist() == ["cancelled", "done"]
     assert sql("SELECT outcome FROM attempt ORDER BY id") == [("done",), ("cancelled",)]
-    store.put_back([run.spec.identity, other.spec.identity])
-    assert store.runs()["state"].tolist() == ["new", "done"]
-    assert store.claim(run.spec).became == "claimed"
+    assert store.claim(run.spec, cancelled=True).became == "claimed"
+    assert store.claim(other.spec, cancelled=True).became == "done"
 
 
 def test_failures_are_counted(store: WritableStore, run: GridRun) -> None:
@@ -252,6 +254,49 @@ def test_failures_are_counted(store: WritableStore, run: GridRun) -> None:
         store.claim(run.spec)
         store.record(run.spec.identity, Failed("ValueError: no", "Traceback \0 …"))
     assert store.failures() == {run.spec.identity: 2}
+    assert store.claim(run.spec, failures=1) == ("failed", 0, None)
+    assert store.claim(run.spec, failures=2).became == "claimed"
+
+
+def test_whatever_an_exception_says_is_stored(store: WritableStore, run: GridRun) -> None:
+    store.claim(run.spec)
+    assert store.record(run.spec.identity, Failed("ValueError: bad \udcff\0 file", "Traceback \udcff\0"))
+    (row,) = store.runs().to_dict("records")
+    assert (row["reason"], row["traceback"]) == ("ValueError: bad \\udcff file", "Traceback \\udcff")
+
+
+def test_a_runner_whose_process_number_means_nothing_here_is_believed_by_its_lease(
+    store: WritableStore, run: GridRun, sql: Sql
+) -> None:
+    """In a container of its own it has a number that is another's here, or nobody's, and perhaps this host's name."""
+    store.claim(run.spec)
+    sql(f"UPDATE run SET owner = 'another machine 1', owner_process = {2**22 + 1}, owner_host = '{gethostname()}'")
+    assert store.claim(run.spec).became == "elsewhere"
+    sql(f"UPDATE run SET owner_process = {getpid()}")
+    assert store.claim(run.spec).became == "elsewhere"
+    sql("UPDATE run SET leased_until = leased_until - 3600")
+    assert store.claim(run.spec).became == "claimed"
+
+
+def test_a_runner_whose_process_is_gone_is_not_believed(
+    store: WritableStore, run: GridRun, location: str, sql: Sql
+) -> None:
+    store.claim(run.spec)
+    other = open_for_writing(location)
+    sql(f"UPDATE run SET owner_process = {2**22 + 1}")  # more than Linux gives
+    assert other.runs()["state"].tolist() == ["unfinished"]
+    assert other.claim(run.spec).became == "claimed"
+
+
+def test_runners_that_add_the_same_runs_in_different_orders_do_not_wait_for_each_other(
+    store: WritableStore, location: str
+) -> None:
+    runs = [tiny_run(seed=seed) for seed in range(300)]
+    stores = (store, open_for_writing(location))
+    with ThreadPoolExecutor(2) as threads:
+        for _ in threads.map(lambda one, its: one.register(its), stores, (runs, runs[::-1])):
+            pass
+    assert len(store.runs()) == 300
 
 
 def test_runs_are_chosen_by_the_beginning_of_their_identities_and_by_conditions(

@@ -147,14 +147,18 @@ def retry(
 
     Example: urfb grid retry experiments.yaml --failed --max-attempts 3
     """
-    from urfb.engines.runner import put_back
+    from urfb.engines.runner import failed_or_cancelled
     from urfb.grid.expand import files_and_experiments, load_grids
     from urfb.grid.plan import select
 
     grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
-    runs = put_back(select(grid.runs, where or ()), store, cancelled=not failed, max_attempts=max_attempts)
+    runs = failed_or_cancelled(select(grid.runs, where or ()), store, cancelled=not failed, max_attempts=max_attempts)
+    if not runs:
+        typer.echo("nothing to try again: none of these runs " + ("failed" if failed else "failed or was cancelled"))
+        return
     _train(
-        runs, store, data_dir, jobs, device, limit, fail_fast, checkpoint_every, keep_checkpoints, engine, address
+        runs, store, data_dir, jobs, device, limit, fail_fast, checkpoint_every, keep_checkpoints, engine, address,
+        cancelled=True,
     )  # fmt: skip
 
 
@@ -170,6 +174,8 @@ def _train(
     keep_checkpoints: bool,
     engine: str,
     address: str | None,
+    *,
+    cancelled: bool = False,
 ) -> None:
     from urfb.cli.progress import watching
     from urfb.data.catalog import data_directory
@@ -189,6 +195,7 @@ def _train(
                 address=address,
                 limit=limit,
                 fail_fast=fail_fast,
+                cancelled=cancelled,
                 seconds_between_checkpoints=checkpoint_every,
                 keep_checkpoints=keep_checkpoints,
                 stop=stop,
@@ -215,11 +222,13 @@ def cancel(
 
     Example: urfb grid cancel --where rule=frfb --where seed=3,4
     """
-    from urfb.store import open_for_writing
+    from urfb.store import open_for_writing, open_store
 
-    writable = open_for_writing(store)
-    cancelled = writable.cancel(writable.chosen(runs or (), where or ()))
-    typer.echo(f"{len(cancelled)} runs cancelled" + "".join(f"\n  {identity}" for identity in cancelled))
+    chosen = open_store(store).chosen(runs or (), where or ())
+    cancelled = open_for_writing(store).cancel(chosen)
+    typer.echo("\n  ".join([f"{len(cancelled)} runs cancelled", *cancelled]))
+    if len(cancelled) < len(chosen):
+        typer.echo(f"{len(chosen) - len(cancelled)} were done or cancelled already")
 
 
 @app.command()

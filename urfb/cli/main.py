@@ -20,7 +20,9 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            typer.echo(f"urfb: {error}", err=True)
+            from urfb.cli.listing import printable
+
+            typer.echo(f"urfb: {printable(str(error), keep=chr(10))}", err=True)
             raise typer.Exit(2) from error
 
 

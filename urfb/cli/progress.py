@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from urfb.cli.listing import describe
+from urfb.cli.listing import describe, printable
 from urfb.engines import Workplace
 from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.plan import STATES, PlannedRun
@@ -59,13 +59,18 @@ class GridProgress:
         if not planned:
             self.console.print("no run agrees with these conditions")
             return
+        counts = Counter(one.state for one in planned)
+        states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
         missing = [one for one in planned if one.missing]
         self._count = len(missing)
         if not missing:
-            self.console.print(f"all {len(planned)} runs are done: nothing to do")
+            what = (
+                f"all {len(planned)} runs are done"
+                if counts["done"] == len(planned)
+                else f"{len(planned)} runs: {states}"
+            )
+            self.console.print(f"{what}: nothing to do")
             return
-        counts = Counter(one.state for one in planned)
-        states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
         slots = Counter(workplace.device for workplace in workplaces)
         where = ", ".join(f"{number} at a time on {device}" for device, number in slots.items())
         threads = workplaces[0].threads
@@ -85,7 +90,7 @@ class GridProgress:
             case Started(epochs_done):
                 if self.console.is_terminal:
                     self._tasks[spec.identity] = self.bars.add_task(
-                        "  " + escape(name), total=spec.epochs, completed=epochs_done, unit="epochs", note=""
+                        "  " + escape(printable(name)), total=spec.epochs, completed=epochs_done, unit="epochs", note=""
                     )
                 self._shown[spec.identity] = time.monotonic()
                 stored = self._stored.get(spec.identity, 0)
@@ -120,6 +125,11 @@ class GridProgress:
             failed = f"{self._failed} failed, " if self._failed else ""
             self.bars.update(self._whole, completed=self._ended, note=failed + self._left().removeprefix(", "))
 
+    def taken_away(self, spec: RunSpec) -> None:
+        """Say that the run is no more trained here."""
+        self._end(spec)
+        self._line(f"{describe(spec)}: was cancelled, or another process has it; it is left alone here")
+
     def waiting(self, specs: Sequence[RunSpec]) -> None:
         """Say once that another runner has what is left."""
         if not self._waiting:
@@ -133,8 +143,8 @@ class GridProgress:
     def interrupted(self, *, at_once: bool) -> None:
         """Say what became of the runs that were under way."""
         self.stop()
-        where = "from the last checkpoints, at most about a minute back" if at_once else "where it was"
-        self.console.print(f"interrupted; running the command again goes on {where}", soft_wrap=True)
+        where = "from the last checkpoints" if at_once else "where it was"
+        self.console.print(f"interrupted; `urfb grid run` goes on {where}", soft_wrap=True)
 
     def stop(self) -> None:
         """Leave the last state of the bars on the screen."""
@@ -158,4 +168,4 @@ class GridProgress:
 
     def _line(self, text: str, style: str = "") -> None:
         counter = f"[{self._ended}/{self._count}] "
-        self.console.print(counter + text, style=style or None, markup=False, soft_wrap=True)
+        self.console.print(counter + printable(text, keep="\n"), style=style or None, markup=False, soft_wrap=True)

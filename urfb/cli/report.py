@@ -42,7 +42,7 @@ def figures(
     from urfb.store import open_store
 
     opened = open_store(store)
-    out = out or opened.location.files.parent / "figures"
+    out = out or opened.location.folder / "figures"
     rendered = render(opened, numbers or [], out, Selection(experiment), str(opened.location))
     for figure in rendered:
         typer.echo(f"Figure {figure.number}")

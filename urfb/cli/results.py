@@ -50,8 +50,9 @@ def upgrade(store: StoreOption = DEFAULT_STORE) -> None:
     Example: urfb results upgrade --store results/urfb.sqlite
     """
     from urfb.store import upgrade_store
+    from urfb.store.engine import Location
 
-    typer.echo(f"{store}: {'upgraded' if upgrade_store(store) else 'is of this version: nothing to do'}")
+    typer.echo(f"{Location.of(store)}: {'upgraded' if upgrade_store(store) else 'is of this version: nothing to do'}")
 
 
 @app.command()

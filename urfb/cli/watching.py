@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from urfb.cli.listing import printable
 from urfb.grid.plan import STATES
 from urfb.store import Store
 
@@ -43,7 +44,7 @@ def _running(store: Store) -> Table:
     for name in ("run", "epochs", "validation", "what", "on"):
         table.add_column(name)
     for row in _rows(store):
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -52,6 +53,7 @@ def run_grid(
     address: str | None = None,
     limit: int | None = None,
     fail_fast: bool = False,
+    cancelled: bool = False,
     seconds_between_checkpoints: float = 60.0,
     keep_checkpoints: bool = True,
     stop: Callable[[], bool] = lambda: False,
@@ -68,8 +70,9 @@ def run_grid(
         engine: 'local' for this machine, 'ray' for a cluster. A cluster's machines look for the data sets when they
             train, and how much memory its GPUs have shows itself only then.
         address: of the Ray cluster, as `urfb.engines.cluster.joined` takes it.
-        limit: how many of the missing runs to train at most.
+        limit: how many of the missing runs to train at most; those that another runner trains do not count.
         fail_fast: whether to stop after the first run that fails.
+        cancelled: whether to train runs that were cancelled, too.
         seconds_between_checkpoints: of a run, at least.
         keep_checkpoints: whether those of a run that is done stay.
         stop: is asked again and again whether to stop, every run after the epoch that it is in.
@@ -81,7 +84,10 @@ def run_grid(
     refuse_contradictions(engine, address, jobs)
     upgrade_store(store, missing_ok=True)
     planned = plan(runs, stored_progress(store))
-    missing = [one.run for one in planned if one.missing][:limit]
+    if cancelled:
+        planned = [replace(one, state="unfinished") if one.state == "cancelled" else one for one in planned]
+    wanted = [one for one in planned if one.missing and (limit is None or one.state != "running")]
+    missing = [one.run for one in wanted][:limit]
     refuse_unknown(device)
     if not missing:
         if runs and not {(name, run.spec.identity) for run in runs for name in run.experiments} <= (
@@ -119,44 +125,55 @@ def run_grid(
             trainer,
             observer,
             fail_fast=fail_fast,
-            discard=lambda spec: keep_checkpoints or CheckpointFiles.of(of_one.checkpoints, spec.identity).remove(),
+            cancelled=cancelled,
+            discard=(lambda spec: None) if keep_checkpoints else partial(_discard, of_one.checkpoints),
             stop=stop,
         )
 
 
-def put_back(runs: Sequence[GridRun], store: str, *, cancelled: bool, max_attempts: int | None = None) -> list[GridRun]:
-    """Let the runs be trained again that failed or (if wanted) were cancelled, and return them.
+def failed_or_cancelled(
+    runs: Sequence[GridRun], store: str, *, cancelled: bool, max_attempts: int | None = None
+) -> list[GridRun]:
+    """Return the runs that failed or (if wanted) were cancelled.
 
     Args:
         runs: of a grid.
         store: its location.
         cancelled: whether cancelled runs are wanted, too.
-        max_attempts: runs that have failed so often stay as they are; None for no such limit.
+        max_attempts: runs that have failed so often are left out; None for no such limit.
 
     Raises:
-        StoreError: there is no store, or it cannot be written.
+        StoreError: there is no store.
     """
-    progress = open_store(store).progress()
+    opened = open_store(store)
+    progress, failures = opened.progress(), opened.failures()
     wanted = ("failed", "cancelled") if cancelled else ("failed",)
-    chosen = [run for run in runs if progress.get(run.spec.identity, ("new", 0))[0] in wanted]
-    writable = open_for_writing(store)
-    failures = writable.failures()
-    if max_attempts is not None:
-        chosen = [run for run in chosen if failures.get(run.spec.identity, 0) < max_attempts]
-    writable.put_back(run.spec.identity for run in chosen)
-    return chosen
+    return [
+        run
+        for run in runs
+        if progress.get(run.spec.identity, ("new", 0))[0] in wanted
+        and (max_attempts is None or failures.get(run.spec.identity, 0) < max_attempts)
+    ]
 
 
 def remove_checkpoints(store: str) -> tuple[int, int]:
     """Remove the checkpoints of all runs that are done; return of how many, and the bytes that were freed.
 
     Raises:
-        StoreError: there is no store.
+        StoreError: there is no store, or a checkpoint cannot be removed.
     """
     opened = open_store(store)
     done = [identity for identity, (state, _) in opened.progress().items() if state == "done"]
-    freed = [CheckpointFiles.of(opened.location.checkpoints, identity).remove() for identity in done]
+    try:
+        freed = [CheckpointFiles.of(opened.location.checkpoints, identity).remove() for identity in done]
+    except OSError as error:
+        raise StoreError(f"{error.filename}: cannot be removed ({error.strerror})") from error
     return sum(size > 0 for size in freed), sum(freed)
+
+
+def _discard(checkpoints: Path, spec: RunSpec) -> None:
+    with suppress(OSError):  # what cannot be removed stays; the run is done all the same
+        CheckpointFiles.of(checkpoints, spec.identity).remove()
 
 
 def make_folders(store: WritableStore) -> tuple[Path, Path]:

@@ -28,6 +28,9 @@ class Observer(Protocol):
     def told(self, spec: RunSpec, event: Event) -> None:
         """A run has told something, and it is stored."""
 
+    def taken_away(self, spec: RunSpec) -> None:
+        """A run is no more this runner's: it was cancelled, or another runner has it."""
+
     def waiting(self, specs: Sequence[RunSpec]) -> None:
         """Only runs that another runner trains are left."""
 
@@ -51,6 +54,7 @@ def run_missing(
     observer: Observer,
     *,
     fail_fast: bool = False,
+    cancelled: bool = False,
     discard: Callable[[RunSpec], object] = lambda spec: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
@@ -64,13 +68,14 @@ def run_missing(
         engine: trains them; it is closed at the end.
         observer: is told what happens.
         fail_fast: whether to stop after the first run that fails.
+        cancelled: whether to train runs that were cancelled.
         discard: what to do with the checkpoints of a run that is done.
         stop: is asked again and again whether to stop: every run then ends with the epoch that it is in.
 
     Raises:
         StoreError: the store cannot be written any more.
     """
-    runner = _Runner(store, engine, observer, discard, deque(specs))
+    runner = _Runner(store, engine, observer, discard, cancelled, store.failures(), deque(specs))
     with _heartbeat(store):
         try:
             while runner.waiting or runner.elsewhere or runner.at_work:
@@ -97,11 +102,14 @@ class _Runner:
     engine: Engine
     observer: Observer
     discard: Callable[[RunSpec], object]
+    cancelled: bool
+    failures: dict[str, int]
     waiting: deque[RunSpec]
     elsewhere: list[RunSpec] = field(default_factory=list)
     at_work: dict[str, RunSpec] = field(default_factory=dict)
     losses: Counter[str] = field(default_factory=Counter)
     outcome: Outcome = field(default_factory=Outcome)
+    looked: float = 0.0
 
     def stop(self) -> None:
         self.outcome.stopped = True
@@ -113,16 +121,19 @@ class _Runner:
     def begin_what_fits(self) -> None:
         while self.waiting and self.engine.room:
             self._begin(self.waiting.popleft())
-        if not self.waiting and self.elsewhere and self.engine.room:
+        if not self.waiting and self.elsewhere and self.engine.room and time.monotonic() - self.looked >= POLL_SECONDS:
+            self.looked = time.monotonic()
             states = self.store.progress()
             self.waiting.extend(spec for spec in self.elsewhere if states[spec.identity][0] != "running")
             self.elsewhere = [spec for spec in self.elsewhere if states[spec.identity][0] == "running"]
 
     def _begin(self, spec: RunSpec) -> None:
         """Give a run to the engine, unless another runner trains it, or has finished it by now."""
-        claim = self.store.claim(spec)
+        claim = self.store.claim(spec, cancelled=self.cancelled, failures=self.failures.get(spec.identity, 0))
         if claim.became == "elsewhere":
             self.elsewhere.append(spec)
+        elif claim.became == "failed":  # for another runner, since this one began
+            self.outcome.failed += 1
         elif claim.became == "claimed":
             # A target nearer than what is stored deletes nothing: the run ends where it is.
             wanted = spec.model_copy(update={"epochs": max(spec.epochs, claim.epochs_done)})
@@ -143,6 +154,7 @@ class _Runner:
                 if not isinstance(event, END):
                     self.engine.drop(identity)
                 del self.at_work[identity]
+                self.observer.taken_away(spec)
                 if not self.outcome.stopped:
                     self.elsewhere.append(spec)
                 continue

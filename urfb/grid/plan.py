@@ -113,7 +113,12 @@ def _value(text: str, kind: type) -> Any:
         if text.lower() not in ("true", "false"):
             raise ValueError(text)
         return text.lower() == "true"
-    return kind(text)
+    value = kind(text)
+    if isinstance(value, int) and abs(value) >= 2**63:  # more than a database can look for
+        raise ValueError(text)
+    if isinstance(value, str):
+        value.encode()
+    return value
 
 
 def _text(value: object) -> str:

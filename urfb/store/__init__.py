@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -43,7 +44,17 @@ from urfb.grid.expand import GridRun
 from urfb.grid.plan import parse_filters
 from urfb.grid.spec import SCIENCE_VERSION, RunSpec
 from urfb.store import tables
-from urfb.store.engine import Location, cause, check_schema, connect, create_schema, has_tables, unreadable, upgrade
+from urfb.store.engine import (
+    Location,
+    cause,
+    check_schema,
+    connect,
+    create_schema,
+    exclude_others,
+    has_tables,
+    unreadable,
+    upgrade,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import numpy as np
@@ -261,13 +272,13 @@ class Store:
         """Return each run's state and number of stored epochs, by identity."""
         columns = tables.run.c
         query = select(
-            columns.identity, columns.state, columns.epochs_done, columns.owner_host, columns.owner_process,
+            columns.identity, columns.state, columns.epochs_done, columns.owner, columns.owner_process,
             columns.leased_until,
         )  # fmt: skip
         with self._reading() as connection:
             now = _clock(connection)
             return {
-                row.identity: (_true_state(row.state, row.owner_host, row.owner_process, row.leased_until, now), row[2])
+                row.identity: (_true_state(row.state, row.owner, row.owner_process, row.leased_until, now), row[2])
                 for row in connection.execute(query)
             }
 
@@ -426,12 +437,12 @@ class Claim(NamedTuple):
 
     Attributes:
         became: 'claimed'; 'elsewhere', if another living process has it; 'done', if it has reached its target; or
-            'cancelled'.
+            'cancelled'; or 'failed', if it has failed more often than it may.
         epochs_done: how many of its epochs are stored.
         threads: with how many CPU threads they were trained; None where there are none.
     """
 
-    became: Literal["claimed", "elsewhere", "done", "cancelled"]
+    became: Literal["claimed", "elsewhere", "done", "cancelled", "failed"]
     epochs_done: int
     threads: int | None = None
 
@@ -450,7 +461,7 @@ class WritableStore(Store):
 
     def __init__(self, location: Location, engine: Engine) -> None:
         super().__init__(location, engine)
-        self._token = uuid.uuid4().hex
+        self._token = f"{_machine()} {uuid.uuid4().hex}"
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -469,6 +480,7 @@ class WritableStore(Store):
         runs = list(runs)
         specs = [run.spec for run in runs]
         with self._writing() as connection:
+            exclude_others(connection)
             _insert_new(connection, tables.run, [_row_of(spec) for spec in specs])
             names = {name for run in runs for name in run.experiments}
             _insert_new(connection, tables.experiment, [{"name": name} for name in sorted(names)])
@@ -482,23 +494,29 @@ class WritableStore(Store):
             ]
             _insert_new(connection, tables.experiment_run, memberships)
 
-    def claim(self, spec: RunSpec) -> Claim:
-        """Make a run this process's own, unless another living process has it, it is done, or was cancelled."""
-        columns = tables.run.c
-        host, process = _myself()
+    def claim(self, spec: RunSpec, *, cancelled: bool = False, failures: int | None = None) -> Claim:
+        """Make a run this process's own, unless another living process has it, it is done, or was cancelled.
+
+        Args:
+            spec: of the run.
+            cancelled: whether to take it even if it was cancelled.
+            failures: how often it may have failed, so that of many runners one tries again; None for any number.
+        """
+        columns, attempts = tables.run.c, tables.attempt.c
         with self._writing() as connection:
             now = _clock(connection)
             row = connection.execute(select(tables.run).where(columns.identity == spec.identity)).one()
             epochs_done = int(row.epochs_done)
             if row.state == "done" and epochs_done >= spec.epochs:
                 return Claim("done", epochs_done)
-            if row.state == "cancelled":
+            if row.state == "cancelled" and not cancelled:
                 return Claim("cancelled", epochs_done)
-            if (
-                row.owner not in (None, self._token)
-                and (row.owner_host, row.owner_process) != (host, process)  # a dead runner that had our number
-                and _alive(row.owner_host, row.owner_process, row.leased_until, now)
-            ):
+            if row.state == "failed" and failures is not None:
+                failed = select(func.count()).where(attempts.run_id == row.id, attempts.outcome == "failed")
+                if connection.execute(failed).scalar_one() > failures:
+                    return Claim("failed", epochs_done)
+            is_ours = row.owner == self._token or (_is_here(row.owner) and row.owner_process == os.getpid())
+            if row.owner is not None and not is_ours and _alive(row.owner, row.owner_process, row.leased_until, now):
                 return Claim("elsewhere", epochs_done)
             claimed = connection.execute(
                 update(tables.run)
@@ -507,8 +525,8 @@ class WritableStore(Store):
                     state="running",
                     epochs_target=max(spec.epochs, epochs_done),
                     owner=self._token,
-                    owner_host=host,
-                    owner_process=process,
+                    owner_host=socket.gethostname(),
+                    owner_process=os.getpid(),
                     leased_until=now + LEASE_SECONDS,
                 )
             )
@@ -516,7 +534,7 @@ class WritableStore(Store):
                 return Claim("elsewhere", epochs_done)
             threads = connection.execute(_last_threads(row.id)).scalar() if epochs_done else None
             _end_attempt(connection, row.id, "interrupted", "its runner died")
-            connection.execute(insert(tables.attempt).values(run_id=row.id, started=_now(), host=host))
+            connection.execute(insert(tables.attempt).values(run_id=row.id, started=_now(), host=socket.gethostname()))
             return Claim("claimed", epochs_done, threads)
 
     def renew_leases(self) -> None:
@@ -532,7 +550,8 @@ class WritableStore(Store):
         """Give back every run that this process has claimed: it was interrupted."""
         columns = tables.run.c
         with self._writing() as connection:
-            for run_id in connection.execute(select(columns.id).where(columns.owner == self._token)).scalars().all():
+            own = select(columns.id).where(columns.owner == self._token).with_for_update()
+            for run_id in connection.execute(own).scalars().all():
                 _end_attempt(connection, run_id, "interrupted", reason)
                 _end_run(connection, run_id, "unfinished")
 
@@ -540,21 +559,13 @@ class WritableStore(Store):
         """Let nobody train these runs any more, and return those that were not done; who trains one now drops it."""
         cancelled = []
         with self._writing() as connection:
-            for identity in identities:
+            for identity in sorted(identities):  # all in one order, so that none waits for another that waits for it
                 run = connection.execute(_of_identity(identity)).one()
                 if run.state not in ("done", "cancelled"):
                     _end_attempt(connection, run.id, "cancelled", "cancelled")
                     _end_run(connection, run.id, "cancelled")
                     cancelled.append(identity)
         return cancelled
-
-    def put_back(self, identities: Iterable[str]) -> None:
-        """Let failed and cancelled runs be trained again, from their last checkpoints."""
-        with self._writing() as connection:
-            for identity in identities:
-                run = connection.execute(_of_identity(identity)).one()
-                if run.state in ("failed", "cancelled"):
-                    _end_run(connection, run.id, "unfinished" if run.epochs_done else "new")
 
     def record(self, identity: str, event: Event) -> bool:
         """Store what a run has told, and return whether the run is still this process's own: if not, nothing is."""
@@ -681,7 +692,7 @@ def _end_attempt(connection: Connection, run_id: int, outcome: str, reason: str 
     connection.execute(
         update(tables.attempt)
         .where(tables.attempt.c.id == _open_attempt(run_id))
-        .values(outcome=outcome, reason=reason, traceback=traceback.replace("\0", "") or None, ended=_now())
+        .values(outcome=outcome, reason=_storable(reason or ""), traceback=_storable(traceback), ended=_now())
     )
 
 
@@ -698,8 +709,9 @@ def _end_run(connection: Connection, run_id: int, state: str) -> None:
     )
 
 
-def _myself() -> tuple[str, int]:
-    return socket.gethostname(), os.getpid()
+def _storable(text: str) -> str | None:
+    """Return a text that every database takes, whatever an exception had to say; None if it is empty."""
+    return text.replace("\0", "").encode(errors="backslashreplace").decode() or None
 
 
 def _clock(connection: Connection) -> float:
@@ -709,18 +721,31 @@ def _clock(connection: Connection) -> float:
     return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
 
 
-def _alive(host: str, process: int, leased_until: float | None, now: float) -> bool:
-    """Whether a run's owner lives: its lease is renewed, and on this host its process is there too."""
+@cache
+def _machine() -> str:
+    """Return what only processes share that see each other's numbers; two containers may share their host's name."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:  # not Linux, where processes are not kept apart so
+        return socket.gethostname()
+
+
+def _is_here(owner: str | None) -> bool:
+    """Whether a run's owner is, or was, a process that this one would see."""
+    return owner is not None and owner.rpartition(" ")[0] == _machine()
+
+
+def _alive(owner: str | None, process: int | None, leased_until: float | None, now: float) -> bool:
+    """Whether a run's owner lives: its lease is renewed and, where this process would see it, it is there, too."""
     if leased_until is None or leased_until < now:
         return False
-    return host != socket.gethostname() or psutil.pid_exists(process)
+    return not _is_here(owner) or (process is not None and psutil.pid_exists(process))
 
 
-def _true_state(state: str, host: str | None, process: int | None, leased_until: float | None, now: float) -> str:
+def _true_state(state: str, owner: str | None, process: int | None, leased_until: float | None, now: float) -> str:
     """Return 'unfinished' for a run whose owner died while it was 'running'."""
-    if state == "running" and (host is None or process is None or not _alive(host, process, leased_until, now)):
-        return "unfinished"
-    return state
+    return "unfinished" if state == "running" and not _alive(owner, process, leased_until, now) else state
 
 
 def _now() -> str:

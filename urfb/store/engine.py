@@ -23,8 +23,9 @@ from urfb.errors import StoreError
 from urfb.store.tables import REVISIONS, VIEWS, metadata, view
 
 BUSY_SECONDS = 60
+POSTGRESQL_PORT = 5432
 MIGRATION_LOCK = 0x75726662
-"""The number of the PostgreSQL lock that one runner at a time makes or upgrades tables under: 'urfb'."""
+"""The number of the PostgreSQL lock under which one runner at a time makes tables or adds runs: 'urfb'."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Location:
         if kind in ("postgresql", "postgres") and url.database:
             return cls(url.set(drivername="postgresql+psycopg"))
         raise StoreError(
-            f"store '{url.render_as_string(hide_password=True)}': stores are kept in SQLite (give a path, or "
-            "sqlite:///PATH) or PostgreSQL (postgresql://USER@HOST/DATABASE)"
+            f"store '{url.set(query={}).render_as_string(hide_password=True)}': stores are kept in SQLite (give a "
+            "path, or sqlite:///PATH) or PostgreSQL (postgresql://USER@HOST/DATABASE)"
         )
 
     @property
@@ -77,19 +78,27 @@ class Location:
         return self.path.exists() and other.path.exists() and self.path.samefile(other.path)
 
     @property
-    def files(self) -> Path:
-        """Beside what a store's files stand on this machine: the SQLite file, or results/DATABASE."""
-        return self.path or Path("results", re.sub(r"[^\w-]", "_", str(self.url.database)))
+    def folder(self) -> Path:
+        """Where the files that belong to a store stand on this machine: beside the SQLite file, or in results/."""
+        return self.path.parent if self.path is not None else Path("results")
 
     @property
     def checkpoints(self) -> Path:
         """The folder of its runs' checkpoints; each store has its own."""
-        return self.files.with_suffix(".checkpoints")
+        return self.folder / f"{self._stem}.checkpoints"
 
     @property
     def logs(self) -> Path:
         """The folder of its runs' logs."""
-        return self.files.with_suffix(".logs")
+        return self.folder / f"{self._stem}.logs"
+
+    @property
+    def _stem(self) -> str:
+        """What files are named after; no two stores that stand side by side have the same."""
+        if self.path is not None:
+            return self.path.stem if self.path.suffix == ".sqlite" else self.path.name
+        server = (self.url.host or "localhost", self.url.port or POSTGRESQL_PORT, self.url.database)
+        return re.sub(r"[^\w.-]", "_", "-".join(map(str, server)))
 
     def __str__(self) -> str:
         return str(self.path or self.url.set(drivername="postgresql", query={}).render_as_string(hide_password=True))
@@ -117,7 +126,7 @@ def connect(location: Location, *, writing: bool) -> Engine:
     if location.path is None:
         return _connect_to_server(location, writing=writing)
     # A runner keeps its connection: with the last one that is closed, SQLite puts away its log, which takes longer than
-    # a transaction. Its threads take turns with it.
+    # a transaction.
     engine = create_engine(
         location.url,
         poolclass=QueuePool if writing else NullPool,
@@ -152,7 +161,13 @@ def _connect_to_server(location: Location, *, writing: bool) -> Engine:
             connect_args={
                 "connect_timeout": 10,
                 "application_name": "urfb",
-                "options": "-c timezone=UTC" + ("" if writing else " -c default_transaction_read_only=on"),
+                "options": " ".join(
+                    [
+                        *([str(location.url.query["options"])] if "options" in location.url.query else []),
+                        "-c timezone=UTC",
+                        *([] if writing else ["-c default_transaction_read_only=on"]),
+                    ]
+                ),
             },
         )
     except ModuleNotFoundError as error:
@@ -169,7 +184,7 @@ def create_schema(engine: Engine, location: Location) -> None:
     """
     try:
         with engine.begin() as connection:
-            _exclude_others(connection)
+            exclude_others(connection)
             if _is_empty(connection):
                 metadata.create_all(connection)
                 _create_views(connection)
@@ -190,7 +205,7 @@ def upgrade(engine: Engine, location: Location) -> None:
     """
     try:
         with engine.begin() as connection:
-            _exclude_others(connection)
+            exclude_others(connection)
             before = _revision(connection, location)
             if before != REVISIONS[-1]:
                 for name in VIEWS:
@@ -203,8 +218,8 @@ def upgrade(engine: Engine, location: Location) -> None:
         raise StoreError(f"{location}: cannot be upgraded ({cause(error)}); it is as it was") from error
 
 
-def _exclude_others(connection: Connection) -> None:
-    """Let nobody else make or upgrade tables before this transaction ends; on SQLite its beginning does that."""
+def exclude_others(connection: Connection) -> None:
+    """Let nobody else make tables or add runs before this transaction ends; on SQLite its beginning does that."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
 

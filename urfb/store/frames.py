@@ -43,7 +43,8 @@ def read_view(engine: Engine, view: str, filters: Mapping[str, Any]) -> pd.DataF
         else:
             query = select(table(view, *(column(name) for name in columns)))
             query = query.where(*(_agrees(column(name), wanted) for name, wanted in filters.items()))
-            frame = pd.read_sql_query(query, connection)
+            result = connection.execute(query)
+            frame = pd.DataFrame.from_records(result.cursor.fetchall(), columns=columns, coerce_float=True)
     kinds: dict[str, Any] = {name: float for name in columns if tables.COLUMN_TYPES.get(name) is float}
     kinds |= dict.fromkeys(MISSING_INTEGERS, "Int64") | {"dense_output": bool}
     return frame.astype({name: kind for name, kind in kinds.items() if name in columns})

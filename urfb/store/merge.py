@@ -111,7 +111,11 @@ def _open_sources(target: str, sources: Sequence[str]) -> list[Store]:
             mistakes.append(str(error))
             continue
         if source.location.is_same(there):
-            mistakes.append(f"{location}: is the store that the others are merged into; leave it out")
+            mistakes.append(f"{source.location}: is the store that the others are merged into; leave it out")
+        elif source.location.checkpoints.absolute() == there.checkpoints.absolute():
+            mistakes.append(
+                f"{source.location}: has its checkpoints where {there} has them, in {there.checkpoints}; rename one"
+            )
         opened.append(source)
     if mistakes:
         raise StoreError("\n".join(mistakes))
@@ -162,7 +166,7 @@ def _versions(read: Read, runs: Select[Any], now: float) -> dict[str, Version]:
     return {
         row["identity"]: Version(
             row,
-            _true_state(row["state"], row["owner_host"], row["owner_process"], row["leased_until"], now),
+            _true_state(row["state"], row["owner"], row["owner_process"], row["leased_until"], now),
             tuple(attempts[row["id"]]),
             (row["id"], row["epochs_done"]) in tested,
         )

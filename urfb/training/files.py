@@ -24,5 +24,5 @@ class CheckpointFiles(NamedTuple):
         for file in self:
             if file.exists():
                 freed += file.stat().st_size
-                file.unlink()
+                file.unlink(missing_ok=True)
         return freed
