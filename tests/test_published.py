@@ -37,3 +37,16 @@ def test_the_readmes_table_is_the_published_runs(store: urfb.store.Store) -> Non
     readme = (ROOT / "README.md").read_text()
     found = readme.split("<!-- the published runs -->")[1].strip().split("\n\n")[0].splitlines()
     assert found == expected
+
+
+def test_the_table_of_precisions_is_the_published_runs() -> None:
+    runs = urfb.open_store(str(REFERENCE / "precision.sqlite")).runs(state="done")
+    document = (ROOT / "docs" / "performance.md").read_text()
+    table = document.split("<!-- the published precisions -->")[1].strip().split("\n\n")[0].splitlines()
+    assert len(table) == 2 + len(runs.groupby(["rule", "precision"]))
+    for line in table[2:]:
+        rule, precision, epochs, seeds, *errors = (cell.strip() for cell in line.strip("|").split("|"))
+        own = runs[(runs["rule"] == rule) & (runs["precision"] == precision)]
+        assert (int(epochs), int(seeds)) == (own["epochs_done"].min(), len(own))
+        found = (own[f"{kind}_error"] for kind in ("training", "validation", "test"))
+        assert errors == [f"{100 * error.min():.1f} to {100 * error.max():.1f}" for error in found]
