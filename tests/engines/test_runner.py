@@ -256,7 +256,8 @@ def test_a_store_of_an_older_version_is_upgraded_by_a_runner(tmp_path: Path) -> 
     assert run([tiny_run()], tmp_path) == Outcome(done=1)
 
 
-def test_a_run_that_is_cancelled_while_it_is_trained_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("again", [False, True], ids=["run", "retry"])
+def test_a_run_that_is_cancelled_while_it_is_trained_is_left_alone(tmp_path: Path, again: bool) -> None:
     cancelled, other = tiny_run(epochs=100_000), tiny_run(seed=1)
     store = str(tmp_path / "urfb.sqlite")
 
@@ -267,7 +268,7 @@ def test_a_run_that_is_cancelled_while_it_is_trained_is_left_alone(tmp_path: Pat
                 open_for_writing(store).cancel([spec.identity])
 
     watcher = Canceller()
-    assert run([cancelled, other], tmp_path, watcher) == Outcome(done=1)
+    assert run([cancelled, other], tmp_path, watcher, cancelled=again) == Outcome(done=1)
     assert watcher.lost == cancelled.spec
     assert open_store(store).runs()["state"].tolist() == ["cancelled", "done"]
 

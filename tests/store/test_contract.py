@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from os import getpid
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from tests.helpers import tiny_run
 from tests.store.recorded import PROVENANCE, epoch, finish, started
@@ -18,7 +20,7 @@ from urfb.errors import SelectionError, StoreError
 from urfb.events import AlignmentPoint, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.expand import GridRun
 from urfb.store import WritableStore, open_for_writing, stored_progress
-from urfb.store.engine import Location
+from urfb.store.engine import Location, connect
 
 Sql = Callable[[str], list[tuple[Any, ...]]]
 
@@ -286,6 +288,19 @@ def test_a_runner_whose_process_is_gone_is_not_believed(
     sql(f"UPDATE run SET owner_process = {2**22 + 1}")  # more than Linux gives
     assert other.runs()["state"].tolist() == ["unfinished"]
     assert other.claim(run.spec).became == "claimed"
+
+
+def test_a_cancellation_while_a_runner_gives_its_runs_back_holds(
+    store: WritableStore, run: GridRun, location: str
+) -> None:
+    store.claim(run.spec)
+    with ThreadPoolExecutor(1) as thread:
+        with connect(Location.of(location), writing=True).begin() as cancelling:
+            cancelling.execute(text("UPDATE run SET state = 'cancelled', owner = NULL"))
+            releasing = thread.submit(store.release, "stopped")
+            time.sleep(0.5)  # it waits by now
+        releasing.result()
+    assert store.runs()["state"].tolist() == ["cancelled"]
 
 
 def test_runners_that_add_the_same_runs_in_different_orders_do_not_wait_for_each_other(

@@ -108,6 +108,7 @@ class _Runner:
     elsewhere: list[RunSpec] = field(default_factory=list)
     at_work: dict[str, RunSpec] = field(default_factory=dict)
     losses: Counter[str] = field(default_factory=Counter)
+    tried: set[str] = field(default_factory=set)
     outcome: Outcome = field(default_factory=Outcome)
     looked: float = 0.0
 
@@ -129,7 +130,10 @@ class _Runner:
 
     def _begin(self, spec: RunSpec) -> None:
         """Give a run to the engine, unless another runner trains it, or has finished it by now."""
-        claim = self.store.claim(spec, cancelled=self.cancelled, failures=self.failures.get(spec.identity, 0))
+        # One that is cancelled from now on stays so.
+        cancelled = self.cancelled and spec.identity not in self.tried
+        self.tried.add(spec.identity)
+        claim = self.store.claim(spec, cancelled=cancelled, failures=self.failures.get(spec.identity, 0))
         if claim.became == "elsewhere":
             self.elsewhere.append(spec)
         elif claim.became == "failed":  # for another runner, since this one began
