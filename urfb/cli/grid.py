@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -118,8 +118,9 @@ def run(
 
     grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
     _train(
-        select(grid.runs, where or ()), store, data_dir, jobs, device, limit, fail_fast, checkpoint_every,
-        keep_checkpoints, engine, address,
+        select(grid.runs, where or ()), data_dir, store=store, jobs=jobs, device=device, engine=engine, address=address,
+        limit=limit, fail_fast=fail_fast, seconds_between_checkpoints=checkpoint_every,
+        keep_checkpoints=keep_checkpoints,
     )  # fmt: skip
 
 
@@ -157,26 +158,14 @@ def retry(
         typer.echo("nothing to try again: none of these runs " + ("failed" if failed else "failed or was cancelled"))
         return
     _train(
-        runs, store, data_dir, jobs, device, limit, fail_fast, checkpoint_every, keep_checkpoints, engine, address,
-        cancelled=True,
+        runs, data_dir, store=store, jobs=jobs, device=device, engine=engine, address=address, cancelled=True,
+        limit=limit, fail_fast=fail_fast, seconds_between_checkpoints=checkpoint_every,
+        keep_checkpoints=keep_checkpoints,
     )  # fmt: skip
 
 
-def _train(
-    runs: Sequence[GridRun],
-    store: str,
-    data_dir: Path | None,
-    jobs: int | None,
-    device: str,
-    limit: int | None,
-    fail_fast: bool,
-    checkpoint_every: float,
-    keep_checkpoints: bool,
-    engine: str,
-    address: str | None,
-    *,
-    cancelled: bool = False,
-) -> None:
+def _train(runs: Sequence[GridRun], data_dir: Path | None, **settings: Any) -> None:
+    """Call `run_grid` with the settings, show what happens, and end with the exit code that says how it went."""
     from urfb.cli.progress import watching
     from urfb.data.catalog import data_directory
     from urfb.engines.runner import run_grid
@@ -184,22 +173,7 @@ def _train(
 
     with watching() as observer, stopping_on_signals() as stop:
         try:
-            outcome = run_grid(
-                runs,
-                store=store,
-                data=data_directory(data_dir),
-                jobs=jobs,
-                device=device,
-                observer=observer,
-                engine=engine,
-                address=address,
-                limit=limit,
-                fail_fast=fail_fast,
-                cancelled=cancelled,
-                seconds_between_checkpoints=checkpoint_every,
-                keep_checkpoints=keep_checkpoints,
-                stop=stop,
-            )
+            outcome = run_grid(runs, data=data_directory(data_dir), observer=observer, stop=stop, **settings)
         except KeyboardInterrupt:
             observer.interrupted(at_once=True)
             raise typer.Exit(130) from None
