@@ -88,38 +88,39 @@ def test_what_is_killed_is_finished_with_the_same_numbers(tmp_path: Path, victim
 def test_a_grid_that_is_killed_at_random_moments_ends_as_one_that_is_not(tmp_path: Path) -> None:
     """URFB_KILLS says how often; each time a worker, the runner or all of them, without warning."""
     kills, chance = int(os.environ.get("URFB_KILLS", "6")), random.Random(0)
-    grid = grid_file(tmp_path, epochs=20 + kills, seeds=kills)
+    grid = grid_file(tmp_path, epochs=30 + kills, seeds=kills)
     options = ("--jobs", "2", "--checkpoint-every", "0.2")
     finish(grid, tmp_path / "undisturbed.sqlite", *options)
 
     store = tmp_path / "killed" / "urfb.sqlite"
-    killed = 0
-    while killed < kills:
+    total, stored = 2 * kills * (30 + kills), 0
+    for number in range(kills):
         process = start(grid, store, *options)
-        time.sleep(chance.uniform(4, 10))  # from before the first epoch on
+        # The moment is a number of epochs, so that a machine of any speed is killed as often.
+        moment = stored + chance.randint(0, (total - stored) // (kills - number + 1))
+        wait_until(store, lambda opened, moment=moment: len(opened.epochs()) >= moment)
+        time.sleep(chance.uniform(0, 0.2))  # from before the first epoch on
+        assert process.poll() is None, "ended before it could be killed"
         match chance.choice(["worker", "runner", "all"]):
             case "worker":
                 workers = psutil.Process(process.pid).children()
                 training = [one for one in workers if "spawn_main" in " ".join(one.cmdline())]
                 for one in training[:1]:
                     one.kill()
-                time.sleep(1)
+                time.sleep(0.5)
                 os.killpg(process.pid, signal.SIGKILL)
             case "runner":
                 process.kill()
             case "all":
                 os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
-        killed += 1
-        if store.exists() and set(open_store(str(store)).runs()["state"]) == {"done"}:
-            break  # sooner than it could be killed: how often that was is part of what the test says
+        stored = len(open_store(str(store)).epochs())
     finish(grid, store, *options)
     assert_same_numbers(store, tmp_path / "undisturbed.sqlite")
     epochs = open_store(str(store)).epochs()
     assert not epochs.duplicated(["run", "epoch"]).any()
-    assert len(epochs) == 2 * kills * (20 + kills)
-    print(f"killed {killed} times; attempts: {open_store(str(store)).runs()['attempts'].sum()}")
-    assert killed > kills // 2
+    assert len(epochs) == total
+    print(f"killed {kills} times; attempts: {open_store(str(store)).runs()['attempts'].sum()}")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
