@@ -1,4 +1,4 @@
-"""`urfb report`: the paper's figures and tables, and the user's own."""
+"""`urfb report`: the paper's figures and tables, and the user's own; and the page with all of them."""
 
 from __future__ import annotations
 
@@ -62,6 +62,42 @@ def figures(
     wanted = chosen(exhibits("figure", grid), names or [], experiment)
     for rendered in render(opened, wanted, out or opened.location.folder / "figures", str(opened.location), anew=anew):
         tell(rendered)
+
+
+@app.command()
+def page(
+    store: StoreOption = DEFAULT_STORE,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The file to write; else page.html beside the store."),
+    ] = None,
+    experiment: ExperimentOption = None,
+    grid: GridOption = None,
+    anew: AnewOption = False,
+) -> None:
+    """Write one HTML file with everything: verdicts, figures, tables and runs. It needs no network.
+
+    Example: urfb report page --out results/page.html
+    """
+    from urfb.report.exhibits import chosen
+    from urfb.report.page.document import default_file, write_page
+    from urfb.report.paper import exhibits
+    from urfb.store import open_store
+
+    opened = open_store(store)
+    place = opened.location
+    wanted = [*chosen(exhibits("figure", grid), [], experiment), *chosen(exhibits("table", grid), [], experiment)]
+    written = write_page(
+        opened,
+        wanted,
+        out or default_file(place.folder, experiment),
+        location=str(place),
+        experiment=experiment,
+        logs=place.logs,
+        folder=place.folder,
+        anew=anew,
+    )
+    typer.echo(f"{written.file}{'' if written.made else ' (unchanged)'}")
 
 
 def tell(rendered: Rendered) -> None:

@@ -66,9 +66,8 @@ def render(
         command = making_command(exhibit, out, location)
         stamp = fingerprint(exhibit, data, command)
         stem = exhibit.stem
-        experiment = exhibit.selection.experiment
-        if experiment is not None and exhibit.grid is None:  # so that it never takes the place of the paper's
-            stem = f"{re.sub(r'[^A-Za-z0-9._-]', '-', experiment)}-{stem}"
+        if exhibit.grid is None:
+            stem = f"{file_prefix(exhibit.selection.experiment)}{stem}"
         files = [out / f"{stem}.{suffix}" for suffix in SUFFIXES[exhibit.kind]]
         completing = completing_command(exhibit, location)
         if not anew and all(file.exists() for file in files):
@@ -81,8 +80,13 @@ def render(
             made = exhibit.make(data)
             contents = _contents(exhibit, made, provenance(exhibit, made, command, stamp))
         for file, content in zip(files, contents, strict=True):
-            _write(file, content)
+            write(file, content)
         yield Rendered(exhibit, files, made.shortfalls, completing, made=True)
+
+
+def file_prefix(experiment: str | None) -> str:
+    """Return what an experiment's files begin with, so that they never take the place of the paper's."""
+    return "" if experiment is None else f"{re.sub(r'[^A-Za-z0-9._-]', '-', experiment)}-"
 
 
 def making_command(exhibit: Exhibit, out: Path, location: str) -> str:
@@ -152,7 +156,7 @@ def _head(file: Path) -> list[str]:
     return head
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
     """Write a file aside and move it into place, so that nobody ever reads half of it."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -164,5 +168,5 @@ def _write(path: Path, content: bytes) -> None:
             aside.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot write {path}: {error.strerror or error}; name a folder that can be written to with --out"
+            f"cannot write {path}: {error.strerror or error}; name a place that can be written to with --out"
         ) from error
