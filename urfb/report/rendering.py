@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,10 @@ from pathlib import Path
 import matplotlib
 
 from urfb import __version__
-from urfb.errors import InputError
 from urfb.report.canvas import STYLE
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import Exhibit, Frames, fingerprint
+from urfb.report.files import write
 from urfb.report.texts import latex, markdown
 
 SUFFIXES = {"figure": ("png", "pdf", "csv"), "table": ("md", "tex", "csv")}
@@ -133,8 +132,8 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> li
     numbers = (head + made.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
     if isinstance(made, Tabulated):
         notes = [*made.notes, *(f"Lacks: {line}." for line in made.shortfalls)]
-        written = (write(exhibit.heading, made.shown, notes, lines) for write in (markdown, latex))
-        return [*(text.encode() for text in written), numbers]
+        written = (text(exhibit.heading, made.shown, notes, lines) for text in (markdown, latex))
+        return [*(words.encode() for words in written), numbers]
     subject = ". ".join(line for line in lines if not line.startswith("run "))
     png, pdf = io.BytesIO(), io.BytesIO()
     title, maker = exhibit.heading, f"urfb {__version__}"
@@ -154,19 +153,3 @@ def _head(file: Path) -> list[str]:
                 break
             head.append(line[2:].rstrip("\n"))
     return head
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file aside and move it into place, so that nobody ever reads half of it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_bytes(content)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; name a place that can be written to with --out"
-        ) from error

@@ -19,8 +19,9 @@ from urfb import __version__
 from urfb.report.canvas import STYLE
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import Data, Exhibit, Frames, fingerprint
+from urfb.report.files import write
 from urfb.report.page.runs import details, rows
-from urfb.report.rendering import completing_command, file_prefix, making_command, provenance, write
+from urfb.report.rendering import completing_command, file_prefix, making_command, provenance
 from urfb.report.selection import split_names
 
 MAGNIFIED = 1.35
