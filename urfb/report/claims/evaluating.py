@@ -25,6 +25,7 @@ class ComponentResult:
         claimed: the range in which the claim says that the number's mean lies.
         every: whether it is claimed of each seed, and not only of their mean.
         points: whether the number is an error rate; here it is a fraction all the same.
+        unit: what one number is of: 'seed' or 'draw'.
         difference: whether runs are compared with others, so that the effect size d_z means something.
         numbers: by seed, those that count.
         tested: what the tests say of them.
@@ -39,6 +40,7 @@ class ComponentResult:
     claimed: Range
     every: bool
     points: bool
+    unit: str
     difference: bool
     numbers: Mapping[int, float]
     tested: Tested
@@ -54,6 +56,7 @@ class ClaimResult:
     Attributes:
         name, source, sentence: of the claim, as the paper has it.
         setting: in which it was tested.
+        title: on what, in words.
         verdict: supported if every component is, contradicted if any is.
         components: one result each.
         commands: they train what is missing.
@@ -63,6 +66,7 @@ class ClaimResult:
     source: str
     sentence: str
     setting: Setting
+    title: str
     verdict: Verdict
     components: tuple[ComponentResult, ...]
     commands: tuple[str, ...]
@@ -112,6 +116,7 @@ def evaluate(
                 source=CLAIMS[name].source,
                 sentence=CLAIMS[name].sentence,
                 setting=setting,
+                title=CLAIMS[name].title(setting),
                 verdict=_all(part.verdict for part in parts),
                 components=parts,
                 commands=commands([lack for part in parts for lack in part.lacking], setting, location),
@@ -148,6 +153,7 @@ def _result(component: Component | Accelerated, gathered: Gathered, components: 
         claimed=component.claimed,
         every=component.every,
         points=component.points,
+        unit=component.unit,
         difference=component.is_difference,
         numbers=numbers,
         tested=tested,

@@ -37,7 +37,7 @@ class Lacking:
 
     Attributes:
         run: its identity.
-        what: in words, without the seed.
+        what, where: the protocol and the network, in words.
         seed: or draw.
         reason: why it does not count.
         blocks: it is there and is no use; nothing is supported for as long as that is so.
@@ -48,6 +48,7 @@ class Lacking:
 
     run: str
     what: str
+    where: str
     seed: int
     reason: str
     blocks: bool = False
@@ -122,15 +123,19 @@ class Runs:
         row = self._rows.get(identity)
         if row is None:
             return self._lacking(cell, seed, "never trained")
+        state = row["state"]
         wanted, done, target = self._wanted(cell, seed), self._done(cell, seed), int(row["epochs_target"])
-        if done >= wanted and (row["state"] == "done" or not self.setting.to_the_end):
+        if done >= wanted and (state == "done" or not self.setting.to_the_end):
             return None
-        so_far = f"after {done:,} of {max(wanted, target if self.setting.to_the_end else 0):,} epochs"
-        if row["state"] == "failed":
-            return self._lacking(cell, seed, f"failed {so_far}; see `urfb grid logs {identity}`", blocks=True)
-        farther = target if target > wanted and self.setting.to_the_end else None
-        words = {"cancelled": "cancelled", "running": "being trained, now"}.get(row["state"], "stopped")
-        return self._lacking(cell, seed, f"{words} {so_far}", epochs=farther, cancelled=row["state"] == "cancelled")
+        goal = max(wanted, target) if self.setting.to_the_end else wanted
+        return self._lacking(
+            cell,
+            seed,
+            f"{state}, {done:,} of {goal:,} epochs" + f"; see `urfb grid logs {identity}`" * (state == "failed"),
+            blocks=state == "failed",
+            epochs=goal if goal > wanted else None,
+            cancelled=state == "cancelled",
+        )
 
     def _uneven(self, component: Component, seed: int) -> list[Lacking]:
         """Return the runs whose test error is of fewer epochs than that of the others of the seed."""
@@ -168,8 +173,8 @@ class Runs:
     def _lacking(self, cell: Cell, seed: int, reason: str, **more: Any) -> Lacking:
         spec = self._specs[cell, seed]
         settings = {name: str(getattr(spec, name)) for name in ("network", "dataset", "untied", "rule", "loss")}
-        what = f"{cell.protocol.name}, {cell.where}"
-        return Lacking(self._identities[cell, seed], what, seed, reason, settings=settings, **more)
+        identity = self._identities[cell, seed]
+        return Lacking(identity, cell.protocol.name, cell.where, seed, reason, settings=settings, **more)
 
 
 class Simulations:
@@ -204,14 +209,14 @@ class Simulations:
         return Gathered(numbers, tuple(lacking))
 
     def _lack(self, spec: SimulationSpec) -> Lacking | None:
-        what = f"simulation, ε = {spec.epsilon:g}"
+        reason, blocks = "never run", False
         if spec.identity in self._diverged:
-            return Lacking(spec.identity, what, spec.draw, "diverged", blocks=True)
-        if spec.identity not in self._areas:
-            return Lacking(spec.identity, what, spec.draw, "never run")
-        if not math.isfinite(self._areas[spec.identity]):
-            return Lacking(spec.identity, what, spec.draw, "its error is not a number", blocks=True)
-        return None
+            reason, blocks = "diverged", True
+        elif spec.identity in self._areas:
+            if math.isfinite(self._areas[spec.identity]):
+                return None
+            reason, blocks = "its error is not a number above 0", True
+        return Lacking(spec.identity, f"ε = {spec.epsilon:g}", "simulation", spec.draw, reason, blocks)
 
 
 def _mean_log_error(moments: pd.DataFrame) -> float:

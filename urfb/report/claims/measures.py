@@ -78,7 +78,8 @@ class Trained:
         numbers = self.alignment["layer"]
         last = numbers.max() if output else numbers.max() - 1
         chosen = self.alignment[(numbers >= 2) & (numbers <= last)]
-        return chosen.pivot(index="epoch", columns="layer", values="correlation")
+        table: pd.DataFrame = chosen.pivot(index="epoch", columns="layer", values="correlation")
+        return table
 
 
 Measure = Callable[[Trained], float]

@@ -66,12 +66,14 @@ class Tested:
         verdict: supported, contradicted or not enough runs.
         n: how many numbers there are, one a seed.
         mean: their mean; NaN without any, as `low` and `high` are without two.
-        low, high: the interval of the mean, two-sided at 1 − 2α.
+        low, high: the interval of the mean, two-sided at 1 − 2α; within the range, it supports.
+        strict_low, strict_high: the interval at `strict_level`, 1 − 2α over the components; outside of the range, it
+            contradicts.
         effect: d_z, the mean over the standard deviation; NaN where that is 0.
         p: the largest p of all one-sided tests against the ends of the range; NaN where there is none.
         p_t, p_sign_flip: the largest of each kind.
-        seeds_needed: how many seeds would decide, if mean and spread are those observed; None where there are too few
-            to say, no number would, or the verdict stands.
+        seeds_needed: how many seeds would decide, if mean and spread are those observed; None where the verdict stands,
+            there are too few to say, or no number would.
     """
 
     verdict: Verdict
@@ -79,6 +81,9 @@ class Tested:
     mean: float
     low: float
     high: float
+    strict_level: float
+    strict_low: float
+    strict_high: float
     effect: float
     p: float
     p_t: float
@@ -98,25 +103,40 @@ def examine(numbers: Sequence[float], claimed: Range, components: int = 1, every
     """
     values = np.asarray(numbers, dtype=float)
     n = len(values)
-    mean = float(values.mean()) if n else math.nan
+    level = 1 - 2 * ALPHA / components
     if n < 2:
-        return Tested(Verdict.UNDECIDED, n, mean, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, None)
+        mean, none = (float(values[0]) if n else math.nan), math.nan
+        return Tested(Verdict.UNDECIDED, n, mean, none, none, level, none, none, none, none, none, none, None)
     low, high = interval(values, 1 - 2 * ALPHA)
+    strict_low, strict_high = interval(values, level)
     p_t = max(t_test(values, end, alternative) for end, alternative in claimed.ends())
     p_sign_flip = max(sign_flip_test(values, end, alternative) for end, alternative in claimed.ends())
     p = float(np.nanmax([p_t, p_sign_flip]))
-    outside_low, outside_high = interval(values, 1 - 2 * ALPHA / components)
+    outside = strict_high < claimed.low or strict_low > claimed.high
+    exception = every and any(value not in claimed for value in values)
 
     verdict = Verdict.UNDECIDED
-    if n >= LEAST_SEEDS:
-        within = all(value in claimed for value in values) if every else True
-        if outside_high < claimed.low or outside_low > claimed.high or (every and not within):
-            verdict = Verdict.CONTRADICTED
-        elif p <= ALPHA and within:
-            verdict = Verdict.SUPPORTED
-    needed = seeds_needed(values, claimed, components) if verdict is Verdict.UNDECIDED and n >= LEAST_SEEDS else None
+    if n >= LEAST_SEEDS and (outside or exception):
+        verdict = Verdict.CONTRADICTED
+    elif n >= LEAST_SEEDS and p <= ALPHA:
+        verdict = Verdict.SUPPORTED
+    undecided = n >= LEAST_SEEDS and verdict is Verdict.UNDECIDED
     spread = _spread(values)
-    return Tested(verdict, n, mean, low, high, mean / spread if spread else math.nan, p, p_t, p_sign_flip, needed)
+    return Tested(
+        verdict=verdict,
+        n=n,
+        mean=float(values.mean()),
+        low=low,
+        high=high,
+        strict_level=level,
+        strict_low=strict_low,
+        strict_high=strict_high,
+        effect=float(values.mean()) / spread if spread else math.nan,
+        p=p,
+        p_t=p_t,
+        p_sign_flip=p_sign_flip,
+        seeds_needed=seeds_needed(values, claimed, components) if undecided else None,
+    )
 
 
 def interval(values: np.ndarray, level: float) -> tuple[float, float]:

@@ -39,6 +39,7 @@ class Component:
         every: whether it must hold for each seed, and not only for their mean.
         points: whether the number is an error rate, told in percentage points.
         beside: another measure of the first term's runs, told and not tested, with its name.
+        unit: what one number is of.
     """
 
     word: str
@@ -51,6 +52,7 @@ class Component:
     every: bool = False
     points: bool = True
     beside: tuple[str, Measure] | None = None
+    unit: str = "seed"
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -75,6 +77,7 @@ class Accelerated:
     every: bool = False
     points: bool = False
     is_difference: bool = True
+    unit: str = "draw"
 
     @property
     def what(self) -> str:
@@ -91,6 +94,12 @@ class Claim:
     sentence: str
     paper: tuple[Component | Accelerated, ...]
     short: tuple[Component, ...] = field(default=())
+
+    def title(self, setting: Setting) -> str:
+        """Return in words on what the claim is tested."""
+        if any(isinstance(component, Accelerated) for component in self.paper):
+            return "the simulation of section 5.1, in discrete steps"
+        return setting.title
 
     def components(self, setting: Setting) -> tuple[Component | Accelerated, ...]:
         """Return the components in one setting; none if the claim has no form there."""
@@ -291,7 +300,7 @@ CLAIMS: dict[str, Claim] = {
         Claim(
             "epsilon",
             "section 5.1",
-            "Clearly convergence rate increases with ϵ.",
+            "[…] clearly convergence rate increases with ϵ.",
             (Accelerated(0, 0.25), Accelerated(0.25, 0.5), Accelerated(0.5, 1)),
         ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -12,17 +13,18 @@ from typing import Any
 
 from urfb.errors import InputError
 from urfb.report.claims.evaluating import ClaimResult, ComponentResult
-from urfb.report.claims.statistics import ALPHA, LEAST_SEEDS, MOST_SEEDS, POWER, Range, Verdict
+from urfb.report.claims.statistics import ALPHA, LEAST_SEEDS, MOST_SEEDS, POWER, Verdict
 
 WIDTH = 80
 
 
 def as_text(results: Sequence[ClaimResult]) -> str:
-    """Return the verdicts in words, 80 columns wide; only commands, which are for copying, are longer."""
+    """Return the verdicts in words, 80 columns wide."""
     blocks = ["\n".join(_claim(result)) for result in results]
     counts = [f"{sum(result.verdict is verdict for result in results)} {verdict.value}" for verdict in Verdict]
     setting = results[0].setting
-    blocks.append(_filled(f"{len(results)} claims in the setting {setting.name}: {', '.join(counts)}"))
+    claims = f"{len(results)} claim{'s' * (len(results) != 1)}"
+    blocks.append(_filled(f"{claims} in the setting {setting.name}: {', '.join(counts)}"))
     return "\n\n".join(blocks)
 
 
@@ -46,7 +48,7 @@ def write(path: Path, text: str) -> None:
 
 def _tree(result: ClaimResult) -> dict[str, Any]:
     components = [asdict(component) for component in result.components]
-    setting = {"name": result.setting.name, "title": result.setting.title, "experiment": result.setting.experiment}
+    setting = {"name": result.setting.name, "title": result.title, "experiment": result.setting.experiment}
     return {
         "claim": result.name,
         "source": result.source,
@@ -70,31 +72,27 @@ def _finite(value: Any) -> Any:
 
 def _claim(result: ClaimResult) -> Iterator[str]:
     yield _ends(f"Claim {result.name} ({result.source})", result.verdict.value.upper())
-    yield f"  setting {result.setting.name}: {result.setting.title}"
+    yield f"  setting {result.setting.name}: {result.title}"
     yield _filled(f"“{result.sentence}”", "  ")
     for component in result.components:
         yield ""
         yield from _component(component, result)
-    if result.commands:
-        yield ""
-        yield "  train what is missing with"
-        yield from (f"    {command}" for command in result.commands)
+    yield from _missing(result)
 
 
 def _component(component: ComponentResult, result: ClaimResult) -> Iterator[str]:
     tested = component.tested
     yield _ends(f"  {component.word}: {component.where}", component.verdict.value)
     yield _filled(component.what, "    ")
-    claimed = f"claimed {_range(component.claimed, component.points)}{', in every seed' * component.every}"
+    claimed = f"claimed {_range(component)}"
     if tested.n:
-        mean, low, high = (_number(value, component.points) for value in (tested.mean, tested.low, tested.high))
-        measured = f"mean {mean}{_unit(component)}"
+        measured = f"mean {_number(tested.mean, component)}{' points' * component.points}"
         if tested.n > 1:
-            measured += f", {1 - 2 * ALPHA:.0%} interval {low} to {high}".replace("%", " %")
+            measured += f", {_percent(1 - 2 * ALPHA)} interval {_interval(tested.low, tested.high, component)}"
         yield _filled(f"{measured}; {claimed}", "    ")
         yield _filled("; ".join(_statistics(component)), "    ")
     else:
-        yield _filled(f"nothing to test yet; {claimed}", "    ")
+        yield _filled(claimed, "    ")
     if component.beside:
         yield _filled(component.beside, "    ")
     yield from _undecided(component, result)
@@ -102,39 +100,87 @@ def _component(component: ComponentResult, result: ClaimResult) -> Iterator[str]
 
 def _statistics(component: ComponentResult) -> Iterator[str]:
     tested = component.tested
-    yield f"n = {tested.n} seed{'s' * (tested.n != 1)}"
+    yield f"n = {tested.n} {component.unit}{'s' * (tested.n != 1)}"
     if component.difference and math.isfinite(tested.effect):
-        yield f"d_z {tested.effect:.2f}"
+        yield f"d_z {tested.effect:.2f}".replace("-", "−")
     if math.isfinite(tested.p_t):
         yield f"p {_p(tested.p)} (t {_p(tested.p_t)}, sign flips {_p(tested.p_sign_flip)})"
     elif math.isfinite(tested.p):
         yield f"p {_p(tested.p)} (sign flips; all are equal, so there is no t)"
-    if component.every and tested.n:
-        outside = sum(number not in component.claimed for number in component.numbers.values())
-        yield f"{outside} of them outside"
+    if component.every:
+        yield f"{sum(number not in component.claimed for number in component.numbers.values())} outside"
+    outside = tested.high < component.claimed.low or tested.low > component.claimed.high
+    if outside and tested.strict_level > 1 - 2 * ALPHA:
+        strict = _interval(tested.strict_low, tested.strict_high, component)
+        yield f"{_percent(tested.strict_level)} interval, for one of several components, {strict}"
 
 
 def _undecided(component: ComponentResult, result: ClaimResult) -> Iterator[str]:
-    """Say what would lead to a verdict: runs that are missing, or more seeds."""
-    tested = component.tested
-    if component.lacking:
-        if tested.n < LEAST_SEEDS:
-            yield _filled(f"{LEAST_SEEDS} seeds are needed, {tested.n} have all of their runs; missing:", "    ")
-        else:
-            yield _filled("cannot be supported while these are no use:", "    ")
-        by_reason: dict[tuple[str, str], list[int]] = {}
-        for lack in component.lacking:
-            by_reason.setdefault((lack.what, lack.reason), []).append(lack.seed)
-        for (what, reason), seeds in by_reason.items():
-            listed = f"{what}, {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, sorted(seeds)))}: {reason}"
-            yield textwrap.fill(listed, WIDTH, initial_indent="    - ", subsequent_indent="      ")
-    elif component.verdict is Verdict.UNDECIDED and tested.n >= LEAST_SEEDS:
+    """Say what would lead to a verdict: runs that are missing or of no use, or more seeds."""
+    tested, units = component.tested, f"{component.unit}s"
+    if tested.n < LEAST_SEEDS:
+        yield _filled(f"{LEAST_SEEDS} {units} are needed; {tested.n or 'none'} can be used", "    ")
+    elif component.verdict is not Verdict.UNDECIDED:
+        return
+    elif component.verdict is not tested.verdict:
+        yield _filled("cannot be supported while runs of it failed, or are no numbers; see below", "    ")
+    else:
         how_many = f"about {tested.seeds_needed:,}" if tested.seeds_needed else f"no number up to {MOST_SEEDS:,}"
         yield _filled(
-            f"the tests decide nothing; if mean and spread stay as they are, {how_many} seeds would, with a power of "
-            f"{POWER * 100:.0f} % (`seed` of {result.setting.experiment} in experiments.yaml)",
+            f"the tests decide nothing; if mean and spread stay as they are, {how_many} {units} would decide, with a "
+            f"power of {_percent(POWER)}{_more(component, result)}",
             "    ",
         )
+
+
+def _more(component: ComponentResult, result: ClaimResult) -> str:
+    if not component.tested.seeds_needed:
+        return ""
+    if component.unit == "draw":
+        return f" (`urfb theory run --draws {component.tested.seeds_needed}`)"
+    return f" (lengthen `seed` of the experiment {result.setting.experiment} in experiments.yaml)"
+
+
+def _missing(result: ClaimResult) -> Iterator[str]:
+    """List what is missing, each run once whichever components need it, and the commands that train it."""
+    lacking = {lack.run: lack for component in result.components for lack in component.lacking}
+    seeds: dict[tuple[str, str, str], list[int]] = {}
+    for lack in lacking.values():
+        seeds.setdefault((lack.reason, lack.where, lack.what), []).append(lack.seed)
+    alike: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
+    for (reason, where, what), every in seeds.items():
+        alike.setdefault((reason, where, tuple(sorted(every))), []).append(what)
+    if alike:
+        yield f"\n  missing: {len(lacking)} {'run' if len(lacking) == 1 else 'runs'}"
+    unit = result.components[0].unit
+    for (reason, where, every_seed), protocols in alike.items():
+        numbers = f"{unit}{'s' * (len(every_seed) > 1)} {_listed(every_seed)}"
+        listed = f"{where}; {', '.join(protocols)}; {numbers}: {reason}"
+        yield textwrap.fill(listed, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
+    for command in result.commands:
+        yield _shell(command, "    ")
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    """Return '0 to 4', or '0, 2, 3' where some between are left out."""
+    if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1:
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def _shell(command: str, indent: str) -> str:
+    """Break a command into lines that a shell takes for one."""
+    words = [shlex.quote(word) for word in shlex.split(command)]
+    lines, line = [], indent + words[0]
+    for index, word in enumerate(words[1:], start=1):
+        # An option stays with its value.
+        width = len(word) + (len(words[index + 1]) + 1 if word.startswith("--") and index + 1 < len(words) else 0)
+        if len(line) + 1 + width > WIDTH - 2 and not words[index - 1].startswith("--"):
+            lines.append(line)
+            line = indent + "  " + word
+        else:
+            line += f" {word}"
+    return " \\\n".join([*lines, line])
 
 
 def _filled(text: str, indent: str = "") -> str:
@@ -148,21 +194,29 @@ def _ends(left: str, right: str) -> str:
     return f"{left}{right:>{WIDTH - len(left)}}"
 
 
-def _unit(component: ComponentResult) -> str:
-    return " points" if component.points else ""
+def _number(value: float, component: ComponentResult | None = None) -> str:
+    """Write a number; error rates are fractions and are told in percentage points."""
+    text = f"{100 * value:.2f}" if component and component.points else f"{value:.4g}"
+    return text.replace("-", "−")
 
 
-def _number(value: float, points: bool) -> str:
-    """Write a number; error rates are fractions and told in percentage points."""
-    return f"{100 * value:.2f}".replace("-", "−") if points else f"{value:.4g}".replace("-", "−")
+def _interval(low: float, high: float, component: ComponentResult) -> str:
+    return f"{_number(low, component)} to {_number(high, component)}"
 
 
-def _range(claimed: Range, points: bool) -> str:
-    low, high = (f"{100 * end if points else end:g}".replace("-", "−") for end in (claimed.low, claimed.high))
-    unit = " points" if points else ""
+def _range(component: ComponentResult) -> str:
+    claimed = component.claimed
+    low, high = (_number(100 * end if component.points else end) for end in (claimed.low, claimed.high))
+    words = f"{low} to {high}"
     if math.isinf(claimed.high):
-        return f"above {low}{unit}"
-    return f"below {high}{unit}" if math.isinf(claimed.low) else f"{low} to {high}{unit}"
+        words = f"above {low}"
+    elif math.isinf(claimed.low):
+        words = f"below {high}"
+    return f"{words}{' points' * component.points}{f', in every {component.unit}' * component.every}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.3g} %"
 
 
 def _p(p: float) -> str:
