@@ -135,6 +135,7 @@ def page(
 
     Example: urfb report page --out results/page.html
     """
+    from urfb.report.claims import SETTINGS, evaluate
     from urfb.report.exhibits import chosen
     from urfb.report.page.document import default_file, write_page
     from urfb.report.paper import exhibits
@@ -148,6 +149,9 @@ def page(
         wanted,
         out or default_file(place.folder, experiment),
         location=str(place),
+        claims=[]
+        if experiment
+        else [one for name in SETTINGS for one in evaluate(opened, [], SETTINGS[name], str(place))],
         experiment=experiment,
         logs=place.logs,
         folder=place.folder,

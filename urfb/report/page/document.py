@@ -17,6 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from urfb import __version__
 from urfb.report.canvas import STYLE
+from urfb.report.claims import ClaimResult, Verdict
+from urfb.report.claims.telling import as_json, claimed, measured, missing, tested_by, undecided
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import Data, Exhibit, Frames, fingerprint
 from urfb.report.files import write
@@ -32,27 +34,6 @@ STATES = ("done", "running", "unfinished", "failed", "cancelled", "new")
 NAMED_RUNS = 60
 """Of each exhibit; its CSV names all."""
 TEMPLATES = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the stored runs say of a claim of the paper.
-
-    Attributes:
-        name, source, sentence: of the claim, as the paper has it.
-        setting: what it was tested on, in words.
-        verdict: 'supported', 'contradicted' or 'not enough runs'.
-        components: of each of its parts, what was tested and found, in words.
-        commands: train what is missing.
-    """
-
-    name: str
-    source: str
-    sentence: str
-    setting: str
-    verdict: str
-    components: Sequence[str] = ()
-    commands: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +87,7 @@ def write_page(
     out: Path,
     *,
     location: str = "results/urfb.sqlite",
-    verdicts: Sequence[Verdict] = (),
+    claims: Sequence[ClaimResult] = (),
     experiment: str | None = None,
     logs: Path | None = None,
     folder: Path = Path("results"),
@@ -119,7 +100,7 @@ def write_page(
         exhibits: the figures and tables on it, in their order.
         out: the file.
         location: how the user named the store, for the commands that the page gives.
-        verdicts: on the paper's claims.
+        claims: the verdicts on the paper's claims.
         experiment: the one whose runs are listed; all runs if there is none.
         logs: the folder of the store's logs.
         folder: the one in whose figures/ and tables/ the commands on the page write.
@@ -141,7 +122,7 @@ def write_page(
     listed, unfolded = rows(runs), details(store, runs, logs)
 
     sources = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.html.jinja", "page.css", "page.js")]
-    stamp = _hash(__version__, *sources, *stamps, location, str(experiment), repr(listed), repr(verdicts), unfolded)
+    stamp = _hash(__version__, *sources, *stamps, location, str(experiment), repr(listed), as_json(claims), unfolded)
     if not anew and _stamp(out) == stamp:
         return Written(out, made=False)
 
@@ -152,6 +133,9 @@ def write_page(
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.globals |= {
+        function.__name__: function for function in (measured, claimed, tested_by, undecided, missing)
+    }
     _, style, script = sources
     text = environment.get_template("page.html.jinja").render(
         version=__version__,
@@ -163,8 +147,8 @@ def write_page(
         experiment=experiment,
         summary=_summary(runs),
         states=_states(runs),
-        verdicts=verdicts,
-        verdict_counts=pd.Series([one.verdict for one in verdicts], dtype=object).value_counts(sort=False).to_dict(),
+        claims=claims,
+        verdicts={verdict.value: sum(one.verdict is verdict for one in claims) for verdict in Verdict},
         figures=[one for one in shown if one.exhibit.kind == "figure"],
         tables=[one for one in shown if one.exhibit.kind == "table"],
         named_runs=NAMED_RUNS,
