@@ -148,6 +148,7 @@ def write_page(
         summary=_summary(runs),
         states=_states(runs),
         claims=claims,
+        settings=_by_setting(claims),
         verdicts={verdict.value: sum(one.verdict is verdict for one in claims) for verdict in Verdict},
         figures=[one for one in shown if one.exhibit.kind == "figure"],
         tables=[one for one in shown if one.exhibit.kind == "table"],
@@ -226,6 +227,14 @@ def _summary(runs: pd.DataFrame) -> dict[str, str]:
         if values:
             told[title] = ", ".join(values[:5]) + (f" and {len(values) - 5} more" if len(values) > 5 else "")
     return told
+
+
+def _by_setting(claims: Sequence[ClaimResult]) -> dict[str, list[ClaimResult]]:
+    """Return the claims by what they were tested on, in words."""
+    found: dict[str, list[ClaimResult]] = {}
+    for claim in claims:
+        found.setdefault(claim.setting.title, []).append(claim)
+    return found
 
 
 def _hash(*parts: object) -> str:
