@@ -170,7 +170,7 @@ def _distinct(exhibits: Sequence[Exhibit]) -> list[Exhibit]:
     found: dict[object, Exhibit] = {}
     for one in exhibits:
         runs = one.selection
-        same = (one.kind, one.make, one.measured, runs.experiment, runs.compares_untied) if runs.experiment else one.label
+        same = (one.kind, one.make, one.measured, runs.compares_untied) if runs.experiment else one.label
         found.setdefault(same, one)
     return list(found.values())
 
