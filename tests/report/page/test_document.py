@@ -183,7 +183,7 @@ def test_the_command_writes_beside_the_store_and_says_where(mixed, tmp_path, mon
     assert report().stdout == f"{out}\n"
     assert report().stdout == f"{out} (unchanged)\n"
     assert "not enough runs" in out.read_text()
-    assert "urfb grid run experiments.yaml claims" in out.read_text()
+    assert "urfb grid run experiments.yaml claims" in re.sub("<[^>]+>", "", out.read_text())
     assert report("--experiment", "tiny").stdout == f"{tmp_path / 'tiny-page.html'}\n"
     assert report("--out", "deep/mine.html").stdout == f"{Path('deep/mine.html')}\n"
     assert report("--store", "absent.sqlite").exit_code == 2
