@@ -53,7 +53,7 @@ class SimulationSpec:
     feedback_scale: float = 0.2
     step_size: float = 5e-4
     iterations: int = 1000
-    tolerance: float = 1e-8
+    tolerance: float = 1e-10
 
     def __post_init__(self) -> None:
         problems = [
