@@ -49,7 +49,7 @@ def print_summaries(summaries: Sequence[Summary]) -> None:
     typer.echo("means over draws, the lowest and the highest; e = tr(EᵗE); corr l: of W_l and R_lᵗ at the end")
     if any(one.apart is not None for one in summaries):
         typer.echo(
-            "apart: the most that log₁₀ e of the discrete steps and of the ODE differ by on the way, as far as the solver can tell"
+            "apart: the most that log₁₀ e of the discrete steps and of the ODE differ by, above the solver's own error"
         )
     for one in summaries:
         for draw, iteration in one.diverged.items():
@@ -91,7 +91,9 @@ def _rule(one: Summary) -> str:
 
 
 def _ranged(spread: Spread | None) -> str:
-    return "" if spread is None else f"{spread.mean:.2f} ({spread.low:.2f} to {spread.high:.2f})"
+    if spread is None:
+        return ""
+    return f"{spread.mean:.2f}" + (f" ({spread.low:.2f} to {spread.high:.2f})" if spread.low < spread.high else "")
 
 
 def _mean(spread: Spread | None) -> str:

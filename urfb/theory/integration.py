@@ -59,8 +59,8 @@ def ode(
         evaluations += 1
         if evaluations > MOST_EVALUATIONS:
             raise InputError(
-                f"the differential equations take more than {MOST_EVALUATIONS:,} evaluations to time {times[-1]:g}: end "
-                "earlier (--iterations, --step-size), or leave them out (--method discrete)"
+                f"the differential equations take more than {MOST_EVALUATIONS:,} evaluations to time {times[-1]:g}: "
+                "end earlier (--iterations, --step-size), or leave them out (--method discrete)"
             )
         return pack(derivative(unpack(y)))
 
