@@ -1,7 +1,8 @@
-"""`urfb report`: the paper's figures and tables, and the user's own."""
+"""`urfb report`: the paper's figures, tables and claims, the user's own, and a page with all of them."""
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,9 +36,23 @@ GridOption = Annotated[
 AnewOption = Annotated[bool, typer.Option("--anew", help="Make again what has not changed, too.")]
 
 
+class SettingName(str, Enum):
+    """How long the runs are that claims are tested on."""
+
+    PAPER = "paper"
+    SHORT = "short"
+
+
+class ClaimsFormat(str, Enum):
+    """How verdicts are told."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 @app.callback()
 def report() -> None:
-    """Make the paper's figures and tables, and your own, from the results store. Nothing is trained or stored."""
+    """Make the paper's figures and tables, and your own, and test its claims. Nothing is trained or stored."""
 
 
 @app.command()
@@ -62,6 +77,87 @@ def figures(
     wanted = chosen(exhibits("figure", grid), names or [], experiment)
     for rendered in render(opened, wanted, out or opened.location.folder / "figures", str(opened.location), anew=anew):
         tell(rendered)
+
+
+@app.command()
+def claims(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CLAIM", help="1 to 6, or a name such as depth; all where none is given."),
+    ] = None,
+    setting: Annotated[
+        SettingName,
+        typer.Option("--setting", help="The paper's length, or the first 10 epochs of simpnet; never mixed."),
+    ] = SettingName.PAPER,
+    store: StoreOption = DEFAULT_STORE,
+    form: Annotated[ClaimsFormat, typer.Option("--format", help="For people, or with every number.")] = (
+        ClaimsFormat.TEXT
+    ),
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to write; else to the terminal.")
+    ] = None,
+) -> None:
+    """Test what the paper claims on the stored runs; docs/claims.md says how, and why so.
+
+    A verdict is supported, contradicted or not enough runs; then it is said which are missing, and what trains them.
+
+    Exit code 0: all claims supported; 1: some claim contradicted; 3: neither; 2: bad input.
+
+    Example: urfb report claims 1 2 --setting short
+    """
+    from urfb.cli.listing import printable
+    from urfb.report.claims import SETTINGS, evaluate, exit_code
+    from urfb.report.claims.telling import as_json, as_text, write
+    from urfb.store import open_store
+
+    opened = open_store(store)
+    results = evaluate(opened, names or [], SETTINGS[setting.value], str(opened.location))
+    told = as_json(results) if form is ClaimsFormat.JSON else printable(as_text(results), keep="\n")
+    if out is None:
+        typer.echo(told)
+    else:
+        write(out, told)
+    raise typer.Exit(exit_code(results))
+
+
+@app.command()
+def page(
+    store: StoreOption = DEFAULT_STORE,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The file to write; else page.html beside the store."),
+    ] = None,
+    experiment: ExperimentOption = None,
+    grid: GridOption = None,
+    anew: AnewOption = False,
+) -> None:
+    """Write one HTML file with everything: verdicts, figures, tables and runs. It needs no network.
+
+    Example: urfb report page --out results/page.html
+    """
+    from urfb.report.claims import SETTINGS, evaluate
+    from urfb.report.exhibits import chosen
+    from urfb.report.page.document import default_file, write_page
+    from urfb.report.paper import exhibits
+    from urfb.store import open_store
+
+    opened = open_store(store)
+    place = opened.location
+    wanted = [*chosen(exhibits("figure", grid), [], experiment), *chosen(exhibits("table", grid), [], experiment)]
+    written = write_page(
+        opened,
+        wanted,
+        out or default_file(place.folder, experiment),
+        location=str(place),
+        claims=[]
+        if experiment
+        else [one for name in SETTINGS for one in evaluate(opened, [], SETTINGS[name], str(place))],
+        experiment=experiment,
+        logs=place.logs,
+        folder=place.folder,
+        anew=anew,
+    )
+    typer.echo(f"{written.file}{'' if written.made else ' (unchanged)'}")
 
 
 def tell(rendered: Rendered) -> None:

@@ -24,5 +24,5 @@ def write(path: Path, content: bytes) -> None:
             aside.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot write {path}: {error.strerror or error}; name a folder that can be written to with --out"
+            f"cannot write {path}: {error.strerror or error}; name a place that can be written to with --out"
         ) from error

@@ -65,9 +65,8 @@ def render(
         command = making_command(exhibit, out, location)
         stamp = fingerprint(exhibit, data, command)
         stem = exhibit.stem
-        experiment = exhibit.selection.experiment
-        if experiment is not None and exhibit.grid is None:  # so that it never takes the place of the paper's
-            stem = f"{re.sub(r'[^A-Za-z0-9._-]', '-', experiment)}-{stem}"
+        if exhibit.grid is None:
+            stem = f"{file_prefix(exhibit.selection.experiment)}{stem}"
         files = [out / f"{stem}.{suffix}" for suffix in SUFFIXES[exhibit.kind]]
         completing = completing_command(exhibit, location)
         if not anew and all(file.exists() for file in files):
@@ -82,6 +81,11 @@ def render(
         for file, content in zip(files, contents, strict=True):
             write(file, content)
         yield Rendered(exhibit, files, made.shortfalls, completing, made=True)
+
+
+def file_prefix(experiment: str | None) -> str:
+    """Return what an experiment's files begin with, so that they never take the place of the paper's."""
+    return "" if experiment is None else f"{re.sub(r'[^A-Za-z0-9._-]', '-', experiment)}-"
 
 
 def making_command(exhibit: Exhibit, out: Path, location: str) -> str:

@@ -1,0 +1,410 @@
+import itertools
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.report.claims.conftest import ENDS, SIMPNET, fill
+from urfb.errors import SelectionError
+from urfb.grid.expand import load_grid
+from urfb.grid.plan import select
+from urfb.report.claims import CLAIMS, PAPER, SHORT, Verdict, evaluate, exit_code
+from urfb.report.claims.measures import Cell
+from urfb.report.claims.statistics import LEAST_SEEDS
+from urfb.report.claims.table import Component
+from urfb.report.claims.telling import as_json, as_text
+from urfb.report.protocols import BP, BP_H, FRFB, URFB
+
+ROOT = Path(__file__).parents[3]
+
+
+def verdicts(results):
+    return {result.name: result.verdict for result in results}
+
+
+def cells(setting):
+    parts = [part for claim in CLAIMS.values() for part in claim.components(setting)]
+    return dict.fromkeys(cell for part in parts if isinstance(part, Component) for cell in part.cells)
+
+
+def test_runs_that_agree_with_the_paper_support_its_claims(store):
+    fill(store)
+    results = evaluate(store, setting=SHORT)
+    assert verdicts(results) == dict.fromkeys("1256", Verdict.SUPPORTED)
+    assert exit_code(results) == 0
+    assert all(result.commands == () for result in results)
+
+
+def test_the_numbers_are_paired_differences_of_the_last_three_validation_errors(store):
+    fill(store, noise=0)
+    run = store.add(Cell(*SIMPNET, BP_H), 0, SHORT)
+    store.epochs_of(run).loc[:, "validation_error"] = np.linspace(0.9, 0.0, 10)
+    bp = store.epochs_of(store.add(Cell(*SIMPNET, BP), 0, SHORT))
+    bp.loc[:, "validation_error"] = 0.25
+    (result,) = evaluate(store, ["1"], SHORT)
+    assert result.components[0].numbers[0] == pytest.approx(0.1 - 0.25)
+    assert [result.components[0].numbers[seed] for seed in range(1, 5)] == pytest.approx([0.02] * 4)
+
+
+def test_the_order_reversed_contradicts(store):
+    fill(store, ends=ENDS | {"BP-H": 0.28, "FRFB": 0.30})
+    results = evaluate(store, ["1", "2"], SHORT)
+    assert verdicts(results) == dict.fromkeys("12", Verdict.CONTRADICTED)
+    assert exit_code(results) == 1
+
+
+def test_noise_decides_nothing_and_the_number_of_seeds_that_would_is_named(store):
+    fill(store, noise=0.03, seeds=6)
+    (result,) = evaluate(store, ["2"], SHORT)
+    assert result.verdict is Verdict.UNDECIDED
+    assert exit_code([result]) == 3
+    part = result.components[0]
+    assert part.lacking == ()
+    assert part.tested.seeds_needed > 6
+    assert f"about {part.tested.seeds_needed} seeds would decide" in " ".join(as_text([result]).split())
+
+
+def test_one_component_of_two_is_not_enough(store):
+    fill(store, ends=ENDS | {"URFB": ENDS["BP-H"] + 0.04})  # FRFB is no worse than URFB
+    (result,) = evaluate(store, ["2"], SHORT)
+    assert [part.verdict for part in result.components].count(Verdict.UNDECIDED) >= 1
+    assert result.verdict is Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 4])
+def test_too_few_seeds_support_nothing(store, seeds):
+    fill(store, seeds=seeds, noise=1e-6)
+    results = evaluate(store, setting=SHORT)
+    assert set(verdicts(results).values()) == {Verdict.UNDECIDED}
+    lacking = results[0].components[0].lacking
+    assert {(lack.what, lack.seed) for lack in lacking} == {
+        (name, seed) for name in ("BP", "BP-H") for seed in range(seeds, LEAST_SEEDS)
+    }
+
+
+def test_too_few_epochs_support_nothing(store):
+    for seed in range(5):
+        for protocol in (BP, BP_H):
+            store.add(Cell(*SIMPNET, protocol), seed, SHORT, ENDS[protocol.name], epochs=9, state="unfinished")
+    (result,) = evaluate(store, ["1"], SHORT)
+    assert result.verdict is Verdict.UNDECIDED
+    assert result.components[0].numbers == {}
+    assert {lack.reason for lack in result.components[0].lacking} == {"unfinished, 9 of 10 epochs"}
+
+
+def test_a_protocol_that_lacks_a_seed_is_named_with_the_command(store):
+    fill(store)
+    del store.rows[Cell(*SIMPNET, URFB).spec().model_copy(update={"seed": 3}).identity]
+    (result,) = evaluate(store, ["2"], SHORT, "my store.sqlite")
+    assert result.verdict is Verdict.UNDECIDED
+    assert {(lack.what, lack.seed, lack.reason) for part in result.components for lack in part.lacking} == {
+        ("URFB", 3, "never trained")
+    }
+    assert result.commands == (
+        "urfb grid run experiments.yaml short --where rule=urfb --where loss=hinge --where seed=3 "
+        "--store 'my store.sqlite'",
+    )
+
+
+def test_other_seeds_make_up_for_one_that_is_missing(store):
+    fill(store, seeds=6)
+    del store.rows[Cell(*SIMPNET, URFB).spec().model_copy(update={"seed": 3}).identity]
+    (result,) = evaluate(store, ["2"], SHORT)
+    assert result.verdict is Verdict.SUPPORTED
+    assert list(result.components[0].numbers) == [0, 1, 2, 4, 5]
+    assert result.components[0].lacking == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"precision": "bfloat16"},
+        {"activation_slope": 0.5},
+        {"step_size": 0.01},
+        {"batch_size": 50},
+        {"input_offset": 0.5},
+        {"gradient_batch": 100},
+        {"connectivity": 0.5},
+    ],
+)
+def test_runs_of_other_settings_are_not_mixed_in(store, other):
+    fill(store, seeds=4)
+    for protocol in (BP, BP_H, URFB, FRFB):
+        store.add(Cell(*SIMPNET, protocol), 4, SHORT, ENDS[protocol.name], **other)
+    results = evaluate(store, setting=SHORT)
+    assert set(verdicts(results).values()) == {Verdict.UNDECIDED}
+    assert list(results[0].components[0].numbers) == [0, 1, 2, 3]
+
+
+def test_the_settings_of_the_two_lengths_are_not_mixed(store):
+    fill(store, SHORT)
+    assert set(verdicts(evaluate(store, setting=PAPER)).values()) == {Verdict.UNDECIDED}
+    (result,) = evaluate(store, ["1"], PAPER)
+    on_cifar10 = result.components[0]
+    assert on_cifar10.numbers == {}
+    assert {lack.reason for lack in on_cifar10.lacking} == {"done, 10 of 1,000 epochs"}
+
+
+def test_of_longer_runs_the_short_setting_reads_ten_epochs_and_no_test_error(store):
+    fill(store, PAPER)
+    for frame in store.epoch_rows:
+        frame.loc[frame["epoch"] > 10, "validation_error"] = np.nan
+    for row in store.rows.values():
+        row["test_error"] = np.nan
+    for frame in store.alignment_rows:
+        frame.loc[frame["epoch"] > 10, "correlation"] = 1.0
+    assert set(verdicts(evaluate(store, setting=SHORT)).values()) == {Verdict.SUPPORTED}
+
+
+def test_a_failed_run_keeps_the_others_from_supporting(store):
+    fill(store)
+    run = store.add(Cell(*SIMPNET, FRFB), 5, SHORT, epochs=3, state="failed")
+    (result,) = evaluate(store, ["2"], SHORT)
+    assert result.components[0].tested.verdict is Verdict.SUPPORTED
+    assert result.components[0].verdict is Verdict.UNDECIDED
+    assert result.verdict is Verdict.UNDECIDED
+    assert result.components[0].lacking[0].reason == f"failed, 3 of 10 epochs; see `urfb grid logs {run}`"
+    assert evaluate(store, ["1"], SHORT)[0].verdict is Verdict.SUPPORTED  # it has no FRFB
+
+
+def test_a_run_that_failed_after_the_tenth_epoch_has_all_that_is_read(store):
+    fill(store)
+    store.add(Cell(*SIMPNET, FRFB), 4, SHORT, 0.36, epochs=12, state="failed")
+    assert not evaluate(store, ["2"], SHORT)[0].components[0].lacking
+
+
+def test_an_error_that_is_no_number_blocks(store):
+    fill(store, seeds=6)
+    run = store.add(Cell(*SIMPNET, URFB), 5, SHORT)
+    store.epochs_of(run).loc[8, "validation_error"] = np.nan
+    (result,) = evaluate(store, ["2"], SHORT)
+    assert result.verdict is Verdict.UNDECIDED
+    assert 5 not in result.components[0].numbers
+    assert [(lack.what, lack.seed) for lack in result.components[0].lacking] == [("URFB", 5)]
+
+
+def test_a_cancelled_run_needs_another_command(store):
+    fill(store)
+    store.add(Cell(*SIMPNET, BP), 2, SHORT, epochs=4, state="cancelled")
+    (result,) = evaluate(store, ["1"], SHORT)
+    assert result.commands[0].startswith("urfb grid retry experiments.yaml short")
+
+
+def test_the_same_numbers_in_every_seed_are_no_division_by_zero(store):
+    fill(store, noise=0, ends=dict.fromkeys(ENDS, 0.3))
+    results = evaluate(store, setting=SHORT)
+    assert verdicts(results)["1"] is Verdict.UNDECIDED  # neither worse nor better
+    assert verdicts(results)["6"] is Verdict.SUPPORTED
+    assert json.loads(as_json(results))[0]["components"][0]["tested"]["p_t"] is None
+
+
+def test_at_the_papers_length_test_errors_are_compared(store):
+    fill(store, PAPER)
+    (result,) = evaluate(store, ["6"], PAPER)
+    assert [part.verdict for part in result.components] == [Verdict.SUPPORTED] * 3 + [Verdict.UNDECIDED] * 3
+    (result,) = evaluate(store, ["2"], PAPER)
+    first = result.components[0]
+    assert first.what == "test error, FRFB − URFB"
+    assert first.verdict is Verdict.SUPPORTED
+    for row in store.rows.values():
+        row["test_error"] = 0.5
+    assert evaluate(store, ["2"], PAPER)[0].components[0].tested.mean == 0
+
+
+def test_test_errors_after_different_epochs_are_not_compared(store):
+    fill(store, PAPER)
+    store.add(Cell(*SIMPNET, URFB), 2, PAPER, 0.33, epochs=1500)
+    (result,) = evaluate(store, ["2"], PAPER, "s.sqlite")
+    first = result.components[0]
+    assert 2 not in first.numbers
+    assert [(lack.what, lack.reason) for lack in first.lacking] == [
+        ("FRFB", "500 epochs shorter than what it is compared with")
+    ]
+    assert any(command.endswith("--where seed=2 --epochs 1500 --store s.sqlite") for command in result.commands)
+
+
+def test_a_run_on_its_way_to_a_farther_target_has_no_test_error_yet(store):
+    fill(store, PAPER)
+    run = store.add(Cell(*SIMPNET, URFB), 2, PAPER, 0.33, epochs=1200, state="running")
+    store.rows[run]["epochs_target"] = 2000
+    lacking = evaluate(store, ["2"], PAPER)[0].components[0].lacking
+    assert [(lack.reason, lack.epochs) for lack in lacking] == [("running, 1,200 of 2,000 epochs", 2000)]
+
+
+def test_depth_is_an_interaction_of_rule_and_network(store):
+    ends = {("simpnet", "BP-H"): 0.60, ("simpnet", "FRFB"): 0.65}
+    ends |= {("deepnet", "BP-H"): 0.50, ("deepnet", "FRFB"): 0.80}
+    ends |= {("deepernet", "BP-H"): 0.42, ("deepernet", "FRFB"): 0.90}
+    for seed in range(5):
+        for (network, name), error in ends.items():
+            cell = Cell(network, "cifar100", FRFB if name == "FRFB" else BP_H)
+            store.add(cell, seed, PAPER, error + 0.001 * seed * (network == "deepnet"))
+    (result,) = evaluate(store, ["depth"], PAPER)
+    assert result.verdict is Verdict.SUPPORTED
+    assert [part.tested.mean for part in result.components] == pytest.approx([0.25, 0.43])
+    worse_by_as_much = Cell("deepnet", "cifar100", FRFB)
+    for seed in range(5):
+        store.add(worse_by_as_much, seed, PAPER, 0.55 + 0.001 * seed)
+    assert evaluate(store, ["depth"], PAPER)[0].verdict is Verdict.CONTRADICTED
+
+
+def test_untied_networks_of_two_stages_are_compared_with_tied_ones(store):
+    for seed in range(5):
+        for protocol in (BP, BP_H, URFB, FRFB):
+            for network in ("simpnet", "deepnet_s"):
+                for untied in (False, True):
+                    shift = 0.01 * untied + 0.001 * seed
+                    store.add(Cell(network, "cifar10", protocol, untied), seed, PAPER, ENDS[protocol.name] + shift)
+    results = evaluate(store, ["4", "untied"], PAPER)
+    assert set(verdicts(results).values()) == {Verdict.SUPPORTED}
+    assert results[0].components[0].tested.mean == pytest.approx(0.01)
+    run = Cell("deepnet_s", "cifar10", URFB, untied=True).spec().identity
+    assert store.rows[run]["epochs_done"] == 1100
+
+
+@pytest.mark.parametrize(
+    ("correlation", "parts"),
+    [
+        (lambda epoch: epoch / (epoch + 20), [Verdict.SUPPORTED, Verdict.SUPPORTED]),
+        (lambda epoch: 1 - 0.5**epoch * 1e-4, [Verdict.CONTRADICTED, Verdict.SUPPORTED]),
+        (lambda epoch: 0.5 - epoch / 40, [Verdict.SUPPORTED, Verdict.CONTRADICTED]),
+        (lambda epoch: 0.5, [Verdict.UNDECIDED, Verdict.UNDECIDED]),  # no rank correlation: it blocks
+    ],
+)
+def test_claim_5_is_about_the_course_of_the_correlation(store, correlation, parts):
+    for seed in range(5):
+        store.add(Cell(*SIMPNET, URFB), seed, SHORT, correlation=correlation)
+    (result,) = evaluate(store, ["5"], SHORT)
+    assert [part.verdict for part in result.components][1] is parts[1]
+    if parts[0] is not Verdict.UNDECIDED:
+        assert result.components[0].verdict is parts[0]
+
+
+def test_claim_6_asks_the_layers_between_the_first_and_the_output(store):
+    def set_layer(layer, value):
+        for frame in store.alignment_rows:
+            frame.loc[frame["layer"] == layer, "correlation"] = value
+
+    fill(store)
+    set_layer(1, 0.99)
+    set_layer(3, 0.9)
+    (result,) = evaluate(store, ["6"], SHORT)
+    assert result.verdict is Verdict.SUPPORTED
+    assert "the output layer, not asked, has 0.90" in as_text([result])
+    set_layer(2, 0.6)
+    assert evaluate(store, ["6"], SHORT)[0].components[2].verdict is Verdict.CONTRADICTED
+
+
+def test_claim_6_compares_decreases_from_chance_in_three_epochs(store):
+    fill(store, noise=0, ends=ENDS)
+    for frame in store.epoch_rows:
+        frame.loc[frame["epoch"] > 3, ["training_error", "validation_error"]] = 0.01
+        frame["training_error"] = frame["training_error"].astype(float)
+    run = Cell(*SIMPNET, URFB).spec().identity
+    frame = store.epochs_of(run)
+    frame.loc[:, "training_error"] = [0.9, 0.6, 0.3] + [0.0] * 7
+    bp = store.epochs_of(Cell(*SIMPNET, BP_H).spec().identity)
+    bp.loc[:, "training_error"] = 0.5
+    (result,) = evaluate(store, ["6"], SHORT)
+    assert result.components[0].numbers[0] == pytest.approx((0.9 - 0.6) / (0.9 - 0.5))
+    bp.loc[:, "training_error"] = 0.9  # nothing learned: there is no ratio
+    assert 0 not in evaluate(store, ["6"], SHORT)[0].components[0].numbers
+
+
+def test_larger_epsilon_is_faster_in_the_simulation(store):
+    for draw in range(5):
+        for rate, epsilon in ((3, 0), (4, 0.25), (5, 0.5), (7, 1)):
+            store.simulate(epsilon, draw, rate + draw / 10)
+    results = evaluate(store, ["linear", "epsilon"])
+    assert set(verdicts(results).values()) == {Verdict.SUPPORTED}
+    # log₁₀ e falls evenly from 0 to −rate, so its mean is −rate / 2
+    assert results[0].components[0].numbers == pytest.approx(dict.fromkeys(range(5), 2.0))
+
+
+def test_the_simulation_has_to_be_run_often_enough_and_must_not_diverge(store):
+    for draw in range(3):
+        for rate, epsilon in ((3, 0), (7, 1)):
+            store.simulate(epsilon, draw, rate)
+    (result,) = evaluate(store, ["linear"], location="s.sqlite")
+    assert result.verdict is Verdict.UNDECIDED
+    assert result.commands == ("urfb theory run --draws 5 --store s.sqlite",)
+    for draw in (3, 4):
+        store.simulate(0, draw, 3)
+        store.simulate(1, draw, 7)
+    store.simulate(0, 5, 3)
+    store.simulate(1, 5, 7, diverged_at=90)
+    assert evaluate(store, ["linear"])[0].verdict is Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize("setting", [PAPER, SHORT])
+def test_an_empty_store_lacks_what_the_commands_train(store, setting):
+    """Read each command back: of the experiment that it names it selects exactly what is missing, and as long."""
+    grid = load_grid(ROOT / "experiments.yaml", [setting.experiment]).runs
+    for result in evaluate(store, setting=setting):
+        assert result.verdict is Verdict.UNDECIDED
+        selected = {}
+        for command in result.commands:
+            words = shlex.split(command)
+            if words[1] == "grid":
+                assert words[:5] == ["urfb", "grid", "run", "experiments.yaml", setting.experiment]
+                where = [value for option, value in itertools.pairwise(words) if option == "--where"]
+                selected |= {run.spec.identity: run.spec.epochs for run in select(grid, where)}
+        missing = {lack.run for part in result.components for lack in part.lacking if lack.settings}
+        assert selected.keys() == missing
+
+
+@pytest.mark.parametrize("setting", [PAPER, SHORT])
+def test_the_experiments_train_what_the_claims_need_as_long_as_they_need_it(setting):
+    grid = {run.spec.identity: run.spec for run in load_grid(ROOT / "experiments.yaml", [setting.experiment]).runs}
+    for cell in cells(setting):
+        for seed in range(LEAST_SEEDS):
+            spec = cell.spec().model_copy(update={"seed": seed})
+            assert grid[spec.identity].epochs == setting.epochs(spec)
+
+
+def test_text_fits_80_columns_and_never_stands_alone(store):
+    fill(store, seeds=3)
+    text = as_text(evaluate(store, setting=SHORT, location="/a folder/of stores/urfb.sqlite"))
+    assert max(map(len, text.splitlines())) <= 80
+    for word in ("claimed", "interval", "seeds are needed", "short", "NOT ENOUGH RUNS", "urfb grid run"):
+        assert word in text
+
+
+def test_a_broken_command_is_still_one_for_a_shell(store):
+    results = evaluate(store, ["3"], location="/a --b/it's.sqlite")
+    text = as_text(results)
+    told = re.findall(r"^ +(urfb grid run(?:.*\\\n)*.*)$", text, re.MULTILINE)
+    joined = [shlex.split(command.replace("\\\n", "")) for command in told]
+    assert joined == [shlex.split(command) for command in results[0].commands]
+
+
+def test_json_has_everything_and_no_number_that_is_none(store):
+    fill(store, seeds=4)
+    told = json.loads(as_json(evaluate(store, ["1", "6"], SHORT)), parse_constant=pytest.fail)
+    assert [claim["claim"] for claim in told] == ["1", "6"]
+    assert told[0]["verdict"] == "not enough runs"
+    assert told[0]["setting"]["name"] == "short"
+    part = told[0]["components"][0]
+    assert part["claimed"] == {"low": 0, "high": 0.04}
+    assert part["tested"]["n"] == 4
+    assert set(part["numbers"]) == {"0", "1", "2", "3"}
+    assert part["lacking"][0]["seed"] == 4
+    assert told[1]["components"][2]["claimed"]["low"] is None
+
+
+def test_claims_that_do_not_exist_or_have_no_short_form(store):
+    with pytest.raises(SelectionError, match="did you mean 'depth'"):
+        evaluate(store, ["dept"])
+    with pytest.raises(SelectionError, match="claim 3 has no form in the setting short"):
+        evaluate(store, ["3"], SHORT)
+
+
+def test_the_document_has_every_claim_and_says_which_have_a_short_form():
+    document = (ROOT / "docs" / "claims.md").read_text()
+    rows = re.findall(r"^\| `([\w-]+)` \|.*\| (.*) \|$", document, re.MULTILINE)
+    assert {name: short != "–" for name, short in rows if name not in ("paper", "short")} == {
+        name: bool(claim.short) for name, claim in CLAIMS.items()
+    }

@@ -1,0 +1,308 @@
+"""The paper's claims, each as the components that are tested. docs/claims.md is the same in words, with the reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from urfb.report.claims import measures
+from urfb.report.claims.measures import Cell, Measure, Setting
+from urfb.report.claims.statistics import Range
+from urfb.report.protocols import BP, BP_H, FRFB, URFB, Protocol
+
+MARGIN = 0.04
+"""4 points of the error rate: half of what, in the paper, depth improves BP by."""
+
+CLOSE = Range(-MARGIN, MARGIN)
+SLIGHTLY_WORSE = Range(0, MARGIN)
+WORSE = Range(0)
+MUCH_WORSE = Range(MARGIN)
+SIMILAR_RATES = Range(0.8, 1.25)
+FAR_FROM_ALIGNED = Range(high=0.5)
+DIFFERENT_START = Range(-0.1, 0.1)
+NEVER_THE_SAME = Range(high=0.9999)
+INCREASES = Range(0)
+
+
+@dataclass(frozen=True)
+class Component:
+    """One number a seed, made of measures of runs with that seed, and the range in which its mean is claimed to lie.
+
+    Attributes:
+        word: the paper's: 'slightly worse'.
+        what: the number, in words.
+        where: networks and data sets, in words.
+        claimed: the range.
+        measure: what is read of each run.
+        terms: runs, and the factor that each one's measure is taken with in the sum.
+        divisor: runs whose measure the sum is divided by.
+        every: whether it must hold for each seed, and not only for their mean.
+        points: whether the number is an error rate, told in percentage points.
+        beside: another measure of the first term's runs, told and not tested, with its name.
+        unit: what one number is of.
+    """
+
+    word: str
+    what: str
+    where: str
+    claimed: Range
+    measure: Measure
+    terms: tuple[tuple[float, Cell], ...]
+    divisor: Cell | None = None
+    every: bool = False
+    points: bool = True
+    beside: tuple[str, Measure] | None = None
+    unit: str = "seed"
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All the runs that are needed of a seed."""
+        return tuple(cell for _, cell in self.terms) + ((self.divisor,) if self.divisor else ())
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether runs are subtracted from one another, so that an effect size d_z means something."""
+        return any(factor < 0 for factor, _ in self.terms)
+
+
+@dataclass(frozen=True)
+class Accelerated:
+    """In the linear simulation, one number a draw: mean log₁₀ e of a smaller ε less that of a larger one."""
+
+    slower: float
+    faster: float
+    word: str = "faster"
+    where: str = "40-100-100-10, 1,000 steps"
+    claimed: Range = WORSE
+    every: bool = False
+    points: bool = False
+    is_difference: bool = True
+    unit: str = "draw"
+
+    @property
+    def what(self) -> str:
+        """The number, in words."""
+        return f"log₁₀ e, mean over the iterations, ε = {self.slower:g} less ε = {self.faster:g}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper and, for each setting that can test it, the components it consists of."""
+
+    name: str
+    source: str
+    sentence: str
+    paper: tuple[Component | Accelerated, ...]
+    short: tuple[Component, ...] = field(default=())
+
+    def title(self, setting: Setting) -> str:
+        """Return in words on what the claim is tested."""
+        if any(isinstance(component, Accelerated) for component in self.paper):
+            return "the simulation of section 5.1, in discrete steps"
+        return setting.title
+
+    def components(self, setting: Setting) -> tuple[Component | Accelerated, ...]:
+        """Return the components in one setting; none if the claim has no form there."""
+        return self.short if setting.name == "short" else self.paper
+
+
+def _difference(
+    word: str,
+    claimed: Range,
+    worse: Protocol,
+    better: Protocol,
+    cell: Callable[[Protocol], Cell],
+    measure: tuple[str, Measure],
+) -> Component:
+    what = f"{measure[0]}, {worse.name} − {better.name}"
+    return Component(word, what, cell(worse).where, claimed, measure[1], ((1, cell(worse)), (-1, cell(better))))
+
+
+def _on(network: str, dataset: str, untied: bool = False) -> Callable[[Protocol], Cell]:
+    return lambda protocol: Cell(network, dataset, protocol, untied)
+
+
+SIMPNET, SIMPNET_100 = _on("simpnet", "cifar10"), _on("simpnet", "cifar100")
+DEEPNET, DEEPERNET = _on("deepnet", "cifar100"), _on("deepernet", "cifar100")
+DEEPNET_S = _on("deepnet_s", "cifar10")
+SIMPNET_UNTIED, DEEPNET_S_UNTIED = _on("simpnet", "cifar10", True), _on("deepnet_s", "cifar10", True)
+NETWORKS = (SIMPNET, SIMPNET_100, DEEPNET, DEEPERNET)
+
+TEST = ("test error", measures.test_error)
+VALIDATION = (measures.SHORT.final_name, measures.last_validation_error)
+SPEED = ("validation error, mean of all epochs", measures.area)
+
+
+def _shallow(cell: Callable[[Protocol], Cell], final: tuple[str, Measure]) -> tuple[Component, ...]:
+    return (
+        _difference("better", WORSE, FRFB, URFB, cell, final),
+        _difference("converges faster", WORSE, FRFB, URFB, cell, SPEED),
+        _difference("not as well, but close", SLIGHTLY_WORSE, URFB, BP_H, cell, final),
+    )
+
+
+def _never_the_same(cell: Cell) -> tuple[Component, ...]:
+    runs = ((1.0, cell),)
+    where = f"URFB, {cell.where}"
+    return (
+        Component(
+            "never the same", "largest correlation of W and Rᵗ, any layer from 2 and any epoch", where, NEVER_THE_SAME,
+            measures.largest_correlation, runs, every=True, points=False,
+        ),
+        Component(
+            "increases", "rank correlation of epoch and correlation of W and Rᵗ, smallest of the layers from 2", where,
+            INCREASES, measures.rise, runs, points=False,
+        ),
+    )  # fmt: skip
+
+
+def _early(cell: Callable[[Protocol], Cell]) -> tuple[Component, ...]:
+    where = cell(URFB).where
+    rates = [
+        Component(
+            "similar rates", f"decrease of the {kind} error from chance in 3 epochs, URFB / BP-H", where, SIMILAR_RATES,
+            measure, ((1, cell(URFB)),), cell(BP_H), points=False,
+        )
+        for kind, measure in (("training", measures.training_decrease), ("validation", measures.validation_decrease))
+    ]  # fmt: skip
+    alignment = Component(
+        "far from aligned", "correlation of W and Rᵗ after 3 epochs, largest of the layers 2 to L − 1",
+        f"URFB, {where}", FAR_FROM_ALIGNED, measures.initial_correlation, ((1, cell(URFB)),), points=False,
+        beside=("the output layer, not asked, has", measures.initial_output_correlation),
+    )  # fmt: skip
+    return (*rates, alignment)
+
+
+def _untied(tied: Callable[[Protocol], Cell], untied: Callable[[Protocol], Cell]) -> tuple[Component, ...]:
+    protocols = (BP, BP_H, URFB, FRFB)
+    terms = [(sign / len(protocols), cell(one)) for one in protocols for sign, cell in ((1, untied), (-1, tied))]
+    what = "test error, untied − tied, mean of BP, BP-H, URFB and FRFB"
+    where = tied(URFB).where
+    return (
+        Component("slightly worse overall", what, where, SLIGHTLY_WORSE, measures.test_error, tuple(terms)),
+        _difference("relationship: close", CLOSE, URFB, BP_H, untied, TEST),
+        _difference("relationship: better", WORSE, FRFB, URFB, untied, TEST),
+    )
+
+
+def _starts_different(cell: Cell) -> Component:
+    return Component(
+        "initialized differently", "correlation of W and Rᵗ before training, of the layers from 2 the farthest from 0",
+        f"URFB, {cell.where}", DIFFERENT_START, measures.starting_correlation, ((1, cell),), points=False,
+    )  # fmt: skip
+
+
+def _depth(deep: Callable[[Protocol], Cell]) -> Component:
+    terms = ((1, deep(FRFB)), (-1, deep(BP_H)), (-1, SIMPNET_100(FRFB)), (1, SIMPNET_100(BP_H)))
+    where = f"{deep(FRFB).network} less simpnet, CIFAR-100"
+    return Component("degrades quickly", "test error, FRFB − BP-H", where, MUCH_WORSE, measures.test_error, terms)
+
+
+def _same_untied(tied: Callable[[Protocol], Cell], untied: Callable[[Protocol], Cell]) -> Component:
+    terms = ((1, untied(URFB)), (-1, tied(URFB)))
+    what = "test error of URFB, untied − tied"
+    return Component("similar", what, tied(URFB).where, CLOSE, measures.test_error, terms)
+
+
+CLAIMS: dict[str, Claim] = {
+    claim.name: claim
+    for claim in (
+        Claim(
+            "1",
+            "section 4, claim 1",
+            "With regular back-propagation (BP) hinge loss performs slightly worse than the softmax loss but results "
+            "are comparable.",
+            tuple(_difference("slightly worse", SLIGHTLY_WORSE, BP_H, BP, cell, TEST) for cell in NETWORKS),
+            (_difference("slightly worse", SLIGHTLY_WORSE, BP_H, BP, SIMPNET, VALIDATION),),
+        ),
+        Claim(
+            "2",
+            "section 4, claim 2",
+            "For shallow networks URFB performs somewhat better then FRFB but mainly converges faster. It never "
+            "performs as well as BP but is close.",
+            _shallow(SIMPNET, TEST) + _shallow(SIMPNET_100, TEST),
+            _shallow(SIMPNET, VALIDATION),
+        ),
+        Claim(
+            "3",
+            "section 4, claim 3",
+            "For deeper networks URFB again performs close to BP but FRFB performance degrades significantly.",
+            tuple(
+                _difference(word, claimed, rule, BP_H, cell, TEST)
+                for cell in (DEEPNET, DEEPERNET)
+                for word, claimed, rule in (("close", CLOSE, URFB), ("degrades significantly", MUCH_WORSE, FRFB))
+            ),
+        ),
+        Claim(
+            "4",
+            "section 4, claim 4",
+            "With locally connected—untied—layers replacing convolutional layers results are slightly worse overall "
+            "but the relationship between the different methods is maintained.",
+            _untied(SIMPNET, SIMPNET_UNTIED) + _untied(DEEPNET_S, DEEPNET_S_UNTIED),
+        ),
+        Claim(
+            "5",
+            "section 4, claim 5",
+            "In URFB the feedback weights are never the same as the feedforward weights, although the correlation "
+            "between the two sets of weights increases as a function iteration.",
+            _never_the_same(SIMPNET(URFB)) + _never_the_same(DEEPNET_S_UNTIED(URFB)),
+            _never_the_same(SIMPNET(URFB)),
+        ),
+        Claim(
+            "6",
+            "section 4, claim 6",
+            "Even in initial iterations, when the weights are far from being aligned, training, and validation error "
+            "rates decrease at similar rates to back propagation.",
+            _early(SIMPNET) + _early(DEEPNET_S),
+            _early(SIMPNET),
+        ),
+        Claim(
+            "comparable",
+            "abstract",
+            "We show that even when the weights are initialized differently and at random, and the algorithm is no "
+            "longer performing back-propagation, performance is comparable on challenging datasets.",
+            tuple(
+                component
+                for cell in NETWORKS
+                for component in (
+                    _difference("comparable", CLOSE, URFB, BP_H, cell, TEST),
+                    _starts_different(cell(URFB)),
+                )
+            ),
+        ),
+        Claim(
+            "depth",
+            "abstract",
+            "With fixed random feedback weights as proposed in Lillicrap et al. (2016) performance degrades quickly as "
+            "the depth of the network increases.",
+            (_depth(DEEPNET), _depth(DEEPERNET)),
+        ),
+        Claim(
+            "untied",
+            "abstract",
+            "We show that similar performance is achieved with untied layers, also known as locally connected layers.",
+            (_same_untied(SIMPNET, SIMPNET_UNTIED), _same_untied(DEEPNET_S, DEEPNET_S_UNTIED)),
+        ),
+        Claim(
+            "local-loss",
+            "abstract",
+            "We also propose a cost function whose derivative can be represented as a local Hebbian update on the last "
+            "layer.",
+            tuple(_difference("comparable", CLOSE, BP_H, BP, cell, TEST) for cell in NETWORKS),
+        ),
+        Claim(
+            "linear",
+            "abstract",
+            "In the linear case we show theoretically that the convergence of the error to zero is accelerated by the "
+            "update of the feedback weights.",
+            (Accelerated(0, 1),),
+        ),
+        Claim(
+            "epsilon",
+            "section 5.1",
+            "[…] clearly convergence rate increases with ϵ.",
+            (Accelerated(0, 0.25), Accelerated(0.25, 0.5), Accelerated(0.5, 1)),
+        ),
+    )
+}
+"""By name, in the order of the paper."""

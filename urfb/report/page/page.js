@@ -1,0 +1,211 @@
+"use strict";
+// The table of runs: sorted, filtered, and each run unfolded on demand. Everything is made with textContent, never HTML.
+(() => {
+  const table = document.getElementById("run-table");
+  const body = table.tBodies[0];
+  const rows = Array.from(body.rows);
+  const heads = Array.from(table.tHead.rows[0].cells);
+  const words = rows.map((row) => Array.from(row.cells, (cell) => cell.textContent).join(" ").toLowerCase());
+  const unfolded = new Map(); // row → the row below it
+  const collator = new Intl.Collator(undefined, { numeric: true });
+
+  function element(name, attributes = {}, ...children) {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  }
+
+  function drawn(name, attributes = {}, text = "") {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    made.textContent = text;
+    return made;
+  }
+
+  // Sorting: rows without a value stay last; equal ones keep their order.
+  function sort(column) {
+    const descending = heads[column].getAttribute("aria-sort") === "ascending";
+    heads.forEach((head, at) => {
+      head.setAttribute("aria-sort", at !== column ? "none" : descending ? "descending" : "ascending");
+    });
+    const numeric = heads[column].dataset.kind === "number";
+    const keys = new Map(rows.map((row) => {
+      const text = row.cells[column].textContent;
+      return [row, numeric ? parseFloat(text.replaceAll(",", "")) : text];
+    }));
+    const absent = (key) => key === "" || Number.isNaN(key);
+    const sign = descending ? -1 : 1;
+    rows.sort((one, other) => {
+      const [a, b] = [keys.get(one), keys.get(other)];
+      if (absent(a) || absent(b)) return absent(a) - absent(b);
+      return sign * (numeric ? a - b : collator.compare(a, b));
+    });
+    const sorted = document.createDocumentFragment();
+    for (const row of rows) {
+      sorted.append(row);
+      if (unfolded.has(row)) sorted.append(unfolded.get(row));
+    }
+    body.append(sorted);
+  }
+  heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => sort(column)));
+
+  // Filtering.
+  const filter = document.getElementById("run-filter");
+  const state = document.getElementById("run-state");
+  const count = document.getElementById("run-count");
+  const text = new Map(rows.map((row, at) => [row, words[at]]));
+  function apply() {
+    const wanted = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let left = 0;
+    for (const row of rows) {
+      const there = wanted.every((word) => text.get(row).includes(word))
+        && (!state.value || row.cells[1].textContent === state.value);
+      row.hidden = !there;
+      if (unfolded.has(row)) unfolded.get(row).hidden = !there || !isOpen(row);
+      left += there;
+    }
+    const all = `${rows.length.toLocaleString("en")} run${rows.length === 1 ? "" : "s"}`;
+    count.textContent = left === rows.length ? all : `${left.toLocaleString("en")} of ${all}`;
+  }
+  filter.addEventListener("input", apply);
+  state.addEventListener("change", apply);
+
+  // Unfolding.
+  let all = null;
+  function details() {
+    all ??= JSON.parse(document.getElementById("run-details").textContent);
+    return all;
+  }
+  const opener = (row) => row.cells[0].firstElementChild;
+  const isOpen = (row) => opener(row).getAttribute("aria-expanded") === "true";
+  function unfold(row, open) {
+    if (open && !unfolded.has(row)) {
+      const below = element("tr", { class: "details", id: `details-${row.dataset.number}` });
+      below.append(element("td", { colspan: heads.length }, inside(row)));
+      row.after(below);
+      unfolded.set(row, below);
+      opener(row).setAttribute("aria-controls", below.id);
+    }
+    opener(row).setAttribute("aria-expanded", open);
+    if (unfolded.has(row)) unfolded.get(row).hidden = !open;
+  }
+  body.addEventListener("click", (event) => {
+    const button = event.target.closest("th > button");
+    if (button) unfold(button.closest("tr"), !isOpen(button.closest("tr")));
+  });
+
+  function inside(row) {
+    const { settings, provenance, runs } = details();
+    const run = runs[row.dataset.number];
+    const made = element("div", { class: "inside" });
+    if (run.failure) {
+      const [reason, traceback] = run.failure;
+      const part = element("section", { class: "failure whole" }, element("h4", {}, "It failed"), element("p", {}, reason));
+      if (traceback) part.append(scrolled("Traceback", traceback));
+      made.append(part);
+    }
+    if (run.errors) {
+      const series = Object.entries(run.errors).map(([name, [x, y]], at) => (
+        { name, x, y, colour: 0, dashes: name === "training" ? "" : "2 4" }
+      ));
+      made.append(chart("Error by epoch", "error (%)", series, 0, "%"));
+    }
+    if (run.alignment) {
+      const { layers, epochs, correlations } = run.alignment;
+      const dashes = ["", "6 3", "2 4", "8 3 2 3"];
+      const series = layers.map((name, at) => (
+        { name, x: epochs, y: correlations[at], colour: at % 7, dashes: dashes[at % dashes.length] }
+      ));
+      made.append(chart("Correlation of W and Rᵗ by epoch, layer by layer", "correlation", series, 0, ""));
+    }
+    made.append(list("Settings", settings, run.settings), list("Provenance", provenance, run.provenance));
+    if (run.log) {
+      made.append(element("section", { class: "whole" }, element("h4", {}, "The end of its log"), scrolled("Log", run.log)));
+    }
+    return made;
+  }
+
+  function scrolled(name, words) {
+    return element("pre", { tabindex: 0, role: "region", "aria-label": name }, words);
+  }
+
+  function list(title, names, values) {
+    const made = element("dl");
+    names.forEach((name, at) => {
+      if (values[at] !== null) made.append(element("dt", {}, name), element("dd", {}, values[at]));
+    });
+    return element("section", {}, element("h4", {}, title), made);
+  }
+
+  // Charts.
+  const nice = (span) => {
+    const unit = 10 ** Math.floor(Math.log10(span / 4));
+    return unit * [1, 2, 5, 10].find((step) => span / (step * unit) <= 5);
+  };
+
+  function chart(title, label, series, lowest, unit) {
+    const [width, height, left, bottom, top] = [400, 240, 40, 36, 8];
+    const points = series.flatMap(({ x, y }) => x.map((at, number) => [at, y[number]])).filter((point) => point[1] !== null);
+    const last = Math.max(1, ...points.map((point) => point[0]));
+    const low = Math.min(lowest, ...points.map((point) => point[1]));
+    const high = Math.max(low + 0.1, ...points.map((point) => point[1]));
+    const right = (value) => left + (value / last) * (width - left - 8);
+    const up = (value) => height - bottom - ((value - low) / (high - low)) * (height - bottom - top);
+    const said = series.map(({ name, y }) => {
+      const there = y.filter((value) => value !== null);
+      return `${name} from ${there[0]} to ${there.at(-1)}${unit && ` ${unit}`}`;
+    });
+    const picture = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
+    picture.setAttribute("aria-label", `${title}: ${said.join("; ")}, in ${last.toLocaleString("en")} epochs`);
+    const [step, across] = [nice(high - low), nice(last)];
+    for (let number = Math.ceil(low / step); number * step <= high * 1.0001; number += 1) {
+      const [value, y] = [number * step, up(number * step)];
+      picture.append(drawn("line", { class: "axis", x1: left, x2: width - 8, y1: y, y2: y }));
+      picture.append(drawn("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, `${+value.toPrecision(3)}`));
+    }
+    for (let value = 0; value <= last; value += across) {
+      const at = { x: right(value), y: height - bottom + 16, "text-anchor": "middle" };
+      picture.append(drawn("text", at, value.toLocaleString("en")));
+    }
+    picture.append(drawn("text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, "epoch"));
+    const turned = { transform: `translate(10 ${(height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" };
+    picture.append(drawn("text", turned, label));
+    const legend = element("ul");
+    for (const { name, x, y, colour, dashes } of series) {
+      const there = x.map((at, number) => [at, y[number]]).filter((point) => point[1] !== null);
+      const look = { class: `line-${colour}`, "stroke-dasharray": dashes };
+      const path = there.map(([at, value]) => `${right(at).toFixed(1)},${up(value).toFixed(1)}`);
+      if (path.length === 1) { // a line of one point would not be seen
+        const [cx, cy] = path[0].split(",");
+        picture.append(drawn("circle", { cx, cy, r: 3, fill: "currentcolor", class: look.class }));
+      }
+      picture.append(drawn("polyline", { ...look, points: path.join(" ") }));
+      const sample = drawn("svg", { viewBox: "0 0 32 11", "aria-hidden": "true" });
+      sample.append(drawn("line", { ...look, x1: 0, x2: 32, y1: 6, y2: 6, "stroke-width": 2 }));
+      legend.append(element("li", {}, sample, name));
+    }
+    return element("section", { class: "chart" }, element("h4", {}, title), picture, legend);
+  }
+
+  // A link to a run, from an exhibit's provenance or from elsewhere, opens it.
+  function visit() {
+    let id;
+    try {
+      id = decodeURIComponent(location.hash.slice(1));
+    } catch {
+      return;
+    }
+    const row = rows.find((one) => one.id === id);
+    if (!row) return;
+    if (row.hidden) {
+      filter.value = state.value = "";
+      apply();
+    }
+    unfold(row, true);
+    row.scrollIntoView({ block: "center" });
+    opener(row).focus({ preventScroll: true });
+  }
+  addEventListener("hashchange", visit);
+  visit();
+})();

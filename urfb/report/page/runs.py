@@ -1,0 +1,191 @@
+"""What the page says of runs: a row of the table for each, and what is unfolded below it on demand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from urfb.report.exhibits import Frames
+from urfb.report.protocols import protocols_in
+from urfb.report.selection import DATASET_NAMES, PAPER, PROTOCOL_FIELDS, own_fields, split_names
+
+POINTS = 60
+"""Of each curve, so that a page of thousands of runs stays light; what is drawn is 360 pixels wide."""
+RUNS_AT_A_TIME = 200
+"""So that the epochs of thousands of runs never are in memory at once."""
+LOG_LINES, LOG_LINE, LOG_BYTES = 20, 240, 8192
+TRACEBACK = 4000  # characters, of its end
+PROVENANCE = (
+    "experiments", "commit", "urfb_version", "python_version", "torch_version", "device", "device_name", "threads",
+    "host", "process", "started", "ended", "seconds", "attempts", "outcome", "science_version", "log",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run in the table, all of it text; errors in percent.
+
+    `protocol` is the paper's name for rule, loss and connectivity; `others` are those settings that differ from the
+    paper's.
+    """
+
+    identity: str
+    state: str
+    network: str
+    dataset: str
+    protocol: str
+    others: str
+    seed: str
+    epochs: str
+    training: str
+    validation: str
+    test: str
+    experiments: str
+
+
+def rows(runs: pd.DataFrame) -> list[Row]:
+    """Return a row for each run, in the store's order."""
+    protocol = dict.fromkeys(runs["run"], "")
+    for _, alike in runs.groupby(list(PROTOCOL_FIELDS), dropna=False):
+        protocol |= dict.fromkeys(alike["run"], protocols_in(alike.head(1))[0].name)
+    return [
+        Row(
+            identity=str(run["run"]),
+            state=str(run["state"]),
+            network=str(run["network"] or run["layers"]),
+            dataset=DATASET_NAMES.get(run["dataset"], str(run["dataset"])),
+            protocol=protocol[run["run"]],
+            others=", ".join(_others(run)),
+            seed=str(run["seed"]),
+            epochs=f"{run['epochs_done']:,}"
+            + (f" of {run['epochs_target']:,}" if run["epochs_done"] < run["epochs_target"] else ""),
+            training=_percent(run["training_error"]),
+            validation=_percent(run["validation_error"]),
+            test=_percent(run["test_error"]),
+            experiments=", ".join(split_names(run["experiments"])),
+        )
+        for run in runs.to_dict("records")
+    ]
+
+
+def details(frames: Frames, runs: pd.DataFrame, logs: Path | None) -> dict[str, Any]:
+    """Return what is unfolded below the rows: settings, provenance, curves, and the end of the log.
+
+    Args:
+        frames: the store.
+        runs: all runs of the page.
+        logs: the folder of the store's logs; None if it has none. No file elsewhere is read, whatever a store says.
+    """
+    settings = [name for name in own_fields(runs) if name != "run"]
+    provenance = [name for name in PROVENANCE if name in runs]
+    told: list[dict[str, Any]] = []
+    folder = logs.resolve() if logs is not None and logs.is_dir() else None
+    records = runs.to_dict("records")
+    for start in range(0, len(records), RUNS_AT_A_TIME):
+        chunk = records[start : start + RUNS_AT_A_TIME]
+        identities = [run["run"] for run in chunk]
+        errors = dict(_errors(frames.epochs(run=identities)))
+        alignments = dict(_alignments(frames.alignment(run=identities)))
+        for run in chunk:
+            one: dict[str, Any] = {
+                "settings": [_text(run[name]) for name in settings],
+                "provenance": [_text(run[name]) for name in provenance],
+                "errors": errors.get(run["run"]),
+                "alignment": alignments.get(run["run"]),
+                "log": _log(folder, str(run["run"])),
+            }
+            if run["state"] == "failed":
+                reason, traceback = _text(run.get("reason")), _text(run.get("traceback"))
+                one["failure"] = [reason or "it is not known why", (traceback or "")[-TRACEBACK:]]
+            told.append({name: value for name, value in one.items() if value})
+    return {"settings": _words(settings), "provenance": _words(provenance), "runs": told}
+
+
+def _errors(epochs: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[list[float]]]]]:
+    """Yield of each run its training and validation error, as epochs and percent."""
+    for run, rows in epochs.groupby("run", sort=False):
+        curves = {}
+        for name in ("training", "validation"):
+            points = rows[["epoch", f"{name}_error"]].to_numpy(dtype=float)
+            points = points[np.isfinite(points[:, 1])]
+            if len(points):
+                points = points[_thinned(len(points))]
+                curves[name] = [points[:, 0].astype(int).tolist(), (100 * points[:, 1]).round(2).tolist()]
+        yield str(run), curves
+
+
+def _alignments(alignment: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[Any]]]]:
+    """Yield of each run the correlation of W and Rᵗ by epoch, a curve for each layer that has one."""
+    layer_names = alignment.drop_duplicates(["run", "layer"])[["run", "layer", "layer_name"]]
+    names = {(run, layer): name for run, layer, name in layer_names.itertuples(index=False)}
+    table = alignment.pivot(index=["run", "step"], columns="layer", values="correlation")
+    epochs = alignment.drop_duplicates(["run", "step"]).set_index(["run", "step"])["epoch"].reindex(table.index)
+    of_run = table.index.get_level_values("run")
+    for run, positions in table.groupby(of_run, sort=False).indices.items():
+        values = table.to_numpy(dtype=float)[positions][chosen := _thinned(len(positions))]
+        layers = [number for number in range(values.shape[1]) if np.isfinite(values[:, number]).any()]
+        if layers:
+            yield (
+                str(run),
+                {
+                    "layers": [f"{table.columns[number]}: {names[run, table.columns[number]]}" for number in layers],
+                    "epochs": epochs.to_numpy(dtype=float)[positions][chosen].round(3).tolist(),
+                    "correlations": [[_rounded(value) for value in values[:, number]] for number in layers],
+                },
+            )
+
+
+def _thinned(count: int) -> Any:
+    """Return the positions of at most `POINTS` of so many points, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 3) if math.isfinite(value) else None
+
+
+def _log(folder: Path | None, identity: str) -> str:
+    """Return the end of a run's log; nothing if it is not in the folder or cannot be read."""
+    if folder is None:
+        return ""
+    try:
+        file = (folder / f"{identity}.log").resolve()
+        if not file.is_relative_to(folder):
+            return ""
+        with file.open("rb") as log:
+            log.seek(max(0, file.stat().st_size - LOG_BYTES))
+            end = log.read(LOG_BYTES).decode("utf-8", errors="replace")
+    except (OSError, ValueError):
+        return ""
+    return "\n".join(line[:LOG_LINE] for line in end.splitlines()[-LOG_LINES:])
+
+
+def _others(run: Mapping[Any, Any]) -> Iterator[str]:
+    """Yield the settings of a run that differ from the paper's."""
+    for name, usual in PAPER.items():
+        value = run[name]
+        if value != usual and not (pd.isna(value) and usual is None):
+            yield f"{name.replace('_', ' ')} {_text(value) or 'none'}"
+
+
+def _percent(error: Any) -> str:
+    return "" if pd.isna(error) else f"{100 * error:.1f}"
+
+
+def _text(value: Any) -> str | None:
+    """Return a value for people; None if there is none."""
+    if pd.isna(value):
+        return None
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def _words(names: list[str]) -> list[str]:
+    return [name.replace("_", " ") for name in names]
