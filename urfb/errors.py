@@ -7,6 +7,7 @@ UrfbError
 │   ├── SelectionError      a filter or a name that selects nothing that exists
 │   ├── DataError           a data set that is missing, damaged or unknown
 │   ├── PluginError         a user's own model or rule that cannot be imported or used
+│   ├── ReportError         a user's own figures and tables: a file that cannot be run, or what it declares
 │   ├── DeviceError         a device that this machine or this version cannot use
 │   └── StoreError          a store that cannot be read or written
 └── DivergedError           training left the finite numbers; stored as the run's failure
@@ -48,6 +49,10 @@ class DataError(InputError):
 
 class PluginError(InputError):
     """A model or rule of the user's own that cannot be imported or used."""
+
+
+class ReportError(InputError):
+    """A file of the user's own figures and tables that cannot be run, or what it declares."""
 
 
 class DeviceError(InputError):

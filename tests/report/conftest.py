@@ -7,10 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import PolyCollection
+
+from urfb.report.canvas import STYLE
+from urfb.report.figures import FIGURES
 
 SIMPNET = "Conv 32 5x5; Maxpool 3; Drop .8; Full 500; Drop .3; Output"
 LAYERS = {1: "Conv 32 5x5", 2: "Full 500", 3: "Output"}
@@ -140,6 +144,13 @@ class FakeStore:
             for seed in range(seeds):
                 if sparse or connectivity == 1:
                     self.add(epochs, rule=rule, loss=loss, connectivity=connectivity, seed=seed, **changed)
+
+
+def made(name: str, store: FakeStore, experiment: str | None = None) -> Any:
+    """Make one of the paper's figures of a store's frames."""
+    [exhibit] = [exhibit.of_experiment(experiment) for exhibit in FIGURES if exhibit.name == name]
+    with matplotlib.rc_context(STYLE):
+        return exhibit.make(exhibit.read(store, store.runs()))
 
 
 @pytest.fixture

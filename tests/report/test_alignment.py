@@ -1,7 +1,6 @@
 import pytest
 
-from urfb.report.alignment import figure10
-from urfb.report.selection import Selection
+from tests.report.conftest import made
 
 
 def lines_of(axes):
@@ -10,7 +9,7 @@ def lines_of(axes):
 
 def test_urfb_is_left_and_frfb_right_with_a_line_a_layer(store):
     store.add_protocols(4)
-    drawn = figure10(store, Selection())
+    drawn = made("10", store)
     left, right = drawn.figure.get_axes()
     assert left.get_title() == "URFB (3 seeds, 4 epochs)"
     assert right.get_title() == "FRFB (3 seeds, 4 epochs)"
@@ -28,7 +27,7 @@ def test_urfb_is_left_and_frfb_right_with_a_line_a_layer(store):
 
 def test_the_table_holds_the_lines_and_bands_that_are_drawn(store, edges_of):
     store.add_protocols(4, experiments="quick")
-    drawn = figure10(store, Selection("quick"))
+    drawn = made("10", store, "quick")
     kinds = {"all entries": "all", "connections of both": "shared"}
     of_line = drawn.data.groupby(["protocol", "layer_name", "entries"])
     compared = set()
@@ -45,7 +44,7 @@ def test_the_table_holds_the_lines_and_bands_that_are_drawn(store, edges_of):
 
 def test_both_panels_have_one_scale_and_one_look_a_layer(store):
     store.add_protocols(4)
-    left, right = figure10(store, Selection()).figure.get_axes()
+    left, right = made("10", store).figure.get_axes()
     assert left.get_ylim() == right.get_ylim()
     assert left.get_xlim() == right.get_xlim()
     assert left.get_ylabel() == "correlation of W and Rᵗ"
@@ -56,7 +55,7 @@ def test_both_panels_have_one_scale_and_one_look_a_layer(store):
 
 def test_the_highest_layer_comes_first_in_the_legend(store):
     store.add_protocols(4)
-    [part] = figure10(store, Selection()).figure.subfigs
+    [part] = made("10", store).figure.subfigs
     [legend] = part.legends
     names = [text.get_text() for text in legend.get_texts()]
     assert names == ["layer 3: Output", "layer 2: Full 500", "layer 1: Conv 32 5x5"]
@@ -66,14 +65,14 @@ def test_a_negative_correlation_is_within_the_axes(store):
     store.add(3)
     for row in store.alignment_rows:
         row["correlation"] -= 0.5
-    drawn = figure10(store, Selection())
+    drawn = made("10", store)
     assert drawn.figure.get_axes()[0].get_ylim()[0] < drawn.data["low"].min() < -0.4
 
 
 def test_sparse_runs_have_both_correlations(store):
     store.add(3, connectivity=0.5, experiments="quick")
     store.add(3, experiments="quick")
-    drawn = figure10(store, Selection("quick"))
+    drawn = made("10", store, "quick")
     dense, sparse = drawn.figure.get_axes()
     assert (dense.get_title(), sparse.get_title()) == ("URFB (1 seed, 3 epochs)", "URFB 50 % (1 seed, 3 epochs)")
     assert len(dense.get_lines()) == 3
@@ -89,7 +88,7 @@ def test_a_correlation_that_is_not_defined_is_left_out(store):
     for row in store.alignment_rows:
         if row["layer"] == 1:
             row["correlation"] = None
-    drawn = figure10(store, Selection())
+    drawn = made("10", store)
     assert set(drawn.data["layer"]) == {2, 3}
 
 
@@ -97,7 +96,7 @@ def test_what_is_lacking_is_said(store):
     store.add(3)
     store.add(0, rule="frfb", state="new", epochs_target=1000, tested=False)
     store.alignment_rows = [row for row in store.alignment_rows if row["rule"] == "urfb"]
-    drawn = figure10(store, Selection())
+    drawn = made("10", store)
     assert drawn.shortfalls == [
         "URFB: 3 of the paper's 1,000 epochs",
         "URFB: 1 of 3 seeds",
@@ -114,7 +113,7 @@ def test_rows_of_one_panel_say_how_they_differ(store):
         {"loss": "softmax"},
     ):
         store.add(2, experiments="quick", **changed)
-    drawn = figure10(store, Selection("quick"))
+    drawn = made("10", store, "quick")
     assert [part.get_suptitle() for part in drawn.figure.subfigs] == [
         "simpnet, CIFAR-10, hinge, connectivity 1",
         "simpnet, CIFAR-10, hinge, connectivity 0.5",
@@ -126,14 +125,14 @@ def test_rows_of_one_panel_say_how_they_differ(store):
 
 def test_a_row_alone_has_the_title_of_its_panel(store):
     store.add_protocols(2)
-    [part] = figure10(store, Selection()).figure.subfigs
+    [part] = made("10", store).figure.subfigs
     assert part.get_suptitle() == "simpnet, CIFAR-10"
 
 
 @pytest.mark.parametrize("experiment", [None, "quick"])
 def test_without_a_run_that_has_feedback_the_axes_are_empty(store, experiment):
     store.add(3, rule="bp", experiments="quick")
-    drawn = figure10(store, Selection(experiment))
+    drawn = made("10", store, experiment)
     assert drawn.shortfalls == ["no run of this figure in the store"]
     assert [axes.get_lines()[:] for axes in drawn.figure.get_axes()] == [[], []]
     assert drawn.data.empty
@@ -143,7 +142,7 @@ def test_rules_without_feedback_of_ws_shape_are_left_out_and_many_rules_stand_fo
     rules = ("urfb", "frfb", "usf", "brsf", "frsf", "sham", "zipser-rumelhart")
     for rule in (*rules, "bp", "dfa", "shallow"):
         store.add(3, rule=rule, experiments="all")
-    figure = figure10(store, Selection("all")).figure
+    figure = made("10", store, "all").figure
     assert [len(part.get_axes()) for part in figure.subfigs] == [4, 3]
     assert len(figure.get_axes()) == len(rules)
     assert not any(word in axes.get_title() for axes in figure.get_axes() for word in ("BP", "DFA", "shallow"))

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from urfb.report.error_bars import figure5
+from tests.report.conftest import made
 from urfb.report.protocols import PROTOCOLS
-from urfb.report.selection import Selection
 
 
 def texts_of(axes):
@@ -16,7 +15,7 @@ def texts_of(axes):
 def test_the_bars_are_the_mean_test_errors_in_percent(store):
     store.add_protocols(3)
     store.add_protocols(3, dataset="cifar100", off_class_weight=1 / 99)
-    drawn = figure5(store, Selection())
+    drawn = made("5", store)
     assert [axes.get_title() for axes in drawn.figure.axes] == ["simpnet, CIFAR-10", "simpnet, CIFAR-100"]
     for axes, dataset in zip(drawn.figure.axes, ("cifar10", "cifar100"), strict=True):
         runs = store.runs(dataset=dataset)
@@ -36,7 +35,7 @@ def test_the_interval_is_students(store):
     store.add(3, seed=0)
     store.add(3, seed=1)
     errors = [100 * error for error in store.runs()["test_error"]]
-    bar = figure5(store, Selection()).data.query("n == 2").iloc[0]
+    bar = made("5", store).data.query("n == 2").iloc[0]
     assert bar["mean"] == pytest.approx(sum(errors) / 2)
     # The 97.5 % point of Student's t with one degree of freedom is 12.706.
     assert bar["high"] - bar["mean"] == pytest.approx(12.706 * abs(errors[0] - errors[1]) / 2, rel=1e-4)
@@ -47,7 +46,7 @@ def test_several_seeds_are_dots_and_one_is_not(store):
     for seed in range(3):
         store.add(3, seed=seed)
     store.add(3, rule="frfb")
-    axes = figure5(store, Selection()).figure.axes[0]
+    axes = made("5", store).figure.axes[0]
     dots = [dot for collection in axes.collections for dot in collection.get_offsets().tolist()]
     errors = 100 * store.runs(rule="urfb")["test_error"]
     assert [height for _, height in dots] == pytest.approx(errors.to_list())
@@ -59,7 +58,7 @@ def test_several_seeds_are_dots_and_one_is_not(store):
 def test_the_table_holds_the_bars_and_whiskers_that_are_drawn(store):
     store.add_protocols(3, sparse=False)
     store.add(3, connectivity=0.5)
-    drawn = figure5(store, Selection())
+    drawn = made("5", store)
     axes, table = drawn.figure.axes[0], drawn.data.query("n > 0 and panel == 'simpnet, CIFAR-10'")
     assert [bar.get_height() for bar in axes.patches] == pytest.approx(table["mean"].to_list())
     for line, bar in zip(axes.get_lines(), table.to_dict("records"), strict=True):
@@ -72,7 +71,7 @@ def test_the_table_holds_the_bars_and_whiskers_that_are_drawn(store):
 
 def test_each_bar_says_its_error_seeds_and_epochs(store):
     store.add(1000)
-    axes = figure5(store, Selection()).figure.axes[0]
+    axes = made("5", store).figure.axes[0]
     error = 100 * store.runs()["test_error"].iloc[0]
     assert {f"{error:.1f}", "1", "1,000", "seeds", "epochs"} < set(texts_of(axes))
 
@@ -80,7 +79,7 @@ def test_each_bar_says_its_error_seeds_and_epochs(store):
 def test_what_is_missing_is_missing_in_its_place(store):
     store.add(3)
     store.add(3, rule="frfb", tested=False, state="unfinished")
-    drawn = figure5(store, Selection())
+    drawn = made("5", store)
     axes = drawn.figure.axes[0]
     missing = {text.get_text(): text for text in axes.texts if text.get_text().startswith("no ")}
     assert missing["no test error yet"].get_position()[0] == 3
@@ -96,7 +95,7 @@ def test_what_is_missing_is_missing_in_its_place(store):
 def test_a_bar_never_averages_over_different_epochs(store):
     store.add(3, seed=0)
     long = store.add(6, seed=1)
-    drawn = figure5(store, Selection())
+    drawn = made("5", store)
     bar = drawn.data.query("n > 0").iloc[0]
     assert (bar["n"], bar["epochs"], bar["runs"]) == (1, 6, long)
     assert math.isnan(bar["low"])
@@ -105,12 +104,12 @@ def test_a_bar_never_averages_over_different_epochs(store):
 
 def test_the_epochs_are_those_of_the_test_not_of_the_training(store):
     store.add(6, test_epoch=4.0, state="running")
-    drawn = figure5(store, Selection())
+    drawn = made("5", store)
     assert drawn.data.query("n > 0")["epochs"].item() == 4
 
 
 def test_an_empty_store_gives_empty_axes_and_says_so(store):
-    drawn = figure5(store, Selection())
+    drawn = made("5", store)
     assert drawn.shortfalls == ["no run of this figure in the store"]
     assert [len(axes.patches) for axes in drawn.figure.axes] == [0, 0]
     assert (drawn.data["n"] == 0).all()
@@ -120,7 +119,7 @@ def test_an_empty_store_gives_empty_axes_and_says_so(store):
 def test_an_experiment_shows_the_protocols_it_has(store):
     store.add_protocols(3, seeds=2, sparse=False, experiments="quick", dataset="digits", network="digitnet")
     store.add_protocols(3, seeds=2)
-    drawn = figure5(store, Selection("quick"))
+    drawn = made("5", store, "quick")
     [axes] = drawn.figure.axes
     assert axes.get_title() == "digitnet, digits"
     assert len(axes.patches) == 4
@@ -130,7 +129,7 @@ def test_an_experiment_shows_the_protocols_it_has(store):
 def test_an_interval_wider_than_the_axes_keeps_its_number_within(store):
     store.add(3, seed=0, test_error=0.5)
     store.add(3, seed=1, test_error=0.9)
-    axes = figure5(store, Selection()).figure.axes[0]
+    axes = made("5", store).figure.axes[0]
     [number] = [text for text in axes.texts if text.get_text() == "70.0"]
     assert number.xy[1] == 100
     assert axes.get_ylim() == (0, 112)

@@ -1,9 +1,8 @@
 import pytest
 from matplotlib.colors import to_hex
 
-from urfb.report.error_curves import figure4
+from tests.report.conftest import made
 from urfb.report.protocols import BP, BP_H, FRFB, URFB
-from urfb.report.selection import Selection
 
 
 def lines_of(drawn):
@@ -20,7 +19,7 @@ def notes_of(drawn):
 
 def test_the_lines_are_the_mean_errors_in_percent(store):
     store.add_protocols(5, sparse=False)
-    drawn = figure4(store, Selection())
+    drawn = made("4", store)
     lines = lines_of(drawn)
     epochs = store.epochs()
     for protocol in (BP, BP_H, URFB, FRFB):
@@ -38,7 +37,7 @@ def test_the_lines_are_the_mean_errors_in_percent(store):
 
 def test_the_axes_say_what_they_are(store):
     store.add_protocols(5, sparse=False)
-    [axes] = figure4(store, Selection()).figure.axes
+    [axes] = made("4", store).figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "error (%)")
     assert axes.get_title() == "simpnet, CIFAR-10 (3 seeds, 5 epochs)"
     assert axes.get_ylim()[0] == 0
@@ -48,7 +47,7 @@ def test_the_axes_say_what_they_are(store):
 def test_the_band_goes_from_the_smallest_to_the_largest_seed(store):
     for seed in range(3):
         store.add(4, seed=seed)
-    drawn = figure4(store, Selection())
+    drawn = made("4", store)
     training = store.epochs().groupby("epoch")["training_error"]
     rows = drawn.data[drawn.data["set"] == "training"]
     assert rows["low"].to_numpy() == pytest.approx(100 * training.min().to_numpy())
@@ -60,7 +59,7 @@ def test_the_band_goes_from_the_smallest_to_the_largest_seed(store):
 def test_the_table_holds_the_lines_and_bands_that_are_drawn(store, edges_of):
     store.add_protocols(4)
     store.add(6, seed=3)
-    drawn = figure4(store, Selection())
+    drawn = made("4", store)
     [axes] = drawn.figure.axes
     for line, band in zip(axes.get_lines(), axes.collections, strict=True):
         protocol, name = line.get_label().split(", ")
@@ -73,7 +72,7 @@ def test_the_table_holds_the_lines_and_bands_that_are_drawn(store, edges_of):
 @pytest.mark.parametrize("epochs", [1, 2, 40])
 def test_each_line_has_a_few_markers(store, epochs):
     store.add_protocols(epochs, seeds=1, experiments="quick")
-    for line in lines_of(figure4(store, Selection("quick"))).values():
+    for line in lines_of(made("4", store, "quick")).values():
         marked = line.get_markevery()
         assert 1 <= len(marked) <= 5
         assert max(marked) < epochs
@@ -81,14 +80,14 @@ def test_each_line_has_a_few_markers(store, epochs):
 
 def test_one_seed_has_no_band(store):
     store.add(4)
-    drawn = figure4(store, Selection())
+    drawn = made("4", store)
     assert not drawn.figure.axes[0].collections
     assert "band" not in notes_of(drawn)
 
 
 def test_at_each_epoch_the_seeds_that_have_it_count(store):
     long, short = store.add(6, seed=0), store.add(4, seed=1)
-    drawn = figure4(store, Selection())
+    drawn = made("4", store)
     rows = drawn.data[drawn.data["set"] == "validation"]
     assert list(rows["n"]) == [2, 2, 2, 2, 1, 1]
     assert rows["runs"].iloc[0] == f"{long} {short}"
@@ -100,23 +99,23 @@ def test_protocols_of_different_extent_say_so_in_the_legend(store):
     store.add(6)
     store.add(4, rule="frfb", seed=0)
     store.add(4, rule="frfb", seed=1)
-    [axes] = figure4(store, Selection()).figure.axes
+    [axes] = made("4", store).figure.axes
     assert {"URFB (1 seed, 6 epochs)", "FRFB (2 seeds, 4 epochs)"} < set(legend_of(axes))
 
 
 def test_another_step_size_changes_nothing(store):
     store.add(4)
-    alone = figure4(store, Selection()).data
+    alone = made("4", store).data
     store.add(4, step_size=0.01)
     store.add(9, step_size=1.0, seed=1)
-    assert figure4(store, Selection()).data.equals(alone)
+    assert made("4", store).data.equals(alone)
 
 
 def test_what_is_lacking_is_said_on_the_figure_too(store):
     store.add(1000, rule="bp", loss="softmax")
     store.add(25)
     store.add(12, rule="frfb", state="failed", seed=2)
-    drawn = figure4(store, Selection())
+    drawn = made("4", store)
     assert drawn.shortfalls == [
         "BP, URFB, FRFB: 1 of 3 seeds",
         "BP-H: no run",
@@ -129,7 +128,7 @@ def test_what_is_lacking_is_said_on_the_figure_too(store):
 
 def test_a_run_that_has_only_been_planned_is_not_drawn(store):
     store.add(0, state="new", epochs_target=1000, tested=False)
-    drawn = figure4(store, Selection())
+    drawn = made("4", store)
     assert drawn.data.empty
     assert drawn.runs.empty
     assert "URFB: no epoch yet" in drawn.shortfalls
@@ -138,16 +137,16 @@ def test_a_run_that_has_only_been_planned_is_not_drawn(store):
 def test_a_short_seed_among_long_ones_is_counted(store):
     store.add(1000, seed=0)
     store.add(25, seed=1)
-    assert "URFB: 25 of the paper's 1,000 epochs in 1 of 2 runs" in figure4(store, Selection()).shortfalls
+    assert "URFB: 25 of the paper's 1,000 epochs in 1 of 2 runs" in made("4", store).shortfalls
 
 
 def test_a_complete_figure_lacks_nothing(store):
     store.add_protocols(1000, sparse=False)
-    assert figure4(store, Selection()).shortfalls == []
+    assert made("4", store).shortfalls == []
 
 
 def test_an_empty_store_gives_empty_axes_and_says_so(store):
-    drawn = figure4(store, Selection())
+    drawn = made("4", store)
     assert drawn.shortfalls == ["no run of this figure in the store"]
     assert "no run of this figure in the store" in notes_of(drawn)
     [axes] = drawn.figure.axes
@@ -159,7 +158,7 @@ def test_an_empty_store_gives_empty_axes_and_says_so(store):
 def test_an_experiment_is_measured_by_its_own_target(store):
     store.add_protocols(5, seeds=1, experiments="quick")
     store.add(3, step_size=1.0, epochs_target=5, state="unfinished", experiments="quick")
-    drawn = figure4(store, Selection("quick"))
+    drawn = made("4", store, "quick")
     assert drawn.shortfalls == ["CIFAR-10, step size 1: 3 of 5 epochs"]
     first, second = drawn.figure.axes
     assert len(first.get_lines()) == 12

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from urfb.cli import app
 from urfb.errors import StoreError
+from urfb.report.figures import FIGURES
 from urfb.store.engine import Location
 
 
@@ -54,7 +55,7 @@ def test_the_store_has_a_default_and_all_figures_are_drawn(run, tmp_path):
     result = run("--out", tmp_path / "elsewhere")
     assert result.exit_code == 0
     assert result.opened == ["results/urfb.sqlite"]
-    assert len(list((tmp_path / "elsewhere").iterdir())) == 9
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 3 * len(FIGURES)
 
 
 def test_a_complete_figure_asks_for_nothing(run, store):
@@ -68,7 +69,7 @@ def test_a_complete_figure_asks_for_nothing(run, store):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["6"], "figure 6 cannot be drawn yet"),
+        (["40"], "there is no figure '40'"),
         (["--experiment", "quikc"], "did you mean 'quick'?"),
         (["--store", "absent.sqlite"], "there is no store at absent.sqlite"),
     ],

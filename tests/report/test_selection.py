@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from urfb.errors import SelectionError
+from urfb.report.figures import SIMPNET10, SIMPNET100
 from urfb.report.protocols import BP, FRFB, PROTOCOLS, URFB, protocols_in
 from urfb.report.selection import Selection, panels
 
@@ -33,7 +34,7 @@ def titles(found):
 def test_the_papers_selection_leaves_out_what_the_paper_did_not_run(store, changed):
     wanted = store.add(2)
     store.add(2, **changed)
-    [panel] = panels(store.runs(), Selection(), ["cifar10"], [BP, URFB, FRFB])
+    [panel] = panels(store.runs(), Selection((SIMPNET10,), (BP, URFB, FRFB)))
     assert list(panel.runs["run"]) == [wanted]
 
 
@@ -50,7 +51,7 @@ def test_the_papers_selection_leaves_out_what_the_paper_did_not_run(store, chang
 def test_runs_that_differ_otherwise_get_a_panel_of_their_own(store, changed, title):
     store.add(2)
     other = store.add(2, **changed)
-    found = panels(store.runs(), Selection(), ["cifar10"], [URFB])
+    found = panels(store.runs(), Selection((SIMPNET10,), (URFB,)))
     assert len(found) == 2
     assert [list(panel.runs["run"]) for panel in found if panel.title == title] == [[other]]
 
@@ -59,13 +60,13 @@ def test_softmax_runs_stand_beside_each_hinge_variant(store):
     softmax = store.add(2, rule="bp", loss="softmax")
     store.add(2, off_class_weight=0.5)
     store.add(2, off_class_weight=1.0)
-    found = panels(store.runs(), Selection(), ["cifar10"], [BP, URFB])
+    found = panels(store.runs(), Selection((SIMPNET10,), (BP, URFB)))
     assert titles(found) == ["simpnet, CIFAR-10, off class weight 0.5", "simpnet, CIFAR-10, off class weight 1"]
     assert all(softmax in set(panel.runs["run"]) and len(panel.runs) == 2 for panel in found)
 
 
 def test_an_empty_store_still_has_the_papers_panels(store):
-    found = panels(store.runs(), Selection(), ["cifar10", "cifar100"], PROTOCOLS)
+    found = panels(store.runs(), Selection((SIMPNET10, SIMPNET100), PROTOCOLS))
     assert titles(found) == ["simpnet, CIFAR-10", "simpnet, CIFAR-100"]
     assert all(panel.runs.empty and panel.protocols == PROTOCOLS for panel in found)
 
@@ -74,7 +75,7 @@ def test_an_experiment_has_a_panel_for_each_setting(store):
     store.add_protocols(2, seeds=2, experiments="quick")
     store.add(2, step_size=1.0, experiments="quick,figure4")
     store.add(2, step_size=0.01, experiments="quickest")
-    found = panels(store.runs(), Selection("quick"), ["cifar10"], [URFB])
+    found = panels(store.runs(), Selection(experiment="quick"))
     assert titles(found) == ["simpnet, CIFAR-10, step size 0.1", "simpnet, CIFAR-10, step size 1"]
     assert found[0].protocols == PROTOCOLS
     assert found[0].seeds == 2
@@ -85,19 +86,19 @@ def test_an_experiment_takes_only_its_own_runs(store):
     mine = store.add(2, experiments="quick")
     store.add(2, seed=1, experiments=None)
     store.add(2, seed=2, experiments=np.nan)
-    [panel] = panels(store.runs(), Selection("quick"), [], [])
+    [panel] = panels(store.runs(), Selection(experiment="quick"))
     assert list(panel.runs["run"]) == [mine]
 
 
 def test_an_experiment_that_does_not_exist_is_answered_with_those_that_do(store):
     store.add(2, experiments="figure4,quick")
     with pytest.raises(SelectionError, match=r"did you mean 'quick'\? \(allowed: figure4, quick\)"):
-        panels(store.runs(), Selection("quik"), [], [])
+        panels(store.runs(), Selection(experiment="quik"))
 
 
 def test_a_store_without_experiments_says_so(store):
     with pytest.raises(SelectionError, match="no runs of any experiment yet"):
-        panels(store.runs(), Selection("quick"), [], [])
+        panels(store.runs(), Selection(experiment="quick"))
 
 
 def test_protocols_that_the_paper_does_not_have_are_named_in_its_manner(store):

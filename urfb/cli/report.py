@@ -1,54 +1,76 @@
-"""`urfb report`: the paper's figures."""
+"""`urfb report`: the paper's figures and tables, and the user's own."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from urfb.cli.options import DEFAULT_STORE, StoreOption
 
+if TYPE_CHECKING:
+    from urfb.report.rendering import Rendered
+
 app = typer.Typer(no_args_is_help=True)
+
+NamesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME", help="Their numbers in the paper, or names; all where none is given."),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Where to write; else a folder of that name beside the store."),
+]
+ExperimentOption = Annotated[
+    str | None,
+    typer.Option("--experiment", metavar="NAME", help="Show this experiment's runs, in files of their own."),
+]
+GridOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--grid", metavar="FILE", help="The grid file that names your own (reports:); else ./experiments.yaml, if any."
+    ),
+]
+AnewOption = Annotated[bool, typer.Option("--anew", help="Make again what has not changed, too.")]
 
 
 @app.callback()
 def report() -> None:
-    """Draw the paper's figures from the results store."""
+    """Make the paper's figures and tables, and your own, from the results store. Nothing is trained or stored."""
 
 
 @app.command()
 def figures(
-    numbers: Annotated[
-        list[int] | None,
-        typer.Argument(metavar="NUMBER", help="Their numbers in the paper; all where none is given."),
-    ] = None,
+    names: NamesArgument = None,
     store: StoreOption = DEFAULT_STORE,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Where to write; else figures/ beside the store."),
-    ] = None,
-    experiment: Annotated[
-        str | None,
-        typer.Option("--experiment", metavar="NAME", help="Draw this experiment's runs, to files of their own."),
-    ] = None,
+    out: OutOption = None,
+    experiment: ExperimentOption = None,
+    grid: GridOption = None,
+    anew: AnewOption = False,
 ) -> None:
-    """Draw figures 4, 5 and 10 of the paper as PNG, PDF and CSV, and say what each lacks.
+    """Draw figures as PNG, PDF and CSV, those whose data have changed, and say what each lacks.
 
     Example: urfb report figures 4 10 --experiment quick
     """
-    from urfb.report.figures import render
-    from urfb.report.selection import Selection
+    from urfb.report.exhibits import chosen
+    from urfb.report.paper import exhibits
+    from urfb.report.rendering import render
     from urfb.store import open_store
 
     opened = open_store(store)
-    out = out or opened.location.folder / "figures"
-    rendered = render(opened, numbers or [], out, Selection(experiment), str(opened.location))
-    for figure in rendered:
-        typer.echo(f"Figure {figure.number}")
-        for file in figure.files:
-            typer.echo(f"  {file}")
-        for shortfall in figure.shortfalls:
-            typer.echo(f"  lacks: {shortfall}")
-        if figure.shortfalls:
-            typer.echo(f"  complete it with: {figure.completing_command}")
+    wanted = chosen(exhibits("figure", grid), names or [], experiment)
+    for rendered in render(opened, wanted, out or opened.location.folder / "figures", str(opened.location), anew=anew):
+        tell(rendered)
+
+
+def tell(rendered: Rendered) -> None:
+    """Print which files one exhibit has become, and what it lacks."""
+    unchanged = "" if rendered.made else " (unchanged)"
+    typer.echo(f"{rendered.exhibit.label}{unchanged}")
+    for file in rendered.files:
+        typer.echo(f"  {file}")
+    for shortfall in rendered.shortfalls:
+        typer.echo(f"  lacks: {shortfall}")
+    if rendered.shortfalls and rendered.completing_command:
+        typer.echo(f"  complete it with: {rendered.completing_command}")

@@ -2,6 +2,7 @@
 
 defaults:      settings of every run, unless an experiment says otherwise
 networks:      name: text in the paper's notation
+reports:       a Python file beside this one, with figures and tables of the user's own
 experiments:
   NAME:
     description: for people
@@ -181,6 +182,7 @@ class GridFile(Strict):
 
     defaults: Part[Settings] = Settings()
     networks: Part[dict[str, Annotated[str, AfterValidator(_notation)]]] = Field(default_factory=dict)
+    reports: str | None = None
     experiments: dict[Annotated[str, AfterValidator(_name)], Part[Experiment]]
 
     @field_validator("networks")
@@ -253,6 +255,21 @@ class SourceFile:
             where += f":{line + 1}:{column + 1}"
         path = ".".join(str(step) for step in known)
         return f"{where}: {path}: {message}" if path else f"{where}: {message}"
+
+
+def reports_of(path: Path) -> Path | None:
+    """Return the file of the user's own figures and tables that a grid file names; None if it names none.
+
+    Raises:
+        GridError: the grid file cannot be read, or names none in the right way.
+    """
+    source = SourceFile(path)
+    named = source.data.get("reports")
+    if named is None:
+        return None
+    if not isinstance(named, str):
+        raise GridError([source.problem(("reports",), f"the name of one Python file is wanted (got {named!r})")])
+    return path.parent / named
 
 
 def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str]]:

@@ -1,4 +1,4 @@
-"""Figure 10: how far the forward and the feedback weights of each layer agree."""
+"""Figures 10 and 11: how far the forward and the feedback weights of each layer agree."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import matplotlib
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 
 from urfb.nn.rules import RULES
-from urfb.report.canvas import GREY, STYLE, TITLE_CHARACTERS, by_rows, curve, epoch_axis, page
-from urfb.report.drawn import Drawn, drawn_runs, explain, extent, identities, over_seeds, shortfalls, stack
+from urfb.report.canvas import GREY, TITLE_CHARACTERS, by_rows, curve, epoch_axis, page
+from urfb.report.drawn import Drawn, drawn_runs, explain, extent, over_seeds, shortfalls, stack
+from urfb.report.exhibits import Data
 from urfb.report.protocols import FRFB, URFB, Protocol
-from urfb.report.selection import Frames, Panel, Selection, panels
+from urfb.report.selection import Panel
 
 MOST_ABREAST = 4
 """Sets of axes in a row, so that it fits a page."""
@@ -30,7 +30,6 @@ MEANING = (
     "mean, low and high: the correlation of W and Rᵗ, its mean and its range over n seeds; entries: over which it is"
 )
 ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
-ABOUT_FIRST = "No error passes through R of layer 1."
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,40 +40,48 @@ class _Row:
     panel: Panel
     protocols: list[Protocol]
     sparse: bool
-    values: pd.DataFrame  # of each run, layer, step and kind of correlation
+    table: pd.DataFrame  # its lines: one row for each protocol, layer, step and kind of correlation
 
 
-def figure10(frames: Frames, selection: Selection) -> Drawn:
-    """Draw corr(W, Rᵗ) of every layer by epoch: simpnet on CIFAR-10, URFB left and FRFB right."""
-    found = panels(frames.runs(), selection, ["cifar10"], (URFB, FRFB))
-    with matplotlib.rc_context(STYLE):
-        return draw(found, frames.alignment(run=identities(found)))
+def draw(data: Data) -> Drawn:
+    """Draw corr(W, Rᵗ) by epoch: a row for each panel and connectivity, in it one set of axes for each rule.
 
-
-def draw(found: list[Panel], alignment: pd.DataFrame) -> Drawn:
-    """Draw corr(W, Rᵗ) by epoch: a row for each panel and connectivity, in it one set of axes for each rule."""
-    found = _with_feedback(found)
-    alignment = alignment.dropna(subset=["correlation"])
+    Of runs with a first stage, the second is drawn, without the layers that are frozen then: those do not learn.
+    """
+    found = _with_feedback(data.panels)
+    alignment = of_last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
     last = alignment.groupby("run")["epoch"].max()
     reached = {str(run): int(epoch + 1e-6) for run, epoch in last.items()}  # 25.0 may have been added up from steps
     measured = alignment.rename(columns={"correlation": "all", "correlation_shared": "shared"})
     measured = measured.melt(["run", "step", "epoch", "layer", "layer_name"], list(STYLES), "entries", "correlation")
     measured = measured.dropna(subset=["correlation"])
-    lacking = shortfalls(found, reached, "no alignment measured yet")
+    first_stage = dict(zip(data.runs["run"], data.runs["pretraining_epochs"], strict=True))
+    total = {run: epochs + int(first_stage[run]) for run, epochs in reached.items()}
+    lacking = shortfalls(found, total, "no alignment measured yet")
     rows = [row for panel in found for row in _rows(panel, measured)]
-    tables = [_table(row) for row in rows]
 
     columns = max(len(row.protocols) for row in rows)
-    explanation = f"{explain(tables, ABOUT_SEEDS)} {ABOUT_FIRST}".strip() if reached else ""
+    about_lowest = f"No error passes through R of layer {min(measured['layer'])}." if reached else ""
+    explanation = f"{explain([row.table for row in rows], ABOUT_SEEDS)} {about_lowest}".strip()
     figure = page(columns, 2.6 * len(rows), explanation, lacking)
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, row in zip(parts, rows, strict=True):
         _draw_row(part, row, reached, columns)
-    data = stack(tables)
-    lowest = min(0.0, data["low"].min()) if len(data) else 0.0
+    shown = stack([row.table for row in rows])
+    lowest = min(0.0, shown["low"].min()) if len(shown) else 0.0
     for axes in figure.get_axes():
         axes.set_ylim(1.05 * lowest - 0.02, 1.02)
-    return Drawn(figure, data, drawn_runs(found, reached), lacking, MEANING)
+    return Drawn(figure, shown, drawn_runs(found, total), lacking, MEANING)
+
+
+def of_last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return what was measured in each run's last stage, by that stage's own epochs, of the layers that learn in it."""
+    stages = runs[["run", "pretraining_epochs", "frozen"]].drop_duplicates("run")
+    rows = alignment.drop(columns=["pretraining_epochs", "frozen"], errors="ignore").merge(stages, on="run")
+    pairs = zip(rows["layer"], rows["frozen"], strict=True)
+    learning = pd.Series([str(layer) not in str(frozen).split() for layer, frozen in pairs], rows.index, dtype=bool)
+    rows = rows[learning & ((rows["pretraining_epochs"] == 0) | (rows["epoch"] > rows["pretraining_epochs"]))]
+    return rows.assign(epoch=rows["epoch"] - rows["pretraining_epochs"])
 
 
 def _with_feedback(found: list[Panel]) -> list[Panel]:
@@ -103,7 +110,7 @@ def _rows(panel: Panel, measured: pd.DataFrame) -> list[_Row]:
         runs = pd.concat([panel.runs_of(protocol)[["run", "seed", "protocol"]] for protocol in protocols])
         values = runs.merge(measured if sparse else measured[measured["entries"] == "all"], on="run")
         title = f"{panel.title}, {words}" if len(alike) > 1 else panel.title
-        rows.append(_Row(title, panel, protocols, sparse, values))
+        rows.append(_Row(title, panel, protocols, sparse, _table(panel, values)))
     return rows
 
 
@@ -111,15 +118,14 @@ def _parts(protocols: list[Protocol]) -> list[list[Protocol]]:
     return [protocols[start : start + MOST_ABREAST] for start in range(0, len(protocols), MOST_ABREAST)]
 
 
-def _table(row: _Row) -> pd.DataFrame:
-    """Return the row's lines, one row for each protocol, layer, step and kind of correlation."""
+def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
     by = ["protocol", "layer", "layer_name", "step", "epoch", "entries"]
-    table = over_seeds(row.values, by, "correlation").assign(panel=row.panel.title)
+    table = over_seeds(values, by, "correlation").assign(panel=panel.title)
     return table[["panel", *by, "mean", "low", "high", "n", "runs"]]
 
 
 def _draw_row(part: FigureBase, row: _Row, reached: Mapping[str, int], columns: int) -> None:
-    names = row.values.drop_duplicates("layer").sort_values("layer", ascending=False)
+    names = row.table.drop_duplicates("layer").sort_values("layer", ascending=False)
     layers = [(int(layer), str(name)) for layer, name in zip(names["layer"], names["layer_name"], strict=True)]
     looks = {
         layer: {"color": colour, "marker": LAYER_MARKERS[layer % len(LAYER_MARKERS)]}
@@ -127,14 +133,14 @@ def _draw_row(part: FigureBase, row: _Row, reached: Mapping[str, int], columns: 
     }
     grid = part.subplots(1, columns, squeeze=False, sharey=True)[0]
     for axes, protocol in zip(grid, row.protocols, strict=False):
-        lines = row.values[row.values["protocol"] == protocol.name]
+        lines = row.table[row.table["protocol"] == protocol.name]
         for layer, name in layers:
             for kind, style in STYLES.items():
                 line = lines[(lines["layer"] == layer) & (lines["entries"] == kind)]
-                curve(axes, line, "correlation", linestyle=style, label=f"{name}, {WORDS[kind]}", **looks[layer])
+                curve(axes, line, linestyle=style, label=f"{name}, {WORDS[kind]}", **looks[layer])
         epochs = [reached[run] for run in row.panel.runs_of(protocol)["run"] if run in reached]
         axes.set_title(f"{protocol.name} ({extent(epochs)})" if epochs else f"{protocol.name} (nothing measured)")
-        epoch_axis(axes, max(row.values["epoch"], default=0) or 1)
+        epoch_axis(axes, max(row.table["epoch"], default=0) or 1)
     for unused in grid[len(row.protocols) :]:
         unused.remove()
     grid[0].set_ylabel("correlation of W and Rᵗ")

@@ -15,8 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from urfb.report.drawn import extremes
-
 PANEL_WIDTH = 3.4  # inches: one column of the journal
 MARKERS = 5  # on each line, at even distances, however many epochs it has
 GREY = "0.35"
@@ -65,18 +63,22 @@ def page(columns: int, height: float, explanation: str, shortfalls: Sequence[str
     return figure
 
 
-def curve(axes: Axes, values: pd.DataFrame, y: str, shift: float = 0.0, **look: Any) -> None:
-    """Draw the mean over seeds by epoch and, of several seeds, a band from the smallest to the largest.
+def curve(axes: Axes, line: pd.DataFrame, shift: float = 0.0, **look: Any) -> None:
+    """Draw a line's `mean` by `epoch` and, where it is over several seeds, a band from `low` to `high`.
 
     A `shift`, from 0 to less than 1, keeps the markers of different lines apart.
     """
-    if values.empty:
+    if line.empty:
         return
-    epochs = np.unique(values["epoch"])
+    epochs = line["epoch"].to_numpy()
     marked = np.searchsorted(epochs, epochs[0] + np.ptp(epochs) * (np.arange(MARKERS) + shift) / MARKERS)
-    look |= {"markevery": sorted(set(marked.tolist())), "legend": False, "err_kws": {"linewidth": 0}}
-    band = extremes if values["epoch"].duplicated().any() else None
-    sns.lineplot(values, x="epoch", y=y, errorbar=band, ax=axes, **look)
+    look |= {"markevery": sorted(set(marked.tolist())), "legend": False}
+    # The table's own numbers: seaborn would work out means and ranges again, which takes seconds for long runs.
+    sns.lineplot(line, x="epoch", y="mean", estimator=None, ax=axes, **look)
+    several = line[line["n"] > 1]
+    if len(several):
+        band: dict[str, Any] = {"color": look["color"], "alpha": 0.2, "linewidth": 0}
+        axes.fill_between(several["epoch"], several["low"], several["high"], **band)
     axes.set_ylabel("")  # to be said once
 
 

@@ -1,9 +1,9 @@
-"""What a figure function gives back, and the words that say how complete it is."""
+"""What the functions behind figures and tables give back, and the words that say how complete it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -30,8 +30,27 @@ class Drawn:
     figure: Figure
     data: pd.DataFrame
     runs: pd.DataFrame
-    shortfalls: list[str]
-    meaning: str
+    shortfalls: list[str] = field(default_factory=list)
+    meaning: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Tabulated:
+    """A table and what it shows.
+
+    Attributes:
+        shown: the table as people read it, all of it text.
+        data: the numbers behind it, with the `runs` of each row.
+        runs, shortfalls, meaning: as of `Drawn`.
+        notes: what stands below it: sources and what is to be kept in mind, one line each.
+    """
+
+    shown: pd.DataFrame
+    data: pd.DataFrame
+    runs: pd.DataFrame
+    shortfalls: list[str] = field(default_factory=list)
+    meaning: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 def extremes(values: Any) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Figure 5: test error by protocol."""
+"""Figures 5, 6 and 9: test error by protocol."""
 
 from __future__ import annotations
 
@@ -6,34 +6,27 @@ import math
 import textwrap
 from typing import Any
 
-import matplotlib
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from scipy.stats import t
 
-from urfb.report.canvas import GREY, STYLE, TITLE_CHARACTERS, page
+from urfb.report.canvas import GREY, TITLE_CHARACTERS, page
 from urfb.report.drawn import Drawn, drawn_runs, explain, over_seeds, shortfalls, stack
-from urfb.report.protocols import PROTOCOLS
-from urfb.report.selection import Frames, Panel, Selection, panels
+from urfb.report.exhibits import Data
+from urfb.report.selection import Panel
 
 MEANING = "mean, low and high: the test error in percent, its mean over n seeds and the 95 % interval of that mean (t)"
 ABOUT_SEEDS = "Bars: mean over seeds, with its 95 % interval (Student's t); dots: seeds."
 
 
-def figure5(frames: Frames, selection: Selection) -> Drawn:
-    """Draw the test error of the six protocols at their last epoch: simpnet on CIFAR-10 and on CIFAR-100."""
-    found = panels(frames.runs(), selection, ["cifar10", "cifar100"], PROTOCOLS)
-    with matplotlib.rc_context(STYLE):
-        return draw(found)
-
-
-def draw(found: list[Panel]) -> Drawn:
-    """Draw test error by protocol, one set of axes for each panel.
+def draw(data: Data) -> Drawn:
+    """Draw the test error of each protocol at its last epoch, one set of axes for each panel.
 
     The seeds of a bar have the same number of epochs, the largest that any of them has a test error for; the others
     are left out, since a mean over different epochs is nobody's error.
     """
+    found = data.panels
     measured = [_measured(panel) for panel in found]
     reached = {
         str(run): int(epochs) for rows in measured for run, epochs in zip(rows["run"], rows["epochs"], strict=True)
@@ -48,14 +41,14 @@ def draw(found: list[Panel]) -> Drawn:
     grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for axes, panel, table, seeds in zip(grid, found, tables, measured, strict=False):
         _draw_panel(axes, panel, table, seeds)
-    data = stack(tables)
-    highest = data[["mean", "high"]].max().max() if data["n"].any() else 100
+    shown = stack(tables)
+    highest = shown[["mean", "high"]].max().max() if shown["n"].any() else 100
     grid[0].set_ylim(0, min(1.12 * highest, 112))  # room for the numbers above the bars
     for leftmost in grid[::columns]:
         leftmost.set_ylabel("test error (%)")
     for unused in grid[len(found) :]:
         unused.remove()
-    return Drawn(figure, data, drawn_runs(found, reached), lacking, MEANING)
+    return Drawn(figure, shown, drawn_runs(found, reached), lacking, MEANING)
 
 
 def _measured(panel: Panel) -> pd.DataFrame:

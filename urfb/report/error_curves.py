@@ -1,4 +1,4 @@
-"""Figure 4: training and validation error by epoch."""
+"""Figures 4 and 7: training and validation error by epoch."""
 
 from __future__ import annotations
 
@@ -7,31 +7,24 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from urfb.report.canvas import GREY, STYLE, TITLE_CHARACTERS, by_rows, curve, epoch_axis, page
-from urfb.report.drawn import Drawn, drawn_runs, explain, extent, identities, over_seeds, shortfalls, stack
-from urfb.report.protocols import BP, BP_H, FRFB, URFB
-from urfb.report.selection import Frames, Panel, Selection, panels
+from urfb.report.canvas import GREY, TITLE_CHARACTERS, by_rows, curve, epoch_axis, page
+from urfb.report.drawn import Drawn, drawn_runs, explain, extent, over_seeds, shortfalls, stack
+from urfb.report.exhibits import Data
+from urfb.report.selection import Panel
 
 SETS: dict[str, Any] = {"training": "-", "validation": ":"}  # the paper's line styles
 MEANING = "mean, low and high: the error in percent, its mean and its range over the n seeds that have this epoch"
 ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
 
 
-def figure4(frames: Frames, selection: Selection) -> Drawn:
-    """Draw training and validation error by epoch: simpnet on CIFAR-10 under BP, BP-H, URFB and FRFB."""
-    found = panels(frames.runs(), selection, ["cifar10"], (BP, BP_H, URFB, FRFB))
-    with matplotlib.rc_context(STYLE):
-        return draw(found, frames.epochs(run=identities(found)))
-
-
-def draw(found: list[Panel], epochs: pd.DataFrame) -> Drawn:
+def draw(data: Data) -> Drawn:
     """Draw training and validation error by epoch, one set of axes for each panel."""
+    found, epochs = data.panels, data.measured["epochs"]
     measured = epochs.rename(columns={f"{name}_error": name for name in SETS})
     measured = measured.melt(["run", "epoch"], list(SETS), "set", "error").dropna(subset=["error"])
     measured = measured.assign(error=100 * measured["error"])
@@ -45,8 +38,8 @@ def draw(found: list[Panel], epochs: pd.DataFrame) -> Drawn:
     explanation = explain(tables, ABOUT_SEEDS)
     figure = page(columns, 2.9 * rows, explanation, lacking)
     grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-    for axes, panel, values in zip(grid, found, lines, strict=False):
-        _draw_panel(axes, panel, values, reached)
+    for axes, panel, table in zip(grid, found, tables, strict=False):
+        _draw_panel(axes, panel, table, reached)
     top = max((table["high"].max() for table in tables if len(table)), default=100)
     grid[0].set_ylim(0, min(1.05 * top, 102))
     for leftmost in grid[::columns]:
@@ -62,13 +55,13 @@ def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
     return table[["panel", "protocol", "set", "epoch", "mean", "low", "high", "n", "runs"]]
 
 
-def _draw_panel(axes: Axes, panel: Panel, values: pd.DataFrame, reached: Mapping[str, int]) -> None:
+def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, reached: Mapping[str, int]) -> None:
     extents = {}
     lines = [(protocol, name) for protocol in panel.protocols for name in SETS]
     for position, (protocol, name) in enumerate(lines):
-        line = values[(values["protocol"] == protocol.name) & (values["set"] == name)]
+        line = table[(table["protocol"] == protocol.name) & (table["set"] == name)]
         look = {"color": protocol.colour, "marker": protocol.marker, "linestyle": SETS[name]}
-        curve(axes, line, "error", position / len(lines), label=f"{protocol.name}, {name}", **look)
+        curve(axes, line, position / len(lines), label=f"{protocol.name}, {name}", **look)
     for protocol in panel.protocols:
         epochs = [reached[run] for run in panel.runs_of(protocol)["run"] if run in reached]
         if epochs:
@@ -82,7 +75,7 @@ def _draw_panel(axes: Axes, panel: Panel, values: pd.DataFrame, reached: Mapping
         label = protocol.name if common else f"{protocol.name} ({words})"
         keys.append(Line2D([], [], color=protocol.colour, marker=protocol.marker, label=label))
     axes.set_title(textwrap.fill(panel.title + common, TITLE_CHARACTERS))
-    epoch_axis(axes, max(values["epoch"], default=1))
+    epoch_axis(axes, max(table["epoch"], default=1))
     below = axes.transAxes + ScaledTranslation(0, -28 / 72, axes.figure.dpi_scale_trans)
     axes.legend(
         handles=by_rows(keys, 2),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 import seaborn as sns
 
-# Epochs of tied training. simpnet: the paper, section 4. The others: the author's code (github yaliamit/URFB, 9d59f23).
-PAPER_EPOCHS = {"simpnet": 1000, "deepernet": 1000, "deepnet_s": 500}
+# Epochs of tied training. simpnet: the paper, section 4. deepernet, deepnet_s: the author's code (github yaliamit/URFB,
+# 9d59f23). deepnet stands in one figure with deepernet, and is held to as much.
+PAPER_EPOCHS = {"simpnet": 1000, "deepnet": 1000, "deepernet": 1000, "deepnet_s": 500}
+PAPER_SECOND_STAGE = 1000
+"""Epochs after a first stage, in the author's code."""
 
 # The paper has one run a line or bar; experiments.yaml asks for these, so that a spread can be shown.
 SEEDS = (0, 1, 2)
@@ -21,7 +25,8 @@ class Protocol:
 
     The colour is the paper's for that rule, in a shade that colour-blind readers can tell apart; the marker and the
     hatch do the same in grey print. Feedback is as sparse as W unless `feedback_connectivity` says otherwise. `epsilon`
-    and `decay` are those that a run gives its rule; None where the rule says them itself.
+    and `decay` are those that a run gives its rule; None where the rule says them itself. `untied` is whether there are
+    locally connected layers; None where the protocol is compared with no other in that.
     """
 
     name: str
@@ -34,6 +39,7 @@ class Protocol:
     feedback_connectivity: float | None = None
     epsilon: float | None = None
     decay: float | None = None
+    untied: bool | None = None
 
     def matches(self, runs: pd.DataFrame) -> pd.Series[bool]:
         """Tell which of the runs were trained this way."""
@@ -43,6 +49,8 @@ class Protocol:
             matching &= runs["feedback_connectivity"] == self.feedback()
         for name, value in (("epsilon", self.epsilon), ("decay", self.decay)):
             matching &= runs[name].isna() if value is None else runs[name] == value
+        if self.untied is not None:
+            matching &= (runs["untied"] != "none") == self.untied
         return matching
 
     def feedback(self) -> float:
@@ -67,6 +75,21 @@ FRFB_SPARSE = Protocol("FRFB 50 %", "frfb", "hinge", 0.5, _light(_red), "P", "//
 
 PROTOCOLS = (BP, BP_H, URFB, FRFB, URFB_SPARSE, FRFB_SPARSE)
 """The six protocols of Figure 5, in its order."""
+
+
+def tied_and_untied(protocols: Iterable[Protocol]) -> tuple[Protocol, ...]:
+    """Return each protocol twice, as in Figure 9: with convolutional layers, blue, and with untied ones, red."""
+    return tuple(
+        replace(protocol, name=f"{protocol.name} {word}", colour=colour, marker=marker, hatch=hatch, untied=untied)
+        for protocol in protocols
+        for word, untied, colour, marker, hatch in (
+            ("tied", False, _blue, "o", ""),
+            ("untied", True, _red, "s", "////"),
+        )
+    )
+
+
+TIED_AND_UNTIED = tied_and_untied((BP, BP_H, URFB, FRFB))
 
 # For protocols that the paper does not have: the rest of the palette. One marker more than colours, so that a colour
 # that comes again has another marker.

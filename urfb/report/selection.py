@@ -6,76 +6,92 @@ A line or a bar averages over seeds and nothing else: runs that differ in any ot
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
-from typing import Protocol as Interface
 
 import pandas as pd
 
 from urfb.errors import SelectionError, nearest
-from urfb.report.protocols import PAPER_EPOCHS, SEEDS, Protocol, protocols_in
+from urfb.report.protocols import (
+    PAPER_EPOCHS,
+    PAPER_SECOND_STAGE,
+    SEEDS,
+    Protocol,
+    protocols_in,
+    tied_and_untied,
+)  # fmt: skip
 
 PAPER: Mapping[str, Any] = {
-    "network": "simpnet",
     "convention": "paper",
     "step_size": 0.1,
     "batch_size": 500,
     "input_offset": 0,
     "precision": "float32",
     "dense_output": True,
+    "gradient_batch": None,
     "untied": "none",
     "pretraining_epochs": 0,
 }
-"""The runs of the paper's Figures 4, 5 and 10; the data set is the figure's own."""
+"""What the paper's own runs have in common; the network and the data set are each figure's own."""
 
 # What tells the protocols of one panel apart. All other fields of a run, but its seed, tell panels apart.
 PROTOCOL_FIELDS = ("rule", "epsilon", "decay", "loss", "connectivity", "feedback_connectivity")
 HINGE_FIELDS = ("off_class_weight", "off_class_margin", "true_class_margin")  # mean nothing under softmax
+# What protocols differ in, too, where tied and untied ones share a panel.
+UNTIED_FIELDS = ("untied", "untied_start", "pretraining_epochs", "pretraining_rule", "frozen")
 
 DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST"}
 
 
-class Frames(Interface):
-    """What a report reads: a results store, or anything with its three tidy frames."""
-
-    def runs(self) -> pd.DataFrame:
-        """Return one row a run."""
-        ...
-
-    def epochs(self, *, run: list[str]) -> pd.DataFrame:
-        """Return one row for each epoch of these runs."""
-        ...
-
-    def alignment(self, *, run: list[str]) -> pd.DataFrame:
-        """Return one row for each measured step and layer of these runs."""
-        ...
-
-
 @dataclass(frozen=True)
 class Selection:
-    """Which runs the figures draw: those of the paper, or all those of one experiment.
+    """Which runs an exhibit shows.
 
     Args:
-        experiment: the name of an experiment of the grid; None for the paper's own runs.
-        where: what the fields of the paper's runs must be; not used with an experiment.
+        panels: of each panel, what the fields of its runs must be: a value, or a list of those allowed.
+        protocols: the protocols that each panel should have; None: those that its runs have, whatever they are.
+        experiment: the name of an experiment of the grid, whose runs are then shown, and no others; they have the
+            panels and protocols that they have.
     """
 
+    panels: tuple[Mapping[str, Any], ...] = ()
+    protocols: tuple[Protocol, ...] | None = None
     experiment: str | None = None
-    where: Mapping[str, Any] = field(default_factory=lambda: dict(PAPER))
+
+    def of_experiment(self, name: str | None) -> Selection:
+        """Return the selection of an experiment's runs in place of these; without a name, this one."""
+        return self if name is None else replace(self, experiment=name)
+
+    @property
+    def compares_untied(self) -> bool:
+        """Whether a panel shows tied and untied networks beside one another."""
+        return any(protocol.untied is not None for protocol in self.protocols or ())
 
     def describe(self) -> str:
         """Return the selection in words."""
         if self.experiment is not None:
             return f"the runs of the experiment {self.experiment}"
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self.where.items())
+        if not self.panels:
+            return ""
+        shared = {
+            name: value
+            for name, value in self.panels[0].items()
+            if all(name in panel and panel[name] == value for panel in self.panels)
+        }
+        own = [{name: value for name, value in panel.items() if name not in shared} for panel in self.panels]
+        return "; ".join(_in_words(part) for part in [*own, shared] if part)
 
     def check(self, runs: pd.DataFrame) -> None:
-        """Make sure that the experiment exists.
+        """Make sure that the experiment and the fields exist.
 
         Raises:
-            SelectionError: no run belongs to an experiment of that name.
+            SelectionError: no run belongs to an experiment of that name, or runs have no such field.
         """
         if self.experiment is None:
+            unknown = {name for panel in self.panels for name in panel} - set(runs.columns)
+            if unknown:
+                name = min(unknown)
+                raise SelectionError(f"runs have no field '{name}': {nearest(name, list(runs.columns))}")
             return
         existing = sorted({name for names in runs["experiments"] for name in split_names(names)})
         if not existing:
@@ -112,33 +128,41 @@ def split_names(names: object) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else []
 
 
-def panels(
-    runs: pd.DataFrame, selection: Selection, datasets: Sequence[str], protocols: Sequence[Protocol]
-) -> list[Panel]:
+def panels(runs: pd.DataFrame, selection: Selection) -> list[Panel]:
     """Sort the selected runs into panels.
 
-    For the paper's own runs there is at least one panel for each of `datasets`, empty if need be, and each expects all
-    of `protocols`. An experiment has the panels and the protocols that its runs have.
+    There is at least one panel for each that the selection names, empty if need be, and each expects all of its
+    protocols. An experiment has the panels and the protocols that its runs have.
 
     Raises:
-        SelectionError: the experiment does not exist.
+        SelectionError: the experiment or a field does not exist.
     """
     selection.check(runs)
     runs = _of_newest_science(runs)
     fields = own_fields(runs)
     if selection.experiment is not None:
         belongs = [selection.experiment in split_names(names) for names in runs["experiments"]]
-        return _titled([_experiment_panel(group) for group in _comparable(runs[belongs], fields)], fields)
-    chosen = pd.Series(True, index=runs.index)
-    for name, value in selection.where.items():
-        chosen &= runs[name] == value
+        return _titled([_found_panel(group, selection) for group in _comparable(runs[belongs], selection)], fields)
     found: list[Panel] = []
-    for dataset in datasets:
-        of_dataset = _with_protocol(runs[chosen & (runs["dataset"] == dataset)], protocols)
-        network = str(selection.where.get("network", ""))
-        groups = list(_comparable(of_dataset, fields)) or [of_dataset]
-        found += [_paper_panel(group, network, dataset, protocols) for group in groups]
-    return _titled(found, fields)
+    for where in selection.panels:
+        chosen = runs[matching(runs, where)]
+        if selection.protocols is None:
+            found += [_found_panel(group, selection) for group in _comparable(chosen, selection)]
+            continue
+        chosen = _with_protocol(chosen, selection.protocols)
+        groups = list(_comparable(chosen, selection)) or [chosen]
+        found += [_expected_panel(group, where, selection.protocols) for group in groups]
+    return _titled(found, fields) or [_expected_panel(runs.head(0), where, ()) for where in selection.panels]
+
+
+def matching(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series[bool]:
+    """Tell which of the runs have these values in these fields; a list allows several, None is a field without one."""
+    chosen = pd.Series(True, index=runs.index)
+    for name, wanted in where.items():
+        allowed = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
+        values = [value for value in allowed if value is not None]
+        chosen &= runs[name].isin(values) | (runs[name].isna() if None in allowed else False)
+    return chosen
 
 
 def own_fields(runs: pd.DataFrame) -> list[str]:
@@ -164,9 +188,10 @@ def _with_protocol(runs: pd.DataFrame, protocols: Iterable[Protocol]) -> pd.Data
     return named.dropna(subset=["protocol"])
 
 
-def _comparable(runs: pd.DataFrame, fields: Sequence[str]) -> Iterable[pd.DataFrame]:
+def _comparable(runs: pd.DataFrame, selection: Selection) -> Iterable[pd.DataFrame]:
     """Split the runs into groups that agree in everything but protocol and seed."""
-    shared = [name for name in fields if name not in ("run", "seed", *PROTOCOL_FIELDS, *HINGE_FIELDS)]
+    own = {"run", "seed", *PROTOCOL_FIELDS, *HINGE_FIELDS, *(UNTIED_FIELDS if selection.compares_untied else ())}
+    shared = [name for name in own_fields(runs) if name not in own]
     for _, group in runs.groupby(shared, dropna=False, sort=True):
         softmax = group[group["loss"] == "softmax"]
         hinge = [part for _, part in group.drop(softmax.index).groupby(list(HINGE_FIELDS), dropna=False)]
@@ -174,8 +199,11 @@ def _comparable(runs: pd.DataFrame, fields: Sequence[str]) -> Iterable[pd.DataFr
             yield group.loc[group.index.isin(softmax.index) | group.index.isin(part.index)]
 
 
-def _experiment_panel(runs: pd.DataFrame) -> Panel:
+def _found_panel(runs: pd.DataFrame, selection: Selection) -> Panel:
+    """Return a panel of whatever the runs are; they are expected to reach their own target."""
     protocols = protocols_in(runs)
+    if selection.compares_untied:
+        protocols = tuple(one for one in tied_and_untied(protocols) if one.matches(runs).any())
     return Panel(
         title="",
         network=_network_name(runs),
@@ -187,12 +215,19 @@ def _experiment_panel(runs: pd.DataFrame) -> Panel:
     )
 
 
-def _paper_panel(runs: pd.DataFrame, network: str, dataset: str, protocols: Sequence[Protocol]) -> Panel:
+def _expected_panel(runs: pd.DataFrame, where: Mapping[str, Any], protocols: Sequence[Protocol]) -> Panel:
+    """Return a panel that should have these protocols, each as long as the paper's and in as many seeds as ours."""
+    network = str(where.get("network", ""))
+    if network in PAPER_EPOCHS:
+        second = runs["pretraining_epochs"] + PAPER_SECOND_STAGE
+        expected = second.where(runs["pretraining_epochs"] > 0, PAPER_EPOCHS[network])
+    else:
+        expected = runs["epochs_target"]
     return Panel(
         title="",
         network=network,
-        dataset=dataset,
-        runs=runs.assign(expected_epochs=PAPER_EPOCHS.get(network, runs["epochs_target"])),
+        dataset=str(where.get("dataset", "")),
+        runs=runs.assign(expected_epochs=expected),
         protocols=tuple(protocols),
         seeds=len(SEEDS),
         of_paper=network in PAPER_EPOCHS,
@@ -214,10 +249,22 @@ def _titled(untitled: Sequence[Panel], fields: Sequence[str]) -> list[Panel]:
         for name in fields:
             if name in ("run", "seed", "network", *PROTOCOL_FIELDS):
                 continue
+            if name in UNTIED_FIELDS and any(protocol.untied is not None for protocol in panel.protocols):
+                continue
             if len({_value(other, name) for other in alike}) > 1:
                 words.append(f"{name.replace('_', ' ')} {_value(panel, name)}")
         titled.append(replace(panel, title=", ".join(words)))
     return titled
+
+
+def _in_words(where: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_listed(wanted)}" for name, wanted in where.items())
+
+
+def _listed(wanted: object) -> str:
+    if isinstance(wanted, (list, tuple)):
+        return " or ".join(_listed(value) for value in wanted)
+    return "none" if wanted is None else str(wanted)
 
 
 def _value(panel: Panel, name: str) -> str:

@@ -1,0 +1,151 @@
+"""How figures and tables become files: which, with what provenance, and when they are made again."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+from urfb import __version__
+from urfb.report.canvas import STYLE
+from urfb.report.drawn import Drawn, Tabulated
+from urfb.report.exhibits import Exhibit, Frames, fingerprint
+from urfb.report.files import write
+from urfb.report.texts import latex, markdown
+
+SUFFIXES = {"figure": ("png", "pdf", "csv"), "table": ("md", "tex", "csv")}
+"""The files of each kind of exhibit; the last one has all of its provenance in its head."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One exhibit's files.
+
+    Attributes:
+        exhibit: what it is.
+        files: its files, in the order of `SUFFIXES`.
+        shortfalls: what it lacks, one line each.
+        completing_command: the command that would make that; empty if there is none.
+        made: whether the files were written now; if not, they were as they had to be.
+    """
+
+    exhibit: Exhibit
+    files: list[Path]
+    shortfalls: list[str]
+    completing_command: str
+    made: bool
+
+
+def render(
+    store: Frames, exhibits: Sequence[Exhibit], out: Path, location: str = "results/urfb.sqlite", *, anew: bool = False
+) -> Iterator[Rendered]:
+    """Write each exhibit's files, those that its data, its code or the command have changed since, and yield it.
+
+    Args:
+        store: where the frames come from.
+        exhibits: what to make.
+        out: the folder to write to; made if it does not exist.
+        location: how the user named the store, for the commands that the files and the terminal give.
+        anew: whether to write files that are as they have to be, too.
+
+    Raises:
+        SelectionError: an exhibit selects by an experiment or a field that does not exist; nothing is written then.
+        InputError: the folder cannot be written to.
+    """
+    runs = store.runs()
+    for exhibit in exhibits:
+        exhibit.selection.check(runs)
+    for exhibit in exhibits:
+        data = exhibit.read(store, runs)
+        command = making_command(exhibit, out, location)
+        stamp = fingerprint(exhibit, data, command)
+        stem = exhibit.stem
+        experiment = exhibit.selection.experiment
+        if experiment is not None and exhibit.grid is None:  # so that it never takes the place of the paper's
+            stem = f"{re.sub(r'[^A-Za-z0-9._-]', '-', experiment)}-{stem}"
+        files = [out / f"{stem}.{suffix}" for suffix in SUFFIXES[exhibit.kind]]
+        completing = completing_command(exhibit, location)
+        if not anew and all(file.exists() for file in files):
+            head = _head(files[-1])
+            if f"fingerprint: {stamp}" in head:
+                lacking = [line.removeprefix("lacks: ") for line in head if line.startswith("lacks: ")]
+                yield Rendered(exhibit, files, lacking, completing, made=False)
+                continue
+        with matplotlib.rc_context(STYLE):
+            made = exhibit.make(data)
+            contents = _contents(exhibit, made, provenance(exhibit, made, command, stamp))
+        for file, content in zip(files, contents, strict=True):
+            write(file, content)
+        yield Rendered(exhibit, files, made.shortfalls, completing, made=True)
+
+
+def making_command(exhibit: Exhibit, out: Path, location: str) -> str:
+    """Return the command that makes an exhibit again."""
+    words = ["urfb", "report", f"{exhibit.kind}s", exhibit.name, "--store", location, "--out", str(out)]
+    if exhibit.grid is not None:
+        words += ["--grid", str(exhibit.grid)]
+    elif exhibit.selection.experiment is not None:
+        words += ["--experiment", exhibit.selection.experiment]
+    return shlex.join(words)
+
+
+def completing_command(exhibit: Exhibit, location: str) -> str:
+    """Return the command that makes what an exhibit may lack, such as its runs."""
+    return f"urfb {exhibit.completed_by} --store {shlex.quote(location)}" if exhibit.completed_by else ""
+
+
+def provenance(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: str) -> list[str]:
+    """Return what a reader needs to trust the numbers and to make them again, one line each."""
+    selection = exhibit.selection.describe()
+    lines = [
+        *([f"selection: {selection}"] if selection else []),
+        *([made.meaning] if made.meaning else []),
+        *(f"lacks: {line}" for line in made.shortfalls),
+        f"made by: {command}",
+        f"urfb: {__version__}",
+        f"fingerprint: {stamp}",
+    ]
+    for column in ("commit", "device"):
+        if column in made.runs and made.runs[column].notna().any():
+            lines.append(f"{column}: {', '.join(sorted(made.runs[column].dropna().astype(str).unique()))}")
+    order = [name for name in ("network", "dataset", "protocol", "seed") if name in made.runs]
+    for run in made.runs.sort_values(order, kind="stable").to_dict("records"):
+        trained = f"{run.get('drawn_epochs', run['epochs_done'])} epochs, {run['state']}"
+        lines.append(
+            f"run {run['run']}: {run['network']}, {run['dataset']}, {run['protocol']}, seed {run['seed']}, {trained}"
+        )
+    return [" ".join(line.split()) for line in lines]
+
+
+def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> list[bytes]:
+    """Return the bytes of an exhibit's files; the same data give the same bytes."""
+    head = "".join(f"# {line}\n" for line in [" ".join(exhibit.heading.split()), *lines])
+    numbers = (head + made.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
+    if isinstance(made, Tabulated):
+        notes = [*made.notes, *(f"Lacks: {line}." for line in made.shortfalls)]
+        written = (text(exhibit.heading, made.shown, notes, lines) for text in (markdown, latex))
+        return [*(words.encode() for words in written), numbers]
+    subject = ". ".join(line for line in lines if not line.startswith("run "))
+    png, pdf = io.BytesIO(), io.BytesIO()
+    title, maker = exhibit.heading, f"urfb {__version__}"
+    of_png = {"Title": title, "Description": subject, "Software": maker}
+    of_pdf = {"Title": title, "Subject": subject, "Creator": maker, "CreationDate": None}
+    made.figure.savefig(png, format="png", dpi=200, metadata=of_png)
+    made.figure.savefig(pdf, format="pdf", metadata=of_pdf)
+    return [png.getvalue(), pdf.getvalue(), numbers]
+
+
+def _head(file: Path) -> list[str]:
+    """Return the lines of a CSV file's head."""
+    head = []
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if not line.startswith("# "):
+                break
+            head.append(line[2:].rstrip("\n"))
+    return head
