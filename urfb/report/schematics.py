@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -12,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 
-from urfb.report.canvas import PANEL_WIDTH, STYLE, page
+from urfb.report.canvas import PANEL_WIDTH, page
 from urfb.report.drawn import Drawn
+from urfb.report.exhibits import Data
 from urfb.report.worked_example import MEANING, UNITS, Example, example, sigma, sigma_prime, table
 
 Point = tuple[float, float]
@@ -40,57 +40,55 @@ ABOUT_FEEDBACK = (
 )
 
 
-def figure1() -> Drawn:
+def feedforward(_: Data) -> Drawn:
     """Draw the feedforward computation: every activity, and the sum and σ of unit (2, 2)."""
     one = example()
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _canvas(4.6, ABOUT_FORWARD)
-        heights = {0: 1.22, 1: 2.2, 2: 3.18, 3: 4.16}
-        places = {layer: [(across, height) for across in ACROSS] for layer, height in heights.items()}
-        for layer in (1, 2, 3):
-            for below in places[layer - 1]:
-                for above in places[layer]:
-                    _arrow(axes, below, above, color=FAINT)
-            _write(axes, (RIGHT, heights[layer] - 0.49), f"$h_{layer} = W_{layer} x_{layer - 1}$", ha="left")
-        for j, below in enumerate(places[1]):
-            _arrow(axes, below, places[2][CHOSEN], linewidth=1.3, zorder=3)
-            weight = f"{_name('W', 2, CHOSEN, j)}\n{_number(one.W[2][CHOSEN, j])}"
-            _write(axes, _between(below, places[2][CHOSEN], 0.42), weight, backed=True)
-        equations = {0: "$x_0$", 1: r"$x_1 = \sigma(h_1)$", 2: r"$x_2 = \sigma(h_2)$", 3: "$x_3 = h_3$"}
-        for layer, height in heights.items():
-            _write(axes, (0.03, height), LAYER_NAMES[layer], ha="left")
-            _write(axes, (RIGHT, height), equations[layer], ha="left")
-            for i, place in enumerate(places[layer]):
-                value = f"$x$ {_rounded(one.x[layer][i])}"
-                text = f"$h$ {_rounded(one.h[layer][i])}\n{value}" if layer in (1, 2) else value
-                _unit(axes, place, text, saturated=_saturated(one, layer, i), emphasised=(layer, i) == (2, CHOSEN))
-        _write(axes, (0.03, 0.42), _sum_in_words(one), ha="left", linespacing=1.6)
-        _draw_sigma(axes, one)
-    return Drawn(figure, table(one, ("h", "x", "W")), _no_runs(), [], MEANING)
+    figure, axes = _canvas(4.6, ABOUT_FORWARD)
+    heights = {0: 1.22, 1: 2.2, 2: 3.18, 3: 4.16}
+    places = {layer: [(across, height) for across in ACROSS] for layer, height in heights.items()}
+    for layer in (1, 2, 3):
+        for below in places[layer - 1]:
+            for above in places[layer]:
+                _arrow(axes, below, above, color=FAINT)
+        _write(axes, (RIGHT, heights[layer] - 0.49), f"$h_{layer} = W_{layer} x_{layer - 1}$", ha="left")
+    for j, below in enumerate(places[1]):
+        _arrow(axes, below, places[2][CHOSEN], linewidth=1.3, zorder=3)
+        weight = f"{_name('W', 2, CHOSEN, j)}\n{_number(one.W[2][CHOSEN, j])}"
+        _write(axes, _between(below, places[2][CHOSEN], 0.42), weight, backed=True)
+    equations = {0: "$x_0$", 1: r"$x_1 = \sigma(h_1)$", 2: r"$x_2 = \sigma(h_2)$", 3: "$x_3 = h_3$"}
+    for layer, height in heights.items():
+        _write(axes, (0.03, height), LAYER_NAMES[layer], ha="left")
+        _write(axes, (RIGHT, height), equations[layer], ha="left")
+        for i, place in enumerate(places[layer]):
+            value = f"$x$ {_rounded(one.x[layer][i])}"
+            text = f"$h$ {_rounded(one.h[layer][i])}\n{value}" if layer in (1, 2) else value
+            _unit(axes, place, text, saturated=_saturated(one, layer, i), emphasised=(layer, i) == (2, CHOSEN))
+    _write(axes, (0.03, 0.42), _sum_in_words(one), ha="left", linespacing=1.6)
+    _draw_sigma(axes, one)
+    return Drawn(figure, table(one, ("h", "x", "W")), pd.DataFrame(), [], MEANING)
 
 
-def figure2() -> Drawn:
+def feedback(_: Data) -> Drawn:
     """Draw the feedback: δ₂,₂ made of δ₃ through R₃, and the increments of W and R made of δ₂,₂."""
     one = example()
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _canvas(4.75, ABOUT_FEEDBACK)
-        heights = {1: 0.8, 2: 2.4, 3: 4.2}
-        places = {layer: [(across, height) for across in (0.62, 1.7, 2.78)] for layer, height in heights.items()}
-        chosen = places[2][CHOSEN]
-        combined = (chosen[0], chosen[1] + 0.72)
-        _draw_combination(axes, one, places, combined)
-        _draw_updates(axes, one, places)
-        saturated = [i for i in range(UNITS) if _saturated(one, 2, i)]
-        for i in saturated:
-            _write(axes, (places[2][i][0], heights[2] - 0.34), rf"$\sigma^\prime(h_{{2,{i + 1}}})$ = 0")
-        for layer in heights:
-            for i, place in enumerate(places[layer]):
-                text = f"$x$ {_rounded(one.x[1][i])}" if layer == 1 else f"$\\delta$ {_rounded(one.delta[layer][i])}"
-                _unit(axes, place, text, saturated=layer == 2 and i in saturated, emphasised=place == chosen)
-        names = {1: "layer 1", 2: "layer 2", 3: r"layer 3 (output): $\delta_3$ is the derivative of the loss"}
-        for layer, name in names.items():
-            _write(axes, (0.03, heights[layer] + 0.36), name, ha="left")
-    return Drawn(figure, table(one), _no_runs(), [], MEANING)
+    figure, axes = _canvas(4.75, ABOUT_FEEDBACK)
+    heights = {1: 0.8, 2: 2.4, 3: 4.2}
+    places = {layer: [(across, height) for across in (0.62, 1.7, 2.78)] for layer, height in heights.items()}
+    chosen = places[2][CHOSEN]
+    combined = (chosen[0], chosen[1] + 0.72)
+    _draw_combination(axes, one, places, combined)
+    _draw_updates(axes, one, places)
+    saturated = [i for i in range(UNITS) if _saturated(one, 2, i)]
+    for i in saturated:
+        _write(axes, (places[2][i][0], heights[2] - 0.34), rf"$\sigma$′$(h_{{2,{i + 1}}})$ = 0")
+    for layer in heights:
+        for i, place in enumerate(places[layer]):
+            text = f"$x$ {_rounded(one.x[1][i])}" if layer == 1 else f"$\\delta$ {_rounded(one.delta[layer][i])}"
+            _unit(axes, place, text, saturated=layer == 2 and i in saturated, emphasised=place == chosen)
+    names = {1: "layer 1", 2: "layer 2", 3: r"layer 3 (output): $\delta_3$ is the derivative of the loss"}
+    for layer, name in names.items():
+        _write(axes, (0.03, heights[layer] + 0.36), name, ha="left")
+    return Drawn(figure, table(one), pd.DataFrame(), [], MEANING)
 
 
 def _draw_combination(axes: Axes, one: Example, places: dict[int, list[Point]], combined: Point) -> None:
@@ -120,7 +118,7 @@ def _draw_combination(axes: Axes, one: Example, places: dict[int, list[Point]], 
         ha="left",
         backed=True,
     )
-    factor = rf"× $\sigma^\prime(h_{{2,2}})$ = {_number(sigma_prime(one.h[2])[CHOSEN])}"
+    factor = rf"× $\sigma$′$(h_{{2,2}})$ = {_number(sigma_prime(one.h[2])[CHOSEN])}"
     _write(axes, (beside, combined[1] - 0.3), factor, ha="left", backed=True)
 
 
@@ -149,7 +147,7 @@ def _order(axes: Axes, start: Point, end: Point, number: int) -> None:
     """Draw a red arrow with the number of its step at its beginning."""
     _arrow(axes, start, end, from_=0, until=0, color=RED, linewidth=1.6, zorder=5)
     axes.add_patch(Circle(start, 0.07, facecolor=RED, edgecolor="white", linewidth=0.6, zorder=6))
-    _write(axes, start, str(number), color="white", weight="bold", fontsize=6, zorder=7)
+    _write(axes, start, str(number), color="white", fontsize=6, zorder=7)
 
 
 def _sum_in_words(one: Example) -> str:
@@ -256,7 +254,3 @@ def _rounded(value: float) -> str:
 
 def _factor(value: float) -> str:
     return f"({_number(value)})" if value < 0 else _number(value)
-
-
-def _no_runs() -> pd.DataFrame:
-    return pd.DataFrame()
