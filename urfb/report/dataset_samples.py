@@ -25,6 +25,7 @@ TITLES = {"cifar10": "CIFAR-10: ten images of each class", "cifar100": "CIFAR-10
 # Inches.
 WIDTHS = {"cifar10": 2.85, "cifar100": 2 * PANEL_WIDTH - 2.85}  # a name stands below each image of CIFAR-100
 HEIGHT = 5.05
+HEIGHT_OF_NONE = 1.2
 TITLE_HEIGHT = 0.3
 ROW = 0.47
 IMAGE = 0.275
@@ -53,23 +54,24 @@ def draw(data: Data) -> Drawn:
         for dataset, title in DATASETS.items()
         if dataset not in set(images["dataset"])
     ]
-    figure = page(2, HEIGHT, EXPLANATION if len(images) else "", lacking)
+    tall = HEIGHT if len(images) else HEIGHT_OF_NONE
+    figure = page(2, tall, EXPLANATION if len(images) else "", lacking)
     figure.set_layout_engine("none")
     width, height = figure.get_size_inches()
     left = 0.0
     for dataset, title in TITLES.items():
-        axes = figure.add_axes((left / width, 1 - HEIGHT / height, WIDTHS[dataset] / width, HEIGHT / height))
+        axes = figure.add_axes((left / width, 1 - tall / height, WIDTHS[dataset] / width, tall / height))
         left += WIDTHS[dataset]
         shown = images[images["dataset"] == dataset]
         if dataset == "cifar10":
             _draw_classes_by_row(axes, shown)
         else:
             _draw_named_images(axes, shown)
-        axes.set(xlim=(0, WIDTHS[dataset]), ylim=(HEIGHT, 0), aspect="equal")  # inches from the upper left corner
+        axes.set(xlim=(0, WIDTHS[dataset]), ylim=(tall, 0), aspect="equal")  # inches from the upper left corner
         axes.set_axis_off()
         axes.text(WIDTHS[dataset] / 2, TITLE_HEIGHT / 2, title, ha="center", va="center", fontsize="medium")
         if shown.empty:
-            axes.text(WIDTHS[dataset] / 2, HEIGHT / 2, f"no images of {DATASETS[dataset]}", ha="center", color=GREY)
+            axes.text(WIDTHS[dataset] / 2, tall / 2, f"no images of {DATASETS[dataset]}", ha="center", color=GREY)
     columns = ["dataset", "label", "label_name", "position", "index"]
     table = images[columns].rename(columns={"label_name": "name"}).reset_index(drop=True)
     return Drawn(figure, table, pd.DataFrame(), lacking, MEANING)
