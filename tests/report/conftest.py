@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from urfb.report.canvas import STYLE
 from urfb.report.figures import FIGURES
@@ -77,6 +80,7 @@ class FakeStore:
     rows: list[dict[str, Any]] = field(default_factory=list)
     epoch_rows: list[dict[str, Any]] = field(default_factory=list)
     alignment_rows: list[dict[str, Any]] = field(default_factory=list)
+    images: list[Any] = field(default_factory=list)
 
     def runs(self, **filters: Any) -> pd.DataFrame:
         return self._frame(self.rows, [*OWN, *STATE], filters)
@@ -86,6 +90,9 @@ class FakeStore:
 
     def alignment(self, **filters: Any) -> pd.DataFrame:
         return self._frame(self.alignment_rows, [*OWN, *ALIGNMENT], filters)
+
+    def thumbnails(self, *, dataset: str) -> list[Any]:
+        return [image for image in self.images if image.dataset == dataset]
 
     def _frame(self, rows: list[dict[str, Any]], columns: list[str], filters: dict[str, Any]) -> pd.DataFrame:
         frame = pd.DataFrame(rows, columns=["run", *columns])
@@ -153,6 +160,20 @@ def made(name: str, store: FakeStore, experiment: str | None = None) -> Any:
         return exhibit.make(exhibit.read(store, store.runs()))
 
 
+def assert_legible(figure: Figure) -> None:
+    """Check that nothing that is written on a figure leaves the page or lies on other writing."""
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(io.BytesIO(), format="png")
+        texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+        boxes = [text.get_window_extent() for text in texts]
+    for number, (text, box) in enumerate(zip(texts, boxes, strict=True)):
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text.get_text()
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text.get_text()
+        for other_text, other in zip(texts[:number], boxes, strict=False):
+            overlap = box.padded(-0.5).overlaps(other.padded(-0.5))
+            assert not overlap, f"{text.get_text()!r} lies on {other_text.get_text()!r}"
+
+
 @pytest.fixture
 def edges_of() -> Callable[[PolyCollection], np.ndarray]:
     """Give the function that returns what a band goes between: x, low and high of each point."""
@@ -162,6 +183,12 @@ def edges_of() -> Callable[[PolyCollection], np.ndarray]:
         return corners.groupby("x")["y"].agg(["min", "max"]).reset_index().to_numpy()
 
     return edges
+
+
+@pytest.fixture(autouse=True)
+def no_data_sets(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the data sets of this machine have no part in what figures show."""
+    monkeypatch.setenv("URFB_DATA_DIR", str(tmp_path_factory.getbasetemp() / "no data sets"))
 
 
 @pytest.fixture

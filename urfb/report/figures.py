@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urfb.report import alignment, error_bars, error_curves
+from urfb.report import alignment, dataset_samples, error_bars, error_curves, schematics
 from urfb.report.exhibits import Exhibit
 from urfb.report.protocols import BP, BP_H, FRFB, PROTOCOLS, TIED_AND_UNTIED, URFB
 from urfb.report.selection import PAPER, Selection
@@ -31,6 +31,16 @@ TIED_OR_UNTIED_DEEPNET_S = {
 }
 
 FIGURES: tuple[Exhibit, ...] = (
+    Exhibit("figure", "1", "the computations in a feedforward network", schematics.feedforward),
+    Exhibit("figure", "2", "the feedback signal and the updates that it makes", schematics.feedback),
+    Exhibit(
+        "figure",
+        "3",
+        "images of CIFAR-10 and CIFAR-100",
+        dataset_samples.draw,
+        measured=("sample images",),
+        completed_by="data thumbnails",
+    ),
     Exhibit(
         "figure",
         "4",
