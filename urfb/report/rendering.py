@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,10 @@ from pathlib import Path
 import matplotlib
 
 from urfb import __version__
-from urfb.errors import InputError
 from urfb.report.canvas import STYLE
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import Exhibit, Frames, fingerprint
+from urfb.report.files import write
 from urfb.report.texts import latex, markdown
 
 SUFFIXES = {"figure": ("png", "pdf", "csv"), "table": ("md", "tex", "csv")}
@@ -67,7 +66,7 @@ def render(
         stamp = fingerprint(exhibit, data, command)
         stem = exhibit.stem
         experiment = exhibit.selection.experiment
-        if experiment is not None and exhibit.source is None:  # so that it never takes the place of the paper's
+        if experiment is not None and exhibit.grid is None:  # so that it never takes the place of the paper's
             stem = f"{re.sub(r'[^A-Za-z0-9._-]', '-', experiment)}-{stem}"
         files = [out / f"{stem}.{suffix}" for suffix in SUFFIXES[exhibit.kind]]
         completing = completing_command(exhibit, location)
@@ -81,25 +80,23 @@ def render(
             made = exhibit.make(data)
             contents = _contents(exhibit, made, provenance(exhibit, made, command, stamp))
         for file, content in zip(files, contents, strict=True):
-            _write(file, content)
+            write(file, content)
         yield Rendered(exhibit, files, made.shortfalls, completing, made=True)
 
 
 def making_command(exhibit: Exhibit, out: Path, location: str) -> str:
     """Return the command that makes an exhibit again."""
     words = ["urfb", "report", f"{exhibit.kind}s", exhibit.name, "--store", location, "--out", str(out)]
-    if exhibit.selection.experiment is not None and exhibit.source is None:
+    if exhibit.grid is not None:
+        words += ["--grid", str(exhibit.grid)]
+    elif exhibit.selection.experiment is not None:
         words += ["--experiment", exhibit.selection.experiment]
     return shlex.join(words)
 
 
 def completing_command(exhibit: Exhibit, location: str) -> str:
     """Return the command that makes what an exhibit may lack, such as its runs."""
-    experiment = exhibit.selection.experiment
-    completed_by = exhibit.completed_by
-    if experiment is not None:
-        completed_by = f"grid run experiments.yaml {shlex.quote(experiment)}"
-    return f"urfb {completed_by} --store {shlex.quote(location)}" if completed_by else ""
+    return f"urfb {exhibit.completed_by} --store {shlex.quote(location)}" if exhibit.completed_by else ""
 
 
 def provenance(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: str) -> list[str]:
@@ -131,8 +128,8 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> li
     numbers = (head + made.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
     if isinstance(made, Tabulated):
         notes = [*made.notes, *(f"Lacks: {line}." for line in made.shortfalls)]
-        written = (write(exhibit.heading, made.shown, notes, lines) for write in (markdown, latex))
-        return [*(text.encode() for text in written), numbers]
+        written = (text(exhibit.heading, made.shown, notes, lines) for text in (markdown, latex))
+        return [*(words.encode() for words in written), numbers]
     subject = ". ".join(line for line in lines if not line.startswith("run "))
     png, pdf = io.BytesIO(), io.BytesIO()
     title, maker = exhibit.heading, f"urfb {__version__}"
@@ -152,19 +149,3 @@ def _head(file: Path) -> list[str]:
                 break
             head.append(line[2:].rstrip("\n"))
     return head
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file aside and move it into place, so that nobody ever reads half of it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_bytes(content)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; name a folder that can be written to with --out"
-        ) from error
