@@ -113,6 +113,10 @@ def provenance(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: s
     for column in ("commit", "device"):
         if column in made.runs and made.runs[column].notna().any():
             lines.append(f"{column}: {', '.join(sorted(made.runs[column].dropna().astype(str).unique()))}")
+    if "simulation" in made.runs:  # of section 5, which has no runs
+        for one in made.runs.to_dict("records"):
+            lines.append(f"simulation {one['simulation']}: {one['rule']}, draw {one['draw']}, {one['method']}")
+        return lines
     order = [name for name in ("network", "dataset", "protocol", "seed") if name in made.runs]
     for run in made.runs.sort_values(order, kind="stable").to_dict("records"):
         trained = f"{run.get('drawn_epochs', run['epochs_done'])} epochs, {run['state']}"
@@ -128,8 +132,10 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> li
     numbers = (head + made.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
     if isinstance(made, Tabulated):
         notes = [*made.notes, *(f"Lacks: {line}." for line in made.shortfalls)]
-        written = (text(exhibit.heading, made.shown, notes, lines) for text in (markdown, latex))
-        return [*(words.encode() for words in written), numbers]
+        as_markdown = markdown(exhibit.heading, made.shown, notes, lines)
+        caption = exhibit.heading.removeprefix(exhibit.label).lstrip(",: ")  # LaTeX numbers its tables itself
+        as_latex = latex(caption[:1].upper() + caption[1:], made.shown, notes, lines, exhibit.stem)
+        return [as_markdown.encode(), as_latex.encode(), numbers]
     subject = ". ".join(line for line in lines if not line.startswith("run "))
     png, pdf = io.BytesIO(), io.BytesIO()
     title, maker = exhibit.heading, f"urfb {__version__}"
