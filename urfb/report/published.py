@@ -29,8 +29,8 @@ BARS = (
 )
 BARS_SOURCE = (
     "Published: Amit (2019), Frontiers in Computational Neuroscience 13:18, on its Figure 6: under BP with softmax or "
-    "hinge loss 50 % with deepnet and 42 % with deepernet. It gives the other bars in a picture alone. That their data set is CIFAR-100 is "
-    "very likely; the paper does not say so."
+    "hinge loss 50 % with deepnet and 42 % with deepernet. It gives the other bars in a picture alone. That their data "
+    "set is CIFAR-100 is very likely; the paper does not say so."
 )
 
 

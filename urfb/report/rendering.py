@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -113,17 +114,17 @@ def provenance(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: s
     for column in ("commit", "device"):
         if column in made.runs and made.runs[column].notna().any():
             lines.append(f"{column}: {', '.join(sorted(made.runs[column].dropna().astype(str).unique()))}")
-    if "simulation" in made.runs:  # of section 5, which has no runs
-        for one in made.runs.to_dict("records"):
-            lines.append(f"simulation {one['simulation']}: {one['rule']}, draw {one['draw']}, {one['method']}")
-        return lines
     order = [name for name in ("network", "dataset", "protocol", "seed") if name in made.runs]
-    for run in made.runs.sort_values(order, kind="stable").to_dict("records"):
-        trained = f"{run.get('drawn_epochs', run['epochs_done'])} epochs, {run['state']}"
-        lines.append(
-            f"run {run['run']}: {run['network']}, {run['dataset']}, {run['protocol']}, seed {run['seed']}, {trained}"
-        )
+    lines += [_described(run) for run in made.runs.sort_values(order, kind="stable").to_dict("records")]
     return [" ".join(line.split()) for line in lines]
+
+
+def _described(run: Mapping[Any, Any]) -> str:
+    """Return what one run is, or one simulation of section 5."""
+    if "simulation" in run:
+        return f"simulation {run['simulation']}: {run['rule']}, draw {run['draw']}, {run['method']}"
+    trained = f"{run.get('drawn_epochs', run['epochs_done'])} epochs, {run['state']}"
+    return f"run {run['run']}: {run['network']}, {run['dataset']}, {run['protocol']}, seed {run['seed']}, {trained}"
 
 
 def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> list[bytes]:

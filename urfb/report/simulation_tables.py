@@ -27,8 +27,8 @@ MEANING = (
 )
 ABOUT_INTERVALS = "Mean over draws ± half-width of its 95 % interval (Student's t); log₁₀ e after so many iterations."
 SETTINGS = (
-    f"Layers {'-'.join(map(str, SimulationSpec.layers))}, standard deviations {SimulationSpec.weight_scale:g}, iterations "
-    f"of {SimulationSpec.step_size:g}; the teacher, the scale of R and the step are urfb's choice, for the paper is silent."
+    f"Layers {'-'.join(map(str, SimulationSpec.layers))}, standard deviations {SimulationSpec.weight_scale:g}, "
+    f"iterations of {SimulationSpec.step_size:g}. The paper does not state R's scale nor the step: they are urfb's."
 )
 DECIMALS = 2
 
