@@ -48,7 +48,7 @@ def draw(data: Data) -> Drawn:
 
     Of runs with a first stage, the second is drawn, without the layers that are frozen then: those do not learn.
     """
-    found = _with_feedback(data.panels)
+    found = with_feedback(data.panels)
     alignment = of_last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
     last = alignment.groupby("run")["epoch"].max()
     reached = {str(run): int(epoch + 1e-6) for run, epoch in last.items()}  # 25.0 may have been added up from steps
@@ -84,7 +84,7 @@ def of_last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(epoch=rows["epoch"] - rows["pretraining_epochs"])
 
 
-def _with_feedback(found: list[Panel]) -> list[Panel]:
+def with_feedback(found: list[Panel]) -> list[Panel]:
     """Leave out rules without an R of W's shape: back-propagation's is Wᵗ by definition."""
     without = [name for name, rule in RULES.items() if rule.carrier is None and (rule.direct or not rule.separate)]
     kept = []

@@ -66,6 +66,18 @@ class Frames(Interface):
         """Return the images of a data set that are kept."""
         ...
 
+    def simulations(self) -> pd.DataFrame:
+        """Return one row a simulation of section 5."""
+        ...
+
+    def trajectories(self) -> pd.DataFrame:
+        """Return one row for each moment that is kept of a simulation."""
+        ...
+
+    def trajectory_layers(self) -> pd.DataFrame:
+        """Return one row for each moment and layer of a simulation."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Data:
@@ -113,6 +125,9 @@ READERS: dict[str, Reader] = {
     "alignment": lambda frames, runs: frames.alignment(run=runs),
     "filters": _filters,
     "sample images": _sample_images,
+    "simulations": lambda frames, _: frames.simulations(),
+    "trajectories": lambda frames, _: frames.trajectories(),
+    "trajectory_layers": lambda frames, _: frames.trajectory_layers(),
 }
 """What an exhibit may ask to be read, by name."""
 
@@ -158,7 +173,12 @@ class Exhibit:
     @property
     def heading(self) -> str:
         """Its full title, for heads and metadata."""
-        return f"{self.label} of {PAPER}: {self.title}" if self.name.isdecimal() else f"{self.label}: {self.title}"
+        if not self.name.isdecimal():
+            return f"{self.label}: {self.title}"
+        if self.selection.experiment is not None:
+            return f"{self.label} for the experiment {self.selection.experiment}: {self.title}"
+        figure = self.label if self.kind == "figure" else f"{self.label}, behind Figure {self.name}"  # it has no tables
+        return f"{figure} of {PAPER}: {self.title}"
 
     def of_experiment(self, name: str | None) -> Exhibit:
         """Return the exhibit of an experiment's runs; without a name, this one."""
