@@ -326,9 +326,16 @@ def print_merged(merged: Sequence[Merged]) -> None:
         "busy": "{run}: is being trained here and left alone; merge again when it has ended",
     }
     for source in dict.fromkeys(one.source for one in merged):
-        runs = [one for one in merged if one.source == source]
-        counts = Counter(one.became for one in runs)
-        typer.echo(f"{source}: {len(runs)} runs: {', '.join(f'{count} {became}' for became, count in counts.items())}")
+        found = {kind: [one for one in merged if (one.source, one.kind) == (source, kind)]
+                 for kind in ("run", "simulation")}  # fmt: skip
+        runs = found["run"]
+        counted = []
+        for kind, ones in found.items():
+            if ones:
+                counts = Counter(one.became for one in ones)
+                each = ", ".join(f"{count} {became}" for became, count in counts.items())
+                counted.append(f"{len(ones)} {kind}s: {each}")
+        typer.echo(f"{source}: {'; '.join(counted)}")
         for one in runs:
             if one.became in said:
                 words = said[one.became].format(run=one.run, theirs=one.theirs, ours=one.ours)

@@ -61,7 +61,7 @@ def query(
     store: StoreOption = DEFAULT_STORE,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Print what a SQL statement gives, of the views runs, epochs and alignment or of the tables behind them.
+    """Print what a SQL statement gives, of the views runs, epochs, alignment and trajectories, or of the tables.
 
     Example: urfb results query "SELECT rule, avg(test_error) FROM runs GROUP BY rule" --format csv
     """
@@ -76,7 +76,7 @@ def query(
 @app.command()
 def export(
     to: Annotated[
-        Path, typer.Argument(metavar="DIR|FILE", help="A folder for all three tables, or runs.csv, epochs.parquet, ….")
+        Path, typer.Argument(metavar="DIR|FILE", help="A folder for all tables, or runs.csv, trajectories.parquet, ….")
     ],
     store: StoreOption = DEFAULT_STORE,
     where: WhereOption = None,
@@ -84,7 +84,9 @@ def export(
         str | None, typer.Option("--format", metavar="parquet|csv", help="What the file's name says, else parquet.")
     ] = None,
 ) -> None:
-    """Write runs, epochs and alignment to Parquet or CSV files; --where chooses runs.
+    """Write runs, epochs and alignment to Parquet or CSV files, and simulations where there are any.
+
+    --where chooses runs, and leaves simulations out; for a file such as trajectories.csv it chooses simulations.
 
     Example: urfb results export exported --where rule=urfb --format csv
     """
@@ -100,7 +102,7 @@ def merge(
     others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="The stores whose runs are taken.")],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Take the runs of other stores, such as other machines', into one; it is made where there is none yet.
+    """Take the runs and simulations of other stores into one; it is made where there is none yet.
 
     All of a run comes from one store: where several have it, from the one with more epochs. Merging again does nothing.
 

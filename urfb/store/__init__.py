@@ -37,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
-from urfb.errors import SelectionError, StoreError
+from urfb.errors import InputError, SelectionError, StoreError
 from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, Lost, SavedFilters, Started, Stopped
 from urfb.grid.estimate import TimedEpochs, workloads
 from urfb.grid.expand import GridRun
@@ -55,6 +55,8 @@ from urfb.store.engine import (
     unreadable,
     upgrade,
 )  # fmt: skip
+from urfb.store.simulations import insert_simulation
+from urfb.theory.spec import Simulated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,11 +73,13 @@ TIMED_EXECUTIONS = 5
 EPOCHS_TO_TELL = 1000
 """In fewer, the tables themselves take more than what is in them."""
 SIZES = {
-    "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+    "sqlite": "SELECT page_count * page_size - (SELECT coalesce(sum(length(image)), 0) FROM thumbnail) "
+    "FROM pragma_page_count(), pragma_page_size()",
     "postgresql": "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' "
-    "AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())",
+    "AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) "
+    "AND relname NOT IN ('simulation', 'trajectory', 'trajectory_layer', 'thumbnail')",
 }
-"""How each database tells its size in bytes."""
+"""How each database tells its size in bytes, without what does not come of runs, as far as it can tell."""
 
 
 def open_store(location: str) -> Store:
@@ -163,6 +167,19 @@ class LocatedFilters(NamedTuple):
     weights: np.ndarray
 
 
+class Thumbnail(NamedTuple):
+    """A small picture out of a data set: `image` is uint8 [height, width, 3], red, green and blue.
+
+    `position` tells pictures of one label apart, such as its place in the data set's file or 0, 1, ….
+    """
+
+    dataset: str
+    label: int
+    position: int
+    label_name: str
+    image: np.ndarray
+
+
 class Store:
     """A store, open for reading.
 
@@ -201,6 +218,40 @@ class Store:
     def alignment(self, **filters: Any) -> pd.DataFrame:
         """Return one row a run, layer and alignment point: the correlation of W and R."""
         return self._read("alignment", filters)
+
+    def simulations(self, **filters: Any) -> pd.DataFrame:
+        """Return one row a simulation of section 5: its settings, last error e = tr(EᵗE), and what it ran on.
+
+        `diverged_at` is the iteration at which one diverged, and empty for the others.
+        """
+        return self._read("simulations", filters)
+
+    def trajectories(self, **filters: Any) -> pd.DataFrame:
+        """Return one row a simulation and moment that is kept: iteration, time and error e, beside the settings."""
+        return self._read("trajectories", filters)
+
+    def trajectory_layers(self, **filters: Any) -> pd.DataFrame:
+        """Return one row a simulation, layer and moment: the correlation of W_l and R_lᵗ. BP, whose R is Wᵗ, has none.
+
+        The correlation is empty where it is not defined: W starts at 0.
+        """
+        return self._read("trajectory_layers", filters)
+
+    def thumbnails(self, *, dataset: str) -> list[Thumbnail]:
+        """Return the small pictures of a data set that are kept, by label and position; none if there are none."""
+        import numpy as np
+
+        columns = tables.thumbnail.c
+        query = select(tables.thumbnail).where(columns.dataset == dataset).order_by(columns.label, columns.position)
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        return [
+            Thumbnail(
+                row.dataset, row.label, row.position, row.label_name,
+                np.frombuffer(row.image, dtype=np.uint8).reshape(row.height, row.width, 3),
+            )
+            for row in rows
+        ]  # fmt: skip
 
     def filters(self, run: str) -> list[LocatedFilters]:
         """Return the filters W that a run's untied first layer had at some locations, first and last (Figure 8).
@@ -256,7 +307,7 @@ class Store:
         return RunSpec(epochs=row.epochs_target, **values)
 
     def columns(self, view: str) -> dict[str, type]:
-        """Return the columns of a view, 'runs', 'epochs' or 'alignment', with what they hold."""
+        """Return the columns of a view such as 'runs' or 'trajectories', with what they hold."""
         names = [described["name"] for described in inspect(self._engine).get_columns(view)]
         return {name: tables.COLUMN_TYPES.get(name, str) for name in names}
 
@@ -554,6 +605,36 @@ class WritableStore(Store):
             for run_id in connection.execute(own).scalars().all():
                 _end_attempt(connection, run_id, "interrupted", reason)
                 _end_run(connection, run_id, "unfinished")
+
+    def keep_simulation(self, simulated: Simulated) -> bool:
+        """Store a simulation whole; return whether there was none of its identity. One that is there stays."""
+        with self._writing() as connection:
+            return insert_simulation(connection, simulated)
+
+    def keep_thumbnails(self, thumbnails: Iterable[Thumbnail]) -> None:
+        """Store small pictures, in the place of those of the same data set, label and position.
+
+        Raises:
+            InputError: an image is not uint8 [height, width, 3]; none is stored then.
+        """
+        rows = []
+        for one in thumbnails:
+            shape = one.image.shape
+            if one.image.dtype != "uint8" or len(shape) != 3 or shape[2] != 3:
+                raise InputError(
+                    f"thumbnail {one.position} of label {one.label} of {one.dataset}: is {one.image.dtype} "
+                    f"{list(shape)}; give uint8 [height, width, 3]"
+                )
+            rows.append(one._asdict() | {"height": shape[0], "width": shape[1], "image": one.image.tobytes()})
+        columns = tables.thumbnail.c
+        with self._writing() as connection:
+            for row in rows:
+                connection.execute(
+                    delete(tables.thumbnail).where(
+                        *(columns[name] == row[name] for name in ("dataset", "label", "position"))
+                    )
+                )
+                connection.execute(insert(tables.thumbnail).values(row))
 
     def cancel(self, identities: Iterable[str]) -> list[str]:
         """Let nobody train these runs any more, and return those that were not done; who trains one now drops it."""

@@ -209,7 +209,7 @@ def upgrade(engine: Engine, location: Location) -> None:
             before = _revision(connection, location)
             if before != REVISIONS[-1]:
                 for name in VIEWS:
-                    connection.execute(text(f"DROP VIEW {name}"))
+                    connection.execute(text(f"DROP VIEW IF EXISTS {name}"))
                 if before == REVISIONS[0]:
                     _migrate(connection, "stamp", before)
                 _migrate(connection, "upgrade", REVISIONS[-1])
@@ -309,7 +309,7 @@ def _revision(connection: Connection, location: Location) -> str:
             f"{location}: was written by a newer urfb (schema {revision}; this one knows {REVISIONS[-1]}). "
             "Upgrade with: pip install --upgrade urfb"
         )
-    if not {"run", "epoch", *VIEWS} <= names:
+    if not {"run", "epoch", "runs", "epochs", "alignment"} <= names:  # which every version has
         kind = "an SQLite" if location.path is not None else "a PostgreSQL"
         raise StoreError(f"{location}: is {kind} database, but not a urfb store")
     return revision

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +16,11 @@ from urfb.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = ("runs", "epochs", "alignment")
+TABLES = {
+    "run": ("runs", "epochs", "alignment"),
+    "simulation": ("simulations", "trajectories", "trajectory_layers"),
+}
+"""By what the rows of tables are about: the one that lists it, and those of its measurements."""
 FORMATS = ("parquet", "csv")
 
 
@@ -27,28 +32,30 @@ class Exported(NamedTuple):
 
 
 def export(store: Store, to: Path, file_format: str | None = None, conditions: Sequence[str] = ()) -> list[Exported]:
-    """Write runs, epochs and alignment to a folder, or one of them to a file. Nothing is seen of a file half written.
+    """Write a store's tables to a folder, or one of them to a file. Nothing is seen of a file half written.
 
     Args:
         store: whose tables are written.
-        to: a folder, which is made, or a file called runs, epochs or alignment with .parquet or .csv after it.
+        to: a folder, which is made, and gets runs, epochs and alignment, and where there are simulations their three
+            tables; or a file called after its table with .parquet or .csv after it, such as trajectories.csv.
         file_format: 'parquet' or 'csv'; where it is not given, what the file's name says, and in a folder 'parquet'.
-        conditions: such as 'rule=urfb', about columns of 'runs'; all three tables have only those runs.
+        conditions: such as 'rule=urfb', about columns of 'runs'; all three tables have only those runs, and a folder
+            no simulations. For a file of simulations they are about columns of 'simulations'.
 
     Raises:
         SelectionError: a condition or the file's name cannot be understood.
         InputError: the library for Parquet is missing, or a file cannot be written.
     """
-    paths = _paths(to, file_format)
+    paths = _paths(to, file_format, both=not conditions and not store.simulations().empty)
     if any(path.suffix == ".parquet" for path in paths) and find_spec("pyarrow") is None:
         raise InputError("Parquet needs pyarrow: pip install 'urfb[parquet]'; or choose --format csv")
-    runs = store.runs(**parse_filters(conditions, store.columns("runs")))
-    chosen = {"run": runs["run"].tolist()} if conditions else {}
-    read: dict[str, Callable[[], pd.DataFrame]] = {
-        "runs": lambda: runs,
-        "epochs": lambda: store.epochs(**chosen),
-        "alignment": lambda: store.alignment(**chosen),
-    }
+    read: dict[str, Callable[[], pd.DataFrame]] = {}
+    for subject, (listing, *measurements) in TABLES.items():
+        if any(path.stem in TABLES[subject] for path in paths):
+            listed = getattr(store, listing)(**parse_filters(conditions, store.columns(listing)))
+            chosen = {subject: listed[subject].tolist()} if conditions else {}
+            read[listing] = listed.copy
+            read |= {name: partial(getattr(store, name), **chosen) for name in measurements}
     exported = []
     try:
         with ExitStack() as partial_files:
@@ -69,15 +76,18 @@ def export(store: Store, to: Path, file_format: str | None = None, conditions: S
     return exported
 
 
-def _paths(to: Path, file_format: str | None) -> list[Path]:
+def _paths(to: Path, file_format: str | None, *, both: bool) -> list[Path]:
+    """Return the files to write; a folder gets the tables of simulations, too, where `both` says so."""
     if file_format not in (None, *FORMATS):
         raise SelectionError(f"--format {file_format}: allowed are {', '.join(FORMATS)}")
     if to.is_dir() or not to.suffix:
-        return [to / f"{name}.{file_format or FORMATS[0]}" for name in TABLES]
-    if to.stem not in TABLES or to.suffix.removeprefix(".") not in FORMATS:
+        names = [*TABLES["run"], *(TABLES["simulation"] if both else ())]
+        return [to / f"{name}.{file_format or FORMATS[0]}" for name in names]
+    names = [name for group in TABLES.values() for name in group]
+    if to.stem not in names or to.suffix.removeprefix(".") not in FORMATS:
         raise SelectionError(
-            f"'{to}': a file is called after the table that it gets, {', '.join(TABLES)}, and its format, as in "
-            "epochs.parquet or epochs.csv; a name without a dot is a folder, which gets all three"
+            f"'{to}': a file is called after the table that it gets, {', '.join(names)}, and its format, as in "
+            "epochs.parquet or epochs.csv; a name without a dot is a folder, which gets them all"
         )
     if file_format not in (None, to.suffix.removeprefix(".")):
         raise SelectionError(f"'{to}' and --format {file_format} contradict each other; leave --format out")

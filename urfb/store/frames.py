@@ -12,7 +12,7 @@ from sqlalchemy.sql import ColumnElement
 from urfb.errors import SelectionError, nearest
 from urfb.store import tables
 
-MISSING_INTEGERS = ("test_epoch", "process", "threads", "gradient_batch")
+MISSING_INTEGERS = ("test_epoch", "process", "threads", "gradient_batch", "diverged_at")
 """Whole numbers that a row may not have yet; the other columns of whole numbers are always there."""
 
 MEASUREMENTS = {
@@ -27,7 +27,7 @@ def read_view(engine: Engine, view: str, filters: Mapping[str, Any]) -> pd.DataF
 
     Args:
         engine: of the store.
-        view: 'runs', 'epochs' or 'alignment'.
+        view: its name, as in `tables.VIEWS`.
         filters: for columns of the view, a value, or a list of values of which one must agree.
 
     Raises:

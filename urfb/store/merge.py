@@ -15,8 +15,9 @@ from sqlalchemy import Connection, RowMapping, Select, Table, delete, insert, se
 from sqlalchemy.exc import DBAPIError
 
 from urfb.errors import StoreError
-from urfb.store import Store, _clock, _now, _true_state, open_for_writing, open_store, tables
+from urfb.store import Store, _clock, _insert_new, _now, _true_state, open_for_writing, open_store, tables
 from urfb.store.engine import Location, unreadable
+from urfb.store.simulations import copy_simulation
 from urfb.training.files import CheckpointFiles
 
 OF_A_RUN = tuple(
@@ -46,15 +47,16 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True)
 class Merged:
-    """What became of one run of a source.
+    """What became of one run, or one simulation, of a source.
 
     Attributes:
         source: where it is.
-        run: the run's identity.
+        run: the run's or simulation's identity.
         became: 'added', where it had not been trained in the target; 'replaced' or 'kept', where the target's execution
             gave way or stayed; 'unchanged', where both have the same one, or the source none; 'busy', where the run is
             being trained in the target, and was left alone.
         theirs, ours: the source's version and the target's, in words.
+        kind: what it is.
     """
 
     source: str
@@ -62,6 +64,7 @@ class Merged:
     became: Literal["added", "replaced", "kept", "unchanged", "busy"]
     theirs: str
     ours: str
+    kind: Literal["run", "simulation"] = "run"
 
 
 def merge_stores(target: str, sources: Sequence[str]) -> list[Merged]:
@@ -69,7 +72,8 @@ def merge_stores(target: str, sources: Sequence[str]) -> list[Merged]:
 
     All rows of a run come from one store. Of two executions of a run the one of more epochs wins, then one that ended
     with them, then the target's own; nothing is averaged. The sources' experiments ask for their runs in the target,
-    too. Of two targets of epochs the farther one holds; a run that is short of it is unfinished.
+    too. Of two targets of epochs the farther one holds; a run that is short of it is unfinished. Simulations and
+    thumbnails that the target lacks are added.
 
     Sources are only read. All rows are written in one transaction. After it, the checkpoints of the runs that were
     taken are copied to beside the target. A run whose source has none has none any more, for weights of another
@@ -88,7 +92,10 @@ def merge_stores(target: str, sources: Sequence[str]) -> list[Merged]:
         for source in opened:
             memberships = source.memberships()  # before the runs, which then are all there
             with source._engine.connect() as reading:
-                for one in _merge(writing, into, partial(_read, source, reading), _clock(reading), source, replaced):
+                read = partial(_read, source, reading)
+                merged += _merge_simulations(writing, read, source)
+                _merge_thumbnails(writing, read)
+                for one in _merge(writing, into, read, _clock(reading), source, replaced):
                     merged.append(one)
                     if one.became in ("added", "replaced"):
                         holders[one.run] = [source]
@@ -154,6 +161,19 @@ def _merge(
             winner = their if our is None or became in ("added", "replaced") else our
             _set_state(writing, run_id, winner, max(one.row["epochs_target"] for one in (their, our or their)))
         yield Merged(str(source.location), identity, became, str(their), str(our or ""))
+
+
+def _merge_simulations(writing: Connection, read: Read, source: Store) -> Iterator[Merged]:
+    """Add the simulations that are not there; those of one identity are the same numbers."""
+    for row in read(select(tables.simulation).order_by(tables.simulation.c.id)):
+        became: Literal["added", "unchanged"] = "added" if copy_simulation(writing, read, row) else "unchanged"
+        yield Merged(str(source.location), row["identity"], became, "", "", "simulation")
+
+
+def _merge_thumbnails(writing: Connection, read: Read) -> None:
+    """Add the thumbnails that are not there."""
+    rows = [dict(row) for row in read(select(tables.thumbnail))]
+    _insert_new(writing, tables.thumbnail, rows)
 
 
 def _versions(read: Read, runs: Select[Any], now: float) -> dict[str, Version]:

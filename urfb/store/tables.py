@@ -6,7 +6,11 @@
                                        ├─ layer_alignment  one row a layer and alignment point
                                        └─ filters          one row a location at which an untied layer's W is kept
 
-The views `runs`, `epochs` and `alignment` join these into the tidy tables that `urfb.store` and pandas read.
+    simulation ─ trajectory ─ trajectory_layer  section 5: one row a simulation, moment of it, and layer at that moment
+    thumbnail                                   small pictures of the data sets
+
+The views `runs`, `epochs`, `alignment`, `simulations`, `trajectories` and `trajectory_layers` join these into the tidy
+tables that `urfb.store` and pandas read.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """The schemas there have been, the last one this one; `migrations` leads from each to the next."""
 
 metadata = MetaData()
@@ -209,10 +213,93 @@ filters = Table(
     sqlite_with_rowid=False,
 )
 
+SIMULATION_COLUMNS = (
+    "layers",
+    "rule",
+    "epsilon",
+    "draw",
+    "method",
+    "start",
+    "teacher",
+    "teacher_scale",
+    "weight_scale",
+    "feedback_scale",
+    "step_size",
+    "iterations",
+    "tolerance",
+)
+
+simulation = Table(
+    "simulation",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("identity", String(16), nullable=False, unique=True),
+    # Sizes, input first: '40-100-100-10'
+    Column("layers", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("epsilon", Float),
+    Column("draw", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+    Column("method", Text, nullable=False),
+    Column("start", Text, nullable=False),
+    Column("teacher", Text, nullable=False),
+    Column("teacher_scale", Float, nullable=False),
+    Column("weight_scale", Float),
+    Column("feedback_scale", Float),
+    Column("step_size", Float, nullable=False),
+    Column("iterations", Integer, nullable=False),
+    Column("tolerance", Float),
+    Column("theory_version", Integer, nullable=False),
+    # The iteration at which it diverged; NULL where it did not
+    Column("diverged_at", Integer),
+    Column("started", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("urfb_version", Text, nullable=False),
+    Column("commit", Text),
+    Column("python_version", Text, nullable=False),
+    Column("numpy_version", Text, nullable=False),
+    Column("scipy_version", Text, nullable=False),
+)
+
+trajectory = Table(
+    "trajectory",
+    metadata,
+    Column("simulation_id", ForeignKey("simulation.id"), primary_key=True),
+    Column("iteration", Integer, primary_key=True),
+    Column("error", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+trajectory_layer = Table(
+    "trajectory_layer",
+    metadata,
+    Column("simulation_id", ForeignKey("simulation.id"), primary_key=True),
+    Column("layer", Integer, primary_key=True),
+    Column("iteration", Integer, primary_key=True),
+    # NULL where it is not defined: W is still 0
+    Column("correlation", Float),
+    sqlite_with_rowid=False,
+)
+
+thumbnail = Table(
+    "thumbnail",
+    metadata,
+    Column("dataset", Text, primary_key=True),
+    Column("label", Integer, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("label_name", Text, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    # [height, width, 3], uint8
+    Column("image", LargeBinary, nullable=False),
+)
+
 COLUMN_TYPES: dict[str, type] = {
     column.name: column.type.python_type for table in metadata.sorted_tables for column in table.columns
-} | {"attempts": int, "test_epoch": int}
+} | {"attempts": int, "test_epoch": int, "time": float}
 """What the columns of tables and views hold; the other columns that views add are text."""
+
+_SIMULATION = "simulation.identity AS simulation, " + ", ".join(f"simulation.{name}" for name in SIMULATION_COLUMNS)
 
 _SPEC = "run.identity AS run, " + ", ".join(f"run.{name}" for name in SPEC_COLUMNS)
 
@@ -248,6 +335,26 @@ VIEWS = {
                layer_alignment.gradient_cosine, layer_alignment.filter_similarity
         FROM run JOIN layer_alignment ON layer_alignment.run_id = run.id
         ORDER BY run.id, layer_alignment.step, layer_alignment.layer
+    """,
+    "simulations": f"""
+        SELECT {_SIMULATION}, (SELECT error FROM trajectory WHERE trajectory.simulation_id = simulation.id
+                               ORDER BY iteration DESC LIMIT 1) AS error, simulation.diverged_at,
+               simulation.started, simulation.seconds, simulation.host, simulation.urfb_version, simulation."commit",
+               simulation.python_version, simulation.numpy_version, simulation.scipy_version, simulation.theory_version
+        FROM simulation
+        ORDER BY simulation.id
+    """,
+    "trajectories": f"""
+        SELECT {_SIMULATION}, simulation.diverged_at, trajectory.iteration,
+               simulation.step_size * trajectory.iteration AS time, trajectory.error
+        FROM simulation JOIN trajectory ON trajectory.simulation_id = simulation.id
+        ORDER BY simulation.id, trajectory.iteration
+    """,
+    "trajectory_layers": f"""
+        SELECT {_SIMULATION}, simulation.diverged_at, trajectory_layer.layer, trajectory_layer.iteration,
+               simulation.step_size * trajectory_layer.iteration AS time, trajectory_layer.correlation
+        FROM simulation JOIN trajectory_layer ON trajectory_layer.simulation_id = simulation.id
+        ORDER BY simulation.id, trajectory_layer.layer, trajectory_layer.iteration
     """,
 }
 

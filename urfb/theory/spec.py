@@ -1,0 +1,152 @@
+"""One simulation of section 5, completely specified, and what it gives. Plain Python."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from urfb.errors import InputError, nearest
+
+THEORY_VERSION = 1
+"""Raised by hand when numbers change beyond rounding; simulations of an older version are then run again."""
+
+METHODS = ("discrete", "ode")
+RULES = ("bp", "feedback")
+STARTS = ("zero", "random")
+TEACHERS = ("product", "random")
+MOST_STEPS = 1_000_000
+
+
+@dataclass(frozen=True)
+class SimulationSpec:
+    """All that the numbers of a simulation depend on.
+
+    Attributes:
+        layers: the sizes n₀, …, n_L, input first.
+        rule: 'bp', or 'feedback' with R_l = R_l(0) + εW_lᵗ.
+        epsilon: ε of 'feedback', 0 being FRFB and 1 URFB; None under 'bp'.
+        draw: the seed of the teacher and of W(0) and R(0), which simulations of one draw share.
+        method: 'discrete', the paper's iterations W ← W + step_size · Ẇ, or 'ode', an adaptive solver.
+        start: of W, 'zero' or 'random'. BP starts at random: at 0 no layer of it would ever move.
+        teacher: of Y, 'product', a network W_L…W₁ of the same sizes, or 'random', independent entries.
+        teacher_scale, weight_scale, feedback_scale: standard deviations of the teacher's entries, W(0)'s and R(0)'s.
+        step_size: time of an iteration.
+        iterations: how many there are; 'ode' ends at the same time.
+        tolerance: relative, of 'ode'; the absolute one is a thousandth of it.
+
+    Raises:
+        InputError: a setting is none that there is; the message names each.
+    """
+
+    layers: tuple[int, ...] = (40, 100, 100, 10)
+    rule: str = "feedback"
+    epsilon: float | None = None
+    draw: int = 0
+    method: str = "discrete"
+    start: str = "zero"
+    teacher: str = "product"
+    teacher_scale: float = 0.2
+    weight_scale: float = 0.2
+    feedback_scale: float = 0.2
+    step_size: float = 5e-4
+    iterations: int = 1000
+    tolerance: float = 1e-8
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} '{given}': {nearest(given, allowed)}"
+            for name, given, allowed in (
+                ("method", self.method, METHODS), ("rule", self.rule, RULES), ("start", self.start, STARTS),
+                ("teacher", self.teacher, TEACHERS),
+            )
+            if given not in allowed
+        ]  # fmt: skip
+        if len(self.layers) < 3 or min(self.layers) < 1:
+            problems.append(
+                f"layers {'-'.join(map(str, self.layers))}: give three sizes or more, each at least 1, input first"
+            )
+        if (self.epsilon is None) != (self.rule == "bp"):
+            problems.append("epsilon: 'feedback' needs one, and 'bp' has none")
+        elif self.epsilon is not None and not math.isfinite(self.epsilon):
+            problems.append(f"epsilon {self.epsilon}: is a finite number")
+        if self.rule == "bp" and self.start == "zero":
+            problems.append("start 'zero': BP never leaves it; let it start at 'random'")
+        for name in ("teacher_scale", "weight_scale", "feedback_scale", "step_size", "tolerance"):
+            if not 0 < getattr(self, name) < math.inf:
+                problems.append(f"{name} {getattr(self, name)}: is a number above 0")
+        if not 1e-13 <= self.tolerance <= 1e-2:
+            problems.append(f"tolerance {self.tolerance}: is from 1e-13 to 0.01")
+        if not 1 <= self.iterations <= MOST_STEPS:
+            problems.append(f"iterations {self.iterations}: from 1 to {MOST_STEPS:,}")
+        if not 0 <= self.draw < 2**63:
+            problems.append(f"draw {self.draw}: is a seed from 0 to 2⁶³ − 1")
+        if problems:
+            raise InputError("\n".join(problems))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings by name, as a store has them; None where one has no part in the simulation."""
+        settings = asdict(self) | {"layers": "-".join(map(str, self.layers))}
+        if self.rule == "bp":
+            settings["feedback_scale"] = None
+        if self.start == "zero":
+            settings["weight_scale"] = None
+        if self.method == "discrete":
+            settings["tolerance"] = None
+        return settings
+
+    @property
+    def identity(self) -> str:
+        """A hash of what the numbers depend on."""
+        given = {
+            name: float(value) if name in ("epsilon", "step_size", "tolerance") or name.endswith("_scale") else value
+            for name, value in self.settings.items()
+            if value is not None
+        }
+        canonical = json.dumps({"theory": THEORY_VERSION, **given}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class Point(NamedTuple):
+    """A moment of a simulation.
+
+    Attributes:
+        iteration: 0 is the start; `step_size` times it is the time.
+        error: e = tr(EᵗE).
+        correlations: of W_l and R_lᵗ, a layer each, lowest first; None where one of the two does not vary. Under BP,
+            where R_l is W_lᵗ, there are none.
+    """
+
+    iteration: int
+    error: float
+    correlations: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A simulation that has ended.
+
+    Attributes:
+        spec: what was simulated.
+        points: the moments that are kept, the first and last among them.
+        diverged_at: the iteration at which the error had left the numbers that mean anything; None where it never did.
+            The points end before it.
+        started: date and time, in UTC.
+        seconds: it took.
+        host, urfb_version, commit, python_version, numpy_version, scipy_version: what it ran on.
+    """
+
+    spec: SimulationSpec
+    points: tuple[Point, ...]
+    diverged_at: int | None
+    started: str
+    seconds: float
+    host: str
+    urfb_version: str
+    commit: str | None
+    python_version: str
+    numpy_version: str
+    scipy_version: str
