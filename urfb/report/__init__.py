@@ -1,1 +1,6 @@
-"""The paper's figures, drawn from a results store's frames and nothing else."""
+"""The paper's figures, tables and claims, made from a results store's frames and nothing else."""
+
+from urfb.report.drawn import Drawn, Tabulated
+from urfb.report.exhibits import Data, figure, table
+
+__all__ = ["Data", "Drawn", "Tabulated", "figure", "table"]

@@ -2,8 +2,7 @@
 
 A user's own stand in a file that the grid file names:
 
-    from urfb.report.exhibits import Data, figure
-    from urfb.report.drawn import Drawn
+    from urfb.report import Data, Drawn, figure
 
     @figure("noisy", "Noise in the feedback", experiment="noisy", measured=["epochs"])
     def noisy(data: Data) -> Drawn: ...
@@ -13,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -111,7 +111,8 @@ class Exhibit:
         measured: what is read of them, names of `READERS`.
         completed_by: the command, less `urfb` and the store, that makes what it may lack.
         says: what the paper says of it.
-        source: the file that declares it, if a user's own.
+        source: of a user's own, the file that declares it.
+        grid: of a user's own, the grid file that names it.
     """
 
     kind: Literal["figure", "table"]
@@ -123,6 +124,7 @@ class Exhibit:
     completed_by: str = ""
     says: str = ""
     source: Path | None = None
+    grid: Path | None = None
 
     @property
     def label(self) -> str:
@@ -141,7 +143,10 @@ class Exhibit:
 
     def of_experiment(self, name: str | None) -> Exhibit:
         """Return the exhibit of an experiment's runs; without a name, this one."""
-        return self if name is None else replace(self, selection=self.selection.of_experiment(name))
+        if name is None:
+            return self
+        completed_by = f"grid run experiments.yaml {shlex.quote(name)}"
+        return replace(self, selection=self.selection.of_experiment(name), completed_by=completed_by)
 
     def read(self, frames: Frames, runs: pd.DataFrame) -> Data:
         """Read all that it is made of, given all runs of the store."""
@@ -201,12 +206,15 @@ def _declare(
         raise ReportError(f"{kind} '{name}': say which runs it shows, with either experiment=… or runs=…")
     wanted = (runs,) if isinstance(runs, Mapping) else tuple(runs or ())
     selection = Selection(panels=wanted, experiment=experiment)
-    completed_by = f"grid run experiments.yaml {experiment or ''}".strip()
-    return lambda make: Exhibit(kind, name, title, make, selection, tuple(measured), completed_by)
+    return lambda make: Exhibit(kind, name, title, make, selection, tuple(measured))
 
 
-def own_exhibits(file: Path) -> list[Exhibit]:
+def own_exhibits(file: Path, grid: Path) -> list[Exhibit]:
     """Return the exhibits that a user's file declares, in its order.
+
+    Args:
+        file: the Python file.
+        grid: the grid file that names it.
 
     Raises:
         ReportError: the file cannot be run, declares none, or two of one name.
@@ -223,13 +231,21 @@ def own_exhibits(file: Path) -> list[Exhibit]:
         raise ReportError(f"{file}: {error}") from error
     except Exception as error:
         raise ReportError(f"{file}: cannot be run: {type(error).__name__}: {error}") from error
-    found = [replace(one, source=file) for one in vars(module).values() if isinstance(one, Exhibit)]
+    found = [
+        replace(one, source=file, grid=grid, completed_by=shlex.join(["grid", "run", str(grid), *_experiment(one)]))
+        for one in vars(module).values()
+        if isinstance(one, Exhibit)
+    ]
     labels = [one.label for one in found]
     if not found:
-        raise ReportError(f"{file}: declares no figure or table; put @figure or @table of urfb.report.exhibits on one")
+        raise ReportError(f"{file}: declares no figure or table; put @figure or @table of urfb.report on one")
     if len(set(labels)) < len(labels):
         raise ReportError(f"{file}: {next(one for one in labels if labels.count(one) > 1)} is declared twice")
     return found
+
+
+def _experiment(exhibit: Exhibit) -> list[str]:
+    return [] if exhibit.selection.experiment is None else [exhibit.selection.experiment]
 
 
 def chosen(exhibits: Sequence[Exhibit], names: Sequence[str], experiment: str | None) -> list[Exhibit]:
@@ -246,10 +262,10 @@ def chosen(exhibits: Sequence[Exhibit], names: Sequence[str], experiment: str | 
     wanted = [known[name] for name in dict.fromkeys(names)] or list(exhibits)
     if experiment is None:
         return wanted
-    without = [exhibit.label for exhibit in wanted if not exhibit.selection.panels]
+    without = [exhibit.label for exhibit in wanted if not exhibit.selection.panels or exhibit.source]
     if names and without:
-        raise SelectionError(f"{without[0]} shows no runs of an experiment; leave out --experiment for it")
-    return [exhibit.of_experiment(experiment) for exhibit in wanted if exhibit.selection.panels]
+        raise SelectionError(f"{without[0]} cannot show the runs of just any experiment; leave out --experiment for it")
+    return [exhibit.of_experiment(experiment) for exhibit in wanted if exhibit.label not in without]
 
 
 def fingerprint(exhibit: Exhibit, data: Data, command: str) -> str:

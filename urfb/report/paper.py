@@ -27,10 +27,11 @@ def exhibits(kind: Literal["figure", "table"], grid: Path | None = None) -> list
     known = [exhibit for exhibit in FIGURES if exhibit.kind == kind]
     if grid is None and not GRID_FILE.exists():
         return known
-    file = reports_of(grid or GRID_FILE)
+    grid = grid or GRID_FILE
+    file = reports_of(grid)
     if file is None:
         return known
-    own = [exhibit for exhibit in own_exhibits(file) if exhibit.kind == kind]
+    own = [exhibit for exhibit in own_exhibits(file, grid) if exhibit.kind == kind]
     taken = {exhibit.name for exhibit in known}
     for exhibit in own:
         if exhibit.name in taken:

@@ -67,7 +67,7 @@ def render(
         stamp = fingerprint(exhibit, data, command)
         stem = exhibit.stem
         experiment = exhibit.selection.experiment
-        if experiment is not None and exhibit.source is None:  # so that it never takes the place of the paper's
+        if experiment is not None and exhibit.grid is None:  # so that it never takes the place of the paper's
             stem = f"{re.sub(r'[^A-Za-z0-9._-]', '-', experiment)}-{stem}"
         files = [out / f"{stem}.{suffix}" for suffix in SUFFIXES[exhibit.kind]]
         completing = completing_command(exhibit, location)
@@ -88,18 +88,16 @@ def render(
 def making_command(exhibit: Exhibit, out: Path, location: str) -> str:
     """Return the command that makes an exhibit again."""
     words = ["urfb", "report", f"{exhibit.kind}s", exhibit.name, "--store", location, "--out", str(out)]
-    if exhibit.selection.experiment is not None and exhibit.source is None:
+    if exhibit.grid is not None:
+        words += ["--grid", str(exhibit.grid)]
+    elif exhibit.selection.experiment is not None:
         words += ["--experiment", exhibit.selection.experiment]
     return shlex.join(words)
 
 
 def completing_command(exhibit: Exhibit, location: str) -> str:
     """Return the command that makes what an exhibit may lack, such as its runs."""
-    experiment = exhibit.selection.experiment
-    completed_by = exhibit.completed_by
-    if experiment is not None:
-        completed_by = f"grid run experiments.yaml {shlex.quote(experiment)}"
-    return f"urfb {completed_by} --store {shlex.quote(location)}" if completed_by else ""
+    return f"urfb {exhibit.completed_by} --store {shlex.quote(location)}" if exhibit.completed_by else ""
 
 
 def provenance(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: str) -> list[str]:

@@ -1,0 +1,145 @@
+"""Exhibits of the user's own, and the documentation's example of one."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from urfb.errors import GridError, ReportError, SelectionError
+from urfb.report import Data, Drawn, figure
+from urfb.report.exhibits import chosen, own_exhibits
+from urfb.report.figures import FIGURES
+from urfb.report.paper import exhibits
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reports.md"
+DECLARATION = """
+from urfb.report import figure
+
+@figure("{name}", "a title", experiment="quick")
+def {name}(data): ...
+"""
+
+
+def invoke(command: str) -> str:
+    """Run a command of the documentation in a process of its own, for it imports the user's modules."""
+    words = [sys.executable, "-c", "from urfb.cli import app; app()", *shlex.split(command)[1:]]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "experiments.yaml"
+    path.write_text("reports: mine.py\nexperiments:\n  quick: {defaults: {network: simpnet}}\n")
+    return path
+
+
+def test_the_documented_example_of_a_rule_runs_and_is_plotted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    section = DOCUMENT.read_text().split("## A rule of your own")[1]
+    files = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", section, re.DOTALL)
+    assert [name for name, _ in files] == ["my_rules.py", "mine.yaml", "my_figures.py"]
+    assert sum(len(text.splitlines()) for _, text in files) < 40
+    for name, text in files:
+        Path(name).write_text(text)
+    run, draw = re.search(r"```sh\n(urfb .*)\n(urfb .*)\n```", section).groups()  # type: ignore[union-attr]
+
+    invoke(f"{run} --epochs 2 --device cpu --jobs 0")
+    told = invoke(draw)
+    assert told.splitlines()[0] == "Figure half"
+    assert Path("results/figures/figure-half.png").stat().st_size > 10_000
+    table = pd.read_csv("results/figures/figure-half.csv", comment="#")
+    assert len(table) == 3 * 3 * 2
+    assert set(table["rule"]) == {"urfb", "frfb", "my_rules:half_symmetric"}
+    head = Path("results/figures/figure-half.csv").read_text()
+    assert head.count("\n# run ") == 9
+    assert (
+        "# made by: urfb report figures half --store results/urfb.sqlite --out results/figures --grid mine.yaml" in head
+    )
+    assert "half (unchanged)" in invoke(draw)
+    Path("my_figures.py").write_text(Path("my_figures.py").read_text().replace("2.6", "2.5"))
+    assert "unchanged" not in invoke(draw)
+
+
+def test_a_grid_files_own_figures_stand_after_the_papers(grid: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(DECLARATION.format(name="noisy"))
+    found = exhibits("figure")
+    assert [one.name for one in found] == [*(one.name for one in FIGURES), "noisy"]
+    assert found[-1].completed_by == "grid run experiments.yaml quick"
+    assert exhibits("figure", grid)[-1].completed_by == f"grid run {grid} quick"
+    grid.write_text("experiments:\n  quick: {}\n")
+    assert exhibits("figure") == list(FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (None, "mine.py: is no Python file"),
+        ("1 / 0", "mine.py: cannot be run: ZeroDivisionError: division by zero"),
+        ("x = 1", "declares no figure or table"),
+        (
+            DECLARATION.format(name="one") + DECLARATION.replace("def {name}", "def other").format(name="one"),
+            "Figure one is",
+        ),
+        (DECLARATION.replace('"{name}"', '"13"').format(name="one"), "'13': a name of your own .* is no number"),
+        (DECLARATION.replace('"{name}"', '"../x"').format(name="one"), "'../x': a name of your own"),
+        (DECLARATION.replace(', experiment="quick"', "").format(name="one"), "say which runs it shows"),
+        (
+            DECLARATION.replace('"quick"', '"quick", measured=["epoch"]').format(name="one"),
+            "nothing is measured as 'epoch': did you mean 'epochs'",
+        ),
+    ],
+)
+def test_mistakes_in_a_file_of_ones_own_name_it(grid: Path, tmp_path: Path, code: str | None, message: str) -> None:
+    if code is not None:
+        (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(ReportError, match=message):
+        exhibits("figure")
+
+
+def test_the_name_of_the_file_must_be_text(grid: Path) -> None:
+    grid.write_text("reports: [a.py]\nexperiments:\n  quick: {}\n")
+    with pytest.raises(GridError, match=r"experiments.yaml:1:1: reports: the name of one Python file is wanted"):
+        exhibits("figure")
+
+
+def test_an_experiment_is_shown_by_those_figures_that_show_runs(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(DECLARATION.format(name="noisy"))
+    own = own_exhibits(tmp_path / "mine.py", tmp_path / "grid.yaml")
+    everything = [*FIGURES, *own]
+    assert {one.selection.experiment for one in chosen(everything, [], "other")} == {"other"}
+    assert "noisy" not in [one.name for one in chosen(everything, [], "other")]
+    with pytest.raises(SelectionError, match="Figure noisy cannot show the runs of just any experiment"):
+        chosen(everything, ["noisy"], "other")
+
+
+def test_runs_are_selected_by_values_and_lists_of_them(store) -> None:  # type: ignore[no-untyped-def]
+    wanted = [store.add(2), store.add(2, rule="frfb"), store.add(2, step_size=1.0)]
+    store.add(2, rule="bp")
+    store.add(2, dataset="cifar100")
+
+    @figure("some", "some", runs={"rule": ["urfb", "frfb"], "dataset": "cifar10", "decay": None}, measured=["epochs"])
+    def some(data: Data) -> Drawn:
+        raise AssertionError
+
+    data = some.read(store, store.runs())
+    assert sorted(data.runs["run"]) == sorted(wanted)
+    assert [panel.title for panel in data.panels] == [
+        "simpnet, CIFAR-10, step size 0.1",
+        "simpnet, CIFAR-10, step size 1",
+    ]
+    assert set(data.measured["epochs"]["run"]) == set(wanted)
+
+
+def test_a_field_that_runs_do_not_have_is_answered_with_the_likeliest(store) -> None:  # type: ignore[no-untyped-def]
+    some = figure("some", "some", runs={"rul": "urfb"})(lambda data: None)  # type: ignore[arg-type,return-value]
+    with pytest.raises(SelectionError, match="runs have no field 'rul': did you mean 'rule'"):
+        some.read(store, store.runs())
