@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from scipy.stats import t
 
 from urfb.report.canvas import GREY, TITLE_CHARACTERS, page
@@ -43,7 +44,9 @@ def draw(data: Data) -> Drawn:
         _draw_panel(axes, panel, table, seeds)
     shown = stack(tables)
     highest = shown[["mean", "high"]].max().max() if shown["n"].any() else 100
-    grid[0].set_ylim(0, min(1.12 * highest, 112))  # room for the numbers above the bars
+    # Room for the numbers above the bars and, where there is one, the legend.
+    room = 1.25 if any(protocol.tying for panel in found for protocol in panel.protocols) else 1.12
+    grid[0].set_ylim(0, min(room * highest, 100 * room))
     for leftmost in grid[::columns]:
         leftmost.set_ylabel("test error (%)")
     for unused in grid[len(found) :]:
@@ -74,11 +77,17 @@ def _table(panel: Panel, measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, measured: pd.DataFrame) -> None:
-    """Draw each bar and, of several seeds, the interval and each seed; with numbers above and below."""
+    """Draw each bar and, of several seeds, the interval and each seed; with numbers above and below.
+
+    Tied and untied bars of a protocol stand together, with a gap after them.
+    """
     names = [protocol.name for protocol in panel.protocols]
-    where = {"x": "protocol", "y": "error", "order": names, "ax": axes, "legend": False}
+    order = _with_gaps(panel)
+    positions = [order.index(name) for name in names]
+    where = {"x": "protocol", "y": "error", "order": order, "ax": axes, "legend": False}
     colours = {"hue": "protocol", "hue_order": names, "palette": [protocol.colour for protocol in panel.protocols]}
-    look = {"saturation": 1, "width": 0.72, "edgecolor": "white", "linewidth": 0}  # white hatches, no edges
+    width = 0.72 if order == names else 0.9
+    look = {"saturation": 1, "width": width, "edgecolor": "white", "linewidth": 0}  # white hatches, no edges
     whiskers = {"capsize": 0.15, "err_kws": {"color": "0.15", "linewidth": 0.8}}
     sns.barplot(measured, errorbar=_interval, **where, **colours, **look, **whiskers)
     for bars, protocol in zip(axes.containers, panel.protocols, strict=False):
@@ -90,25 +99,41 @@ def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, measured: pd.Data
     white = {"palette": dict.fromkeys(places, "white"), "edgecolor": "0.15", "linewidth": 0.5, "size": 2.2}
     sns.stripplot(several, hue="seed", hue_order=places, dodge=True, jitter=False, **where, **white)
 
-    first = 23 if any(" " in name for name in names) else 15  # points below the axes
+    labels = [(position, protocol.bare_name) for position, protocol in zip(positions, panel.protocols, strict=True)]
+    ticks = pd.DataFrame(labels, columns=["position", "name"]).groupby("name", sort=False)["position"].mean()
+    first = 23 if any(" " in name for name in ticks.index) else 15  # points below the axes
     largest = measured.groupby("protocol")["error"].max()
     across = axes.get_xaxis_transform()
-    for position, bar in enumerate(table.to_dict("records")):
+    for position, protocol, bar in zip(positions, panel.protocols, table.to_dict("records"), strict=True):
         if bar["n"]:
             # An interval of few seeds may leave the axes, its number not.
             above = (position, min(max(largest[bar["protocol"]], bar["high"]), 100))
             axes.annotate(f"{bar['mean']:.1f}", above, (0, 2), "data", "offset points", ha="center", fontsize=6.5)
         else:
-            why = "no run" if panel.runs_of(panel.protocols[position]).empty else "no test error yet"
+            why = "no run" if panel.runs_of(protocol).empty else "no test error yet"
             axes.text(position, 0.03, why, transform=across, rotation=90, color=GREY, ha="center", fontsize=7)
         _below(axes, position, first, f"{bar['n'] or '–'}")
         _below(axes, position, first + 8, f"{bar['epochs']:,}" if bar["n"] else "–")
     for points, head in ((first, "seeds"), (first + 8, "epochs")):
         axes.annotate(head, (0, 0), (-4, -points), "axes fraction", "offset points", ha="right", va="top", fontsize=6)
-    axes.set(title=textwrap.fill(panel.title, TITLE_CHARACTERS), xlabel="", ylabel="", xlim=(-0.6, len(names) - 0.4))
-    axes.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names])
+    axes.set(title=textwrap.fill(panel.title, TITLE_CHARACTERS), xlabel="", ylabel="", xlim=(-0.6, len(order) - 0.4))
+    axes.set_xticks(ticks, [name.replace(" ", "\n", 1) for name in ticks.index])
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
+    kinds = {protocol.tying: protocol for protocol in panel.protocols if protocol.tying}
+    if kinds:
+        keys = [Patch(fc=one.colour, hatch=one.hatch, ec="white", lw=0, label=kind) for kind, one in kinds.items()]
+        axes.legend(handles=keys, loc="upper left", ncols=2, borderaxespad=0)
+
+
+def _with_gaps(panel: Panel) -> list[str]:
+    """Return the protocols' names with an empty place between pairs of tied and untied ones."""
+    order: list[str] = []
+    for before, protocol in zip((None, *panel.protocols), panel.protocols, strict=False):
+        if before is not None and protocol.tying and before.bare_name != protocol.bare_name:
+            order.append(" " * len(order))
+        order.append(protocol.name)
+    return order
 
 
 def _below(axes: Axes, position: int, points: float, text: str) -> None:

@@ -53,6 +53,16 @@ class Protocol:
             matching &= (runs["untied"] != "none") == self.untied
         return matching
 
+    @property
+    def tying(self) -> str:
+        """'tied' or 'untied'; empty where the protocol is compared with no other in that."""
+        return "" if self.untied is None else "untied" if self.untied else "tied"
+
+    @property
+    def bare_name(self) -> str:
+        """Its name without 'tied' or 'untied'."""
+        return self.name.removesuffix(f" {self.tying}")
+
     def feedback(self) -> float:
         """Return the fraction of R's connections that exist."""
         return self.connectivity if self.feedback_connectivity is None else self.feedback_connectivity
