@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urfb.report import alignment, error_bars, error_curves
+from urfb.report import alignment, error_bars, error_curves, filters
 from urfb.report.exhibits import Exhibit
 from urfb.report.protocols import BP, BP_H, FRFB, PROTOCOLS, TIED_AND_UNTIED, URFB
 from urfb.report.selection import PAPER, Selection
@@ -12,6 +12,7 @@ SIMPNET100 = {"network": "simpnet", "dataset": "cifar100", **PAPER}
 DEEPNET = {"network": "deepnet", "dataset": "cifar100", **PAPER}
 DEEPERNET = {"network": "deepernet", "dataset": "cifar100", **PAPER}
 TIED_OR_UNTIED = {**SIMPNET10, "untied": ["none", "all"], "untied_start": [None, "independent"]}
+UNTIED_SIMPNET = {**SIMPNET10, "untied": "all", "untied_start": "independent"}
 UNTIED_DEEPNET_S = {
     **SIMPNET10,
     "network": "deepnet_s",
@@ -69,6 +70,15 @@ FIGURES: tuple[Exhibit, ...] = (
     ),
     Exhibit(
         "figure",
+        "8",
+        "filters of the untied simpnet at four locations",
+        filters.draw,
+        Selection((UNTIED_SIMPNET,), (URFB,)),
+        ("filters", "alignment"),
+        "grid run experiments.yaml figure8",
+    ),
+    Exhibit(
+        "figure",
         "9",
         "convolutional layers against untied ones, test error",
         error_bars.draw,
@@ -93,5 +103,14 @@ FIGURES: tuple[Exhibit, ...] = (
         Selection((UNTIED_DEEPNET_S,), (URFB, FRFB)),
         ("alignment",),
         "grid run experiments.yaml figure11",
+    ),
+    Exhibit(
+        "figure",
+        "8-start",
+        "filters of untied simpnets that start from one filter or from many",
+        filters.draw_starts,
+        Selection((UNTIED_SIMPNET, {**UNTIED_SIMPNET, "untied_start": "tied-copy"}), (URFB,)),
+        ("filters", "alignment"),
+        "grid run experiments.yaml figure8-start",
     ),
 )

@@ -279,4 +279,6 @@ def _value(panel: Panel, name: str) -> str | None:
     values = runs[name].unique()
     if len(values) == 0:
         return _listed(panel.where[name]) if name in panel.where else None
+    if pd.isna(values[0]):
+        return "none"
     return f"{values[0]:g}" if isinstance(values[0], float) else str(values[0])
