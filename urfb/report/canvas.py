@@ -53,7 +53,11 @@ def page(columns: int, height: float, explanation: str, shortfalls: Sequence[str
     characters = int(width * CHARACTERS_PER_INCH)
     # A line breaks between shortfalls where it can: spaces within one hold it together.
     whole = [text.replace(" ", "\N{NO-BREAK SPACE}") if len(text) < characters - 2 else text for text in shortfalls]
-    lines = textwrap.wrap(explanation, characters) + textwrap.wrap("\N{NO-BREAK SPACE}· ".join(whole), characters)
+    lines = [
+        line
+        for words in (explanation, "\N{NO-BREAK SPACE}· ".join(whole))
+        for line in textwrap.wrap(words, characters, break_on_hyphens=False)
+    ]
     below = len(lines) * LINE_HEIGHT + (0.08 if lines else 0)
     engine = ConstrainedLayoutEngine(rect=(0, below / (height + below), 1, height / (height + below)))
     figure = Figure(figsize=(width, height + below), layout=engine)

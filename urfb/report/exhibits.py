@@ -60,6 +60,18 @@ class Frames(Interface):
         """Return the filters of an untied layer that are kept of one run."""
         ...
 
+    def simulations(self) -> pd.DataFrame:
+        """Return one row for each simulation of the paper's section 5."""
+        ...
+
+    def trajectories(self) -> pd.DataFrame:
+        """Return one row for each simulation and moment: the error."""
+        ...
+
+    def trajectory_layers(self) -> pd.DataFrame:
+        """Return one row for each simulation, moment and layer: the correlation of W and Rᵗ."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Data:
@@ -94,6 +106,9 @@ READERS: dict[str, Reader] = {
     "epochs": lambda frames, runs: frames.epochs(run=runs),
     "alignment": lambda frames, runs: frames.alignment(run=runs),
     "filters": _filters,
+    "simulations": lambda frames, _: frames.simulations(),
+    "trajectories": lambda frames, _: frames.trajectories(),
+    "trajectory_layers": lambda frames, _: frames.trajectory_layers(),
 }
 """What an exhibit may ask to be read, by name."""
 

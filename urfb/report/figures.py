@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urfb.report import alignment, error_bars, error_curves, filters
+from urfb.report import alignment, error_bars, error_curves, filters, simulations
 from urfb.report.exhibits import Exhibit
 from urfb.report.protocols import BP, BP_H, FRFB, PROTOCOLS, TIED_AND_UNTIED, URFB
 from urfb.report.selection import PAPER, Selection
@@ -103,6 +103,14 @@ FIGURES: tuple[Exhibit, ...] = (
         Selection((UNTIED_DEEPNET_S,), (URFB, FRFB)),
         ("alignment",),
         "grid run experiments.yaml figure11",
+    ),
+    Exhibit(
+        "figure",
+        "12",
+        "the simulation of section 5.1, error and correlation of W and Rᵗ by iteration",
+        simulations.draw,
+        measured=("simulations", "trajectories", "trajectory_layers"),
+        completed_by="theory run",
     ),
     Exhibit(
         "figure",

@@ -23,7 +23,10 @@ FILTERS = 6
 """So many are drawn, the first ones, so that nobody has chosen them for being alike."""
 FILTERS_OF_A_START = 3  # where each start has two moments
 
-ABOUT_COLOURS = "Grey is a weight of 0; each picture is scaled by its own largest weight."
+ABOUT_COLOURS = (
+    "Above the filters: the row and column of each location. Grey is a weight of 0; each picture is scaled by its own "
+    "largest weight."
+)
 ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
 ABOUT_SIMILARITY = (
     "Similarity: the correlation of a filter at two locations, averaged over all filters and all pairs of locations."

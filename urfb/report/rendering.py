@@ -6,9 +6,10 @@ import io
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -114,13 +115,20 @@ def provenance(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: s
     for column in ("commit", "device"):
         if column in made.runs and made.runs[column].notna().any():
             lines.append(f"{column}: {', '.join(sorted(made.runs[column].dropna().astype(str).unique()))}")
-    order = [name for name in ("network", "dataset", "protocol", "seed") if name in made.runs]
+    order = [name for name in ("network", "dataset", "protocol", "draw", "epsilon", "seed") if name in made.runs]
     for run in made.runs.sort_values(order, kind="stable").to_dict("records"):
-        trained = f"{run.get('drawn_epochs', run['epochs_done'])} epochs, {run['state']}"
-        lines.append(
-            f"run {run['run']}: {run['network']}, {run['dataset']}, {run['protocol']}, seed {run['seed']}, {trained}"
-        )
+        lines.append(_of_simulation(run) if "simulation" in run else _of_run(run))
     return [" ".join(line.split()) for line in lines]
+
+
+def _of_run(run: Mapping[str, Any]) -> str:
+    trained = f"{run.get('drawn_epochs', run['epochs_done'])} epochs, {run['state']}"
+    return f"run {run['run']}: {run['network']}, {run['dataset']}, {run['protocol']}, seed {run['seed']}, {trained}"
+
+
+def _of_simulation(one: Mapping[str, Any]) -> str:
+    rule = "BP" if one["rule"] == "bp" else f"ε {one['epsilon']:g}"
+    return f"simulation {one['simulation']}: {one['layers']}, {rule}, draw {one['draw']}, {one['iterations']} iterations"
 
 
 def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> list[bytes]:
@@ -131,7 +139,7 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> li
         notes = [*made.notes, *(f"Lacks: {line}." for line in made.shortfalls)]
         written = (write(exhibit.heading, made.shown, notes, lines) for write in (markdown, latex))
         return [*(text.encode() for text in written), numbers]
-    subject = ". ".join(line for line in lines if not line.startswith("run "))
+    subject = ". ".join(line for line in lines if not line.startswith(("run ", "simulation ")))
     png, pdf = io.BytesIO(), io.BytesIO()
     title, maker = exhibit.heading, f"urfb {__version__}"
     of_png = {"Title": title, "Description": subject, "Software": maker}
