@@ -121,4 +121,13 @@ FIGURES: tuple[Exhibit, ...] = (
         ("filters", "alignment"),
         "grid run experiments.yaml figure8-start",
     ),
+    Exhibit(
+        "figure",
+        "gradients",
+        "simpnet, cosine of each layer's gradient with back-propagation's by epoch",
+        alignment.draw_gradients,
+        Selection(({**SIMPNET10, "gradient_batch": 500},), (URFB, FRFB)),
+        ("alignment",),
+        "grid run experiments.yaml gradients",
+    ),
 )
