@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -53,15 +54,55 @@ def figures(
 
     Example: urfb report figures 4 10 --experiment quick
     """
+    for rendered in make("figure", names, store, out, experiment, grid, anew):
+        tell(rendered)
+
+
+@app.command()
+def tables(
+    names: NamesArgument = None,
+    store: StoreOption = DEFAULT_STORE,
+    out: OutOption = None,
+    experiment: ExperimentOption = None,
+    grid: GridOption = None,
+    anew: AnewOption = False,
+    printed: Annotated[
+        bool, typer.Option("--print", help="Print each table, in Markdown, in place of its files' names.")
+    ] = False,
+) -> None:
+    """Write tables as Markdown, LaTeX and CSV, those whose data have changed, and say what each lacks.
+
+    Example: urfb report tables 5 --print
+    """
+    from urfb.cli.listing import printable
+    from urfb.report.texts import without_provenance
+
+    for place, rendered in enumerate(make("table", names, store, out, experiment, grid, anew)):
+        if printed:
+            text = without_provenance(rendered.files[0].read_text(encoding="utf-8"))
+            typer.echo("\n" * (place > 0) + printable(text, keep="\n"), nl=False)
+        else:
+            tell(rendered)
+
+
+def make(
+    kind: Literal["figure", "table"],
+    names: list[str] | None,
+    store: str,
+    out: Path | None,
+    experiment: str | None,
+    grid: Path | None,
+    anew: bool,
+) -> Iterator[Rendered]:
+    """Write the files of some figures or tables, by default into a folder of their own beside the store."""
     from urfb.report.exhibits import chosen
     from urfb.report.paper import exhibits
     from urfb.report.rendering import render
     from urfb.store import open_store
 
     opened = open_store(store)
-    wanted = chosen(exhibits("figure", grid), names or [], experiment)
-    for rendered in render(opened, wanted, out or opened.location.folder / "figures", str(opened.location), anew=anew):
-        tell(rendered)
+    wanted = chosen(exhibits(kind, grid), names or [], experiment)
+    yield from render(opened, wanted, out or opened.location.folder / f"{kind}s", str(opened.location), anew=anew)
 
 
 def tell(rendered: Rendered) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,8 @@ MOST_ABREAST = 4
 """Sets of axes in a row, so that it fits a page."""
 
 LAYER_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
 @dataclass(frozen=True)
 class _Measure:
     """What is drawn of each layer by epoch.
@@ -30,7 +32,7 @@ class _Measure:
     Attributes:
         columns: where it is in the alignment's frame, and what each is called in the figure's table.
         quantity: the vertical axis's label.
-        about: a sentence about a layer that needs one, with its number in braces; it is about the lowest or highest.
+        about_lowest, about_highest: a sentence about that layer, if it needs one, with its number in braces.
         meaning: as of `Drawn`.
     """
 
@@ -78,16 +80,15 @@ def draw(data: Data) -> Drawn:
 
     Of runs with a first stage, the second is drawn, without the layers that are frozen then: those do not learn.
     """
-    return _draw(data, CORRELATION)
+    return _draw(with_feedback(data.panels), data, CORRELATION)
 
 
 def draw_gradients(data: Data) -> Drawn:
     """Draw the cosine of each layer's gradient with back-propagation's by epoch, as `draw` draws correlations."""
-    return _draw(data, GRADIENT_COSINE)
+    return _draw(_without(["bp"], data.panels), data, GRADIENT_COSINE)
 
 
-def _draw(data: Data, measure: _Measure) -> Drawn:
-    found = _with_feedback(data.panels)
+def _draw(found: list[Panel], data: Data, measure: _Measure) -> Drawn:
     [column, *_] = measure.columns
     alignment = of_last_stage(data.measured["alignment"].dropna(subset=[column]), data.runs)
     last = alignment.groupby("run")["epoch"].max()
@@ -127,14 +128,18 @@ def of_last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(epoch=rows["epoch"] - rows["pretraining_epochs"])
 
 
-def _with_feedback(found: list[Panel]) -> list[Panel]:
+def with_feedback(found: list[Panel]) -> list[Panel]:
     """Leave out rules without an R of W's shape: back-propagation's is Wᵗ by definition."""
-    without = [name for name, rule in RULES.items() if rule.carrier is None and (rule.direct or not rule.separate)]
+    return _without(
+        [name for name, rule in RULES.items() if rule.carrier is None and (rule.direct or not rule.separate)], found
+    )
+
+
+def _without(rules: Sequence[str], found: list[Panel]) -> list[Panel]:
     kept = []
     for panel in found:
-        protocols = tuple(protocol for protocol in panel.protocols if protocol.rule not in without)
-        runs = panel.runs[~panel.runs["rule"].isin(without)]
-        kept.append(replace(panel, protocols=protocols, runs=runs))
+        protocols = tuple(protocol for protocol in panel.protocols if protocol.rule not in rules)
+        kept.append(replace(panel, protocols=protocols, runs=panel.runs[~panel.runs["rule"].isin(rules)]))
     # A figure of nothing but such runs still says what it would show.
     return [panel for panel in kept if panel.protocols] or [replace(kept[0], protocols=(URFB, FRFB))]
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import Any
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from scipy.stats import t
 
 from urfb.report.canvas import GREY, TITLE_CHARACTERS, page
-from urfb.report.drawn import Drawn, drawn_runs, explain, over_seeds, shortfalls, stack
+from urfb.report.drawn import Drawn, drawn_runs, explain, longest, over_seeds, shortfalls, stack, students_interval
 from urfb.report.exhibits import Data
 from urfb.report.selection import Panel
 
@@ -28,7 +26,7 @@ def draw(data: Data) -> Drawn:
     are left out, since a mean over different epochs is nobody's error.
     """
     found = data.panels
-    measured = [_measured(panel) for panel in found]
+    measured = [tested(panel) for panel in found]
     reached = {
         str(run): int(epochs) for rows in measured for run, epochs in zip(rows["run"], rows["epochs"], strict=True)
     }
@@ -54,22 +52,16 @@ def draw(data: Data) -> Drawn:
     return Drawn(figure, shown, drawn_runs(found, reached), lacking, MEANING)
 
 
-def _measured(panel: Panel) -> pd.DataFrame:
+def tested(panel: Panel) -> pd.DataFrame:
     """Return the runs behind the panel's bars, with their `epochs` and their `error` in percent."""
     runs = panel.runs[panel.runs["test_error"].notna()]
     runs = runs.assign(epochs=runs["test_epoch"].fillna(runs["epochs_done"]), error=100 * runs["test_error"])
-    return runs[runs["epochs"] == runs.groupby("protocol")["epochs"].transform("max")]
-
-
-def _interval(errors: Any) -> tuple[Any, Any]:
-    """Return the 95 % interval of the mean by Student's t; NaN for one seed."""
-    half = t.ppf(0.975, errors.count() - 1) * errors.sem()
-    return errors.mean() - half, errors.mean() + half
+    return longest(runs)
 
 
 def _table(panel: Panel, measured: pd.DataFrame) -> pd.DataFrame:
     """Return the panel's bars, in percent, one row a protocol; one without a test error has n = 0."""
-    table = over_seeds(measured, ["protocol", "epochs"], "error", _interval)
+    table = over_seeds(measured, ["protocol", "epochs"], "error", students_interval)
     every = pd.DataFrame({"panel": panel.title, "protocol": [protocol.name for protocol in panel.protocols]})
     table = every.merge(table, on="protocol", how="left").fillna({"n": 0, "runs": ""})
     table = table.astype({"n": int, "epochs": "Int64"})
@@ -89,7 +81,7 @@ def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, measured: pd.Data
     width = 0.72 if order == names else 0.9
     look = {"saturation": 1, "width": width, "edgecolor": "white", "linewidth": 0}  # white hatches, no edges
     whiskers = {"capsize": 0.15, "err_kws": {"color": "0.15", "linewidth": 0.8}}
-    sns.barplot(measured, errorbar=_interval, **where, **colours, **look, **whiskers)
+    sns.barplot(measured, errorbar=students_interval, **where, **colours, **look, **whiskers)
     for bars, protocol in zip(axes.containers, panel.protocols, strict=False):
         for bar in bars:
             bar.set_hatch(protocol.hatch)

@@ -61,15 +61,15 @@ class Frames(Interface):
         ...
 
     def simulations(self) -> pd.DataFrame:
-        """Return one row for each simulation of the paper's section 5."""
+        """Return one row a simulation of section 5."""
         ...
 
     def trajectories(self) -> pd.DataFrame:
-        """Return one row for each simulation and moment: the error."""
+        """Return one row for each moment that is kept of a simulation."""
         ...
 
     def trajectory_layers(self) -> pd.DataFrame:
-        """Return one row for each simulation, moment and layer: the correlation of W and Rᵗ."""
+        """Return one row for each moment and layer of a simulation."""
         ...
 
 
@@ -154,7 +154,12 @@ class Exhibit:
     @property
     def heading(self) -> str:
         """Its full title, for heads and metadata."""
-        return f"{self.label} of {PAPER}: {self.title}" if self.name.isdecimal() else f"{self.label}: {self.title}"
+        if not self.name.isdecimal():
+            return f"{self.label}: {self.title}"
+        if self.selection.experiment is not None:
+            return f"{self.label} for the experiment {self.selection.experiment}: {self.title}"
+        figure = self.label if self.kind == "figure" else f"{self.label}, behind Figure {self.name}"  # it has no tables
+        return f"{figure} of {PAPER}: {self.title}"
 
     def of_experiment(self, name: str | None) -> Exhibit:
         """Return the exhibit of an experiment's runs; without a name, this one."""

@@ -33,8 +33,8 @@ ABOUT_SIMILARITY = (
 )
 MEANING = (
     "quantity 'filter': the weights that a picture shows, in the order height, width, channel, of the one run; "
-    "quantity 'similarity': the correlation of a filter at two locations, averaged over filters and pairs of locations; "
-    "mean, low and high: its mean and its range over n seeds"
+    "quantity 'similarity': the correlation of a filter at two locations, averaged over filters and pairs of "
+    "locations; mean, low and high: its mean and its range over n seeds"
 )
 COLUMNS = ["panel", "quantity", "epoch", "filter", "row", "column", "weights", "mean", "low", "high", "n", "runs"]
 
@@ -145,8 +145,9 @@ def _at_both_ends(rows: pd.DataFrame) -> str:
         return ""
     told = []
     for row in (rows.iloc[0], rows.iloc[-1]):
-        spread = f" ({row['low']:.2f} to {row['high']:.2f})" if row["n"] > 1 else ""
-        told.append(f"{row['mean']:.2f}{spread} after epoch {row['epoch']:,.0f}")
+        mean, low, high = (f"{round(row[name], 2) + 0:.2f}" for name in ("mean", "low", "high"))  # without -0.00
+        spread = f" ({low} to {high})" if row["n"] > 1 else ""
+        told.append(f"{mean}{spread} after epoch {row['epoch']:,.0f}")
     seeds = f"{row['n']} seed" + ("s" if row["n"] > 1 else "")
     return f"similarity across space: {told[0]},\n{told[1]}; {seeds}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +13,10 @@ from typing import Any
 import matplotlib
 
 from urfb import __version__
-from urfb.errors import InputError
 from urfb.report.canvas import STYLE
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import Exhibit, Frames, fingerprint
+from urfb.report.files import write
 from urfb.report.texts import latex, markdown
 
 SUFFIXES = {"figure": ("png", "pdf", "csv"), "table": ("md", "tex", "csv")}
@@ -82,7 +81,7 @@ def render(
             made = exhibit.make(data)
             contents = _contents(exhibit, made, provenance(exhibit, made, command, stamp))
         for file, content in zip(files, contents, strict=True):
-            _write(file, content)
+            write(file, content)
         yield Rendered(exhibit, files, made.shortfalls, completing, made=True)
 
 
@@ -115,20 +114,17 @@ def provenance(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: s
     for column in ("commit", "device"):
         if column in made.runs and made.runs[column].notna().any():
             lines.append(f"{column}: {', '.join(sorted(made.runs[column].dropna().astype(str).unique()))}")
-    order = [name for name in ("network", "dataset", "protocol", "draw", "epsilon", "seed") if name in made.runs]
-    for run in made.runs.sort_values(order, kind="stable").to_dict("records"):
-        lines.append(_of_simulation(run) if "simulation" in run else _of_run(run))
+    order = [name for name in ("network", "dataset", "protocol", "seed") if name in made.runs]
+    lines += [_described(run) for run in made.runs.sort_values(order, kind="stable").to_dict("records")]
     return [" ".join(line.split()) for line in lines]
 
 
-def _of_run(run: Mapping[str, Any]) -> str:
+def _described(run: Mapping[Any, Any]) -> str:
+    """Return what one run is, or one simulation of section 5."""
+    if "simulation" in run:
+        return f"simulation {run['simulation']}: {run['rule']}, draw {run['draw']}, {run['method']}"
     trained = f"{run.get('drawn_epochs', run['epochs_done'])} epochs, {run['state']}"
     return f"run {run['run']}: {run['network']}, {run['dataset']}, {run['protocol']}, seed {run['seed']}, {trained}"
-
-
-def _of_simulation(one: Mapping[str, Any]) -> str:
-    rule = "BP" if one["rule"] == "bp" else f"ε {one['epsilon']:g}"
-    return f"simulation {one['simulation']}: {one['layers']}, {rule}, draw {one['draw']}, {one['iterations']} iterations"
 
 
 def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> list[bytes]:
@@ -137,8 +133,10 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> li
     numbers = (head + made.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
     if isinstance(made, Tabulated):
         notes = [*made.notes, *(f"Lacks: {line}." for line in made.shortfalls)]
-        written = (write(exhibit.heading, made.shown, notes, lines) for write in (markdown, latex))
-        return [*(text.encode() for text in written), numbers]
+        as_markdown = markdown(exhibit.heading, made.shown, notes, lines)
+        caption = exhibit.heading.removeprefix(exhibit.label).lstrip(",: ")  # LaTeX numbers its tables itself
+        as_latex = latex(caption[:1].upper() + caption[1:], made.shown, notes, lines, exhibit.stem)
+        return [as_markdown.encode(), as_latex.encode(), numbers]
     subject = ". ".join(line for line in lines if not line.startswith(("run ", "simulation ")))
     png, pdf = io.BytesIO(), io.BytesIO()
     title, maker = exhibit.heading, f"urfb {__version__}"
@@ -158,19 +156,3 @@ def _head(file: Path) -> list[str]:
                 break
             head.append(line[2:].rstrip("\n"))
     return head
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file aside and move it into place, so that nobody ever reads half of it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_bytes(content)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; name a folder that can be written to with --out"
-        ) from error

@@ -107,7 +107,8 @@ class Panel:
     """The runs that may be compared in one set of axes.
 
     `runs` has one row a run, with two columns more than the store's: `protocol`, the protocol's name, and
-    `expected_epochs`. `seeds` is how many each protocol should have. `where` is what the selection says of their fields.
+    `expected_epochs`. `seeds` is how many each protocol should have. `where` is what the selection says of the
+    fields.
     """
 
     title: str
@@ -254,7 +255,10 @@ def _titled(untitled: Sequence[Panel], fields: Sequence[str]) -> list[Panel]:
             if name in UNTIED_FIELDS and any(protocol.untied is not None for protocol in panel.protocols):
                 continue
             own = _value(panel, name)
-            if own is not None and len({_value(other, name) for other in alike} - {None}) > 1:
+            values = {_value(other, name) for other in alike} - {None}
+            if name == "convention" and "custom" in values:
+                continue  # the fields that it stands for say more
+            if own is not None and len(values) > 1:
                 words.append(f"{name.replace('_', ' ')} {own}")
         titled.append(replace(panel, title=", ".join(words)))
     return titled

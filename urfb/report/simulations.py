@@ -15,28 +15,16 @@ from urfb.report.canvas import by_rows, curve, epoch_axis, page
 from urfb.report.drawn import Drawn
 from urfb.report.exhibits import Data
 from urfb.report.protocols import BP, OTHER_COLOURS, URFB
-from urfb.report.selection import matching
 from urfb.theory.spec import SimulationSpec
 
 LAYERS = SimulationSpec.layers
-OF_PAPER: Mapping[str, Any] = {
-    "layers": "-".join(map(str, LAYERS)),
-    "teacher": SimulationSpec.teacher,
-    "teacher_scale": SimulationSpec.teacher_scale,
-    "weight_scale": [None, SimulationSpec.weight_scale],
-    "feedback_scale": [None, SimulationSpec.feedback_scale],
-    "step_size": SimulationSpec.step_size,
-    "iterations": SimulationSpec.iterations,
-}
-"""The settings of 5.1, with what the paper leaves open as it is by default."""
-
 DRAWS = 3
 NAMES = {1: "layer 1, input", len(LAYERS) - 1: f"layer {len(LAYERS) - 1}, output"}
 VISIBLE = 0.01  # of the height of the axes
 
 MEANING = (
-    "log10_error: of e = tr(EᵗE), E = Σ − W_L…W₁; correlation_l: of the entries of W_l and R_lᵗ; one simulation a line; "
-    "method: 'discrete', the paper's iterations, or 'ode', the differential equations themselves, where that differs"
+    "log10_error: of e = tr(EᵗE), E = Σ − W_L…W₁; correlation_l: of the entries of W_l and R_lᵗ; one simulation a "
+    "line; method: 'discrete', the paper's iterations, or 'ode', the differential equations themselves, where that differs"
 )
 
 
@@ -66,11 +54,7 @@ KINDS = (
 
 def draw(data: Data) -> Drawn:
     """Draw a column for each of the first three draws: log error on top, then the correlation of each layer."""
-    simulations = data.measured["simulations"]
-    simulations = simulations[matching(simulations, OF_PAPER)]
-    simulations = simulations[(simulations["rule"] == "bp") | (simulations["start"] == "zero")]
-    if len(simulations):
-        simulations = simulations[simulations["theory_version"] == simulations["theory_version"].max()]
+    simulations = of_paper(data.measured["simulations"])
     discrete = simulations[simulations["method"] == "discrete"]
     draws = sorted(discrete["draw"].unique())[:DRAWS]
     rows = _rows(simulations[simulations["draw"].isin(draws)], data)
@@ -98,7 +82,24 @@ def draw(data: Data) -> Drawn:
     if len(beside):
         keys.append(Line2D([], [], color="0.1", linewidth=0.5, label="the ODE"))
     grid[0, -1].legend(handles=by_rows(keys, 1), loc="lower left", borderaxespad=0.2)
-    return Drawn(figure, rows.drop(columns="rule"), discrete[discrete["draw"].isin(draws)], lacking, MEANING)
+    drawn = simulations[simulations["simulation"].isin(rows["simulation"])]
+    return Drawn(figure, rows, drawn.assign(rule=_named(drawn)), lacking, MEANING)
+
+
+def of_paper(simulations: pd.DataFrame) -> pd.DataFrame:
+    """Return those with the settings of 5.1, what the paper leaves open being as it is by default; any ε and draw."""
+    standard = [
+        SimulationSpec(
+            rule=one["rule"],
+            epsilon=None if one["rule"] == "bp" else one["epsilon"],
+            draw=one["draw"],
+            method=one["method"],
+            start="random" if one["rule"] == "bp" else SimulationSpec.start,
+        ).identity
+        for one in simulations.to_dict("records")
+    ]
+    chosen: pd.DataFrame = simulations[simulations["simulation"] == pd.Series(standard, simulations.index, dtype=str)]
+    return chosen
 
 
 def _rows(simulations: pd.DataFrame, data: Data) -> pd.DataFrame:
@@ -112,11 +113,17 @@ def _rows(simulations: pd.DataFrame, data: Data) -> pd.DataFrame:
     rows = known.merge(errors, on="simulation").merge(wide.reset_index(), on=["simulation", "iteration"], how="left")
     # An error that is 0 in float64 has no logarithm.
     rows = rows.assign(log10_error=np.log10(rows["error"].where(rows["error"] > 0)))
-    rows["protocol"] = None
-    for kind in KINDS:
-        rows.loc[kind.of(rows).index, "protocol"] = kind.name
-    columns = ["draw", "protocol", "method", "rule", "iteration", "log10_error", *wide.columns, "simulation"]
+    rows["protocol"] = _named(rows)
+    columns = ["draw", "protocol", "method", "iteration", "log10_error", *wide.columns, "simulation"]
     return rows.dropna(subset=["protocol"])[columns].reset_index(drop=True)
+
+
+def _named(simulations: pd.DataFrame) -> pd.Series[str]:
+    """Return of each simulation the name of its kind; None of those that are not drawn."""
+    names = pd.Series(None, simulations.index, dtype=object)
+    for kind in KINDS:
+        names[kind.of(simulations).index] = kind.name
+    return names
 
 
 def _limits(rows: pd.DataFrame) -> dict[str, tuple[float, float]]:
