@@ -76,7 +76,7 @@ def curve(axes: Axes, line: pd.DataFrame, shift: float = 0.0, **look: Any) -> No
         return
     epochs = line["epoch"].to_numpy()
     marked = np.searchsorted(epochs, epochs[0] + np.ptp(epochs) * (np.arange(MARKERS) + shift) / MARKERS)
-    look |= {"markevery": sorted(set(marked.tolist())), "legend": False}
+    look = {"markevery": sorted(set(marked.tolist())), "legend": False} | look
     # The table's own numbers: seaborn would work out means and ranges again, which takes seconds for long runs.
     sns.lineplot(line, x="epoch", y="mean", estimator=None, ax=axes, **look)
     several = line[line["n"] > 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from dataclasses import replace
 
 import pandas as pd
 import seaborn as sns
@@ -13,7 +14,7 @@ from matplotlib.patches import Patch
 from urfb.report.canvas import GREY, TITLE_CHARACTERS, page
 from urfb.report.drawn import Drawn, drawn_runs, explain, longest, over_seeds, shortfalls, stack, students_interval
 from urfb.report.exhibits import Data
-from urfb.report.selection import Panel
+from urfb.report.selection import DATASET_NAMES, Panel
 
 MEANING = "mean, low and high: the test error in percent, its mean over n seeds and the 95 % interval of that mean (t)"
 ABOUT_SEEDS = "Bars: mean over seeds, with its 95 % interval (Student's t); dots: seeds."
@@ -25,13 +26,41 @@ def draw(data: Data) -> Drawn:
     The seeds of a bar have the same number of epochs, the largest that any of them has a test error for; the others
     are left out, since a mean over different epochs is nobody's error.
     """
-    found = data.panels
+    return _draw(data.panels, data.panels)
+
+
+def draw_batches(data: Data) -> Drawn:
+    """Draw as `draw` does and, last, what the author compared: tied runs of the largest batch, untied of the least."""
+    networks = {(panel.network, panel.dataset): panel for panel in data.panels}
+    unlike = [
+        panel
+        for network in networks
+        for panel in _unlike([one for one in data.panels if (one.network, one.dataset) == network])
+    ]
+    return _draw([*data.panels, *unlike], data.panels)
+
+
+def _unlike(panels: list[Panel]) -> list[Panel]:
+    """Return a panel of the tied runs of the largest batch and the untied ones of the smallest, if batches differ."""
+    of_size = {int(size): panel for panel in panels for size in panel.runs["batch_size"].unique()}
+    if not 1 < len(of_size) == len(panels):
+        return []
+    (small, with_small), *_, (large, with_large) = sorted(of_size.items())
+    tied, untied = (panel.runs["untied"] == "none" for panel in (with_large, with_small))
+    runs = pd.concat([with_large.runs[tied], with_small.runs[~untied]])
+    words = [with_large.network, DATASET_NAMES.get(with_large.dataset, with_large.dataset)]
+    title = ", ".join([*words, f"batch size {large} tied, {small} untied"])
+    return [replace(with_large, title=title, runs=runs)]
+
+
+def _draw(found: list[Panel], expected: list[Panel]) -> Drawn:
+    """Draw one set of axes for each of `found`; of those of `expected`, say what they lack."""
     measured = [tested(panel) for panel in found]
     reached = {
         str(run): int(epochs) for rows in measured for run, epochs in zip(rows["run"], rows["epochs"], strict=True)
     }
     tables = [_table(panel, rows) for panel, rows in zip(found, measured, strict=True)]
-    lacking = shortfalls(found, reached, "no test error yet")
+    lacking = shortfalls(expected, reached, "no test error yet")
 
     columns = min(len(found), 2)
     rows = math.ceil(len(found) / columns)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from urfb.report import alignment, error_bars, error_curves, filters, simulations
+from urfb.report import alignment, alignment_and_error, epsilons, error_bars, error_curves, filters, simulations
 from urfb.report.exhibits import Exhibit
-from urfb.report.protocols import BP, BP_H, FRFB, PROTOCOLS, TIED_AND_UNTIED, URFB
+from urfb.report.protocols import BP, BP_H, FRFB, INTERPOLATED, PROTOCOLS, TIED_AND_UNTIED, URFB
 from urfb.report.selection import PAPER, Selection
 
 SIMPNET10 = {"network": "simpnet", "dataset": "cifar10", **PAPER}
@@ -123,6 +123,33 @@ FIGURES: tuple[Exhibit, ...] = (
         Selection((UNTIED_SIMPNET, TIED_START), (URFB,)),
         ("filters", "alignment"),
         "grid run experiments.yaml figure8-start",
+    ),
+    Exhibit(
+        "figure",
+        "9-batch",
+        "convolutional layers against untied ones at like and at unlike batch sizes, test error",
+        error_bars.draw_batches,
+        Selection((TIED_OR_UNTIED, {**TIED_OR_UNTIED, "batch_size": 50}), TIED_AND_UNTIED),
+        (),
+        "grid run experiments.yaml figure9-simpnet figure9-batch",
+    ),
+    Exhibit(
+        "figure",
+        "alignment-and-error",
+        "simpnet, errors while W and Rᵗ are not aligned yet",
+        alignment_and_error.draw,
+        Selection((SIMPNET10,), (BP_H, URFB, FRFB)),
+        ("epochs", "alignment"),
+        "grid run experiments.yaml figure4",
+    ),
+    Exhibit(
+        "figure",
+        "epsilon",
+        "simpnet, error and correlation of W and Rᵗ between FRFB (ε = 0) and URFB (ε = 1)",
+        epsilons.draw,
+        Selection((SIMPNET10,), (FRFB, *INTERPOLATED, URFB)),
+        ("epochs", "alignment"),
+        "grid run experiments.yaml figure10 epsilon",
     ),
     Exhibit(
         "figure",

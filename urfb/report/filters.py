@@ -74,7 +74,7 @@ def draw_starts(data: Data) -> Drawn:
     rows_of = [_similarity_rows(panel, similarity) for panel in found]
     explanation = f"{ABOUT_COLOURS} {ABOUT_SIMILARITY} {explain(rows_of, ABOUT_SEEDS)}".strip() if reached else ""
     figure = page(len(found), 4.2, explanation, lacking)
-    above, below = figure.subfigures(2, 1, height_ratios=(0.85, 1))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(0.85, 1))[:, 0]
     for part, panel, rows in zip(above.subfigures(1, len(found), squeeze=False)[0], found, rows_of, strict=True):
         run, filters = _filters_of_lowest_seed(panel, data.measured["filters"])
         filters = filters[filters["filter"] <= FILTERS_OF_A_START]
@@ -92,7 +92,7 @@ def draw_starts(data: Data) -> Drawn:
     return Drawn(figure, stack(tables), drawn_runs(found, reached), lacking, MEANING)
 
 
-def picture(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+def picture(weights: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return a filter [height, width, channels] as a picture [height, width, 3] of numbers from 0 to 1.
 
     A weight of 0 becomes 0.5, and the largest weight, whatever its sign, 0 or 1. Three channels are red, green and
@@ -101,7 +101,8 @@ def picture(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     if weights.shape[2] != 3:
         weights = np.repeat(weights.mean(axis=2, keepdims=True), 3, axis=2)
     largest = np.abs(weights).max()
-    return 0.5 + weights / (2 * largest if largest > 0 else 1)
+    shown: NDArray[np.floating] = 0.5 + weights / (2 * largest if largest > 0 else 1)
+    return shown
 
 
 def _similarity(data: Data) -> pd.DataFrame:

@@ -106,6 +106,11 @@ TIED_AND_UNTIED = tied_and_untied((BP, BP_H, URFB, FRFB))
 OTHER_COLOURS = (_purple, _brown, _grey, _pink, _sky, _orange)
 OTHER_MARKERS = ("X", "*", "p", "<", ">", "h", "d")
 
+INTERPOLATED = tuple(
+    Protocol(f"interpolated ε {epsilon:g}", "interpolated", "hinge", 1.0, colour, marker, epsilon=epsilon)
+    for epsilon, colour, marker in ((0.25, _orange, "<"), (0.5, _purple, ">"))
+)
+"""Between FRFB, which is ε = 0, and URFB, ε = 1."""
 
 RULE_NAMES = {
     "interpolated": "interpolated",

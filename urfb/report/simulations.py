@@ -18,13 +18,14 @@ from urfb.report.protocols import BP, OTHER_COLOURS, URFB
 from urfb.theory.spec import SimulationSpec
 
 LAYERS = SimulationSpec.layers
+CORRELATIONS = [f"correlation_{layer}" for layer in range(1, len(LAYERS))]
 DRAWS = 3
 NAMES = {1: "layer 1, input", len(LAYERS) - 1: f"layer {len(LAYERS) - 1}, output"}
 VISIBLE = 0.01  # of the height of the axes
 
 MEANING = (
     "log10_error: of e = tr(EᵗE), E = Σ − W_L…W₁; correlation_l: of the entries of W_l and R_lᵗ; one simulation a "
-    "line; method: 'discrete', the paper's iterations, or 'ode', the differential equations themselves, where that differs"
+    "line; method: 'discrete', the paper's iterations, or 'ode', the differential equations, where that differs"
 )
 
 
@@ -65,7 +66,7 @@ def draw(data: Data) -> Drawn:
     lacking = _shortfalls(discrete, draws)
     figure = page(2, 6.6, _explanation(simulations, beside, largest), lacking)
     grid = figure.subplots(len(LAYERS), max(len(draws), DRAWS), sharex=True, sharey="row", squeeze=False)
-    quantities = ["log10_error", *(f"correlation_{layer}" for layer in range(len(LAYERS) - 1, 0, -1))]
+    quantities = ["log10_error", *reversed(CORRELATIONS)]
     for number, column in enumerate(grid.T):
         of_draw = rows[rows["draw"] == draws[number]] if number < len(draws) else rows.head(0)
         column[0].set_title(f"draw {draws[number]}" if number < len(draws) else "no simulation")
@@ -108,13 +109,13 @@ def _rows(simulations: pd.DataFrame, data: Data) -> pd.DataFrame:
     layers = data.measured["trajectory_layers"]
     layers = layers[layers["simulation"].isin(simulations["simulation"])]
     wide = layers.pivot_table(index=["simulation", "iteration"], columns="layer", values="correlation")
-    wide = wide.reindex(columns=range(1, len(LAYERS))).rename(columns=lambda layer: f"correlation_{layer}")
+    wide = wide.reindex(columns=range(1, len(LAYERS))).set_axis(CORRELATIONS, axis="columns")
     known = simulations[["simulation", "draw", "rule", "epsilon", "method"]]
     rows = known.merge(errors, on="simulation").merge(wide.reset_index(), on=["simulation", "iteration"], how="left")
     # An error that is 0 in float64 has no logarithm.
     rows = rows.assign(log10_error=np.log10(rows["error"].where(rows["error"] > 0)))
     rows["protocol"] = _named(rows)
-    columns = ["draw", "protocol", "method", "iteration", "log10_error", *wide.columns, "simulation"]
+    columns = ["draw", "protocol", "method", "iteration", "log10_error", *CORRELATIONS, "simulation"]
     return rows.dropna(subset=["protocol"])[columns].reset_index(drop=True)
 
 
@@ -130,7 +131,7 @@ def _limits(rows: pd.DataFrame) -> dict[str, tuple[float, float]]:
     """Return where the vertical axes of each quantity end."""
     discrete = rows[rows["method"] == "discrete"]
     limits = {}
-    for name in ("log10_error", *(name for name in rows if name.startswith("correlation_"))):
+    for name in ("log10_error", *CORRELATIONS):
         lowest, highest = (-1.0, 1.0) if discrete[name].isna().all() else discrete[name].agg(["min", "max"])
         if name != "log10_error":
             lowest, highest = min(lowest, 0.0), 1.0
