@@ -51,8 +51,8 @@ def draw(data: Data) -> Drawn:
     about = [explain(tables, ABOUT_SEEDS)]
     if len(alignment):
         about.append(ABOUT)
-    if any(reference is not None and len(table) for reference, table in zip(references, tables, strict=True)):
-        about.append(ABOUT_REFERENCE.format(next(one.name for one in references if one is not None)))
+    told = [one.name for one, panel in zip(references, found, strict=True) if one and len(panel.runs_of(one))]
+    about += [ABOUT_REFERENCE.format(told[0])] if told else []
     figure = page(2, 2.9 * len(found), " ".join(words for words in about if words), lacking)
     parts = figure.subfigures(len(found), 1, squeeze=False)[:, 0]
     for part, panel, table, reference in zip(parts, found, tables, references, strict=True):
@@ -100,17 +100,21 @@ def _draw_panel(
     names = correlations.drop_duplicates("layer").sort_values("layer", ascending=False)
     styles = dict(zip(names["layer"], itertools.cycle(LAYER_STYLES), strict=False))
     [shown] = with_feedback([panel])
-    for number, protocol in enumerate(shown.protocols):
+    for protocol in shown.protocols:
         of_protocol = correlations[correlations["protocol"] == protocol.name]
         for layer, style in styles.items():
             line = of_protocol[of_protocol["layer"] == layer]
             by_step = line.drop(columns="epoch").rename(columns={"step": "epoch"}).astype({"epoch": float})
             look = {"color": protocol.colour, "marker": protocol.marker, "linestyle": style}
-            curve(left, by_step, label=f"{protocol.name}, layer {layer}", markevery=_marked(line["step"]), **look)
-        _draw_course(right, errors[errors["protocol"] == protocol.name], protocol, above=number % 2 == 0)
+            curve(left, by_step, label=f"{protocol.name}, layer {int(layer)}", markevery=_marked(line["step"]), **look)
+        _draw_course(right, errors[errors["protocol"] == protocol.name], protocol)
     _finish_steps(left, correlations)
+    if errors.empty:
+        right.set(xlim=(0, 1), ylim=(0, 100))
     if reference is not None:
         _draw_reference(right, errors[errors["protocol"] == reference.name], reference)
+    for number, protocol in enumerate(shown.protocols):
+        _name_epochs(right, errors[errors["protocol"] == protocol.name], above=number % 2 == 0)
     right.set(xlabel="correlation of W and Rᵗ, mean over these layers", ylabel="validation error (%)")
 
     keys = []
@@ -120,7 +124,7 @@ def _draw_panel(
         marker = "" if protocol is reference else protocol.marker
         keys.append(Line2D([], [], color=protocol.colour, marker=marker, label=label))
     for layer, name in zip(names["layer"], names["layer_name"], strict=True):
-        keys.append(Line2D([], [], color=GREY, linestyle=styles[layer], label=f"layer {layer}: {name}"))
+        keys.append(Line2D([], [], color=GREY, linestyle=styles[layer], label=f"layer {int(layer)}: {name}"))
     part.legend(handles=by_rows(keys, 3), loc="outside lower center", ncols=3)
 
 
@@ -147,20 +151,29 @@ def _finish_steps(axes: Axes, correlations: pd.DataFrame) -> None:
         axes.annotate("epoch 1", where, (2, -1), axes.get_xaxis_transform(), "offset points", va="top", fontsize=6)
 
 
-def _draw_course(axes: Axes, errors: pd.DataFrame, protocol: Protocol, *, above: bool) -> None:
-    """Draw errors against correlations, with the epoch at some points: above the line, or below."""
+def _draw_course(axes: Axes, errors: pd.DataFrame, protocol: Protocol) -> None:
+    """Draw errors against correlations."""
     marked = errors["epoch"].isin(MOMENTS).to_numpy()
     look: dict[str, Any] = {"color": protocol.colour, "marker": protocol.marker, "label": protocol.name}
     axes.plot(errors["correlation"], errors["mean"], markevery=marked.nonzero()[0].tolist(), **look)
-    axes.margins(x=0.1)
-    side: dict[str, Any] = {"ha": "left", "va": "bottom"} if above else {"ha": "right", "va": "top"}
-    offset = (2.5, 1.5) if above else (-2.5, -1.5)
-    for point in errors[marked].to_dict("records"):
-        where = (point["correlation"], point["mean"])
-        words = f"{point['epoch']:,.0f}"
-        axes.annotate(words, where, offset, "data", "offset points", fontsize=NOTE_SIZE, color=GREY, **side)
     several = errors[marked & (errors["n"] > 1)]
     axes.vlines(several["correlation"], several["low"], several["high"], color=protocol.colour, linewidth=0.7)
+    axes.margins(x=0.1)
+
+
+def _name_epochs(axes: Axes, errors: pd.DataFrame, *, above: bool) -> None:
+    """Write epochs beside the line, above it or below, where they are far enough apart."""
+    side: dict[str, Any] = {"ha": "left", "va": "bottom"} if above else {"ha": "right", "va": "top"}
+    offset = (2.5, 1.5) if above else (-2.5, -1.5)
+    last = np.array([-1.0, -1.0])
+    for point in errors[errors["epoch"].isin(MOMENTS)].to_dict("records"):
+        where = (point["correlation"], point["mean"])
+        place = axes.transLimits.transform(where)  # in parts of the axes' width and height
+        if np.abs(place - last).max() < APART:
+            continue
+        last = place
+        words = f"{point['epoch']:,.0f}"
+        axes.annotate(words, where, offset, "data", "offset points", fontsize=NOTE_SIZE, color=GREY, **side)
 
 
 def _draw_reference(axes: Axes, errors: pd.DataFrame, reference: Protocol) -> None:

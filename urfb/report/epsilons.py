@@ -101,6 +101,8 @@ def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, values: pd.D
         look = {"color": colour, "marker": LAYER_MARKERS[layer % len(LAYER_MARKERS)]}
         _draw_line(right, correlations[correlations["layer"] == layer], f"layer {layer}: {name}", **look)
     left.set(xlabel="ε", ylabel="validation error (%)", xlim=(-0.06, 1.1))
+    if errors.empty:
+        left.set_ylim(0, 100)
     right.set(xlabel="ε", ylabel="correlation of W and Rᵗ", ylim=(min(-0.03, right.get_ylim()[0]), 1.02))
     for axes in (left, right):
         axes.set_xticks(sorted({0.0, 1.0, *errors["epsilon"]}))
