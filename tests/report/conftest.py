@@ -18,6 +18,7 @@ from matplotlib.text import Text
 
 from urfb.report.canvas import STYLE
 from urfb.report.figures import FIGURES
+from urfb.store import LocatedFilters
 
 SIMPNET = "Conv 32 5x5; Maxpool 3; Drop .8; Full 500; Drop .3; Output"
 LAYERS = {1: "Conv 32 5x5", 2: "Full 500", 3: "Output"}
@@ -67,7 +68,11 @@ STATE = {
 }
 EPOCH = ["epoch", "running_loss", "running_error", "training_loss", "training_error", "validation_loss"]
 EPOCH += ["validation_error", "seconds"]
-ALIGNMENT = ["step", "epoch", "layer", "layer_name", "correlation", "correlation_shared"]
+ALIGNMENT = ["step", "epoch", "layer", "layer_name", "correlation", "correlation_shared", "gradient_cosine"]
+ALIGNMENT += ["filter_similarity"]
+EARLY_STEPS = (1, 2, 5, 10, 20, 50)
+STEPS_AN_EPOCH = 90
+LOCATIONS = ((8, 8), (8, 24), (24, 8), (24, 24))
 
 # The last training and validation error that each protocol tends to.
 ENDS = {"bp-softmax": (0.06, 0.29), "bp-hinge": (0.09, 0.31), "urfb-hinge": (0.15, 0.33), "frfb-hinge": (0.19, 0.345)}
@@ -93,6 +98,19 @@ class FakeStore:
 
     def thumbnails(self, *, dataset: str) -> list[Any]:
         return [image for image in self.images if image.dataset == dataset]
+
+    def filters(self, run: str) -> list[LocatedFilters]:
+        [row] = [row for row in self.rows if row["run"] == run]
+        if row["untied"] == "none" or row["epochs_done"] == 0:
+            return []
+        draw = np.random.default_rng(row["seed"])
+        common, own = draw.normal(size=(8, 5, 5, 3)), draw.normal(size=(2, 4, 8, 5, 5, 3))
+        shares = (1.0 if row["untied_start"] == "tied-copy" else 0.0, 0.6)
+        return [
+            LocatedFilters(epoch, 1, *LOCATIONS[at], (share * common + (1 - share) * own[end, at]).astype("float32"))
+            for end, (epoch, share) in enumerate(zip((0, row["epochs_done"]), shares, strict=True))
+            for at in range(len(LOCATIONS))
+        ]
 
     def _frame(self, rows: list[dict[str, Any]], columns: list[str], filters: dict[str, Any]) -> pd.DataFrame:
         frame = pd.DataFrame(rows, columns=["run", *columns])
@@ -125,14 +143,21 @@ class FakeStore:
             state |= {name: row[name] for name in ("training_error", "validation_error")}
             self.epoch_rows.append({**own, **row})
         if own["rule"] != "bp":
-            for epoch in range(epochs + 1):
+            early = [step / STEPS_AN_EPOCH for step in EARLY_STEPS if epochs]
+            for epoch in sorted([*range(epochs + 1), *early]):
                 for layer, name in LAYERS.items():
                     strength = {"urfb": (0.25, 0.8, 0.97), "frfb": (0.0, 0.35, 0.75)}.get(own["rule"], (0, 0, 0))[
                         layer - 1
                     ]
                     value = strength * epoch / (epoch + 40 / layer) + seed.normal(0, 0.002)
-                    row = {"step": 90 * epoch, "epoch": float(epoch), "layer": layer, "layer_name": name}
-                    self.alignment_rows.append({**own, **row, "correlation": value, "correlation_shared": 1.1 * value})
+                    row = {"step": round(STEPS_AN_EPOCH * epoch), "epoch": float(epoch), "layer": layer}
+                    row |= {"layer_name": name, "correlation": value, "correlation_shared": 1.1 * value}
+                    if own["gradient_batch"] is not None:
+                        row["gradient_cosine"] = 1.0 if layer == len(LAYERS) else 0.2 + 0.7 * value
+                    if own["untied"] != "none" and layer == 1:
+                        of_start = 0.7 if own["untied_start"] == "tied-copy" else 0.0
+                        row["filter_similarity"] = 0.3 + of_start / (1 + epoch) - 0.3 / (1 + epoch) + 0.01 * own["seed"]
+                    self.alignment_rows.append({**own, **row})
         if tested:
             state |= {"test_error": validation + 0.006 + 0.6 * 0.62 / (1 + epochs / 8), "test_epoch": float(epochs)}
         self.rows.append({**own, **state, **{name: value for name, value in changed.items() if name in STATE}})
