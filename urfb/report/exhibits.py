@@ -66,15 +66,15 @@ class Frames(Interface):
         """Return the images of a data set that are kept."""
         ...
 
-    def simulations(self) -> pd.DataFrame:
+    def simulations(self, **filters: Any) -> pd.DataFrame:
         """Return one row a simulation of section 5."""
         ...
 
-    def trajectories(self) -> pd.DataFrame:
+    def trajectories(self, **filters: Any) -> pd.DataFrame:
         """Return one row for each moment that is kept of a simulation."""
         ...
 
-    def trajectory_layers(self) -> pd.DataFrame:
+    def trajectory_layers(self, **filters: Any) -> pd.DataFrame:
         """Return one row for each moment and layer of a simulation."""
         ...
 
