@@ -94,5 +94,8 @@ def test_checks_are_printed_with_their_numbers_and_one_that_fails_is_named(monke
 
 def test_simulations_need_no_torch(tmp_path: Path) -> None:
     arguments = ["theory", "run", *SMALL, "--draws", "1", "--store", str(tmp_path / "urfb.sqlite")]
-    code = f"import sys; from urfb.cli import app; app({arguments!r}, standalone_mode=False); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from urfb.cli import app; "
+        f"app({arguments!r}, standalone_mode=False); assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=Path(__file__).parents[2])
