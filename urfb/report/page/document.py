@@ -33,6 +33,8 @@ HEAVIEST_SVG = 400_000
 STATES = ("done", "running", "unfinished", "failed", "cancelled", "new")
 NAMED_RUNS = 60
 """Of each exhibit; its CSV names all."""
+SHOWN_ROWS = 500
+"""Of the table of runs, until all are asked for: a browser takes a second to lay out thousands."""
 TEMPLATES = Path(__file__).parent
 
 
@@ -153,6 +155,7 @@ def write_page(
         figures=[one for one in shown if one.exhibit.kind == "figure"],
         tables=[one for one in shown if one.exhibit.kind == "table"],
         named_runs=NAMED_RUNS,
+        shown_rows=SHOWN_ROWS,
         there={row.identity for row in listed},
         rows=listed,
         details=unfolded,

@@ -47,6 +47,7 @@
       if (unfolded.has(row)) sorted.append(unfolded.get(row));
     }
     body.append(sorted);
+    apply();
   }
   heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => sort(column)));
 
@@ -54,20 +55,32 @@
   const filter = document.getElementById("run-filter");
   const state = document.getElementById("run-state");
   const count = document.getElementById("run-count");
+  const showAll = document.getElementById("run-all");
   const text = new Map(rows.map((row, at) => [row, words[at]]));
+  let most = Number(table.dataset.shown);
   function apply() {
     const wanted = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     let left = 0;
     for (const row of rows) {
       const there = wanted.every((word) => text.get(row).includes(word))
         && (!state.value || row.cells[1].textContent === state.value);
-      row.hidden = !there;
-      if (unfolded.has(row)) unfolded.get(row).hidden = !there || !isOpen(row);
       left += there;
+      row.hidden = !there || left > most;
+      if (unfolded.has(row)) unfolded.get(row).hidden = row.hidden || !isOpen(row);
     }
     const all = `${rows.length.toLocaleString("en")} run${rows.length === 1 ? "" : "s"}`;
-    count.textContent = left === rows.length ? all : `${left.toLocaleString("en")} of ${all}`;
+    const found = left === rows.length ? all : `${left.toLocaleString("en")} of ${all}`;
+    count.textContent = left > most ? `${found}, the first ${most.toLocaleString("en")} shown` : found;
+    showAll.hidden = left <= most;
   }
+  function unlimited() {
+    most = Infinity;
+    apply();
+  }
+  showAll.addEventListener("click", () => {
+    unlimited();
+    table.parentElement.focus(); // the button is gone
+  });
   filter.addEventListener("input", apply);
   state.addEventListener("change", apply);
 
@@ -200,12 +213,13 @@
     if (!row) return;
     if (row.hidden) {
       filter.value = state.value = "";
-      apply();
+      unlimited();
     }
     unfold(row, true);
     row.scrollIntoView({ block: "center" });
     opener(row).focus({ preventScroll: true });
   }
+  apply();
   addEventListener("hashchange", visit);
   visit();
 })();

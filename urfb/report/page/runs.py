@@ -109,14 +109,15 @@ def details(frames: Frames, runs: pd.DataFrame, logs: Path | None) -> dict[str, 
 
 def _errors(epochs: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[list[float]]]]]:
     """Yield of each run its training and validation error, as epochs and percent."""
-    for run, rows in epochs.groupby("run", sort=False):
+    points = epochs[["epoch", "training_error", "validation_error"]].to_numpy(dtype=float)
+    for run, positions in epochs.groupby("run", sort=False).indices.items():
         curves = {}
-        for name in ("training", "validation"):
-            points = rows[["epoch", f"{name}_error"]].to_numpy(dtype=float)
-            points = points[np.isfinite(points[:, 1])]
-            if len(points):
-                points = points[_thinned(len(points))]
-                curves[name] = [points[:, 0].astype(int).tolist(), (100 * points[:, 1]).round(2).tolist()]
+        for column, name in enumerate(("training", "validation"), start=1):
+            curve = points[positions][:, [0, column]]
+            curve = curve[np.isfinite(curve[:, 1])]
+            if len(curve):
+                at, errors = curve[_thinned(len(curve))].T
+                curves[name] = [at.astype(int).tolist(), (100 * errors).round(2).tolist()]
         yield str(run), curves
 
 
@@ -125,20 +126,18 @@ def _alignments(alignment: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[A
     layer_names = alignment.drop_duplicates(["run", "layer"])[["run", "layer", "layer_name"]]
     names = {(run, layer): name for run, layer, name in layer_names.itertuples(index=False)}
     table = alignment.pivot(index=["run", "step"], columns="layer", values="correlation")
-    epochs = alignment.drop_duplicates(["run", "step"]).set_index(["run", "step"])["epoch"].reindex(table.index)
-    of_run = table.index.get_level_values("run")
-    for run, positions in table.groupby(of_run, sort=False).indices.items():
-        values = table.to_numpy(dtype=float)[positions][chosen := _thinned(len(positions))]
-        layers = [number for number in range(values.shape[1]) if np.isfinite(values[:, number]).any()]
-        if layers:
-            yield (
-                str(run),
-                {
-                    "layers": [f"{table.columns[number]}: {names[run, table.columns[number]]}" for number in layers],
-                    "epochs": epochs.to_numpy(dtype=float)[positions][chosen].round(3).tolist(),
-                    "correlations": [[_rounded(value) for value in values[:, number]] for number in layers],
-                },
-            )
+    steps = alignment.drop_duplicates(["run", "step"]).set_index(["run", "step"])["epoch"].reindex(table.index)
+    epochs, correlations = steps.to_numpy(dtype=float), table.to_numpy(dtype=float)
+    for run, positions in table.groupby(level="run", sort=False).indices.items():
+        chosen = positions[_thinned(len(positions))]
+        curves = {
+            f"{layer}: {names[run, layer]}": [_rounded(value) for value in correlations[chosen, column]]
+            for column, layer in enumerate(table.columns)
+            if np.isfinite(correlations[chosen, column]).any()
+        }
+        if curves:
+            told: dict[str, list[Any]] = {"layers": list(curves), "correlations": list(curves.values())}
+            yield str(run), {"epochs": epochs[chosen].round(3).tolist(), **told}
 
 
 def _thinned(count: int) -> Any:

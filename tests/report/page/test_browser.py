@@ -1,0 +1,326 @@
+"""The page in a real browser: that it works, is quiet, and can be read by everyone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import tiny_run
+from tests.report.page.conftest import FIGURE, HOSTILE, TABLE
+from tests.store.large import make_large_store
+from tests.store.recorded import finish
+from urfb.report.claims import PAPER, Verdict, evaluate
+from urfb.report.figures import FIGURES
+from urfb.report.page.document import SHOWN_ROWS, write_page
+from urfb.store import open_store
+
+pytestmark = pytest.mark.slow
+
+CONTRAST = """
+() => {
+  const parse = (text) => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return [r, g, b, a]; };
+  const light = ([r, g, b]) => [r, g, b].map((value) => value / 255)
+    .map((value) => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, value, at) => sum + value * [0.2126, 0.7152, 0.0722][at], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = parse(getComputedStyle(at).backgroundColor);
+      if (colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || !element.checkVisibility()) continue;
+    const style = getComputedStyle(element);
+    const front = parse(element.namespaceURI.endsWith("svg") ? style.fill : style.color);
+    const [a, b] = [light(front), light(behind(element))].sort((x, y) => y - x);
+    found.push([(a + 0.05) / (b + 0.05), element.className, walker.currentNode.textContent.trim().slice(0, 40)]);
+  }
+  return found;
+}
+"""
+UNNAMED = """
+() => [...document.querySelectorAll("a, button, summary, input, select, img, svg:not([aria-hidden]), [tabindex='0']")]
+  .filter((one) => !(one.textContent.trim() && !one.matches("select, svg, [tabindex]")
+    || one.getAttribute("alt") || one.getAttribute("aria-label")
+    || document.getElementById(one.getAttribute("aria-labelledby") || " ")?.textContent.trim()
+    || one.labels?.[0]?.textContent.trim()))
+  .map((one) => one.outerHTML.slice(0, 120))
+"""
+FOCUSED = """
+() => {
+  const at = document.activeElement;
+  const outlined = getComputedStyle(at).outlineStyle !== "none";
+  return at === document.body ? null : [at.id || at.textContent.trim().slice(0, 20), outlined];
+}
+"""
+
+
+def names(page: Any) -> list[str]:
+    """Return the runs that the table shows, in its order."""
+    return [text for text in page.locator("#run-table tbody tr:visible > th button").all_inner_texts() if text]
+
+
+def unfold(page: Any, run: str) -> Any:
+    page.locator(f"#run-{run} button").click()
+    return page.locator(f"#run-{run} + tr.details")
+
+
+def of(store: Any, **settings: Any) -> str:
+    return str(store.runs(**settings)["run"].iloc[0])
+
+
+def test_a_store_with_nothing(write, visit):
+    page = visit(write(exhibits=FIGURES))
+    assert "There are no runs yet" in page.inner_text("#summary")
+    assert page.locator("#run-table").count() == 0
+    assert page.locator("#figures img").count() == len(FIGURES)
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert "urfb grid run experiments.yaml figure4 --store urfb.sqlite" in page.inner_text("#figure04")
+
+
+def test_one_run_unfolds_by_keyboard(stored, write, visit):
+    run = tiny_run("tiny")
+    stored.register([run])
+    finish(stored, run, 30)
+    page = visit(write())
+    assert page.inner_text("#run-count") == "1 run"
+    button = page.locator(f"#run-{run.spec.identity} button")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-expanded") == "true"
+    details = page.locator(f"#{button.get_attribute('aria-controls')}")
+    headings = details.locator("h4").all_inner_texts()
+    assert headings == [
+        "Error by epoch", "Correlation of W and Rᵗ by epoch, layer by layer", "Settings", "Provenance"
+    ]  # fmt: skip
+    assert details.locator("svg[role=img] polyline").count() == 2 + 1
+    assert "training from 50 to 50 %" in details.locator("svg[role=img]").first.get_attribute("aria-label")
+    said = details.inner_text()
+    assert "Conv 4 3x3; Maxpool 3; Drop .3; Full 20; Output" in said
+    assert "a processor" in said
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-expanded") == "false"
+    assert not details.is_visible()
+
+
+def test_a_run_of_one_epoch_is_a_point(mixed, write, visit):
+    page = visit(write())
+    details = unfold(page, of(mixed, state="failed"))
+    assert details.locator("svg[role=img] circle").count() == 2
+
+
+def test_a_failed_run_says_first_why(mixed, write, visit):
+    page = visit(write())
+    details = unfold(page, of(mixed, state="failed"))
+    assert details.locator("h4").first.inner_text() == "It failed"
+    assert "ValueError: too hot" in details.locator("p").first.inner_text()
+    assert "line 1" in details.get_by_label("Traceback").inner_text()
+    assert details.get_by_label("Log").inner_text().splitlines()[-1] == "the last words"
+    never = unfold(page, of(mixed, state="new"))
+    assert never.locator("svg").count() == 0
+
+
+def test_filters_and_says_how_many_are_left(mixed, write, visit):
+    page = visit(write())
+    page.get_by_label("Filter").fill("FRFB  failed")
+    assert names(page) == [of(mixed, state="failed", rule="frfb")]
+    assert page.get_by_role("status").inner_text() == "1 of 5 runs"
+    page.get_by_label("Filter").fill("nothing such")
+    assert names(page) == []
+    assert page.get_by_role("status").inner_text() == "0 of 5 runs"
+    page.get_by_label("Filter").fill("")
+    page.get_by_label("State").select_option("failed")
+    assert names(page) == [of(mixed, state="failed")]
+    page.get_by_label("State").select_option("")
+    assert page.get_by_role("status").inner_text() == "5 runs"
+
+
+def test_a_run_that_is_filtered_away_takes_its_details_along(mixed, write, visit):
+    page = visit(write())
+    details = unfold(page, of(mixed, state="failed"))
+    page.get_by_label("Filter").fill("done")
+    assert not details.is_visible()
+    page.get_by_label("Filter").fill("")
+    assert details.is_visible()
+
+
+@pytest.mark.parametrize(("column", "field"), [("Seed", "seed"), ("Test", "test_error"), ("Protocol", "rule")])
+def test_sorts_both_ways_with_what_is_missing_last(mixed, write, visit, column, field):
+    page = visit(write())
+    failed = of(mixed, state="failed")
+    unfold(page, failed)
+    head = page.get_by_role("columnheader", name=column)
+    assert head.get_attribute("aria-sort") == "none"
+    runs = mixed.runs().assign(rule=lambda runs: runs["rule"].str.upper())
+    for order, ascending in (("ascending", True), ("descending", False)):
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == order
+        expected = runs.sort_values(field, ascending=ascending, na_position="last", kind="stable")
+        assert names(page) == list(expected["run"])
+        assert page.locator(f"#run-{failed} + tr.details").is_visible()
+    assert page.locator("[aria-sort=ascending], [aria-sort=descending]").count() == 1
+
+
+def test_tab_goes_through_everything_and_out_again(mixed, write, visit):
+    page = visit(write())
+    unfold(page, of(mixed, state="failed"))
+    page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
+    page.locator("h1").click()
+    seen: list[str] = []
+    page.keyboard.press("Shift+Tab")
+    while (focused := page.evaluate(FOCUSED)) is not None and len(seen) < 100:
+        seen.append(focused[0])
+        assert focused[1], f"{focused[0]} shows no focus"
+        page.keyboard.press("Tab")
+    assert seen[0] == "Skip to the content"
+    assert {"run-filter", "run-state"} <= set(seen)
+    assert set(names(page)) <= {name.removeprefix("▸ ").removeprefix("▾ ") for name in seen}
+    assert len(seen) < 100
+
+
+def test_the_skip_link_skips(mixed, write, visit):
+    page = visit(write())
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+
+def test_a_link_to_a_run_opens_it(mixed, write, visit):
+    done = of(mixed, state="done")
+    page = visit(write(exhibits=[FIGURE.of_experiment("tiny")]), f"#run-{done}")
+    assert page.locator(f"#run-{done} + tr.details").is_visible()
+    page.get_by_label("Filter").fill("nothing such")
+    page.locator("#figure04 summary").click()
+    other = of(mixed, state="done", seed=10)
+    page.locator("#figure04").get_by_role("link", name=other).click()
+    assert page.locator(f"#run-{other} + tr.details").is_visible()
+    assert page.evaluate("document.activeElement.textContent") == other
+
+
+def test_hostile_names_are_text(stored, write, visit):
+    run = tiny_run("tiny", HOSTILE)
+    stored.register([run])
+    finish(stored, run)
+    stored.location.logs.mkdir()
+    (stored.location.logs / f"{run.spec.identity}.log").write_text(HOSTILE)
+    page = visit(write(exhibits=[FIGURE, TABLE]))
+    details = unfold(page, run.spec.identity)
+    assert HOSTILE in details.inner_text()
+    assert details.get_by_label("Log").inner_text() == HOSTILE
+    assert page.locator("img").count() == 1
+    assert page.locator("script").count() == 2
+    assert page.locator("#table-mine tbody th").all_inner_texts() == ["simpnet", HOSTILE]
+
+
+def test_verdicts_stand_above_all_figures(mixed, write, visit):
+    store = open_store(str(mixed.location))
+    undecided, *others = evaluate(store, [], PAPER, "urfb.sqlite")
+    supported = replace(others[0], verdict=Verdict.SUPPORTED)
+    page = visit(write(claims=[undecided, supported]))
+    assert page.locator("section > h2").all_inner_texts()[:3] == [
+        "Summary", "What the runs say of the paper’s claims", "Figures"
+    ]  # fmt: skip
+    assert "1 supported, 0 contradicted, 1 not enough runs" in page.inner_text("#summary")
+    assert page.locator(".claims > li > .verdict").all_inner_texts() == ["not enough runs", "supported"]
+    page.locator(".claims summary").first.click()
+    assert "5 seeds are needed; none can be used" in page.inner_text(".claims")
+    assert undecided.commands[0] in page.locator(".claims code").all_inner_texts()
+
+
+def test_prints_what_matters(mixed, write, visit):
+    page = visit(write(exhibits=[FIGURE, TABLE]), color_scheme="dark")
+    unfold(page, of(mixed, state="failed"))
+    page.emulate_media(media="print")
+    assert not page.get_by_label("Filter").is_visible()
+    assert not page.locator("nav").is_visible()
+    assert page.locator("#figure04 .provenance li").first.bounding_box()["height"] > 5
+    assert page.get_by_label("Traceback").is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_letters_stand_out(mixed, write, visit, scheme):
+    store = open_store(str(mixed.location))
+    claims = [
+        replace(claim, verdict=verdict)
+        for claim, verdict in zip(evaluate(store, [], PAPER, "urfb.sqlite"), Verdict, strict=False)
+    ]
+    page = visit(write(exhibits=[FIGURE, TABLE], claims=claims), color_scheme=scheme)
+    for button in page.locator("#run-table tbody button").all():
+        button.click()
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    found = page.evaluate(CONTRAST)
+    assert len(found) > 100
+    assert [text for text in found if text[0] < 4.5] == []
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_nothing_is_wider_than_the_window(mixed, write, visit, width):
+    page = visit(write(exhibits=[*FIGURES, TABLE]))
+    page.set_viewport_size({"width": width, "height": 800})
+    details = unfold(page, of(mixed, state="failed"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert details.locator(".inside").bounding_box()["width"] <= width
+
+
+def test_everything_has_a_name_and_its_place(mixed, write, visit):
+    page = visit(write(exhibits=[*FIGURES, TABLE]))
+    unfold(page, of(mixed, state="failed"))
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert page.title()
+    assert page.evaluate(UNNAMED) == []
+    levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((one) => Number(one.tagName[1]))")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((one) => one.id)")
+    assert len(ids) == len(set(ids))
+    assert page.evaluate("[...document.querySelectorAll('table')].every((one) => one.caption)")
+    assert page.evaluate("[...document.querySelectorAll('th')].every((one) => one.scope)")
+    assert page.locator("main").count() == page.locator("nav").count() == page.locator("footer").count() == 1
+
+
+def test_nothing_moves_for_those_who_want_that(mixed, write, visit):
+    page = visit(write(), reduced_motion="reduce")
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+
+
+def test_without_scripts_all_runs_are_there(stored, write, visit):
+    runs = [tiny_run("tiny", seed=seed) for seed in range(SHOWN_ROWS + 2)]
+    stored.register(runs)
+    page = visit(write(), java_script_enabled=False)
+    assert len(names(page)) == SHOWN_ROWS + 2
+
+
+def test_five_thousand_runs(tmp_path: Path, visit: Any) -> None:
+    path = tmp_path / "large.sqlite"
+    make_large_store(path, runs=5000, epochs=100)
+    store = open_store(str(path))
+    written = write_page(store, [FIGURE, TABLE.of_experiment("large")], tmp_path / "page.html")
+    assert written.file.stat().st_size < 25e6
+    page = visit(written.file)
+    status = page.locator("#run-count")
+    assert status.inner_text() == "5,000 runs, the first 500 shown"
+    assert len(names(page)) == SHOWN_ROWS
+    page.get_by_role("columnheader", name="Seed").get_by_role("button").click()
+    page.get_by_role("columnheader", name="Seed").get_by_role("button").click()
+    latest = of(store, seed=2499)
+    assert names(page)[0] == latest
+    assert unfold(page, latest).locator("svg[role=img]").count() == 2
+    page.get_by_label("Filter").fill("frfb 2499")
+    assert status.inner_text() == "1 of 5,000 runs"
+    page.get_by_label("Filter").fill("")
+    page.get_by_role("button", name="Show all").click()
+    assert status.inner_text() == "5,000 runs"
+    assert page.evaluate("document.querySelectorAll('#run-table tbody tr:not(.details):not([hidden])').length") == 5000

@@ -1,0 +1,181 @@
+"""What is in the page's file, and when it is written; no browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tests.helpers import tiny_run
+from tests.report.conftest import FakeStore
+from tests.report.page.conftest import FIGURE, HOSTILE, TABLE
+from tests.store.recorded import finish
+from urfb.cli import app
+from urfb.errors import InputError, SelectionError
+from urfb.report.page.document import write_page
+from urfb.report.page.runs import POINTS, details, rows
+from urfb.store import open_store
+
+
+def unfolded(file: Path) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="run-details">(.*?)</script>', file.read_text(), re.DOTALL)
+    assert found
+    told: dict[str, Any] = json.loads(found.group(1))
+    return told
+
+
+def test_an_unchanged_page_is_not_written_again(mixed, tmp_path):
+    out = tmp_path / "page.html"
+    store = open_store(str(mixed.location))
+    options: dict[str, Any] = {"logs": mixed.location.logs}
+    assert write_page(store, [FIGURE], out, **options).made
+    first = out.read_bytes()
+    assert not write_page(store, [FIGURE], out, **options).made
+    assert write_page(store, [FIGURE], out, **options, anew=True).made
+    assert out.read_bytes() == first
+    run = tiny_run("tiny", seed=77)
+    mixed.register([run])
+    assert write_page(store, [FIGURE], out, **options).made
+    assert run.spec.identity in out.read_text()
+
+
+@pytest.mark.parametrize("change", ["log", "exhibit", "location", "experiment"])
+def test_whatever_shows_on_it_makes_it_again(mixed, tmp_path, change):
+    out = tmp_path / "page.html"
+    store = open_store(str(mixed.location))
+    options: dict[str, Any] = {"exhibits": [FIGURE], "out": out, "logs": mixed.location.logs}
+    write_page(store, **options)
+    if change == "log":
+        next(mixed.location.logs.iterdir()).write_text("another end")
+    options |= {
+        "exhibit": {"exhibits": [FIGURE, TABLE]},
+        "location": {"location": "other.sqlite"},
+        "experiment": {"exhibits": [FIGURE.of_experiment("other")], "experiment": "other"},
+    }.get(change, {})
+    assert write_page(store, **options).made
+    assert not write_page(store, **options).made
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(mixed, write, tmp_path, monkeypatch):
+    before = write().read_bytes()
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        write(anew=True)
+    assert (tmp_path / "page.html").read_bytes() == before
+    assert not list(tmp_path.glob(".page*"))
+
+
+def test_an_unknown_experiment_writes_nothing(mixed, write, tmp_path):
+    with pytest.raises(SelectionError, match="did you mean 'tiny'"):
+        write(exhibits=[FIGURE.of_experiment("tinny")], experiment="tinny")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_an_experiments_page_lists_its_runs_alone(mixed, write):
+    text = write(exhibits=[FIGURE.of_experiment("other")], experiment="other").read_text()
+    listed = re.findall(r'<tr id="run-(\w+)"', text)
+    runs = mixed.runs()
+    assert listed == list(runs["run"][runs["rule"] == "bp"])
+    assert 'id="claims"' not in text
+
+
+def test_nothing_of_a_store_becomes_markup(stored, write):
+    run = tiny_run("tiny", HOSTILE, network="Full 20; Output", source=None)
+    stored.register([run])
+    finish(stored, run)
+    file = write(exhibits=[FIGURE, TABLE])
+    text = file.read_text()
+    assert "alert" in text
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert text.count("</script>") == 2
+    shown = unfolded(file)
+    assert HOSTILE in shown["runs"][0]["provenance"][shown["provenance"].index("experiments")]
+
+
+def test_the_page_runs_its_own_script_and_no_other(mixed, write):
+    text = write().read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy
+    assert "default-src 'none'" in policy.group(1)
+    assert "script-src 'sha256-" in policy.group(1)
+    assert not re.search(r'(?:src|href)="(?!data:|#)', text)
+
+
+def test_curves_are_thinned_and_keep_their_ends():
+    store = FakeStore()
+    run = store.add(1000, rule="urfb")
+    [told] = details(store, store.runs(), None)["runs"]
+    for name, (epochs, errors) in told["errors"].items():
+        stored = store.epochs()[["epoch", f"{name}_error"]].dropna().set_index("epoch")[f"{name}_error"]
+        assert len(epochs) == len(errors) == POINTS
+        assert epochs[0] == 1
+        assert epochs[-1] == 1000
+        assert errors == pytest.approx(100 * stored[epochs].to_numpy(), abs=0.005)
+    alignment = told["alignment"]
+    assert alignment["layers"] == ["1: Conv 32 5x5", "2: Full 500", "3: Output"]
+    assert alignment["epochs"][0] == 0
+    assert alignment["epochs"][-1] == 1000
+    stored = store.alignment(run=[run]).pivot(index="epoch", columns="layer", values="correlation")
+    expected = stored.loc[alignment["epochs"]].to_numpy().T
+    assert np.array(alignment["correlations"]) == pytest.approx(expected, abs=5e-4)
+
+
+def test_runs_without_anything_measured_have_no_curves():
+    store = FakeStore()
+    store.add(0, tested=False, rule="bp")
+    [told] = details(store, store.runs(), None)["runs"]
+    assert "errors" not in told
+    assert "alignment" not in told
+
+
+def test_a_row_says_what_differs_from_the_paper():
+    store = FakeStore()
+    store.add(3, rule="bp", loss="softmax")
+    store.add(3, connectivity=0.5, batch_size=50, convention="author-code", experiments="a,b")
+    store.add(3, rule="interpolated", epsilon=0.25, epochs_target=30, tested=False)
+    plain, other, interpolated = rows(store.runs())
+    assert (plain.protocol, plain.others, plain.dataset, plain.epochs) == ("BP", "", "CIFAR-10", "3")
+    assert (other.protocol, other.others) == ("URFB 50 %", "convention author-code, batch size 50")
+    assert other.experiments == "a, b"
+    assert (interpolated.protocol, interpolated.test) == ("interpolated ε 0.25", "")
+    assert interpolated.epochs == "3 of 30"
+    assert plain.validation == f"{100 * store.runs()['validation_error'].iloc[0]:.1f}"
+
+
+def test_a_log_ends_the_details_of_its_run_and_none_is_read_elsewhere(mixed, write, tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the secret")
+    done = mixed.runs()["run"].iloc[0]
+    (mixed.location.logs / f"{done}.log").symlink_to(secret)
+    told = unfolded(write())["runs"]
+    [logged] = [run["log"] for run in told if "log" in run]
+    assert logged.splitlines()[0] == "line 81"
+    assert logged.splitlines()[-1] == "the last words"
+    assert "the secret" not in (tmp_path / "page.html").read_text()
+
+
+def test_the_command_writes_beside_the_store_and_says_where(mixed, tmp_path, monkeypatch):
+    monkeypatch.setattr("urfb.report.paper.FIGURES", (FIGURE,))
+    monkeypatch.chdir(tmp_path)
+
+    def report(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["report", "page", "--store", str(mixed.location), *arguments])
+
+    out = tmp_path / "page.html"
+    assert report().stdout == f"{out}\n"
+    assert report().stdout == f"{out} (unchanged)\n"
+    assert "not enough runs" in out.read_text()
+    assert "urfb grid run experiments.yaml claims" in out.read_text()
+    assert report("--experiment", "tiny").stdout == f"{tmp_path / 'tiny-page.html'}\n"
+    assert report("--out", "deep/mine.html").stdout == f"{Path('deep/mine.html')}\n"
+    assert report("--store", "absent.sqlite").exit_code == 2
