@@ -15,7 +15,8 @@ MEANING = (
     "mean, low and high: the correlation of W and Rᵗ at the last epoch, its mean over n seeds and the 95 % interval of "
     "that mean (t); entries: over which it is"
 )
-COLUMNS = {"all": "correlation of W and Rᵗ", "shared": "over connections of both"}
+COLUMNS = {"all": "corr(W, Rᵗ)", "shared": "corr(W, Rᵗ), shared"}
+ABOUT_SHARED = "Shared: over the connections that both W and R have; else over all entries."
 DECIMALS = 3
 
 
@@ -52,13 +53,13 @@ def tabulate(data: Data) -> Tabulated:
                     row | what | {name: with_interval(one.get(kind), DECIMALS) for kind, name in COLUMNS.items()}
                 )
     shown = pd.DataFrame(rows)
+    notes = [ABOUT_INTERVALS, *([] if final.empty else [f"No error passes through R of layer {final['layer'].min()}."])]
     if (shown[COLUMNS["shared"]] == NONE).all():
         shown = shown.drop(columns=COLUMNS["shared"])
+    else:
+        notes.append(ABOUT_SHARED)
     first_stage = dict(zip(data.runs["run"], data.runs["pretraining_epochs"], strict=True))
     reached = {run: epochs + int(first_stage[run]) for run, epochs in zip(values["run"], values["epochs"], strict=True)}
-    notes = [ABOUT_INTERVALS]
-    if not final.empty:
-        notes.append(f"No error passes through R of layer {final['layer'].min()}.")
     lacking = shortfalls(found, reached, "no alignment measured yet", "table")
     return Tabulated(shown, table, drawn_runs(found, reached), lacking, MEANING, notes)
 

@@ -56,7 +56,7 @@ def tabulate(data: Data) -> Tabulated:
                 "seeds": str(test["n"]),
                 "epochs": f"{test['epochs']:,}" if test["n"] else NONE,
             }
-            row |= {f"{name} error (%)": with_interval(of[name], DECIMALS) for name in SETS}
+            row |= {f"{name} (%)": with_interval(of[name], DECIMALS) for name in SETS}
             published = bar_of(panel.network, panel.dataset, protocol.name) if panel.of_paper else float("nan")
             rows.append(row | {"published (%)": number(published, 0)})
     shown = pd.DataFrame(rows)

@@ -112,9 +112,19 @@ PUBLISHED = (
     Published(NAKAJIMA, "cifar10", "ResNet-18", "error", "", None, {"BP": 8.14, "DFA": 18.32, "shallow": 65.08}),
 )  # fmt: skip
 
+MEASURES = {
+    ("error", ""): "error (%)",
+    ("accuracy", "last epoch"): "error (%)",
+    ("accuracy", "best epoch"): "best (%)",
+    ("angle", "first layer"): "angle, first (°)",
+    ("angle", "last layer"): "angle, last (°)",
+}
+"""What a column is called, by a figure's `measure` and `of`. An accuracy becomes an error."""
+
 UNLIKE = (
     "Most of these networks have batch normalization, momentum, augmentation and ReLU, and the paper's have none of "
-    "them, so they are no measure of its runs. FRFB is feedback alignment (FA), WM weight mirrors."
+    "them, so they are no measure of its runs. FRFB is feedback alignment (FA), WM weight mirrors. best: at the best "
+    "epoch, not the last; angle: between W and Rᵗ of the first and the last layer."
 )
 """What is to be kept in mind."""
 
@@ -153,24 +163,24 @@ def bar_of(network: str, dataset: str, protocol: str) -> float:
 
 
 def tabulate(_: Data) -> Tabulated:
-    """Set the published figures one below the other: a row for each network and measure, a column for each rule."""
-    rows, shown = [], []
-    rules = list(dict.fromkeys(rule for one in PUBLISHED for rule in one.values))
+    """Set the published figures one below the other, a row for each network and rule."""
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    data = []
     for one in PUBLISHED:
-        measure = "angle of W and R (°)" if one.measure == "angle" else "error (%)"
-        values = {rule: 100 - value if one.measure == "accuracy" else value for rule, value in one.values.items()}
         decimals = max(len(f"{value:g}".partition(".")[2]) for value in one.values.values())
-        row = {
-            "source": one.source.name,
-            "data set": DATASET_NAMES.get(one.dataset, one.dataset),
-            "network": one.network,
-            "measure": ", ".join(filter(None, [measure, one.of])),
-        }
-        texts = {rule: number(values[rule], decimals) if rule in values else "" for rule in rules}
-        seeds = {"seeds": "" if one.seeds is None else str(one.seeds)}
-        shown.append({**row, **texts, **seeds})
-        own = {"n": one.seeds, "where": one.source.where}
-        rows += [{**row, "rule": rule, "value": value, **own} for rule, value in values.items()]
+        for rule, value in one.values.items():
+            own = {
+                "source": one.source.name,
+                "data set": DATASET_NAMES.get(one.dataset, one.dataset),
+                "network": one.network,
+                "rule": rule,
+            }
+            row = rows.setdefault(tuple(own.values()), {**own, **dict.fromkeys(MEASURES.values(), "")})
+            measured = 100 - value if one.measure == "accuracy" else value
+            row[MEASURES[one.measure, one.of]] = number(measured, decimals)
+            row["seeds"] = "" if one.seeds is None else str(one.seeds)
+            unit = {"measure": MEASURES[one.measure, one.of], "value": measured, "n": one.seeds}
+            data.append({**own, **unit, "where": one.source.where})
     notes = [UNLIKE, *(f"{source.name}: {source.where} ({source.setting})." for source in SOURCES)]
-    data = pd.DataFrame(rows).astype({"n": "Int64"})
-    return Tabulated(pd.DataFrame(shown), data, pd.DataFrame(), [], "n: seeds, where the source says", notes)
+    frame = pd.DataFrame(data).astype({"n": "Int64"})
+    return Tabulated(pd.DataFrame(rows.values()), frame, pd.DataFrame(), [], "n: seeds, where the source says", notes)

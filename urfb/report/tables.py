@@ -20,7 +20,7 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         "table",
         "5",
-        "errors of every protocol",
+        "error rates of every protocol",
         error_tables.tabulate,
         Selection((SIMPNET10, SIMPNET100), PROTOCOLS),
         ("epochs",),
@@ -29,7 +29,7 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         "table",
         "6",
-        "errors of every protocol",
+        "error rates of every protocol",
         error_tables.tabulate,
         Selection((DEEPNET, DEEPERNET), PROTOCOLS),
         ("epochs",),
@@ -38,7 +38,7 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         "table",
         "9",
-        "errors with convolutional layers and with untied ones",
+        "error rates with convolutional layers and with untied ones",
         error_tables.tabulate,
         Selection((TIED_OR_UNTIED, TIED_OR_UNTIED_DEEPNET_S), TIED_AND_UNTIED),
         ("epochs",),

@@ -17,7 +17,7 @@ NONE = "–"
 PLUS_MINUS = " ± "
 LONGEST = 36
 """A LaTeX column of longer texts is broken into lines."""
-MOST_COLUMNS = 8
+MOST_COLUMNS = 5
 """A LaTeX table of more columns is set in a smaller type."""
 
 _PROVENANCE = "\n<!--\n"
@@ -54,33 +54,39 @@ def without_provenance(text: str) -> str:
     return text.partition(_PROVENANCE)[0]
 
 
-def latex(heading: str, shown: pd.DataFrame, notes: Sequence[str], provenance: Sequence[str], label: str) -> str:
+def latex(caption: str, shown: pd.DataFrame, notes: Sequence[str], provenance: Sequence[str], label: str) -> str:
     r"""Return a table for LaTeX with the package booktabs, for `\input`.
 
-    Numbers stand on the right, those with an interval with one ± below the other. What a row is of is said once where
-    rows below are of the same.
+    Numbers stand on the right, those with an interval with one ± below the other. Rows that begin alike stand below a
+    line with what they share, and of the next cells of text only the first of several alike is said.
     """
     kinds = _kinds(shown)
-    groups = next((place for place, kind in enumerate(kinds) if kind != "text"), len(kinds)) - 1
-    same = (shown == shown.shift()).iloc[:, : max(groups, 0)].cumprod(axis=1).astype(bool)
-    several = not same.empty and bool(same.iloc[:, 0].any())
-    body = []
-    for place, row in enumerate(shown.itertuples(index=False, name=None)):
-        repeated = [*same.iloc[place], *[False] * len(kinds)]
-        if several and place and not repeated[0]:
-            body.append(r"\addlinespace")
-        cells = zip(row, kinds, repeated, strict=False)
-        body.append(_row(_cell("" if again else str(text), kind) for text, kind, again in cells))
+    texts = next((place for place, kind in enumerate(kinds) if kind != "text"), len(kinds))
+    repeated = (shown == shown.shift()).iloc[:, : max(texts - 1, 0)].cumprod(axis=1).astype(bool)
+    groups = None
+    if not repeated.empty and repeated.iloc[:, 0].any():
+        groups = shown.iloc[:, 0].mask(repeated.iloc[:, 0], "")
+        alike = shown.copy()
+        alike.iloc[:, : repeated.shape[1]] = shown.iloc[:, : repeated.shape[1]].mask(repeated, "")
+        shown, kinds = alike.iloc[:, 1:], kinds[1:]
     forms = [_form(kind, [str(text) for text in shown.iloc[:, place]]) for place, kind in enumerate(kinds)]
     names = zip(map(_in_latex, shown.columns), kinds, strict=True)
     head = _row(f"\\multicolumn{{2}}{{c}}{{{name}}}" if kind == "interval" else name for name, kind in names)
+    body = []
+    for place, cells in enumerate(shown.itertuples(index=False, name=None)):
+        if groups is not None and groups.iloc[place]:
+            width = len(kinds) + kinds.count("interval")
+            above = [r"\addlinespace"] if place else []
+            body += [*above, f"\\multicolumn{{{width}}}{{l}}{{{_in_latex(groups.iloc[place])}}} \\\\"]
+        body.append(_row(_cell(str(text), kind) for text, kind in zip(cells, kinds, strict=True)))
     lines = [
         *(f"% {line}" for line in provenance),
         r"% It needs \usepackage{booktabs}.",
         r"\begin{table}",
         r"\centering",
-        *([r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if len(kinds) > MOST_COLUMNS else []),
-        f"\\caption{{{' '.join([f'{_in_latex(heading)}.', *map(_in_latex, notes)])}}}",
+        r"\setlength{\belowcaptionskip}{6pt}",
+        *([r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"] if len(kinds) > MOST_COLUMNS else [r"\small"]),
+        f"\\caption[{_in_latex(caption)}]{{{' '.join([f'{_in_latex(caption)}.', *map(_in_latex, notes)])}}}",
         f"\\label{{tab:{label}}}",
         f"\\begin{{tabular}}{{{''.join(forms)}}}",
         *(r"\toprule", head, r"\midrule", *body, r"\bottomrule"),
@@ -113,7 +119,7 @@ def _cell(text: str, kind: str) -> str:
     if kind != "interval":
         return _in_latex(text)
     mean, _, half = text.partition(PLUS_MINUS)
-    return f"{_in_latex(mean)} & " + (f"$\\,\\pm\\,$ {_in_latex(half)}" if half else "")
+    return f"{_in_latex(mean)} & " + (f"$\\,\\pm\\,${_in_latex(half)}" if half else "")
 
 
 def _row(cells: Iterable[str]) -> str:
