@@ -14,8 +14,9 @@ import pytest
 from matplotlib.collections import PolyCollection
 
 from urfb.report.canvas import STYLE
+from urfb.report.exhibits import Frames
 from urfb.report.figures import FIGURES
-from urfb.store import LocatedFilters
+from urfb.store import LocatedFilters, tables
 
 SIMPNET = "Conv 32 5x5; Maxpool 3; Drop .8; Full 500; Drop .3; Output"
 LAYERS = {1: "Conv 32 5x5", 2: "Full 500", 3: "Output"}
@@ -91,6 +92,15 @@ class FakeStore:
 
     def alignment(self, **filters: Any) -> pd.DataFrame:
         return self._frame(self.alignment_rows, [*OWN, *ALIGNMENT], filters)
+
+    def simulations(self) -> pd.DataFrame:
+        return pd.DataFrame(columns=["simulation", *tables.SIMULATION_COLUMNS, "error", "diverged_at"])
+
+    def trajectories(self) -> pd.DataFrame:
+        return pd.DataFrame(columns=["simulation", *tables.SIMULATION_COLUMNS, "iteration", "time", "error"])
+
+    def trajectory_layers(self) -> pd.DataFrame:
+        return pd.DataFrame(columns=["simulation", *tables.SIMULATION_COLUMNS, "layer", "iteration", "correlation"])
 
     def filters(self, run: str) -> list[LocatedFilters]:
         [row] = [row for row in self.rows if row["run"] == run]
@@ -171,7 +181,7 @@ class FakeStore:
                     self.add(epochs, rule=rule, loss=loss, connectivity=connectivity, seed=seed, **changed)
 
 
-def made(name: str, store: FakeStore, experiment: str | None = None) -> Any:
+def made(name: str, store: Frames, experiment: str | None = None) -> Any:
     """Make one of the paper's figures of a store's frames."""
     [exhibit] = [exhibit.of_experiment(experiment) for exhibit in FIGURES if exhibit.name == name]
     with matplotlib.rc_context(STYLE):
