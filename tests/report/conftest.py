@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from urfb.report.canvas import STYLE
+from urfb.report.exhibits import Frames
 from urfb.report.figures import FIGURES
-from urfb.store import LocatedFilters
+from urfb.store import LocatedFilters, tables
 
 SIMPNET = "Conv 32 5x5; Maxpool 3; Drop .8; Full 500; Drop .3; Output"
 LAYERS = {1: "Conv 32 5x5", 2: "Full 500", 3: "Output"}
@@ -99,6 +100,15 @@ class FakeStore:
     def thumbnails(self, *, dataset: str) -> list[Any]:
         return [image for image in self.images if image.dataset == dataset]
 
+    def simulations(self, **filters: Any) -> pd.DataFrame:
+        return pd.DataFrame(columns=["simulation", *tables.SIMULATION_COLUMNS, "error", "diverged_at"])
+
+    def trajectories(self, **filters: Any) -> pd.DataFrame:
+        return pd.DataFrame(columns=["simulation", *tables.SIMULATION_COLUMNS, "iteration", "time", "error"])
+
+    def trajectory_layers(self, **filters: Any) -> pd.DataFrame:
+        return pd.DataFrame(columns=["simulation", *tables.SIMULATION_COLUMNS, "layer", "iteration", "correlation"])
+
     def filters(self, run: str) -> list[LocatedFilters]:
         [row] = [row for row in self.rows if row["run"] == run]
         if row["untied"] == "none" or row["epochs_done"] == 0:
@@ -178,7 +188,7 @@ class FakeStore:
                     self.add(epochs, rule=rule, loss=loss, connectivity=connectivity, seed=seed, **changed)
 
 
-def made(name: str, store: FakeStore, experiment: str | None = None) -> Any:
+def made(name: str, store: Frames, experiment: str | None = None) -> Any:
     """Make one of the paper's figures of a store's frames."""
     [exhibit] = [exhibit.of_experiment(experiment) for exhibit in FIGURES if exhibit.name == name]
     with matplotlib.rc_context(STYLE):

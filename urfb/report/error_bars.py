@@ -72,8 +72,8 @@ def _draw(found: list[Panel], expected: list[Panel]) -> Drawn:
     shown = stack(tables)
     highest = shown[["mean", "high"]].max().max() if shown["n"].any() else 100
     # Room for the numbers above the bars and, where there is one, the legend.
-    room = 1.25 if any(protocol.tying for panel in found for protocol in panel.protocols) else 1.12
-    grid[0].set_ylim(0, min(room * highest, 100 * room))
+    room = 125 if any(protocol.tying for panel in found for protocol in panel.protocols) else 112
+    grid[0].set_ylim(0, min(room / 100 * highest, room))
     for leftmost in grid[::columns]:
         leftmost.set_ylabel("test error (%)")
     for unused in grid[len(found) :]:

@@ -271,7 +271,9 @@ def _in_words(where: Mapping[str, Any]) -> str:
 def _listed(wanted: object) -> str:
     if isinstance(wanted, (list, tuple)):
         return " or ".join(_listed(value) for value in wanted)
-    return "none" if wanted is None else str(wanted)
+    if pd.isna(wanted):  # type: ignore[call-overload]
+        return "none"
+    return f"{wanted:g}" if isinstance(wanted, float) else str(wanted)
 
 
 def _value(panel: Panel, name: str) -> str | None:
@@ -283,6 +285,4 @@ def _value(panel: Panel, name: str) -> str | None:
     values = runs[name].unique()
     if len(values) == 0:
         return _listed(panel.where[name]) if name in panel.where else None
-    if pd.isna(values[0]):
-        return "none"
-    return f"{values[0]:g}" if isinstance(values[0], float) else str(values[0])
+    return _listed(values[0])
