@@ -45,8 +45,22 @@ TIED_OR_UNTIED_DEEPNET_S = {
 }
 
 FIGURES: tuple[Exhibit, ...] = (
-    Exhibit("figure", "1", "the computations in a feedforward network", schematics.feedforward),
-    Exhibit("figure", "2", "the feedback signal and the updates that it makes", schematics.feedback),
+    Exhibit(
+        "figure",
+        "1",
+        "the computations in a feedforward network",
+        schematics.feedforward,
+        says="Each unit sums the units below it, weighted by W, and passes the sum through σ; the output layer leaves "
+        "σ out (equation 1).",
+    ),
+    Exhibit(
+        "figure",
+        "2",
+        "the feedback signal and the updates that it makes",
+        schematics.feedback,
+        says="The feedback signals of the layer above are combined through R and multiplied by σ′ to give a unit's own. "
+        "Then the feedforward weights into the unit and the feedback weights out of it take the same increment.",
+    ),
     Exhibit(
         "figure",
         "3",
@@ -54,6 +68,8 @@ FIGURES: tuple[Exhibit, ...] = (
         dataset_samples.draw,
         measured=("sample images",),
         completed_by="data thumbnails",
+        says="The classes are broad: a bird may be of any kind, at any angle and size. Each data set has 50,000 "
+        "training and 10,000 test images.",
     ),
     Exhibit(
         "figure",
