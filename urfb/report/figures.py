@@ -58,8 +58,8 @@ FIGURES: tuple[Exhibit, ...] = (
         "2",
         "the feedback signal and the updates that it makes",
         schematics.feedback,
-        says="The feedback signals of the layer above are combined through R and multiplied by σ′ to give a unit's own. "
-        "Then the feedforward weights into the unit and the feedback weights out of it take the same increment.",
+        says="The feedback signals of the layer above are combined through R and multiplied by σ′ to give a unit's "
+        "own. Then the feedforward weights into the unit and the feedback weights out of it take the same increment.",
     ),
     Exhibit(
         "figure",
