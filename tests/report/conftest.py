@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from urfb.report.canvas import STYLE
+from urfb.report.exhibits import Frames
 from urfb.report.figures import FIGURES
+from urfb.store import LocatedFilters, tables
 
 SIMPNET = "Conv 32 5x5; Maxpool 3; Drop .8; Full 500; Drop .3; Output"
 LAYERS = {1: "Conv 32 5x5", 2: "Full 500", 3: "Output"}
@@ -64,7 +69,11 @@ STATE = {
 }
 EPOCH = ["epoch", "running_loss", "running_error", "training_loss", "training_error", "validation_loss"]
 EPOCH += ["validation_error", "seconds"]
-ALIGNMENT = ["step", "epoch", "layer", "layer_name", "correlation", "correlation_shared"]
+ALIGNMENT = ["step", "epoch", "layer", "layer_name", "correlation", "correlation_shared", "gradient_cosine"]
+ALIGNMENT += ["filter_similarity"]
+EARLY_STEPS = (1, 2, 5, 10, 20, 50)
+STEPS_AN_EPOCH = 90
+LOCATIONS = ((8, 8), (8, 24), (24, 8), (24, 24))
 
 # The last training and validation error that each protocol tends to.
 ENDS = {"bp-softmax": (0.06, 0.29), "bp-hinge": (0.09, 0.31), "urfb-hinge": (0.15, 0.33), "frfb-hinge": (0.19, 0.345)}
@@ -77,6 +86,7 @@ class FakeStore:
     rows: list[dict[str, Any]] = field(default_factory=list)
     epoch_rows: list[dict[str, Any]] = field(default_factory=list)
     alignment_rows: list[dict[str, Any]] = field(default_factory=list)
+    images: list[Any] = field(default_factory=list)
 
     def runs(self, **filters: Any) -> pd.DataFrame:
         return self._frame(self.rows, [*OWN, *STATE], filters)
@@ -86,6 +96,31 @@ class FakeStore:
 
     def alignment(self, **filters: Any) -> pd.DataFrame:
         return self._frame(self.alignment_rows, [*OWN, *ALIGNMENT], filters)
+
+    def thumbnails(self, *, dataset: str) -> list[Any]:
+        return [image for image in self.images if image.dataset == dataset]
+
+    def simulations(self, **filters: Any) -> pd.DataFrame:
+        return pd.DataFrame(columns=["simulation", *tables.SIMULATION_COLUMNS, "error", "diverged_at"])
+
+    def trajectories(self, **filters: Any) -> pd.DataFrame:
+        return pd.DataFrame(columns=["simulation", *tables.SIMULATION_COLUMNS, "iteration", "time", "error"])
+
+    def trajectory_layers(self, **filters: Any) -> pd.DataFrame:
+        return pd.DataFrame(columns=["simulation", *tables.SIMULATION_COLUMNS, "layer", "iteration", "correlation"])
+
+    def filters(self, run: str) -> list[LocatedFilters]:
+        [row] = [row for row in self.rows if row["run"] == run]
+        if row["untied"] == "none" or row["epochs_done"] == 0:
+            return []
+        draw = np.random.default_rng(row["seed"])
+        common, own = draw.normal(size=(8, 5, 5, 3)), draw.normal(size=(2, 4, 8, 5, 5, 3))
+        shares = (1.0 if row["untied_start"] == "tied-copy" else 0.0, 0.6)
+        return [
+            LocatedFilters(epoch, 1, *LOCATIONS[at], (share * common + (1 - share) * own[end, at]).astype("float32"))
+            for end, (epoch, share) in enumerate(zip((0, row["epochs_done"]), shares, strict=True))
+            for at in range(len(LOCATIONS))
+        ]
 
     def _frame(self, rows: list[dict[str, Any]], columns: list[str], filters: dict[str, Any]) -> pd.DataFrame:
         frame = pd.DataFrame(rows, columns=["run", *columns])
@@ -118,14 +153,21 @@ class FakeStore:
             state |= {name: row[name] for name in ("training_error", "validation_error")}
             self.epoch_rows.append({**own, **row})
         if own["rule"] != "bp":
-            for epoch in range(epochs + 1):
+            early = [step / STEPS_AN_EPOCH for step in EARLY_STEPS if epochs]
+            for epoch in sorted([*range(epochs + 1), *early]):
                 for layer, name in LAYERS.items():
                     strength = {"urfb": (0.25, 0.8, 0.97), "frfb": (0.0, 0.35, 0.75)}.get(own["rule"], (0, 0, 0))[
                         layer - 1
                     ]
                     value = strength * epoch / (epoch + 40 / layer) + seed.normal(0, 0.002)
-                    row = {"step": 90 * epoch, "epoch": float(epoch), "layer": layer, "layer_name": name}
-                    self.alignment_rows.append({**own, **row, "correlation": value, "correlation_shared": 1.1 * value})
+                    row = {"step": round(STEPS_AN_EPOCH * epoch), "epoch": float(epoch), "layer": layer}
+                    row |= {"layer_name": name, "correlation": value, "correlation_shared": 1.1 * value}
+                    if own["gradient_batch"] is not None:
+                        row["gradient_cosine"] = 1.0 if layer == len(LAYERS) else 0.2 + 0.7 * value
+                    if own["untied"] != "none" and layer == 1:
+                        of_start = 0.7 if own["untied_start"] == "tied-copy" else 0.0
+                        row["filter_similarity"] = 0.3 + of_start / (1 + epoch) - 0.3 / (1 + epoch) + 0.01 * own["seed"]
+                    self.alignment_rows.append({**own, **row})
         if tested:
             state |= {"test_error": validation + 0.006 + 0.6 * 0.62 / (1 + epochs / 8), "test_epoch": float(epochs)}
         self.rows.append({**own, **state, **{name: value for name, value in changed.items() if name in STATE}})
@@ -146,11 +188,25 @@ class FakeStore:
                     self.add(epochs, rule=rule, loss=loss, connectivity=connectivity, seed=seed, **changed)
 
 
-def made(name: str, store: FakeStore, experiment: str | None = None) -> Any:
+def made(name: str, store: Frames, experiment: str | None = None) -> Any:
     """Make one of the paper's figures of a store's frames."""
     [exhibit] = [exhibit.of_experiment(experiment) for exhibit in FIGURES if exhibit.name == name]
     with matplotlib.rc_context(STYLE):
         return exhibit.make(exhibit.read(store, store.runs()))
+
+
+def assert_legible(figure: Figure) -> None:
+    """Check that nothing that is written on a figure leaves the page or lies on other writing."""
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(io.BytesIO(), format="png")
+        texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+        boxes = [text.get_window_extent() for text in texts]
+    for number, (text, box) in enumerate(zip(texts, boxes, strict=True)):
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text.get_text()
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text.get_text()
+        for other_text, other in zip(texts[:number], boxes, strict=False):
+            overlap = box.padded(-0.5).overlaps(other.padded(-0.5))
+            assert not overlap, f"{text.get_text()!r} lies on {other_text.get_text()!r}"
 
 
 @pytest.fixture
@@ -162,6 +218,12 @@ def edges_of() -> Callable[[PolyCollection], np.ndarray]:
         return corners.groupby("x")["y"].agg(["min", "max"]).reset_index().to_numpy()
 
     return edges
+
+
+@pytest.fixture(autouse=True)
+def no_data_sets(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the data sets of this machine have no part in what figures show."""
+    monkeypatch.setenv("URFB_DATA_DIR", str(tmp_path_factory.getbasetemp() / "no data sets"))
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.report.conftest import made
+from tests.report.conftest import EARLY_STEPS, STEPS_AN_EPOCH, made
 
 
 def lines_of(axes):
@@ -20,7 +20,8 @@ def test_urfb_is_left_and_frfb_right_with_a_line_a_layer(store):
         for name in ("Conv 32 5x5", "Full 500", "Output"):
             line = lines[f"{name}, all entries"]
             expected = measured[measured["layer_name"] == name].groupby("epoch")["correlation"].mean()
-            assert line.get_xdata() == pytest.approx([0, 1, 2, 3, 4])
+            early = [step / STEPS_AN_EPOCH for step in EARLY_STEPS]
+            assert line.get_xdata() == pytest.approx([0, *early, 1, 2, 3, 4])
             assert line.get_ydata() == pytest.approx(expected.to_numpy())
             assert line.get_linestyle() == "-"
 
@@ -80,7 +81,9 @@ def test_sparse_runs_have_both_correlations(store):
     shared = lines_of(sparse)["Output, connections of both"]
     assert shared.get_linestyle() == ":"
     counts = drawn.data.groupby(["protocol", "entries"]).size()
-    assert counts.to_dict() == {("URFB", "all"): 12, ("URFB 50 %", "all"): 12, ("URFB 50 %", "shared"): 12}
+    points = 3 * (4 + len(EARLY_STEPS))
+    kinds = [("URFB", "all"), ("URFB 50 %", "all"), ("URFB 50 %", "shared")]
+    assert counts.to_dict() == dict.fromkeys(kinds, points)
 
 
 def test_a_correlation_that_is_not_defined_is_left_out(store):
@@ -146,3 +149,27 @@ def test_rules_without_feedback_of_ws_shape_are_left_out_and_many_rules_stand_fo
     assert [len(part.get_axes()) for part in figure.subfigs] == [4, 3]
     assert len(figure.get_axes()) == len(rules)
     assert not any(word in axes.get_title() for axes in figure.get_axes() for word in ("BP", "DFA", "shallow"))
+
+
+def test_gradients_are_drawn_as_cosines_of_the_runs_that_measured_them(store):
+    store.add_protocols(3, sparse=False)
+    for rule in ("urfb", "frfb"):
+        store.add(3, rule=rule, gradient_batch=500)
+    drawn = made("gradients", store)
+    left, right = drawn.figure.get_axes()
+    assert (left.get_title(), right.get_title()) == ("URFB (1 seed, 3 epochs)", "FRFB (1 seed, 3 epochs)")
+    assert left.get_ylabel() == "cosine with BP's gradient"
+    for axes, rule in ((left, "urfb"), (right, "frfb")):
+        measured = store.alignment(rule=rule, gradient_batch=500.0, layer=1)
+        line = lines_of(axes)["Conv 32 5x5, all entries"]
+        assert line.get_ydata() == pytest.approx(measured["gradient_cosine"].to_numpy())
+        assert lines_of(axes)["Output, all entries"].get_ydata() == pytest.approx(1)
+    assert "Of layer 3, the output, the gradient is BP's own." in drawn.figure.texts[0].get_text()
+    assert "cosine" in drawn.meaning
+
+
+def test_gradients_of_rules_without_feedback_of_ws_shape_are_drawn_but_not_bps(store):
+    for rule in ("bp", "dfa", "urfb"):
+        store.add(2, rule=rule, gradient_batch=500, experiments="all")
+    titles = [axes.get_title() for axes in made("gradients", store, "all").figure.get_axes()]
+    assert titles == ["URFB (1 seed, 2 epochs)", "DFA (1 seed, 2 epochs)"]

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from tests.report.conftest import made
-from urfb.report.protocols import PROTOCOLS
+from urfb.report.protocols import PROTOCOLS, TIED_AND_UNTIED
 
 
 def texts_of(axes):
@@ -133,3 +133,58 @@ def test_an_interval_wider_than_the_axes_keeps_its_number_within(store):
     [number] = [text for text in axes.texts if text.get_text() == "70.0"]
     assert number.xy[1] == 100
     assert axes.get_ylim() == (0, 112)
+
+
+def add_tied_and_untied(store, epochs=3, seeds=2, **changed):
+    for loss, rule in (("softmax", "bp"), ("hinge", "bp"), ("hinge", "urfb"), ("hinge", "frfb")):
+        for seed in range(seeds):
+            for untied in ({}, {"untied": "all", "untied_start": "independent"}):
+                error = 0.3 + 0.01 * len(rule + loss) + 0.02 * len(untied) + 0.001 * changed.get("batch_size", 500)
+                store.add(epochs, rule=rule, loss=loss, seed=seed, test_error=error, **untied, **changed)
+
+
+def test_tied_and_untied_bars_stand_in_pairs_with_one_name_below(store):
+    add_tied_and_untied(store)
+    left, right = made("9", store).figure.axes
+    bars = sorted((bar.get_x() + bar.get_width() / 2, bar) for bar in left.patches)
+    places = [place for place, _ in bars]
+    assert np.diff(places) == pytest.approx([1, 2, 1, 2, 1, 2, 1])
+    colours = [to_hex(bar.get_facecolor()) for _, bar in bars]
+    assert colours == [TIED_AND_UNTIED[0].colour, TIED_AND_UNTIED[1].colour] * 4
+    assert [(bar.get_hatch() or "") for _, bar in bars] == ["", "////"] * 4
+    for axes in (left, right):
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["BP", "BP-H", "URFB", "FRFB"]
+        assert axes.get_xticks() == pytest.approx([0.5, 3.5, 6.5, 9.5])
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["tied", "untied"]
+    # The numbers stand at their bars.
+    numbers = {text.xy[0]: text.get_text() for text in left.texts if text.get_text().count(".") == 1}
+    assert numbers == {round(place): f"{bar.get_height():.1f}" for place, bar in bars}
+
+
+def test_without_untied_protocols_there_is_no_legend_and_no_gap(store):
+    store.add_protocols(3, seeds=1)
+    left = made("5", store).figure.axes[0]
+    assert left.get_legend() is None
+    assert left.get_xticks() == pytest.approx(range(6))
+
+
+def test_unlike_batches_are_the_tied_runs_of_the_largest_and_the_untied_ones_of_the_smallest(store):
+    add_tied_and_untied(store)
+    add_tied_and_untied(store, batch_size=50)
+    drawn = made("9-batch", store)
+    titles = [f"simpnet, CIFAR-10, batch size {words}" for words in ("500", "50", "500 tied, 50 untied")]
+    assert [axes.get_title() for axes in drawn.figure.axes] == titles
+    like_500, like_50, unlike = (drawn.data[drawn.data["panel"] == title].set_index("protocol") for title in titles)
+    for protocol in TIED_AND_UNTIED:
+        expected = (like_50 if protocol.untied else like_500).loc[protocol.name]
+        assert unlike.loc[protocol.name, "mean"] == expected["mean"]
+        assert unlike.loc[protocol.name, "runs"] == expected["runs"]
+    assert drawn.shortfalls == ["3 of the paper's 1,000 epochs", "2 of 3 seeds"]
+
+
+def test_of_one_batch_there_is_nothing_unlike(store):
+    add_tied_and_untied(store)
+    drawn = made("9-batch", store)
+    titles = [axes.get_title() for axes in drawn.figure.axes]
+    assert titles == ["simpnet, CIFAR-10, batch size 500", "simpnet, CIFAR-10, batch size 50"]
+    assert "CIFAR-10, batch size 50: no run" in drawn.shortfalls

@@ -31,7 +31,7 @@ def test_each_figure_becomes_three_files(store, tmp_path):
     assert [figure.exhibit.name for figure in rendered] == NUMBERS
     names = sorted(path.name for path in (tmp_path / "deep" / "figures").iterdir())
     assert names == sorted(f"{figure.stem}.{suffix}" for figure in FIGURES for suffix in ("png", "pdf", "csv"))
-    assert [path.name for path in rendered[0].files] == ["figure04.png", "figure04.pdf", "figure04.csv"]
+    assert [path.name for path in rendered[0].files] == ["figure01.png", "figure01.pdf", "figure01.csv"]
 
 
 def test_the_picture_is_sharp_and_says_where_it_comes_from(store, tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from urfb.errors import SelectionError
-from urfb.report.figures import SIMPNET10, SIMPNET100
+from urfb.report.figures import SIMPNET10, SIMPNET100, TIED_START, UNTIED_SIMPNET
 from urfb.report.protocols import BP, FRFB, PROTOCOLS, URFB, protocols_in
 from urfb.report.selection import Selection, panels
 
@@ -130,3 +130,23 @@ def test_rules_are_named_as_the_field_names_them_with_their_parameters(store):
         "Kolen–Pollack λ 0.01",
         "my_rules:noisy",
     ]
+
+
+def test_a_panel_without_runs_is_titled_by_what_the_selection_says(store):
+    store.add(2)
+    wanted = Selection((SIMPNET10, {**SIMPNET10, "batch_size": 50}, {**SIMPNET10, "step_size": 1.0}), (URFB,))
+    assert titles(panels(store.runs(), wanted)) == [
+        "simpnet, CIFAR-10, step size 0.1, batch size 500",
+        "simpnet, CIFAR-10, step size 0.1, batch size 50",
+        "simpnet, CIFAR-10, step size 1, batch size 500",
+    ]
+
+
+@pytest.mark.parametrize("filled", [(), (0,), (1,), (0, 1)])
+def test_a_start_of_the_other_convention_is_told_by_the_start_alone(store, filled):
+    starts = ({"untied_start": "independent"}, {"untied_start": "tied-copy", "convention": "custom"})
+    for number in filled:
+        store.add(2, untied="all", **starts[number])
+    found = panels(store.runs(), Selection((UNTIED_SIMPNET, TIED_START), (URFB,)))
+    assert titles(found) == [f"simpnet, CIFAR-10, untied start {start}" for start in ("independent", "tied-copy")]
+    assert [len(panel.runs) for panel in found] == [int(number in filled) for number in (0, 1)]

@@ -1,4 +1,4 @@
-"""`urfb data`: the data sets on this machine."""
+"""`urfb data`: the data sets on this machine, and the images of them that a store keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from urfb.cli.options import DataOption
+from urfb.cli.options import DEFAULT_STORE, DataOption, StoreOption
 from urfb.data.catalog import CATALOG, data_directory, dataset_info
 from urfb.errors import DataError
 
@@ -63,7 +63,27 @@ def verify(
     _do(datasets.verify, names or list(CATALOG), data_directory(data_dir))
 
 
-def _do(action: Callable[[str, Path], None], names: list[str], directory: Path) -> None:
+@app.command()
+def thumbnails(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="cifar10, cifar100; both where none is given.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_dir: DataOption = None,
+) -> None:
+    """Keep in the store the images that Figure 3 shows, so that it can be drawn where the data sets are not.
+
+    Example: urfb data thumbnails cifar10 cifar100 --store results/urfb.sqlite
+    """
+    from urfb.thumbnails import IMAGES_PER_CLASS, keep_thumbnails
+
+    def keep(name: str, directory: Path) -> None:
+        keep_thumbnails(name, directory, store)
+
+    _do(keep, names or list(IMAGES_PER_CLASS), data_directory(data_dir), "kept")
+
+
+def _do(action: Callable[[str, Path], None], names: list[str], directory: Path, done: str = "ready") -> None:
     """Do `action` for every data set, so that one that fails hides no other; raises DataError with all that failed."""
     for name in names:
         dataset_info(name)  # a misspelt name is told before anything is done
@@ -71,7 +91,7 @@ def _do(action: Callable[[str, Path], None], names: list[str], directory: Path) 
     for name in names:
         try:
             action(name, directory)
-            typer.echo(f"{name}: ready")
+            typer.echo(f"{name}: {done}")
         except DataError as error:
             problems.append(str(error))
     if problems:

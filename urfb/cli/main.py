@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from urfb import __version__
-from urfb.cli import bench, convention, data, doctor, grid, network, report, results
+from urfb.cli import bench, convention, data, doctor, grid, network, report, results, theory
 from urfb.errors import InputError
 
 
@@ -35,6 +35,7 @@ app = typer.Typer(
 app.add_typer(grid.app, name="grid", help="Plan and run the experiments of a grid file.")
 app.add_typer(results.app, name="results", help="Read the results store, and join several.")
 app.add_typer(report.app, name="report", help="Draw the paper's figures from the results store.")
+app.add_typer(theory.app, name="theory", help="Simulate the linear network of section 5, and check the integration.")
 app.add_typer(network.app, name="network", help="Show the networks and what they cost.")
 app.add_typer(convention.app, name="convention", help="Compare the readings of what the paper leaves open.")
 app.command(name="bench")(bench.bench)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -68,15 +69,55 @@ def figures(
 
     Example: urfb report figures 4 10 --experiment quick
     """
+    for rendered in make("figure", names, store, out, experiment, grid, anew):
+        tell(rendered)
+
+
+@app.command()
+def tables(
+    names: NamesArgument = None,
+    store: StoreOption = DEFAULT_STORE,
+    out: OutOption = None,
+    experiment: ExperimentOption = None,
+    grid: GridOption = None,
+    anew: AnewOption = False,
+    printed: Annotated[
+        bool, typer.Option("--print", help="Print each table, in Markdown, in place of its files' names.")
+    ] = False,
+) -> None:
+    """Write tables as Markdown, LaTeX and CSV, those whose data have changed, and say what each lacks.
+
+    Example: urfb report tables 5 --print
+    """
+    from urfb.cli.listing import printable
+    from urfb.report.texts import without_provenance
+
+    for place, rendered in enumerate(make("table", names, store, out, experiment, grid, anew)):
+        if printed:
+            text = without_provenance(rendered.files[0].read_text(encoding="utf-8"))
+            typer.echo("\n" * (place > 0) + printable(text, keep="\n"), nl=False)
+        else:
+            tell(rendered)
+
+
+def make(
+    kind: Literal["figure", "table"],
+    names: list[str] | None,
+    store: str,
+    out: Path | None,
+    experiment: str | None,
+    grid: Path | None,
+    anew: bool,
+) -> Iterator[Rendered]:
+    """Write the files of some figures or tables, by default into a folder of their own beside the store."""
     from urfb.report.exhibits import chosen
     from urfb.report.paper import exhibits
     from urfb.report.rendering import render
     from urfb.store import open_store
 
     opened = open_store(store)
-    wanted = chosen(exhibits("figure", grid), names or [], experiment)
-    for rendered in render(opened, wanted, out or opened.location.folder / "figures", str(opened.location), anew=anew):
-        tell(rendered)
+    wanted = chosen(exhibits(kind, grid), names or [], experiment)
+    yield from render(opened, wanted, out or opened.location.folder / f"{kind}s", str(opened.location), anew=anew)
 
 
 @app.command()
@@ -107,7 +148,8 @@ def claims(
     """
     from urfb.cli.listing import printable
     from urfb.report.claims import SETTINGS, evaluate, exit_code
-    from urfb.report.claims.telling import as_json, as_text, write
+    from urfb.report.claims.telling import as_json, as_text
+    from urfb.report.files import write
     from urfb.store import open_store
 
     opened = open_store(store)
@@ -116,7 +158,7 @@ def claims(
     if out is None:
         typer.echo(told)
     else:
-        write(out, told)
+        write(out, f"{told}\n".encode())
     raise typer.Exit(exit_code(results))
 
 
@@ -135,7 +177,7 @@ def page(
 
     Example: urfb report page --out results/page.html
     """
-    from urfb.report.claims import SETTINGS, evaluate
+    from urfb.report.everything import verdicts
     from urfb.report.exhibits import chosen
     from urfb.report.page.document import default_file, write_page
     from urfb.report.paper import exhibits
@@ -149,15 +191,52 @@ def page(
         wanted,
         out or default_file(place.folder, experiment),
         location=str(place),
-        claims=[]
-        if experiment
-        else [one for name in SETTINGS for one in evaluate(opened, [], SETTINGS[name], str(place))],
+        claims=[] if experiment else verdicts(opened, str(place)),
         experiment=experiment,
         logs=place.logs,
         folder=place.folder,
         anew=anew,
     )
     typer.echo(f"{written.file}{'' if written.made else ' (unchanged)'}")
+
+
+@app.command("all")
+def everything(
+    store: StoreOption = DEFAULT_STORE,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The folder to write to; else the store's own."),
+    ] = None,
+    experiment: ExperimentOption = None,
+    grid: GridOption = None,
+    anew: AnewOption = False,
+) -> None:
+    """Make all figures, all tables, the verdicts and the page, of which only what has changed.
+
+    Example: urfb report all --store results/urfb.sqlite
+    """
+    from urfb.report.everything import everything
+    from urfb.report.exhibits import chosen
+    from urfb.report.paper import exhibits
+    from urfb.store import open_store
+
+    opened = open_store(store)
+    place = opened.location
+    wanted = [*chosen(exhibits("figure", grid), [], experiment), *chosen(exhibits("table", grid), [], experiment)]
+    made = unchanged = 0
+    for part in everything(
+        opened,
+        wanted,
+        out or place.folder,
+        location=str(place),
+        experiment=experiment,
+        logs=place.logs,
+        anew=anew,
+    ):
+        lacking = f", lacks {len(part.shortfalls)}" if part.shortfalls else ""
+        typer.echo(f"{part.name}: {part.files[0]}{'' if part.made else ' (unchanged)'}{lacking}")
+        made, unchanged = made + part.made, unchanged + (not part.made)
+    typer.echo(f"{made} made, {unchanged} unchanged; what a figure or table lacks is on it and on the page")
 
 
 def tell(rendered: Rendered) -> None:

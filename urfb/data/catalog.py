@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,3 +96,8 @@ def data_directory(explicit: str | Path | None = None) -> Path:
         return Path(chosen).expanduser() if chosen else user_cache_path("urfb") / "data"
     except RuntimeError as error:
         raise DataError(f"'{chosen}' cannot be the data sets' folder ({error})") from error
+
+
+def fetch_command(name: str, directory: Path) -> str:
+    """Return the command that fetches or mends a data set."""
+    return f"urfb data fetch {name} --data-dir {shlex.quote(str(directory))}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import shlex
 import warnings
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -15,7 +14,7 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100, MNIST
 from torchvision.datasets.utils import check_md5, download_and_extract_archive
 
-from urfb.data.catalog import DatasetInfo, dataset_info
+from urfb.data.catalog import DatasetInfo, dataset_info, fetch_command
 from urfb.errors import DataError
 
 TORCHVISION = {"cifar10": CIFAR10, "cifar100": CIFAR100, "mnist": MNIST}
@@ -70,7 +69,7 @@ def verify(name: str, directory: Path) -> None:
     found = faults(name, directory)
     if not found:
         return
-    command = f"run `{_fetch_command(name, directory)}`"
+    command = f"run `{fetch_command(name, directory)}`"
     if found.keys() >= _checksums(name, directory).keys() and set(found.values()) == {"missing"}:
         raise DataError(f"{name} is not in {directory}; {command}")
     files = ", ".join(f"{path} is {fault}" for path, fault in found.items())
@@ -129,12 +128,8 @@ def _fetch_archive(name: str, directory: Path, addresses: list[str], archive: Pa
     raise DataError(
         f"{name}: {archive} could not be fetched ({'; '.join(failures)}). Check the network and try again; "
         f"or get {addresses[0]} (md5 {md5}) by other means, save it as {archive}, "
-        f"and run `{_fetch_command(name, directory)}`, which unpacks it"
+        f"and run `{fetch_command(name, directory)}`, which unpacks it"
     )
-
-
-def _fetch_command(name: str, directory: Path) -> str:
-    return f"urfb data fetch {name} --data-dir {shlex.quote(str(directory))}"
 
 
 def _checksums(name: str, directory: Path) -> dict[Path, str]:

@@ -1,9 +1,9 @@
-"""Figures 10 and 11: how far the forward and the feedback weights of each layer agree."""
+"""Figures 10 and 11: how far the forward and the feedback weights of each layer agree; and its gradients, with BP's."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,11 +23,43 @@ MOST_ABREAST = 4
 """Sets of axes in a row, so that it fits a page."""
 
 LAYER_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """What is drawn of each layer by epoch.
+
+    Attributes:
+        columns: where it is in the alignment's frame, and what each is called in the figure's table.
+        quantity: the vertical axis's label.
+        about_lowest, about_highest: a sentence about that layer, if it needs one, with its number in braces.
+        meaning: as of `Drawn`.
+    """
+
+    columns: Mapping[str, str]
+    quantity: str
+    about_lowest: str
+    about_highest: str
+    meaning: str
+
+
 # Of a sparse layer, the correlation over the connections that W and R both have is another number than over all.
 STYLES: dict[str, Any] = {"all": "-", "shared": ":"}
 WORDS = {"all": "all entries", "shared": "connections of both"}
-MEANING = (
-    "mean, low and high: the correlation of W and Rᵗ, its mean and its range over n seeds; entries: over which it is"
+CORRELATION = _Measure(
+    {"correlation": "all", "correlation_shared": "shared"},
+    "correlation of W and Rᵗ",
+    "No error passes through R of layer {}.",
+    "",
+    "mean, low and high: the correlation of W and Rᵗ, its mean and its range over n seeds; entries: over which it is",
+)
+GRADIENT_COSINE = _Measure(
+    {"gradient_cosine": "all"},
+    "cosine with BP's gradient",
+    "",
+    "Of layer {}, the output, the gradient is BP's own.",
+    "mean, low and high: the cosine of the angle between the rule's gradient of W and back-propagation's at the same "
+    "weights, on a fixed set of training images, its mean and its range over n seeds; entries: over which it is",
 )
 ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
 
@@ -48,30 +80,42 @@ def draw(data: Data) -> Drawn:
 
     Of runs with a first stage, the second is drawn, without the layers that are frozen then: those do not learn.
     """
-    found = _with_feedback(data.panels)
-    alignment = of_last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
+    return _draw(with_feedback(data.panels), data, CORRELATION)
+
+
+def draw_gradients(data: Data) -> Drawn:
+    """Draw the cosine of each layer's gradient with back-propagation's by epoch, as `draw` draws correlations."""
+    return _draw(_without(["bp"], data.panels), data, GRADIENT_COSINE)
+
+
+def _draw(found: list[Panel], data: Data, measure: _Measure) -> Drawn:
+    [column, *_] = measure.columns
+    alignment = of_last_stage(data.measured["alignment"].dropna(subset=[column]), data.runs)
     last = alignment.groupby("run")["epoch"].max()
     reached = {str(run): int(epoch + 1e-6) for run, epoch in last.items()}  # 25.0 may have been added up from steps
-    measured = alignment.rename(columns={"correlation": "all", "correlation_shared": "shared"})
-    measured = measured.melt(["run", "step", "epoch", "layer", "layer_name"], list(STYLES), "entries", "correlation")
-    measured = measured.dropna(subset=["correlation"])
+    of_layer = ["run", "step", "epoch", "layer", "layer_name"]
+    measured = alignment[[*of_layer, *measure.columns]].rename(columns=measure.columns)
+    measured = measured.melt(of_layer, list(measure.columns.values()), "entries", "value").dropna(subset=["value"])
     first_stage = dict(zip(data.runs["run"], data.runs["pretraining_epochs"], strict=True))
     total = {run: epochs + int(first_stage[run]) for run, epochs in reached.items()}
     lacking = shortfalls(found, total, "no alignment measured yet")
     rows = [row for panel in found for row in _rows(panel, measured)]
 
     columns = max(len(row.protocols) for row in rows)
-    about_lowest = f"No error passes through R of layer {min(measured['layer'])}." if reached else ""
-    explanation = f"{explain([row.table for row in rows], ABOUT_SEEDS)} {about_lowest}".strip()
+    about = [explain([row.table for row in rows], ABOUT_SEEDS)]
+    if reached:
+        about.append(measure.about_lowest.format(min(measured["layer"])))
+        about.append(measure.about_highest.format(max(measured["layer"])))
+    explanation = " ".join(words for words in about if words)
     figure = page(columns, 2.6 * len(rows), explanation, lacking)
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, row in zip(parts, rows, strict=True):
-        _draw_row(part, row, reached, columns)
+        _draw_row(part, row, reached, columns, measure.quantity)
     shown = stack([row.table for row in rows])
     lowest = min(0.0, shown["low"].min()) if len(shown) else 0.0
     for axes in figure.get_axes():
         axes.set_ylim(1.05 * lowest - 0.02, 1.02)
-    return Drawn(figure, shown, drawn_runs(found, total), lacking, MEANING)
+    return Drawn(figure, shown, drawn_runs(found, total), lacking, measure.meaning)
 
 
 def of_last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -84,14 +128,18 @@ def of_last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(epoch=rows["epoch"] - rows["pretraining_epochs"])
 
 
-def _with_feedback(found: list[Panel]) -> list[Panel]:
+def with_feedback(found: list[Panel]) -> list[Panel]:
     """Leave out rules without an R of W's shape: back-propagation's is Wᵗ by definition."""
-    without = [name for name, rule in RULES.items() if rule.carrier is None and (rule.direct or not rule.separate)]
+    return _without(
+        [name for name, rule in RULES.items() if rule.carrier is None and (rule.direct or not rule.separate)], found
+    )
+
+
+def _without(rules: Sequence[str], found: list[Panel]) -> list[Panel]:
     kept = []
     for panel in found:
-        protocols = tuple(protocol for protocol in panel.protocols if protocol.rule not in without)
-        runs = panel.runs[~panel.runs["rule"].isin(without)]
-        kept.append(replace(panel, protocols=protocols, runs=runs))
+        protocols = tuple(protocol for protocol in panel.protocols if protocol.rule not in rules)
+        kept.append(replace(panel, protocols=protocols, runs=panel.runs[~panel.runs["rule"].isin(rules)]))
     # A figure of nothing but such runs still says what it would show.
     return [panel for panel in kept if panel.protocols] or [replace(kept[0], protocols=(URFB, FRFB))]
 
@@ -120,11 +168,11 @@ def _parts(protocols: list[Protocol]) -> list[list[Protocol]]:
 
 def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
     by = ["protocol", "layer", "layer_name", "step", "epoch", "entries"]
-    table = over_seeds(values, by, "correlation").assign(panel=panel.title)
+    table = over_seeds(values, by, "value").assign(panel=panel.title)
     return table[["panel", *by, "mean", "low", "high", "n", "runs"]]
 
 
-def _draw_row(part: FigureBase, row: _Row, reached: Mapping[str, int], columns: int) -> None:
+def _draw_row(part: FigureBase, row: _Row, reached: Mapping[str, int], columns: int, quantity: str) -> None:
     names = row.table.drop_duplicates("layer").sort_values("layer", ascending=False)
     layers = [(int(layer), str(name)) for layer, name in zip(names["layer"], names["layer_name"], strict=True)]
     looks = {
@@ -143,12 +191,13 @@ def _draw_row(part: FigureBase, row: _Row, reached: Mapping[str, int], columns: 
         epoch_axis(axes, max(row.table["epoch"], default=0) or 1)
     for unused in grid[len(row.protocols) :]:
         unused.remove()
-    grid[0].set_ylabel("correlation of W and Rᵗ")
+    grid[0].set_ylabel(quantity)
     part.suptitle(textwrap.fill(row.title, columns * TITLE_CHARACTERS))
 
     keys = [Line2D([], [], label=f"layer {layer}: {name}", **looks[layer]) for layer, name in layers]
-    if row.sparse and keys:
-        keys += [Line2D([], [], color=GREY, linestyle=STYLES[kind], label=words) for kind, words in WORDS.items()]
+    kinds = sorted(set(row.table["entries"]))
+    if len(kinds) > 1:
+        keys += [Line2D([], [], color=GREY, linestyle=STYLES[kind], label=WORDS[kind]) for kind in kinds]
     if keys:
         across = min(len(layers), 2 * columns)
         part.legend(handles=by_rows(keys, across), loc="outside lower center", ncols=across)

@@ -53,7 +53,11 @@ def page(columns: int, height: float, explanation: str, shortfalls: Sequence[str
     characters = int(width * CHARACTERS_PER_INCH)
     # A line breaks between shortfalls where it can: spaces within one hold it together.
     whole = [text.replace(" ", "\N{NO-BREAK SPACE}") if len(text) < characters - 2 else text for text in shortfalls]
-    lines = textwrap.wrap(explanation, characters) + textwrap.wrap("\N{NO-BREAK SPACE}· ".join(whole), characters)
+    lines = [
+        line
+        for words in (explanation, "\N{NO-BREAK SPACE}· ".join(whole))
+        for line in textwrap.wrap(words, characters, break_on_hyphens=False)
+    ]
     below = len(lines) * LINE_HEIGHT + (0.08 if lines else 0)
     engine = ConstrainedLayoutEngine(rect=(0, below / (height + below), 1, height / (height + below)))
     figure = Figure(figsize=(width, height + below), layout=engine)
@@ -72,7 +76,7 @@ def curve(axes: Axes, line: pd.DataFrame, shift: float = 0.0, **look: Any) -> No
         return
     epochs = line["epoch"].to_numpy()
     marked = np.searchsorted(epochs, epochs[0] + np.ptp(epochs) * (np.arange(MARKERS) + shift) / MARKERS)
-    look |= {"markevery": sorted(set(marked.tolist())), "legend": False}
+    look = {"markevery": sorted(set(marked.tolist())), "legend": False} | look
     # The table's own numbers: seaborn would work out means and ranges again, which takes seconds for long runs.
     sns.lineplot(line, x="epoch", y="mean", estimator=None, ax=axes, **look)
     several = line[line["n"] > 1]

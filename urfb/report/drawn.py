@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.stats import t
 
 from urfb.report.selection import Panel
 
@@ -58,6 +59,17 @@ def extremes(values: Any) -> tuple[Any, Any]:
     return values.min(), values.max()
 
 
+def students_interval(values: Any) -> tuple[Any, Any]:
+    """Return the 95 % interval of the mean by Student's t; NaN for one value."""
+    half = t.ppf(0.975, values.count() - 1) * values.sem()
+    return values.mean() - half, values.mean() + half
+
+
+def longest(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that have the most `epochs` of their protocol: a mean over different ones is nobody's."""
+    return runs[runs["epochs"] == runs.groupby("protocol")["epochs"].transform("max")]
+
+
 def over_seeds(values: pd.DataFrame, by: Sequence[str], value: str, interval: Interval = extremes) -> pd.DataFrame:
     """Return the mean and the interval over seeds, as seaborn draws them, and which runs these are."""
     groups = values.sort_values("seed", kind="stable").groupby(list(by), sort=False)
@@ -101,13 +113,14 @@ def explain(tables: Sequence[pd.DataFrame], words: str) -> str:
     return words if any((table["n"] > 1).any() for table in tables) else ""
 
 
-def shortfalls(panels: Sequence[Panel], reached: Mapping[str, int], lacking: str) -> list[str]:
+def shortfalls(panels: Sequence[Panel], reached: Mapping[str, int], lacking: str, kind: str = "figure") -> list[str]:
     """Say what keeps the panels from being complete.
 
     Args:
-        panels: the panels of the figure.
+        panels: the panels of the figure or table.
         reached: the epochs that are drawn of each run; runs that are not drawn are absent.
         lacking: what a run lacks that exists and is not drawn, such as "no test error yet".
+        kind: 'figure' or 'table'.
 
     Returns:
         One line for each thing that is lacking, with the protocols and panels that it concerns.
@@ -116,7 +129,7 @@ def shortfalls(panels: Sequence[Panel], reached: Mapping[str, int], lacking: str
     one_network = len({panel.network for panel in panels}) == 1
     titles = [panel.title.removeprefix(f"{panel.network}, ") if one_network else panel.title for panel in panels]
     if all(panel.runs.empty for panel in panels):
-        return ["no run of this figure in the store"]
+        return [f"no run of this {kind} in the store"]
     everywhere = dict(zip(titles, ([protocol.name for protocol in panel.protocols] for panel in panels), strict=True))
     places: dict[str, list[tuple[str, str]]] = {}
     for title, panel in zip(titles, panels, strict=True):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import Any
+from dataclasses import replace
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from scipy.stats import t
+from matplotlib.patches import Patch
 
 from urfb.report.canvas import GREY, TITLE_CHARACTERS, page
-from urfb.report.drawn import Drawn, drawn_runs, explain, over_seeds, shortfalls, stack
+from urfb.report.drawn import Drawn, drawn_runs, explain, longest, over_seeds, shortfalls, stack, students_interval
 from urfb.report.exhibits import Data
-from urfb.report.selection import Panel
+from urfb.report.selection import DATASET_NAMES, Panel
 
 MEANING = "mean, low and high: the test error in percent, its mean over n seeds and the 95 % interval of that mean (t)"
 ABOUT_SEEDS = "Bars: mean over seeds, with its 95 % interval (Student's t); dots: seeds."
@@ -26,13 +26,41 @@ def draw(data: Data) -> Drawn:
     The seeds of a bar have the same number of epochs, the largest that any of them has a test error for; the others
     are left out, since a mean over different epochs is nobody's error.
     """
-    found = data.panels
-    measured = [_measured(panel) for panel in found]
+    return _draw(data.panels, data.panels)
+
+
+def draw_batches(data: Data) -> Drawn:
+    """Draw as `draw` does and, last, what the author compared: tied runs of the largest batch, untied of the least."""
+    networks = {(panel.network, panel.dataset): panel for panel in data.panels}
+    unlike = [
+        panel
+        for network in networks
+        for panel in _unlike([one for one in data.panels if (one.network, one.dataset) == network])
+    ]
+    return _draw([*data.panels, *unlike], data.panels)
+
+
+def _unlike(panels: list[Panel]) -> list[Panel]:
+    """Return a panel of the tied runs of the largest batch and the untied ones of the smallest, if batches differ."""
+    of_size = {int(size): panel for panel in panels for size in panel.runs["batch_size"].unique()}
+    if not 1 < len(of_size) == len(panels):
+        return []
+    (small, with_small), *_, (large, with_large) = sorted(of_size.items())
+    tied, untied = (panel.runs["untied"] == "none" for panel in (with_large, with_small))
+    runs = pd.concat([with_large.runs[tied], with_small.runs[~untied]])
+    words = [with_large.network, DATASET_NAMES.get(with_large.dataset, with_large.dataset)]
+    title = ", ".join([*words, f"batch size {large} tied, {small} untied"])
+    return [replace(with_large, title=title, runs=runs)]
+
+
+def _draw(found: list[Panel], expected: list[Panel]) -> Drawn:
+    """Draw one set of axes for each of `found`; of those of `expected`, say what they lack."""
+    measured = [tested(panel) for panel in found]
     reached = {
         str(run): int(epochs) for rows in measured for run, epochs in zip(rows["run"], rows["epochs"], strict=True)
     }
     tables = [_table(panel, rows) for panel, rows in zip(found, measured, strict=True)]
-    lacking = shortfalls(found, reached, "no test error yet")
+    lacking = shortfalls(expected, reached, "no test error yet")
 
     columns = min(len(found), 2)
     rows = math.ceil(len(found) / columns)
@@ -43,7 +71,9 @@ def draw(data: Data) -> Drawn:
         _draw_panel(axes, panel, table, seeds)
     shown = stack(tables)
     highest = shown[["mean", "high"]].max().max() if shown["n"].any() else 100
-    grid[0].set_ylim(0, min(1.12 * highest, 112))  # room for the numbers above the bars
+    # Room for the numbers above the bars and, where there is one, the legend.
+    room = 125 if any(protocol.tying for panel in found for protocol in panel.protocols) else 112
+    grid[0].set_ylim(0, min(room / 100 * highest, room))
     for leftmost in grid[::columns]:
         leftmost.set_ylabel("test error (%)")
     for unused in grid[len(found) :]:
@@ -51,22 +81,16 @@ def draw(data: Data) -> Drawn:
     return Drawn(figure, shown, drawn_runs(found, reached), lacking, MEANING)
 
 
-def _measured(panel: Panel) -> pd.DataFrame:
+def tested(panel: Panel) -> pd.DataFrame:
     """Return the runs behind the panel's bars, with their `epochs` and their `error` in percent."""
     runs = panel.runs[panel.runs["test_error"].notna()]
     runs = runs.assign(epochs=runs["test_epoch"].fillna(runs["epochs_done"]), error=100 * runs["test_error"])
-    return runs[runs["epochs"] == runs.groupby("protocol")["epochs"].transform("max")]
-
-
-def _interval(errors: Any) -> tuple[Any, Any]:
-    """Return the 95 % interval of the mean by Student's t; NaN for one seed."""
-    half = t.ppf(0.975, errors.count() - 1) * errors.sem()
-    return errors.mean() - half, errors.mean() + half
+    return longest(runs)
 
 
 def _table(panel: Panel, measured: pd.DataFrame) -> pd.DataFrame:
     """Return the panel's bars, in percent, one row a protocol; one without a test error has n = 0."""
-    table = over_seeds(measured, ["protocol", "epochs"], "error", _interval)
+    table = over_seeds(measured, ["protocol", "epochs"], "error", students_interval)
     every = pd.DataFrame({"panel": panel.title, "protocol": [protocol.name for protocol in panel.protocols]})
     table = every.merge(table, on="protocol", how="left").fillna({"n": 0, "runs": ""})
     table = table.astype({"n": int, "epochs": "Int64"})
@@ -74,13 +98,19 @@ def _table(panel: Panel, measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, measured: pd.DataFrame) -> None:
-    """Draw each bar and, of several seeds, the interval and each seed; with numbers above and below."""
+    """Draw each bar and, of several seeds, the interval and each seed; with numbers above and below.
+
+    Tied and untied bars of a protocol stand together, with a gap after them.
+    """
     names = [protocol.name for protocol in panel.protocols]
-    where = {"x": "protocol", "y": "error", "order": names, "ax": axes, "legend": False}
+    order = _with_gaps(panel)
+    positions = [order.index(name) for name in names]
+    where = {"x": "protocol", "y": "error", "order": order, "ax": axes, "legend": False}
     colours = {"hue": "protocol", "hue_order": names, "palette": [protocol.colour for protocol in panel.protocols]}
-    look = {"saturation": 1, "width": 0.72, "edgecolor": "white", "linewidth": 0}  # white hatches, no edges
+    width = 0.72 if order == names else 0.9
+    look = {"saturation": 1, "width": width, "edgecolor": "white", "linewidth": 0}  # white hatches, no edges
     whiskers = {"capsize": 0.15, "err_kws": {"color": "0.15", "linewidth": 0.8}}
-    sns.barplot(measured, errorbar=_interval, **where, **colours, **look, **whiskers)
+    sns.barplot(measured, errorbar=students_interval, **where, **colours, **look, **whiskers)
     for bars, protocol in zip(axes.containers, panel.protocols, strict=False):
         for bar in bars:
             bar.set_hatch(protocol.hatch)
@@ -90,25 +120,41 @@ def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, measured: pd.Data
     white = {"palette": dict.fromkeys(places, "white"), "edgecolor": "0.15", "linewidth": 0.5, "size": 2.2}
     sns.stripplot(several, hue="seed", hue_order=places, dodge=True, jitter=False, **where, **white)
 
-    first = 23 if any(" " in name for name in names) else 15  # points below the axes
+    labels = [(position, protocol.bare_name) for position, protocol in zip(positions, panel.protocols, strict=True)]
+    ticks = pd.DataFrame(labels, columns=["position", "name"]).groupby("name", sort=False)["position"].mean()
+    first = 23 if any(" " in name for name in ticks.index) else 15  # points below the axes
     largest = measured.groupby("protocol")["error"].max()
     across = axes.get_xaxis_transform()
-    for position, bar in enumerate(table.to_dict("records")):
+    for position, protocol, bar in zip(positions, panel.protocols, table.to_dict("records"), strict=True):
         if bar["n"]:
             # An interval of few seeds may leave the axes, its number not.
             above = (position, min(max(largest[bar["protocol"]], bar["high"]), 100))
             axes.annotate(f"{bar['mean']:.1f}", above, (0, 2), "data", "offset points", ha="center", fontsize=6.5)
         else:
-            why = "no run" if panel.runs_of(panel.protocols[position]).empty else "no test error yet"
+            why = "no run" if panel.runs_of(protocol).empty else "no test error yet"
             axes.text(position, 0.03, why, transform=across, rotation=90, color=GREY, ha="center", fontsize=7)
         _below(axes, position, first, f"{bar['n'] or '–'}")
         _below(axes, position, first + 8, f"{bar['epochs']:,}" if bar["n"] else "–")
     for points, head in ((first, "seeds"), (first + 8, "epochs")):
         axes.annotate(head, (0, 0), (-4, -points), "axes fraction", "offset points", ha="right", va="top", fontsize=6)
-    axes.set(title=textwrap.fill(panel.title, TITLE_CHARACTERS), xlabel="", ylabel="", xlim=(-0.6, len(names) - 0.4))
-    axes.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names])
+    axes.set(title=textwrap.fill(panel.title, TITLE_CHARACTERS), xlabel="", ylabel="", xlim=(-0.6, len(order) - 0.4))
+    axes.set_xticks(ticks, [name.replace(" ", "\n", 1) for name in ticks.index])
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
+    kinds = {protocol.tying: protocol for protocol in panel.protocols if protocol.tying}
+    if kinds:
+        keys = [Patch(fc=one.colour, hatch=one.hatch, ec="white", lw=0, label=kind) for kind, one in kinds.items()]
+        axes.legend(handles=keys, loc="upper left", ncols=2, borderaxespad=0)
+
+
+def _with_gaps(panel: Panel) -> list[str]:
+    """Return the protocols' names with an empty place between pairs of tied and untied ones."""
+    order: list[str] = []
+    for before, protocol in zip((None, *panel.protocols), panel.protocols, strict=False):
+        if before is not None and protocol.tying and before.bare_name != protocol.bare_name:
+            order.append(" " * len(order))
+        order.append(protocol.name)
+    return order
 
 
 def _below(axes: Axes, position: int, points: float, text: str) -> None:

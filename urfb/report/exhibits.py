@@ -25,12 +25,14 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from urfb import __version__
-from urfb.errors import ReportError, SelectionError, nearest
+from urfb.data.catalog import data_directory
+from urfb.errors import DataError, ReportError, SelectionError, nearest
 from urfb.report.drawn import Drawn, Tabulated, identities
 from urfb.report.selection import Panel, Selection, own_fields, panels
+from urfb.thumbnails import IMAGES_PER_CLASS, sample_images
 
 if TYPE_CHECKING:
-    from urfb.store import LocatedFilters
+    from urfb.store import LocatedFilters, Thumbnail
 
 PAPER = "Amit (2019), Deep Learning With Asymmetric Connections and Hebbian Updates"
 
@@ -58,6 +60,22 @@ class Frames(Interface):
 
     def filters(self, run: str) -> list[LocatedFilters]:
         """Return the filters of an untied layer that are kept of one run."""
+        ...
+
+    def thumbnails(self, *, dataset: str) -> list[Thumbnail]:
+        """Return the images of a data set that are kept."""
+        ...
+
+    def simulations(self, **filters: Any) -> pd.DataFrame:
+        """Return one row a simulation of section 5."""
+        ...
+
+    def trajectories(self, **filters: Any) -> pd.DataFrame:
+        """Return one row for each moment that is kept of a simulation."""
+        ...
+
+    def trajectory_layers(self, **filters: Any) -> pd.DataFrame:
+        """Return one row for each moment and layer of a simulation."""
         ...
 
 
@@ -90,10 +108,26 @@ def _filters(frames: Frames, runs: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "epoch", "layer", "row", "column", "filter", "weights"])
 
 
+def _sample_images(frames: Frames, runs: list[str]) -> pd.DataFrame:
+    """Return one row for each image that stands for its class: of the data sets' files, else those that are kept."""
+    rows = []
+    for dataset in IMAGES_PER_CLASS:
+        try:
+            images: Sequence[Any] = sample_images(dataset, data_directory())
+        except DataError:
+            images = frames.thumbnails(dataset=dataset)
+        rows += [(dataset, one.label, one.label_name, one.position, one.image) for one in images]
+    return pd.DataFrame(rows, columns=["dataset", "label", "label_name", "index", "image"])
+
+
 READERS: dict[str, Reader] = {
     "epochs": lambda frames, runs: frames.epochs(run=runs),
     "alignment": lambda frames, runs: frames.alignment(run=runs),
     "filters": _filters,
+    "sample images": _sample_images,
+    "simulations": lambda frames, _: frames.simulations(),
+    "trajectories": lambda frames, _: frames.trajectories(),
+    "trajectory_layers": lambda frames, _: frames.trajectory_layers(),
 }
 """What an exhibit may ask to be read, by name."""
 
@@ -139,7 +173,12 @@ class Exhibit:
     @property
     def heading(self) -> str:
         """Its full title, for heads and metadata."""
-        return f"{self.label} of {PAPER}: {self.title}" if self.name.isdecimal() else f"{self.label}: {self.title}"
+        if not self.name.isdecimal():
+            return f"{self.label}: {self.title}"
+        if self.selection.experiment is not None:
+            return f"{self.label} for the experiment {self.selection.experiment}: {self.title}"
+        figure = self.label if self.kind == "figure" else f"{self.label}, behind Figure {self.name}"  # it has no tables
+        return f"{figure} of {PAPER}: {self.title}"
 
     def of_experiment(self, name: str | None) -> Exhibit:
         """Return the exhibit of an experiment's runs; without a name, this one."""

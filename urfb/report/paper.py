@@ -9,6 +9,7 @@ from urfb.errors import ReportError
 from urfb.grid.schema import reports_of
 from urfb.report.exhibits import Exhibit, own_exhibits
 from urfb.report.figures import FIGURES
+from urfb.report.tables import TABLES
 
 GRID_FILE = Path("experiments.yaml")
 
@@ -24,7 +25,7 @@ def exhibits(kind: Literal["figure", "table"], grid: Path | None = None) -> list
         GridError: the grid file cannot be read.
         ReportError: the file that it names cannot be run, or declares what there is already.
     """
-    known = [exhibit for exhibit in FIGURES if exhibit.kind == kind]
+    known = [exhibit for exhibit in (*FIGURES, *TABLES) if exhibit.kind == kind]
     if grid is None and not GRID_FILE.exists():
         return known
     grid = grid or GRID_FILE

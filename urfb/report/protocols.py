@@ -53,6 +53,16 @@ class Protocol:
             matching &= (runs["untied"] != "none") == self.untied
         return matching
 
+    @property
+    def tying(self) -> str:
+        """'tied' or 'untied'; empty where the protocol is compared with no other in that."""
+        return "" if self.untied is None else "untied" if self.untied else "tied"
+
+    @property
+    def bare_name(self) -> str:
+        """Its name without 'tied' or 'untied'."""
+        return self.name.removesuffix(f" {self.tying}")
+
     def feedback(self) -> float:
         """Return the fraction of R's connections that exist."""
         return self.connectivity if self.feedback_connectivity is None else self.feedback_connectivity
@@ -96,6 +106,11 @@ TIED_AND_UNTIED = tied_and_untied((BP, BP_H, URFB, FRFB))
 OTHER_COLOURS = (_purple, _brown, _grey, _pink, _sky, _orange)
 OTHER_MARKERS = ("X", "*", "p", "<", ">", "h", "d")
 
+INTERPOLATED = tuple(
+    Protocol(f"interpolated ε {epsilon:g}", "interpolated", "hinge", 1.0, colour, marker, epsilon=epsilon)
+    for epsilon, colour, marker in ((0.25, _orange, "<"), (0.5, _purple, ">"))
+)
+"""Between FRFB, which is ε = 0, and URFB, ε = 1."""
 
 RULE_NAMES = {
     "interpolated": "interpolated",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -118,12 +119,16 @@ def provenance(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: s
         if column in made.runs and made.runs[column].notna().any():
             lines.append(f"{column}: {', '.join(sorted(made.runs[column].dropna().astype(str).unique()))}")
     order = [name for name in ("network", "dataset", "protocol", "seed") if name in made.runs]
-    for run in made.runs.sort_values(order, kind="stable").to_dict("records"):
-        trained = f"{run.get('drawn_epochs', run['epochs_done'])} epochs, {run['state']}"
-        lines.append(
-            f"run {run['run']}: {run['network']}, {run['dataset']}, {run['protocol']}, seed {run['seed']}, {trained}"
-        )
+    lines += [_described(run) for run in made.runs.sort_values(order, kind="stable").to_dict("records")]
     return [" ".join(line.split()) for line in lines]
+
+
+def _described(run: Mapping[Any, Any]) -> str:
+    """Return what one run is, or one simulation of section 5."""
+    if "simulation" in run:
+        return f"simulation {run['simulation']}: {run['rule']}, draw {run['draw']}, {run['method']}"
+    trained = f"{run.get('drawn_epochs', run['epochs_done'])} epochs, {run['state']}"
+    return f"run {run['run']}: {run['network']}, {run['dataset']}, {run['protocol']}, seed {run['seed']}, {trained}"
 
 
 def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> list[bytes]:
@@ -132,9 +137,11 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> li
     numbers = (head + made.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
     if isinstance(made, Tabulated):
         notes = [*made.notes, *(f"Lacks: {line}." for line in made.shortfalls)]
-        written = (text(exhibit.heading, made.shown, notes, lines) for text in (markdown, latex))
-        return [*(words.encode() for words in written), numbers]
-    subject = ". ".join(line for line in lines if not line.startswith("run "))
+        as_markdown = markdown(exhibit.heading, made.shown, notes, lines)
+        caption = exhibit.heading.removeprefix(exhibit.label).lstrip(",: ")  # LaTeX numbers its tables itself
+        as_latex = latex(caption[:1].upper() + caption[1:], made.shown, notes, lines, exhibit.stem)
+        return [as_markdown.encode(), as_latex.encode(), numbers]
+    subject = ". ".join(line for line in lines if not line.startswith(("run ", "simulation ")))
     png, pdf = io.BytesIO(), io.BytesIO()
     title, maker = exhibit.heading, f"urfb {__version__}"
     of_png = {"Title": title, "Description": subject, "Software": maker}

@@ -6,7 +6,7 @@ A line or a bar averages over seeds and nothing else: runs that differ in any ot
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -107,7 +107,8 @@ class Panel:
     """The runs that may be compared in one set of axes.
 
     `runs` has one row a run, with two columns more than the store's: `protocol`, the protocol's name, and
-    `expected_epochs`. `seeds` is how many each protocol should have.
+    `expected_epochs`. `seeds` is how many each protocol should have. `where` is what the selection says of the
+    fields.
     """
 
     title: str
@@ -117,6 +118,7 @@ class Panel:
     protocols: tuple[Protocol, ...]
     seeds: int
     of_paper: bool
+    where: Mapping[str, Any] = field(default_factory=dict)
 
     def runs_of(self, protocol: Protocol) -> pd.DataFrame:
         """Return the rows of `runs` that one protocol has."""
@@ -231,6 +233,7 @@ def _expected_panel(runs: pd.DataFrame, where: Mapping[str, Any], protocols: Seq
         protocols=tuple(protocols),
         seeds=len(SEEDS),
         of_paper=network in PAPER_EPOCHS,
+        where=where,
     )
 
 
@@ -251,8 +254,12 @@ def _titled(untitled: Sequence[Panel], fields: Sequence[str]) -> list[Panel]:
                 continue
             if name in UNTIED_FIELDS and any(protocol.untied is not None for protocol in panel.protocols):
                 continue
-            if len({_value(other, name) for other in alike}) > 1:
-                words.append(f"{name.replace('_', ' ')} {_value(panel, name)}")
+            own = _value(panel, name)
+            values = {_value(other, name) for other in alike} - {None}
+            if name == "convention" and "custom" in values:
+                continue  # the fields that it stands for say more
+            if own is not None and len(values) > 1:
+                words.append(f"{name.replace('_', ' ')} {own}")
         titled.append(replace(panel, title=", ".join(words)))
     return titled
 
@@ -264,13 +271,18 @@ def _in_words(where: Mapping[str, Any]) -> str:
 def _listed(wanted: object) -> str:
     if isinstance(wanted, (list, tuple)):
         return " or ".join(_listed(value) for value in wanted)
-    return "none" if wanted is None else str(wanted)
+    if pd.isna(wanted):  # type: ignore[call-overload]
+        return "none"
+    return f"{wanted:g}" if isinstance(wanted, float) else str(wanted)
 
 
-def _value(panel: Panel, name: str) -> str:
-    """Return the one value that a field has in a panel; the hinge's fields are missing from its softmax runs."""
+def _value(panel: Panel, name: str) -> str | None:
+    """Return the one value that a field has in a panel, or None where it has no run and its selection says nothing.
+
+    The hinge's fields are missing from softmax runs.
+    """
     runs = panel.runs[panel.runs["loss"] != "softmax"] if name in HINGE_FIELDS else panel.runs
     values = runs[name].unique()
     if len(values) == 0:
-        return "none"
-    return f"{values[0]:g}" if isinstance(values[0], float) else str(values[0])
+        return _listed(panel.where[name]) if name in panel.where else None
+    return _listed(values[0])

@@ -53,7 +53,7 @@ class SimulationSpec:
     feedback_scale: float = 0.2
     step_size: float = 5e-4
     iterations: int = 1000
-    tolerance: float = 1e-8
+    tolerance: float = 1e-10
 
     def __post_init__(self) -> None:
         problems = [
@@ -71,18 +71,18 @@ class SimulationSpec:
         if (self.epsilon is None) != (self.rule == "bp"):
             problems.append("epsilon: 'feedback' needs one, and 'bp' has none")
         elif self.epsilon is not None and not math.isfinite(self.epsilon):
-            problems.append(f"epsilon {self.epsilon}: is a finite number")
+            problems.append(f"epsilon {self.epsilon}: give a finite number")
         if self.rule == "bp" and self.start == "zero":
             problems.append("start 'zero': BP never leaves it; let it start at 'random'")
         for name in ("teacher_scale", "weight_scale", "feedback_scale", "step_size", "tolerance"):
             if not 0 < getattr(self, name) < math.inf:
-                problems.append(f"{name} {getattr(self, name)}: is a number above 0")
+                problems.append(f"{name} {getattr(self, name)}: give a number above 0")
         if not 1e-13 <= self.tolerance <= 1e-2:
-            problems.append(f"tolerance {self.tolerance}: is from 1e-13 to 0.01")
+            problems.append(f"tolerance {self.tolerance}: allowed is 1e-13 to 0.01")
         if not 1 <= self.iterations <= MOST_STEPS:
-            problems.append(f"iterations {self.iterations}: from 1 to {MOST_STEPS:,}")
+            problems.append(f"iterations {self.iterations}: allowed is 1 to {MOST_STEPS:,}")
         if not 0 <= self.draw < 2**63:
-            problems.append(f"draw {self.draw}: is a seed from 0 to 2⁶³ − 1")
+            problems.append(f"draw {self.draw}: allowed is 0 to 2⁶³ − 1")
         if problems:
             raise InputError("\n".join(problems))
 

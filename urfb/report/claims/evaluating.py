@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from urfb.errors import SelectionError, nearest
-from urfb.report.claims.gathering import ClaimFrames, Gathered, Lacking, Runs, Simulations
+from urfb.report.claims.gathering import Gathered, Lacking, Runs, Simulations
 from urfb.report.claims.measures import PAPER, SHORT, Setting
 from urfb.report.claims.statistics import LEAST_SEEDS, Range, Tested, Verdict, examine
 from urfb.report.claims.table import CLAIMS, Accelerated, Component
+from urfb.report.exhibits import Frames
 
 DEFAULT_LOCATION = "results/urfb.sqlite"
 SETTINGS = {setting.name: setting for setting in (PAPER, SHORT)}
@@ -73,7 +74,7 @@ class ClaimResult:
 
 
 def evaluate(
-    frames: ClaimFrames, names: Sequence[str] = (), setting: Setting = PAPER, location: str = DEFAULT_LOCATION
+    frames: Frames, names: Sequence[str] = (), setting: Setting = PAPER, location: str = DEFAULT_LOCATION
 ) -> list[ClaimResult]:
     """Test claims on a store's runs.
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from typing import Protocol as Interface
 
 import numpy as np
 import pandas as pd
@@ -17,18 +16,6 @@ from urfb.report.claims.statistics import LEAST_SEEDS
 from urfb.report.claims.table import Accelerated, Component
 from urfb.report.exhibits import Frames
 from urfb.theory.spec import SimulationSpec
-
-
-class ClaimFrames(Frames, Interface):
-    """What the claims are tested on: a results store, or anything with these tidy frames."""
-
-    def trajectories(self, *, simulation: list[str]) -> pd.DataFrame:
-        """Return one row for each moment of these simulations of section 5."""
-        ...
-
-    def simulations(self) -> pd.DataFrame:
-        """Return one row a simulation."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +59,7 @@ class Runs:
     The identity is a hash of every setting and of the science version, so runs of other settings are never mixed in.
     """
 
-    def __init__(self, frames: ClaimFrames, components: Iterable[Component], setting: Setting) -> None:
+    def __init__(self, frames: Frames, components: Iterable[Component], setting: Setting) -> None:
         self.setting = setting
         cells = dict.fromkeys(cell for component in components for cell in component.cells)
         runs = frames.runs() if cells else pd.DataFrame(columns=["run", "seed"])
@@ -180,7 +167,7 @@ class Runs:
 class Simulations:
     """The simulations of section 5.1 that components need: discrete steps, as the paper's, and all defaults."""
 
-    def __init__(self, frames: ClaimFrames, components: Sequence[Accelerated]) -> None:
+    def __init__(self, frames: Frames, components: Sequence[Accelerated]) -> None:
         known = frames.simulations() if components else pd.DataFrame(columns=["simulation", "draw"])
         self.draws = sorted({*range(LEAST_SEEDS), *map(int, known["draw"].unique())})
         epsilons = {epsilon for component in components for epsilon in (component.slower, component.faster)}

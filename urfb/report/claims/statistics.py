@@ -118,7 +118,7 @@ def examine(numbers: Sequence[float], claimed: Range, components: int = 1, every
     verdict = Verdict.UNDECIDED
     if n >= LEAST_SEEDS and (outside or exception):
         verdict = Verdict.CONTRADICTED
-    elif n >= LEAST_SEEDS and p <= ALPHA:
+    elif p <= ALPHA:  # which the sign flips of fewer seeds cannot give
         verdict = Verdict.SUPPORTED
     undecided = n >= LEAST_SEEDS and verdict is Verdict.UNDECIDED
     spread = _spread(values)

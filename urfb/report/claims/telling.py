@@ -8,10 +8,8 @@ import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from urfb.errors import InputError
 from urfb.report.claims.evaluating import ClaimResult, ComponentResult
 from urfb.report.claims.statistics import ALPHA, LEAST_SEEDS, MOST_SEEDS, POWER, Verdict
 
@@ -31,19 +29,6 @@ def as_text(results: Sequence[ClaimResult]) -> str:
 def as_json(results: Sequence[ClaimResult]) -> str:
     """Return everything that the verdicts rest on; what is not a finite number is null."""
     return json.dumps([_finite(_tree(result)) for result in results], indent=2, ensure_ascii=False)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text to a file, whose folder is made if it does not exist.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; name another file with --out") from error
 
 
 def _tree(result: ClaimResult) -> dict[str, Any]:

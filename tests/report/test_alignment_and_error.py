@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from tests.report.conftest import EARLY_STEPS, STEPS_AN_EPOCH, made
+
+
+def lines_of(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def fill(store, epochs=10, seeds=2):
+    for rule in ("bp", "urfb", "frfb"):
+        for seed in range(seeds):
+            store.add(epochs, rule=rule, seed=seed)
+
+
+def test_the_correlations_of_the_layers_that_carry_the_error_are_drawn_by_step(store, edges_of):
+    fill(store)
+    left = made("alignment-and-error", store).figure.get_axes()[0]
+    lines = lines_of(left)
+    drawn = [f"{rule}, layer {layer}" for rule in ("URFB", "FRFB") for layer in (3, 2)]
+    assert [label for label in lines if "layer" in label] == drawn
+    measured = store.alignment(rule="urfb", layer=2).groupby("step")["correlation"].agg(["mean", "min", "max"])
+    line = lines["URFB, layer 2"]
+    assert list(line.get_xdata()) == [0, *EARLY_STEPS, *(STEPS_AN_EPOCH * epoch for epoch in range(1, 11))]
+    assert line.get_ydata() == pytest.approx(measured["mean"].to_numpy())
+    band = next(edges for edges in map(edges_of, left.collections[:2]) if edges[-1, 2] == measured["max"].iloc[-1])
+    assert band == pytest.approx(measured[["min", "max"]].reset_index().to_numpy())
+    assert left.get_xscale() == "symlog"
+
+
+def test_errors_are_drawn_against_the_mean_correlation_of_these_layers(store):
+    fill(store)
+    right = made("alignment-and-error", store).figure.get_axes()[1]
+    alignment = store.alignment(rule="frfb", layer=[2, 3])
+    correlation = alignment[alignment["epoch"] % 1 == 0].groupby("epoch")["correlation"].mean()
+    error = 100 * store.epochs(rule="frfb").groupby("epoch")["validation_error"].mean()
+    line = lines_of(right)["FRFB"]
+    assert line.get_xdata() == pytest.approx(correlation.loc[1:].to_numpy())
+    assert line.get_ydata() == pytest.approx(error.to_numpy())
+
+
+def test_back_propagations_error_is_a_level_line_for_each_epoch_that_can_be_told_apart(store):
+    fill(store)
+    figure = made("alignment-and-error", store).figure
+    right = figure.get_axes()[1]
+    error = 100 * store.epochs(rule="bp").groupby("epoch")["validation_error"].mean()
+    levels = {label: line for label, line in lines_of(right).items() if label.startswith("BP-H")}
+    assert "BP-H, epoch 1" in levels
+    for label, line in levels.items():
+        epoch = int(label.rpartition(" ")[2])
+        assert line.get_ydata() == pytest.approx([error[epoch]] * 2)
+    heights = sorted(line.get_ydata()[0] for line in levels.values())
+    bottom, top = right.get_ylim()
+    assert min(np.diff(heights)) > 0.04 * (top - bottom)
+    assert bottom < heights[0]
+    assert heights[-1] < top
+
+
+def test_the_table_holds_what_is_drawn(store):
+    fill(store)
+    drawn = made("alignment-and-error", store)
+    correlations, errors = (drawn.data[drawn.data["quantity"] == name] for name in ("correlation", "error"))
+    assert set(correlations["layer"]) == {2, 3}
+    assert errors.groupby("protocol")["epoch"].count().to_dict() == {"BP-H": 10, "URFB": 10, "FRFB": 10}
+    assert errors.loc[errors["protocol"] == "BP-H", "correlation"].isna().all()
+    left, right = drawn.figure.get_axes()
+    for protocol in ("URFB", "FRFB"):
+        own = errors[errors["protocol"] == protocol]
+        line = lines_of(right)[protocol]
+        assert line.get_xydata() == pytest.approx(own[["correlation", "mean"]].to_numpy())
+        layer = correlations[(correlations["protocol"] == protocol) & (correlations["layer"] == 3)]
+        assert lines_of(left)[f"{protocol}, layer 3"].get_ydata() == pytest.approx(layer["mean"].to_numpy())
+
+
+def test_without_runs_of_back_propagation_there_are_no_levels(store):
+    store.add(5)
+    drawn = made("alignment-and-error", store)
+    assert not any(label.startswith("BP") for label in lines_of(drawn.figure.get_axes()[1]))
+    assert "BP-H, FRFB: no run" in drawn.shortfalls
+    assert not any("level lines" in text.get_text() for text in drawn.figure.texts)
+
+
+def test_an_empty_store_gives_empty_axes(store):
+    drawn = made("alignment-and-error", store)
+    assert drawn.shortfalls == ["no run of this figure in the store"]
+    assert drawn.data.empty
+
+
+def test_an_experiment_without_anything_but_back_propagation_is_drawn(store):
+    store.add(3, rule="bp", experiments="only")
+    drawn = made("alignment-and-error", store, "only")
+    assert set(drawn.data["protocol"]) == {"BP-H"}

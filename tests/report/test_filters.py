@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+
+from tests.report.conftest import LOCATIONS, made
+from urfb.report.filters import FILTERS, FILTERS_OF_A_START, picture
+
+UNTIED = {"untied": "all", "untied_start": "independent"}
+TIED_START = {"untied": "all", "untied_start": "tied-copy", "convention": "custom"}
+
+
+def pictures_of(figure):
+    return [axes.get_images()[0].get_array() for axes in figure.get_axes() if axes.get_images()]
+
+
+def words_of(figure):
+    parts = [figure, *figure.subfigs, *(inner for part in figure.subfigs for inner in part.subfigs)]
+    return [text.get_text() for part in parts for text in part.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+def test_zero_is_grey_and_the_largest_weight_of_either_sign_is_at_an_end():
+    weights = np.zeros((5, 5, 3), "float32")
+    weights[0, 0, 0], weights[1, 1, 2] = 0.2, -0.4
+    shown = picture(weights)
+    assert shown[2, 2].tolist() == [0.5, 0.5, 0.5]
+    assert shown[0, 0, 0] == pytest.approx(0.75)
+    assert shown[1, 1, 2] == 0
+    assert (shown.min(), shown.max()) == (0, pytest.approx(0.75))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_filters_without_colours_are_grey(channels):
+    weights = np.random.default_rng(0).normal(size=(3, 3, channels))
+    shown = picture(weights)
+    assert shown.shape == (3, 3, 3)
+    assert (shown == shown[:, :, :1]).all()
+    assert np.corrcoef(shown[:, :, 0].ravel(), weights.mean(axis=2).ravel())[0, 1] == pytest.approx(1)
+
+
+def test_a_filter_of_zeros_is_grey():
+    assert (picture(np.zeros((3, 3, 3))) == 0.5).all()
+
+
+def test_a_row_is_a_filter_and_a_column_a_location_of_the_lowest_seed_after_its_last_epoch(store):
+    store.add(7, rule="urfb", seed=2, **UNTIED)
+    run = store.add(7, rule="urfb", seed=1, **UNTIED)
+    drawn = made("8", store)
+    last = {(one.row, one.column): one.weights for one in store.filters(run) if one.epoch == 7}
+    expected = [picture(last[place][number]) for number in range(FILTERS) for place in LOCATIONS]
+    shown = pictures_of(drawn.figure)
+    assert len(shown) == len(expected) == 24
+    for one, other in zip(shown, expected, strict=True):
+        assert np.array_equal(one, other)
+    titles = [axes.get_title() for axes in drawn.figure.get_axes()[:4]]
+    assert titles == ["(8, 8)", "(8, 24)", "(24, 8)", "(24, 24)"]
+    assert any(text.endswith("seed 1, epoch 7") for text in words_of(drawn.figure))
+
+
+def test_the_table_holds_the_weights_and_the_similarity_over_seeds(store):
+    runs = [store.add(7, rule="urfb", seed=seed, **UNTIED) for seed in range(3)]
+    drawn = made("8", store)
+    filters = drawn.data[drawn.data["quantity"] == "filter"]
+    assert len(filters) == FILTERS * len(LOCATIONS)
+    assert set(filters["runs"]) == {runs[0]}
+    first = filters.iloc[0]
+    [weights] = [one.weights[0] for one in store.filters(runs[0]) if (one.epoch, one.row, one.column) == (7, 8, 8)]
+    assert (first["filter"], first["row"], first["column"], first["epoch"]) == (1, 8, 8, 7)
+    assert [float(word) for word in first["weights"].split()] == pytest.approx(weights.ravel().tolist(), rel=1e-3)
+
+    measured = store.alignment(run=runs).dropna(subset=["filter_similarity"])
+    last = measured[measured["epoch"] == 7]["filter_similarity"]
+    row = drawn.data[drawn.data["quantity"] == "similarity"].iloc[-1]
+    assert (row["epoch"], row["n"], row["mean"]) == (7, 3, pytest.approx(last.mean()))
+    assert (row["low"], row["high"]) == (pytest.approx(last.min()), pytest.approx(last.max()))
+
+
+def test_the_similarity_before_and_after_is_said(store):
+    for seed in range(3):
+        store.add(7, rule="urfb", seed=seed, **UNTIED)
+    drawn = made("8", store)
+    rows = drawn.data[drawn.data["quantity"] == "similarity"]
+    [words] = {text for text in words_of(drawn.figure) if text.startswith("similarity")}
+    for row in (rows.iloc[0], rows.iloc[-1]):
+        told = f"{row['mean']:.2f} ({row['low']:.2f} to {row['high']:.2f}) after epoch {row['epoch']:.0f}"
+        assert told in words.replace("\n", " ")
+    assert words.endswith("3 seeds")
+
+
+def test_both_starts_show_the_first_and_the_last_epoch_and_similarity_by_epoch(store, edges_of):
+    for seed in range(2):
+        store.add(7, rule="urfb", seed=seed, **UNTIED)
+        store.add(7, rule="urfb", seed=seed, **TIED_START)
+    drawn = made("8-start", store)
+    assert len(pictures_of(drawn.figure)) == 2 * 2 * FILTERS_OF_A_START * len(LOCATIONS)
+    [axes] = [axes for axes in drawn.figure.get_axes() if axes.get_ylabel() == "similarity across space"]
+    similarity = drawn.data[drawn.data["quantity"] == "similarity"]
+    titles = ["simpnet, CIFAR-10, untied start independent", "simpnet, CIFAR-10, untied start tied-copy"]
+    assert list(similarity["panel"].unique()) == titles
+    for line, band, title in zip(axes.get_lines(), axes.collections, titles, strict=True):
+        rows = similarity[similarity["panel"] == title]
+        assert line.get_label() == title
+        assert line.get_xydata() == pytest.approx(rows[["epoch", "mean"]].to_numpy())
+        assert edges_of(band) == pytest.approx(rows[["epoch", "low", "high"]].to_numpy())
+    assert drawn.shortfalls == ["7 of the paper's 1,000 epochs", "2 of 3 seeds"]
+
+
+def test_a_start_that_is_lacking_is_named(store):
+    store.add(7, rule="urfb", **UNTIED)
+    drawn = made("8-start", store)
+    assert "CIFAR-10, untied start tied-copy: no run" in drawn.shortfalls
+    assert "no filters yet" in words_of(drawn.figure)
+
+
+@pytest.mark.parametrize("name", ["8", "8-start"])
+def test_without_filters_the_figure_says_so(store, name):
+    drawn = made(name, store)
+    assert drawn.shortfalls == ["no run of this figure in the store"]
+    assert pictures_of(drawn.figure) == []
+    assert "no filters yet" in words_of(drawn.figure)
+    store.add(0, rule="urfb", state="running", tested=False, **UNTIED)
+    store.alignment_rows.clear()
+    assert "no filters yet" in " ".join(made(name, store).shortfalls)

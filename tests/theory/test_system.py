@@ -1,0 +1,154 @@
+"""The equations of section 5 against the paper's own formulas, plain loops and an independent integrator; float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from urfb.theory.experiment import LinearProblem, drawn, problem
+from urfb.theory.integration import discrete, ode
+from urfb.theory.spec import SimulationSpec
+from urfb.theory.system import Matrices, conserved, correlation, derivative, error, updated_feedback
+
+SIZES = (5, 4, 6, 3)
+
+
+def random_matrices(purpose: str = "weights", sizes: tuple[int, ...] = SIZES) -> list[np.ndarray]:
+    return drawn(3, purpose, sizes, 0.7)
+
+
+def transposed(matrices: Matrices) -> list[np.ndarray]:
+    return [matrix.T for matrix in matrices]
+
+
+def close(left: Matrices, right: Matrices, tolerance: float = 1e-12) -> None:
+    assert len(left) == len(right)
+    for one, other in zip(left, right, strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+
+
+def test_two_layers_move_as_the_papers_formulas_say() -> None:
+    W1, W2 = random_matrices(sizes=(5, 4, 3))
+    R1, R2 = transposed(random_matrices("feedback", (5, 4, 3)))
+    (sigma,) = random_matrices("teacher", (5, 3))
+    E = sigma - W2 @ W1
+    close(derivative([W1, W2], [R1, R2], sigma), [R2 @ E, E @ W1.T])
+    close(derivative([W1, W2], [W1.T, W2.T], sigma), [W2.T @ E, E @ W1.T])
+    assert error([W1, W2], sigma) == pytest.approx(np.trace(E.T @ E), rel=1e-13)
+
+
+def test_three_layers_move_as_the_papers_formulas_say() -> None:
+    W1, W2, W3 = random_matrices()
+    R1, R2, R3 = transposed(random_matrices("feedback"))
+    (sigma,) = random_matrices("teacher", (5, 3))
+    E = sigma - W3 @ W2 @ W1
+    close(derivative([W1, W2, W3], [R1, R2, R3], sigma), [R2 @ R3 @ E, R3 @ E @ W1.T, E @ (W2 @ W1).T])
+
+
+def test_with_transposed_feedback_the_weights_go_down_the_gradient_of_half_the_error() -> None:
+    W = random_matrices()
+    (sigma,) = random_matrices("teacher", (5, 3))
+    W_dot = derivative(W, transposed(W), sigma)
+    step = 1e-6
+    for layer, row, column in ((0, 1, 2), (1, 5, 3), (2, 0, 4)):
+        errors = []
+        for sign in (1, -1):
+            moved = [matrix.copy() for matrix in W]
+            moved[layer][row, column] += sign * step
+            errors.append(error(moved, sigma))
+        slope = (errors[0] - errors[1]) / (2 * step)
+        assert W_dot[layer][row, column] == pytest.approx(-slope / 2, rel=1e-7)
+
+
+def test_starting_at_the_transpose_the_rule_of_epsilon_1_is_back_propagation() -> None:
+    """Zipser and Rumelhart: R_l = R_l(0) + W_lᵗ − W_l(0)ᵗ is W_lᵗ for ever."""
+    W, moved = random_matrices(), random_matrices("teacher")
+    (sigma,) = random_matrices("teacher", (5, 3))
+    offset = updated_feedback(transposed(W), -1.0, W)
+    close(derivative(moved, updated_feedback(offset, 1.0, moved), sigma), derivative(moved, transposed(moved), sigma))
+
+
+def test_correlation_is_pearsons_and_not_defined_where_w_is_0() -> None:
+    W, R = random_matrices()[0], random_matrices("feedback")[0].T
+    assert correlation(W, R) == pytest.approx(np.corrcoef(W.ravel(), R.T.ravel())[0, 1], rel=1e-12)
+    assert correlation(W, 3 * W.T + 1) == pytest.approx(1)
+    assert correlation(np.zeros((4, 5)), R) is None
+
+
+@pytest.mark.parametrize("epsilon", [None, 0.0, 0.5, 1.0, -0.5])
+@pytest.mark.parametrize("layers", [(5, 4, 3), (5, 4, 6, 3), (4, 3, 3, 5, 2)])
+def test_what_is_conserved_does_not_move_along_the_derivative(layers: tuple[int, ...], epsilon: float | None) -> None:
+    """Its own derivative, by the product rule, is 0 wherever the weights are."""
+    start = "random" if epsilon is None else "zero"
+    rule = "bp" if epsilon is None else "feedback"
+    given = problem(SimulationSpec(layers=layers, rule=rule, epsilon=epsilon, start=start))
+    W = drawn(9, "weights", layers, 0.7)
+    W_dot, step = given.derivative(W), 1e-5
+    ahead, behind = ([M + sign * step * M_dot for M, M_dot in zip(W, W_dot, strict=True)] for sign in (1, -1))
+    changes = [
+        (new - old) / (2 * step)
+        for new, old in zip(
+            conserved(ahead, given.R, given.epsilon), conserved(behind, given.R, given.epsilon), strict=True
+        )
+    ]
+    assert len(changes) == len(layers) - 2
+    assert max(np.abs(change).max() for change in changes) < 1e-9
+    assert max(np.abs(M_dot).max() for M_dot in W_dot) > 1e-3
+
+
+def plain_euler(given: LinearProblem, step_size: float, steps: int) -> list[np.ndarray]:
+    """Three layers and R itself, updated by the shared increment, as one would write it in a notebook."""
+    W1, W2, W3 = (matrix.copy() for matrix in given.W)
+    R1, R2, R3 = (matrix.copy() for matrix in given.feedback(given.W))
+    for _ in range(steps):
+        E = given.sigma - W3 @ W2 @ W1
+        dW1, dW2, dW3 = R2 @ R3 @ E, R3 @ E @ W1.T, E @ W1.T @ W2.T
+        for weights, feedback, increment in ((W1, R1, dW1), (W2, R2, dW2), (W3, R3, dW3)):
+            weights += step_size * increment
+            feedback += given.epsilon * step_size * increment.T
+    return [W1, W2, W3]
+
+
+def runge_kutta(given: LinearProblem, end: float, steps: int) -> list[np.ndarray]:
+    """The classical method of order 4, on W and R with Ṙ = εẆᵗ, by itself."""
+    depth, step = len(given.W), end / steps
+
+    def motion(state: list[np.ndarray]) -> list[np.ndarray]:
+        W_dot = derivative(state[:depth], state[depth:], given.sigma)
+        return [*W_dot, *(given.epsilon * one.T for one in W_dot)]
+
+    def moved(state: list[np.ndarray], by: list[np.ndarray], times: float) -> list[np.ndarray]:
+        return [M + times * M_dot for M, M_dot in zip(state, by, strict=True)]
+
+    state = [*given.W, *given.feedback(given.W)]
+    for _ in range(steps):
+        k1 = motion(state)
+        k2 = motion(moved(state, k1, step / 2))
+        k3 = motion(moved(state, k2, step / 2))
+        k4 = motion(moved(state, k3, step))
+        mean = [(a + 2 * b + 2 * c + d) / 6 for a, b, c, d in zip(k1, k2, k3, k4, strict=True)]
+        state = moved(state, mean, step)
+    return state[:depth]
+
+
+CASES = [("feedback", 0.0, "zero"), ("feedback", 0.5, "zero"), ("feedback", 1.0, "random"), ("bp", None, "random")]
+
+
+@pytest.mark.parametrize(("rule", "epsilon", "start"), CASES)
+def test_discrete_steps_are_those_of_a_plain_loop(rule: str, epsilon: float | None, start: str) -> None:
+    given = problem(SimulationSpec(layers=(12, 10, 11, 6), rule=rule, epsilon=epsilon, start=start, weight_scale=0.4))
+    states = list(discrete(given.derivative, given.W, 0.02, 200))
+    assert len(states) == 201
+    close(states[0], given.W)
+    close(states[-1], plain_euler(given, 0.02, 200), 1e-10)
+
+
+@pytest.mark.parametrize(("rule", "epsilon", "start"), CASES)
+@pytest.mark.parametrize("layers", [(12, 10, 6), (12, 10, 11, 6)])
+def test_the_solver_agrees_with_an_independent_integrator(
+    layers: tuple[int, ...], rule: str, epsilon: float | None, start: str
+) -> None:
+    given = problem(SimulationSpec(layers=layers, rule=rule, epsilon=epsilon, start=start, weight_scale=0.4))
+    solution = list(ode(given.derivative, given.W, [0.0, 1.0, 2.0], 1e-12))
+    close(solution[1], runge_kutta(given, 1.0, 400), 1e-8)
+    close(solution[2], runge_kutta(given, 2.0, 800), 1e-8)

@@ -1,0 +1,118 @@
+"""`urfb theory`: section 5 of the paper, the linear network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from urfb.cli.options import DEFAULT_STORE, Format, StoreOption
+from urfb.errors import InputError
+
+if TYPE_CHECKING:
+    from urfb.theory.spec import SimulationSpec
+
+Number = TypeVar("Number", int, float)
+
+app = typer.Typer(no_args_is_help=True)
+
+EpsilonOption = Annotated[
+    str, typer.Option("--epsilon", metavar="ε,…", help="Of the feedback rules: 0 is FRFB, 1 is URFB. BP is always run.")
+]
+LayersOption = Annotated[str, typer.Option("--layers", metavar="N,…", help="Sizes, input first; two layers or more.")]
+DrawsOption = Annotated[int, typer.Option("--draws", min=1, help="How many draws of teacher, W(0) and R(0).")]
+ScaleOption = Annotated[float, typer.Option(metavar="SD", help="Standard deviation of its entries.")]
+StepOption = Annotated[float, typer.Option("--step-size", help="Time of an iteration.")]
+IterationsOption = Annotated[int, typer.Option("--iterations", min=1, help="How many; the ODE ends at the same time.")]
+
+
+@app.command()
+def run(
+    draws: DrawsOption = 3,
+    epsilon: EpsilonOption = "0,0.25,0.5,1",
+    layers: LayersOption = "40,100,100,10",
+    method: Annotated[
+        str,
+        typer.Option("--method", metavar="both|ode|discrete", help="An adaptive solver, or the paper's steps."),
+    ] = "both",
+    start: Annotated[
+        str, typer.Option("--start", metavar="zero|random", help="W(0) under the feedback rules; BP starts at random.")
+    ] = "zero",
+    teacher: Annotated[
+        str,
+        typer.Option("--teacher", metavar="product|random", help="Y: of a network of such sizes, or any entries."),
+    ] = "product",
+    teacher_scale: ScaleOption = 0.2,
+    weight_scale: ScaleOption = 0.2,
+    feedback_scale: ScaleOption = 0.2,
+    step_size: StepOption = 5e-4,
+    iterations: IterationsOption = 1000,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Relative, of the adaptive solver.")] = 1e-10,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Run the simulation of section 5.1 (Figure 12), store what is not stored yet, and print errors and correlations.
+
+    Exit code 0: every simulation went to its end; 1: one diverged.
+
+    Example: urfb theory run --draws 3 --epsilon 0,0.25,0.5,1
+    """
+    from urfb.cli.simulating import print_summaries, show_progress
+    from urfb.store import open_for_writing
+    from urfb.theory.experiment import run as run_all
+    from urfb.theory.spec import METHODS
+    from urfb.theory.summary import summarize
+
+    wanted = _specs(
+        draws, epsilon, layers, METHODS if method == "both" else [method], start=start, teacher=teacher,
+        teacher_scale=teacher_scale, weight_scale=weight_scale, feedback_scale=feedback_scale, step_size=step_size,
+        iterations=iterations, tolerance=tolerance,
+    )  # fmt: skip
+    opened = open_for_writing(store)
+    show_progress(run_all(wanted, opened), len(wanted), str(opened.location))
+    summaries = summarize(opened, [spec.identity for spec in wanted])
+    print_summaries(summaries)
+    if any(one.diverged for one in summaries):
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    draws: DrawsOption = 1,
+    epsilon: EpsilonOption = "0,0.25,0.5,1",
+    layers: LayersOption = "40,100,100,10",
+    step_size: StepOption = 5e-4,
+    iterations: IterationsOption = 1000,
+    output: Annotated[Format, typer.Option("--format", help="How to print it; csv and json have each case.")] = (
+        Format.TABLE
+    ),
+) -> None:
+    """Check the integration against what is known without it: expansions for small times, and what is conserved.
+
+    Exit code 0: everything holds; 1: something does not. Nothing is stored.
+
+    Example: urfb theory check --layers 40,100,10 --draws 3
+    """
+    from urfb.cli.simulating import print_checks
+    from urfb.theory.checks import checks
+
+    specs = _specs(draws, epsilon, layers, ["ode"], step_size=step_size, iterations=iterations)
+    found = list(checks(specs))
+    print_checks(found, output)
+    if not all(one.passed for one in found):
+        raise typer.Exit(1)
+
+
+def _specs(draws: int, epsilon: str, layers: str, methods: Sequence[str], **settings: Any) -> list[SimulationSpec]:
+    from urfb.theory.experiment import specs
+
+    epsilons, sizes = _numbers("--epsilon", epsilon, float), _numbers("--layers", layers, int)
+    return specs(draws, epsilons, methods, layers=sizes, **settings)
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Number]:
+    """Read numbers with commas between them."""
+    try:
+        return [kind(word) for word in text.split(",") if word.strip()]
+    except ValueError as error:
+        raise InputError(f"{option} '{text}': give numbers with commas between them, as in 40,100,10") from error

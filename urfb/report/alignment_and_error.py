@@ -1,0 +1,198 @@
+"""How errors fall while W and Rᵗ are not aligned yet: the sixth of the paper's claims, in a picture."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
+from matplotlib.lines import Line2D
+
+from urfb.report.alignment import of_last_stage, with_feedback
+from urfb.report.canvas import GREY, MARKERS, NOTE_SIZE, by_rows, curve, page
+from urfb.report.drawn import Drawn, drawn_runs, explain, extent, over_seeds, shortfalls, stack
+from urfb.report.exhibits import Data
+from urfb.report.protocols import Protocol
+from urfb.report.selection import Panel
+
+EARLY = 100  # steps
+MOMENTS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Epochs after which errors and correlations are marked."""
+APART = 0.045  # of the height of the axes, so that the epochs beside BP's lines can be read
+
+LAYER_STYLES = ("-", "--", ":", "-.")
+COLUMNS = ["panel", "quantity", "protocol", "layer", "layer_name", "step", "epoch", "correlation"]
+COLUMNS += ["mean", "low", "high", "n", "runs"]
+MEANING = (
+    "quantity 'correlation': of W and Rᵗ of a layer whose R carries the error, by step; quantity 'error': the "
+    "validation error in percent by epoch, beside the correlation at that epoch, averaged over these layers; "
+    "mean, low and high: the mean and the range over n seeds"
+)
+ABOUT = "Layers without those whose R carries no error."
+ABOUT_SEEDS = "Means over seeds; bands and bars go from the smallest to the largest."
+ABOUT_REFERENCE = "Numbers: epochs; level lines: the error of {} after as many, whose feedback is Wᵗ, so 1."
+
+
+def draw(data: Data) -> Drawn:
+    """Draw, left, corr(W, Rᵗ) by step from the first one on; right, the validation error against it, beside BP's."""
+    found = data.panels
+    alignment = _carrying(data)
+    errors = data.measured["epochs"][["run", "epoch", "validation_error"]].dropna()
+    errors = errors.assign(error=100 * errors["validation_error"]).drop(columns="validation_error")
+    reached = {str(run): int(last) for run, last in errors.groupby("run")["epoch"].max().items()}
+    tables = [pd.concat([_by_step(panel, alignment), _by_epoch(panel, alignment, errors)]) for panel in found]
+    lacking = shortfalls(found, reached, "no epoch yet")
+
+    references = [_reference(panel) for panel in found]
+    about = [explain(tables, ABOUT_SEEDS)]
+    if len(alignment):
+        about.append(ABOUT)
+    told = [one.name for one, panel in zip(references, found, strict=True) if one and len(panel.runs_of(one))]
+    about += [ABOUT_REFERENCE.format(told[0])] if told else []
+    figure = page(2, 2.9 * len(found), " ".join(words for words in about if words), lacking)
+    parts = figure.subfigures(len(found), 1, squeeze=False)[:, 0]
+    for part, panel, table, reference in zip(parts, found, tables, references, strict=True):
+        _draw_panel(part, panel, table, reference, reached)
+    return Drawn(figure, stack(tables), drawn_runs(found, reached), lacking, MEANING)
+
+
+def _carrying(data: Data) -> pd.DataFrame:
+    """Return the correlations of the layers that pass the error down: all but the lowest that learns."""
+    alignment = of_last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
+    return alignment[alignment["layer"] > alignment.groupby("run")["layer"].transform("min")]
+
+
+def _reference(panel: Panel) -> Protocol | None:
+    """Return back-propagation, with the hinge loss if there is such a protocol."""
+    found = [protocol for protocol in panel.protocols if protocol.rule == "bp"]
+    return min(found, key=lambda protocol: protocol.loss, default=None)
+
+
+def _by_step(panel: Panel, alignment: pd.DataFrame) -> pd.DataFrame:
+    values = panel.runs[["run", "seed", "protocol"]].merge(alignment.drop(columns=["seed"]), on="run")
+    table = over_seeds(values, ["protocol", "layer", "layer_name", "step", "epoch"], "correlation")
+    table = table.astype({"layer": "Int64", "step": "Int64"})  # which errors have none of
+    return table.assign(panel=panel.title, quantity="correlation").reindex(columns=COLUMNS)
+
+
+def _by_epoch(panel: Panel, alignment: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
+    whole = alignment[(alignment["epoch"] % 1).between(0, 1e-6)]  # 25.0 may have been added up from steps
+    mean = whole.assign(epoch=whole["epoch"].round()).groupby(["run", "epoch"], as_index=False)["correlation"].mean()
+    values = panel.runs[["run", "seed", "protocol", "rule"]].merge(errors, on="run")
+    values = values.merge(mean, on=["run", "epoch"], how="left")
+    values = values[values["correlation"].notna() | (values["rule"] == "bp")]
+    table = over_seeds(values, ["protocol", "epoch"], "error")
+    correlation = values.groupby(["protocol", "epoch"], as_index=False)["correlation"].mean()
+    table = table.merge(correlation, on=["protocol", "epoch"])
+    return table.assign(panel=panel.title, quantity="error").reindex(columns=COLUMNS)
+
+
+def _draw_panel(
+    part: SubFigure, panel: Panel, table: pd.DataFrame, reference: Protocol | None, reached: Mapping[str, int]
+) -> None:
+    part.suptitle(panel.title)
+    left, right = part.subplots(1, 2)
+    correlations, errors = (table[table["quantity"] == name] for name in ("correlation", "error"))
+    names = correlations.drop_duplicates("layer").sort_values("layer", ascending=False)
+    styles = dict(zip(names["layer"], itertools.cycle(LAYER_STYLES), strict=False))
+    [shown] = with_feedback([panel])
+    for protocol in shown.protocols:
+        of_protocol = correlations[correlations["protocol"] == protocol.name]
+        for layer, style in styles.items():
+            line = of_protocol[of_protocol["layer"] == layer]
+            by_step = line.drop(columns="epoch").rename(columns={"step": "epoch"}).astype({"epoch": float})
+            look = {"color": protocol.colour, "marker": protocol.marker, "linestyle": style}
+            curve(left, by_step, label=f"{protocol.name}, layer {int(layer)}", markevery=_marked(line["step"]), **look)
+        _draw_course(right, errors[errors["protocol"] == protocol.name], protocol)
+    _finish_steps(left, correlations)
+    if errors.empty:
+        right.set(xlim=(0, 1), ylim=(0, 100))
+    if reference is not None:
+        _draw_reference(right, errors[errors["protocol"] == reference.name], reference)
+    for number, protocol in enumerate(shown.protocols):
+        _name_epochs(right, errors[errors["protocol"] == protocol.name], above=number % 2 == 0)
+    right.set(xlabel="correlation of W and Rᵗ, mean over these layers", ylabel="validation error (%)")
+
+    keys = []
+    for protocol in (*([reference] if reference else []), *shown.protocols):
+        epochs = [reached[run] for run in panel.runs_of(protocol)["run"] if run in reached]
+        label = f"{protocol.name} ({extent(epochs) if epochs else 'nothing measured'})"
+        marker = "" if protocol is reference else protocol.marker
+        keys.append(Line2D([], [], color=protocol.colour, marker=marker, label=label))
+    for layer, name in zip(names["layer"], names["layer_name"], strict=True):
+        keys.append(Line2D([], [], color=GREY, linestyle=styles[layer], label=f"layer {int(layer)}: {name}"))
+    part.legend(handles=by_rows(keys, 3), loc="outside lower center", ncols=3)
+
+
+def _marked(steps: pd.Series[Any]) -> list[int]:
+    """Return which steps have a marker: at even distances where the axis is logarithmic."""
+    if steps.empty:
+        return []
+    even = np.geomspace(1, max(steps.max(), 1), 2 * MARKERS)
+    return sorted({int(position) for position in steps.searchsorted(even.round()) if position < len(steps)})
+
+
+def _finish_steps(axes: Axes, correlations: pd.DataFrame) -> None:
+    """Let the horizontal axis be logarithmic from step 1 on, and point out the first 100 steps and epoch."""
+    last = max(correlations["step"].max() if len(correlations) else EARLY, EARLY)
+    axes.axvspan(0, EARLY, color="0.95", zorder=0)
+    axes.set_xscale("symlog", linthresh=1, linscale=0.4)
+    axes.set_xlim(-0.05, 1.3 * last)
+    axes.set(xlabel=f"step, of which the first {EARLY} are shaded", ylabel="correlation of W and Rᵗ")
+    axes.set_ylim(min(-0.02, 1.05 * correlations["low"].min()) if len(correlations) else -0.02, 1.02)
+    first = correlations[correlations["epoch"].between(1 - 1e-6, 1 + 1e-6)]
+    if len(first):
+        axes.axvline(first["step"].iloc[0], color=GREY, linewidth=0.6, linestyle=":")
+        where = (first["step"].iloc[0], 1.0)
+        axes.annotate("epoch 1", where, (2, -1), axes.get_xaxis_transform(), "offset points", va="top", fontsize=6)
+
+
+def _draw_course(axes: Axes, errors: pd.DataFrame, protocol: Protocol) -> None:
+    """Draw errors against correlations."""
+    marked = errors["epoch"].isin(MOMENTS).to_numpy()
+    look: dict[str, Any] = {"color": protocol.colour, "marker": protocol.marker, "label": protocol.name}
+    axes.plot(errors["correlation"], errors["mean"], markevery=marked.nonzero()[0].tolist(), **look)
+    several = errors[marked & (errors["n"] > 1)]
+    axes.vlines(several["correlation"], several["low"], several["high"], color=protocol.colour, linewidth=0.7)
+    axes.margins(x=0.1)
+
+
+def _name_epochs(axes: Axes, errors: pd.DataFrame, *, above: bool) -> None:
+    """Write epochs beside the line, above it or below, where they are far enough apart."""
+    side: dict[str, Any] = {"ha": "left", "va": "bottom"} if above else {"ha": "right", "va": "top"}
+    offset = (2.5, 1.5) if above else (-2.5, -1.5)
+    last = np.array([-1.0, -1.0])
+    for point in errors[errors["epoch"].isin(MOMENTS)].to_dict("records"):
+        where = (point["correlation"], point["mean"])
+        place = axes.transLimits.transform(where)  # in parts of the axes' width and height
+        if np.abs(place - last).max() < APART:
+            continue
+        last = place
+        words = f"{point['epoch']:,.0f}"
+        axes.annotate(words, where, offset, "data", "offset points", fontsize=NOTE_SIZE, color=GREY, **side)
+
+
+def _draw_reference(axes: Axes, errors: pd.DataFrame, reference: Protocol) -> None:
+    """Draw BP's error after some epochs as level lines, so far apart that the epochs beside them can be read."""
+    bottom, top = axes.get_ylim()
+    marked = errors[errors["epoch"].isin(MOMENTS)]
+    if len(marked):
+        bottom, top = min(bottom, 0.97 * marked["mean"].min()), max(top, 1.03 * marked["mean"].max())
+        axes.set_ylim(bottom, top)
+    placed: list[float] = []
+    for point in marked.to_dict("records"):
+        if any(abs(point["mean"] - other) < APART * (top - bottom) for other in placed):
+            continue
+        placed.append(point["mean"])
+        label = f"{reference.name}, epoch {point['epoch']:.0f}"
+        axes.axhline(point["mean"], color=reference.colour, linewidth=0.8, zorder=1, label=label)
+        where = (1.0, point["mean"])
+        words = f"{point['epoch']:,.0f}"
+        axes.annotate(
+            words, where, (2, 0), axes.get_yaxis_transform(), "offset points",
+            va="center", fontsize=NOTE_SIZE, color=GREY,
+        )  # fmt: skip

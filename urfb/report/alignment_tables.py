@@ -1,0 +1,78 @@
+"""Tables 10 and 11: how far W and Rᵗ of each layer agree at the end."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from urfb.report.alignment import of_last_stage, with_feedback
+from urfb.report.drawn import Tabulated, drawn_runs, longest, over_seeds, shortfalls, stack, students_interval
+from urfb.report.error_tables import ABOUT_INTERVALS
+from urfb.report.exhibits import Data
+from urfb.report.selection import Panel
+from urfb.report.texts import NONE, with_interval
+
+MEANING = (
+    "mean, low and high: the correlation of W and Rᵗ at the last epoch, its mean over n seeds and the 95 % interval of "
+    "that mean (t); entries: over which it is"
+)
+COLUMNS = {"all": "corr(W, Rᵗ)", "shared": "corr(W, Rᵗ), shared"}
+ABOUT_SHARED = "Shared: over the connections that both W and R have; else over all entries."
+DECIMALS = 3
+
+
+def tabulate(data: Data) -> Tabulated:
+    """Set the final correlations one below the other, a row for each panel, protocol and layer.
+
+    The runs of a protocol are those that are measured after the most epochs. Of runs with a first stage, the second is
+    meant, without the layers that are frozen then: those do not learn.
+    """
+    found = with_feedback(data.panels)
+    alignment = of_last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
+    final = alignment[alignment["step"] == alignment.groupby("run")["step"].transform("max")]
+    final = final.assign(epochs=(final["epoch"] + 1e-6).astype(int))  # 25.0 may have been added up from steps
+    final = final[["run", "layer", "layer_name", "epochs", "correlation", "correlation_shared"]]
+    values = stack([_of_panel(panel, final) for panel in found])
+    table = over_seeds(
+        values, ["panel", "protocol", "layer", "layer_name", "epochs", "entries"], "correlation", students_interval
+    )
+    table = table.sort_values(["layer", "entries"], kind="stable")
+
+    rows = []
+    for panel in found:
+        for protocol in panel.protocols:
+            of = table[(table["panel"] == panel.title) & (table["protocol"] == protocol.name)]
+            row = {"network, data set": panel.title, "protocol": protocol.name}
+            if of.empty:
+                nothing = {"layer": "nothing measured", "seeds": "0", "epochs": NONE}
+                rows.append(row | nothing | dict.fromkeys(COLUMNS.values(), NONE))
+            for layer, entries in of.groupby("layer"):
+                one = {entry["entries"]: entry for entry in entries.to_dict("records")}
+                what = {"layer": f"{layer}: {one['all']['layer_name']}", "seeds": str(one["all"]["n"])}
+                what |= {"epochs": f"{one['all']['epochs']:,}"}
+                rows.append(
+                    row | what | {name: with_interval(one.get(kind), DECIMALS) for kind, name in COLUMNS.items()}
+                )
+    shown = pd.DataFrame(rows)
+    notes = [ABOUT_INTERVALS, *([] if final.empty else [f"No error passes through R of layer {final['layer'].min()}."])]
+    if (shown[COLUMNS["shared"]] == NONE).all():
+        shown = shown.drop(columns=COLUMNS["shared"])
+    else:
+        notes.append(ABOUT_SHARED)
+    first_stage = dict(zip(data.runs["run"], data.runs["pretraining_epochs"], strict=True))
+    reached = {run: epochs + int(first_stage[run]) for run, epochs in zip(values["run"], values["epochs"], strict=True)}
+    lacking = shortfalls(found, reached, "no alignment measured yet", "table")
+    return Tabulated(shown, table, drawn_runs(found, reached), lacking, MEANING, notes)
+
+
+def _of_panel(panel: Panel, final: pd.DataFrame) -> pd.DataFrame:
+    """Return the panel's correlations: a row for each run, layer and kind of entries."""
+    values = longest(
+        panel.runs[["run", "seed", "protocol", "connectivity", "feedback_connectivity"]].merge(final, on="run")
+    )
+    sparse = values[["connectivity", "feedback_connectivity"]].min(axis=1) < 1
+    values = values.assign(
+        panel=panel.title, all=values["correlation"], shared=values["correlation_shared"].where(sparse)
+    )
+    by = ["panel", "run", "seed", "protocol", "layer", "layer_name", "epochs"]
+    values = values[[*by, *COLUMNS]].melt(by, list(COLUMNS), "entries", "correlation")
+    return values.dropna(subset=["correlation"])

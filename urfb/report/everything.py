@@ -1,0 +1,85 @@
+"""All that a store has to show, in one folder: figures, tables, verdicts and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from urfb.report.claims import SETTINGS, ClaimResult, evaluate
+from urfb.report.claims.telling import as_json, as_text
+from urfb.report.exhibits import Exhibit, Frames
+from urfb.report.files import write
+from urfb.report.page.document import default_file, write_page
+from urfb.report.rendering import render
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a report: what it is called, its files, whether they were written now, and what it lacks."""
+
+    name: str
+    files: list[Path]
+    made: bool
+    shortfalls: list[str]
+
+
+def verdicts(store: Frames, location: str) -> list[ClaimResult]:
+    """Return the verdicts on all claims, at the paper's length and in the short setting."""
+    return [result for setting in SETTINGS.values() for result in evaluate(store, [], setting, location)]
+
+
+def everything(
+    store: Frames,
+    exhibits: Sequence[Exhibit],
+    folder: Path,
+    *,
+    location: str = "results/urfb.sqlite",
+    experiment: str | None = None,
+    logs: Path | None = None,
+    anew: bool = False,
+) -> Iterator[Part]:
+    """Make what has changed of a report, and yield each part of it.
+
+    Args:
+        store: where the frames come from.
+        exhibits: the figures and tables.
+        folder: gets figures/, tables/, claims.json, claims.txt and page.html.
+        location: how the user named the store, for the commands that the files give.
+        experiment: the one that is shown; the claims, which are the paper's, are then left out.
+        logs: the folder of the store's logs.
+        anew: whether to write what is as it has to be, too.
+
+    Raises:
+        SelectionError: an exhibit selects by an experiment or a field that does not exist.
+        InputError: the folder cannot be written to.
+    """
+    for kind in ("figure", "table"):
+        of_kind = [exhibit for exhibit in exhibits if exhibit.kind == kind]
+        for one in render(store, of_kind, folder / f"{kind}s", location, anew=anew):
+            yield Part(one.exhibit.label, one.files, one.made, one.shortfalls)
+    claims = [] if experiment else verdicts(store, location)
+    if claims:
+        by_setting = [[one for one in claims if one.setting is setting] for setting in SETTINGS.values()]
+        texts = {"claims.json": as_json(claims), "claims.txt": "\n\n\n".join(as_text(part) for part in by_setting)}
+        changed = [_write_if_changed(folder / name, f"{text}\n".encode(), anew) for name, text in texts.items()]
+        yield Part("Claims", [folder / name for name in texts], any(changed), [])
+    page = write_page(
+        store,
+        exhibits,
+        default_file(folder, experiment),
+        location=location,
+        claims=claims,
+        experiment=experiment,
+        logs=logs,
+        folder=folder,
+        anew=anew,
+    )
+    yield Part("Page", [page.file], page.made, [])
+
+
+def _write_if_changed(file: Path, content: bytes, anew: bool) -> bool:
+    if not anew and file.exists() and file.read_bytes() == content:
+        return False
+    write(file, content)
+    return True

@@ -1,0 +1,199 @@
+"""Figure 8 and its control: filters of an untied layer at several locations, and how alike locations are."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from urfb.report.canvas import GREY, NOTE_SIZE, TITLE_CHARACTERS, curve, epoch_axis, page
+from urfb.report.drawn import Drawn, drawn_runs, explain, extent, over_seeds, shortfalls, stack
+from urfb.report.exhibits import Data
+from urfb.report.protocols import FRFB, URFB
+from urfb.report.selection import Panel
+
+FILTERS = 6
+"""So many are drawn, the first ones, so that nobody has chosen them for being alike."""
+FILTERS_OF_A_START = 3  # where each start has two moments
+
+ABOUT_COLOURS = (
+    "Above the filters: the row and column of each location. Grey is a weight of 0; each picture is scaled by its own "
+    "largest weight."
+)
+ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
+ABOUT_SIMILARITY = (
+    "Similarity: the correlation of a filter at two locations, averaged over all filters and all pairs of locations."
+)
+MEANING = (
+    "quantity 'filter': the weights that a picture shows, in the order height, width, channel, of the one run; "
+    "quantity 'similarity': the correlation of a filter at two locations, averaged over filters and pairs of "
+    "locations; mean, low and high: its mean and its range over n seeds"
+)
+COLUMNS = ["panel", "quantity", "epoch", "filter", "row", "column", "weights", "mean", "low", "high", "n", "runs"]
+
+
+def draw(data: Data) -> Drawn:
+    """Draw the first filters at each location after the last epoch, and say how alike all locations are."""
+    found = data.panels
+    similarity = _similarity(data)
+    tables, shown = [], []
+    for panel in found:
+        run, filters = _filters_of_lowest_seed(panel, data.measured["filters"])
+        last = filters[(filters["epoch"] == filters["epoch"].max()) & (filters["filter"] <= FILTERS)]
+        shown.append((panel, run, last))
+        tables += [_filter_rows(panel, last), _similarity_rows(panel, similarity)]
+    reached = _reached(data, similarity)
+    lacking = shortfalls(found, reached, "no filters yet")
+
+    drawn_any = any(len(filters) for _, _, filters in shown)
+    explanation = f"{ABOUT_COLOURS} {ABOUT_SIMILARITY}" if drawn_any else ""
+    figure = page(len(found), 5.2 if drawn_any else 1.4, explanation, lacking)
+    parts = figure.subfigures(1, len(found), squeeze=False)[0]
+    for part, (panel, run, filters), rows in zip(parts, shown, tables[1::2], strict=True):
+        whose = f"\n{_whose(panel, run, filters)}" if run is not None else ""
+        part.suptitle(textwrap.fill(panel.title, TITLE_CHARACTERS) + whose)
+        part.supxlabel(_at_both_ends(rows), fontsize=NOTE_SIZE + 0.5)
+        _draw_filters(part, filters)
+    return Drawn(figure, stack(tables), drawn_runs(found, reached), lacking, MEANING)
+
+
+def draw_starts(data: Data) -> Drawn:
+    """Draw, for each start of the untied layer, filters at the first and the last epoch; below, similarity by epoch."""
+    found = data.panels
+    similarity = _similarity(data)
+    reached = _reached(data, similarity)
+    lacking = shortfalls(found, reached, "no filters yet")
+    tables = []
+    rows_of = [_similarity_rows(panel, similarity) for panel in found]
+    explanation = f"{ABOUT_COLOURS} {ABOUT_SIMILARITY} {explain(rows_of, ABOUT_SEEDS)}".strip() if reached else ""
+    figure = page(len(found), 4.2, explanation, lacking)
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(0.85, 1))[:, 0]
+    for part, panel, rows in zip(above.subfigures(1, len(found), squeeze=False)[0], found, rows_of, strict=True):
+        run, filters = _filters_of_lowest_seed(panel, data.measured["filters"])
+        filters = filters[filters["filter"] <= FILTERS_OF_A_START]
+        tables += [_filter_rows(panel, filters), rows]
+        part.suptitle(textwrap.fill(panel.title, TITLE_CHARACTERS))
+        moments = sorted(filters["epoch"].unique())
+        if run is None:
+            _draw_filters(part, filters)
+            continue
+        for moment_part, epoch in zip(part.subfigures(1, len(moments), squeeze=False)[0], moments, strict=True):
+            of_epoch = filters[filters["epoch"] == epoch]
+            moment_part.suptitle(_whose(panel, run, of_epoch))
+            _draw_filters(moment_part, of_epoch)
+    _draw_similarity(below.subplots(), found, rows_of, reached)
+    return Drawn(figure, stack(tables), drawn_runs(found, reached), lacking, MEANING)
+
+
+def picture(weights: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return a filter [height, width, channels] as a picture [height, width, 3] of numbers from 0 to 1.
+
+    A weight of 0 becomes 0.5, and the largest weight, whatever its sign, 0 or 1. Three channels are red, green and
+    blue; of any other number the mean is shown, in grey.
+    """
+    if weights.shape[2] != 3:
+        weights = np.repeat(weights.mean(axis=2, keepdims=True), 3, axis=2)
+    largest = np.abs(weights).max()
+    shown: NDArray[np.floating] = 0.5 + weights / (2 * largest if largest > 0 else 1)
+    return shown
+
+
+def _similarity(data: Data) -> pd.DataFrame:
+    """Return the similarity across space by run and epoch, of the first layer, which filters are kept of."""
+    measured = data.measured["alignment"].dropna(subset=["filter_similarity"])
+    return measured[measured["layer"] == 1][["run", "epoch", "filter_similarity"]]
+
+
+def _reached(data: Data, similarity: pd.DataFrame) -> dict[str, int]:
+    """Return the last epoch that anything is shown of, by run."""
+    moments = pd.concat([data.measured["filters"][["run", "epoch"]], similarity[["run", "epoch"]]])
+    return {str(run): int(epoch + 1e-6) for run, epoch in moments.groupby("run")["epoch"].max().items()}
+
+
+def _filters_of_lowest_seed(panel: Panel, filters: pd.DataFrame) -> tuple[pd.Series[Any] | None, pd.DataFrame]:
+    """Return the run of the lowest seed that has filters, and these; of several protocols the first one's."""
+    order = {protocol.name: number for number, protocol in enumerate(panel.protocols)}
+    runs = panel.runs[panel.runs["run"].isin(filters["run"])]
+    if runs.empty:
+        return None, filters.head(0)
+    runs = runs.assign(order=runs["protocol"].map(order)).sort_values(["order", "seed"], kind="stable")
+    return runs.iloc[0], filters[filters["run"] == runs["run"].iloc[0]]
+
+
+def _filter_rows(panel: Panel, filters: pd.DataFrame) -> pd.DataFrame:
+    weights = [" ".join(f"{weight:.4g}" for weight in array.ravel()) for array in filters["weights"]]
+    rows = filters.assign(panel=panel.title, quantity="filter", n=1, runs=filters["run"], weights=weights)
+    return rows.reindex(columns=COLUMNS)
+
+
+def _similarity_rows(panel: Panel, similarity: pd.DataFrame) -> pd.DataFrame:
+    first = panel.runs[panel.runs["protocol"].isin([protocol.name for protocol in panel.protocols[:1]])]
+    values = first[["run", "seed"]].merge(similarity, on="run")
+    rows = over_seeds(values, ["epoch"], "filter_similarity")
+    return rows.assign(panel=panel.title, quantity="similarity").reindex(columns=COLUMNS)
+
+
+def _at_both_ends(rows: pd.DataFrame) -> str:
+    """Return how alike locations are before training and after it, in words."""
+    if rows.empty:
+        return ""
+    told = []
+    for row in (rows.iloc[0], rows.iloc[-1]):
+        mean, low, high = (f"{round(row[name], 2) + 0:.2f}" for name in ("mean", "low", "high"))  # without -0.00
+        spread = f" ({low} to {high})" if row["n"] > 1 else ""
+        told.append(f"{mean}{spread} after epoch {row['epoch']:,.0f}")
+    seeds = f"{row['n']} seed" + ("s" if row["n"] > 1 else "")
+    return f"similarity across space: {told[0]},\n{told[1]}; {seeds}"
+
+
+def _whose(panel: Panel, run: pd.Series[Any], filters: pd.DataFrame) -> str:
+    protocol = "" if len(panel.protocols) == 1 else f"{run['protocol']}, "
+    return f"{protocol}seed {run['seed']}, epoch {filters['epoch'].iloc[0]:,}"
+
+
+def _draw_filters(part: SubFigure, filters: pd.DataFrame) -> None:
+    """Draw a row for each filter and a column for each location."""
+    if filters.empty:
+        part.text(0.5, 0.5, "no filters yet", ha="center", va="center", color=GREY, fontsize=7)
+        return
+    numbers = sorted(filters["filter"].unique())
+    locations = filters[["row", "column"]].drop_duplicates().sort_values(["row", "column"]).to_numpy().tolist()
+    close = {"wspace": 0.06, "hspace": 0.06}
+    grid = part.subplots(len(numbers), len(locations), squeeze=False, gridspec_kw=close)
+    of_place = filters.set_index(["filter", "row", "column"])["weights"]
+    for axes_of_filter, number in zip(grid, numbers, strict=True):
+        for axes, (row, column) in zip(axes_of_filter, locations, strict=True):
+            axes.imshow(picture(of_place[number, row, column]), interpolation="nearest", vmin=0, vmax=1)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        axes_of_filter[0].set_ylabel(f"{number}", rotation=0, ha="right", va="center")
+    for axes, (row, column) in zip(grid[0], locations, strict=True):
+        axes.set_title(f"({row}, {column})", fontsize=NOTE_SIZE + 0.5, color=GREY)
+
+
+STYLES: Sequence[Mapping[str, Any]] = (
+    {"color": URFB.colour, "marker": URFB.marker, "linestyle": "-"},
+    {"color": FRFB.colour, "marker": FRFB.marker, "linestyle": "--"},
+    {"color": GREY, "marker": "D", "linestyle": ":"},
+)
+
+
+def _draw_similarity(
+    axes: Axes, found: Sequence[Panel], rows_of: Sequence[pd.DataFrame], reached: Mapping[str, int]
+) -> None:
+    keys = []
+    for number, (panel, rows) in enumerate(zip(found, rows_of, strict=True)):
+        look = dict(STYLES[number % len(STYLES)])
+        curve(axes, rows, number / len(found), label=panel.title, **look)
+        epochs = [reached[run] for run in panel.runs["run"] if run in reached]
+        keys.append(Line2D([], [], label=f"{panel.title} ({extent(epochs) if epochs else 'nothing measured'})", **look))
+    epoch_axis(axes, max((rows["epoch"].max() for rows in rows_of if len(rows)), default=0) or 1)
+    axes.set(ylabel="similarity across space", ylim=(min(-0.03, axes.get_ylim()[0]), 1.03))
+    axes.figure.legend(handles=keys, loc="outside lower center", ncols=1)

@@ -1,0 +1,186 @@
+"""Figures that others have published, each with its source, and the table of those in settings unlike the paper's."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from urfb.report.drawn import Tabulated
+from urfb.report.exhibits import Data
+from urfb.report.selection import DATASET_NAMES
+from urfb.report.texts import number
+
+
+class Bar(NamedTuple):
+    """A bar of the paper whose height its text gives: the test error, in percent."""
+
+    network: str
+    dataset: str
+    protocol: str
+    error: float
+
+
+BARS = (
+    Bar("deepnet", "cifar100", "BP", 50),
+    Bar("deepnet", "cifar100", "BP-H", 50),
+    Bar("deepernet", "cifar100", "BP", 42),
+    Bar("deepernet", "cifar100", "BP-H", 42),
+)
+BARS_SOURCE = (
+    "Published: Amit (2019), Frontiers in Computational Neuroscience 13:18, on its Figure 6: under BP with softmax or "
+    "hinge loss 50 % with deepnet and 42 % with deepernet. It gives the other bars in a picture alone. That their data "
+    "set is CIFAR-100 is very likely; the paper does not say so."
+)
+
+
+class Source(NamedTuple):
+    """Where published figures are from, and how they came about."""
+
+    name: str
+    where: str
+    setting: str
+
+
+BIOTORCH = Source("biotorch", "https://github.com/jsalbert/biotorch", "SGD")
+MAKROUT = Source(
+    "makrout",
+    "https://github.com/makrout/Deep-Learning-without-Weight-Transport",
+    "NumPy, 400 epochs; its KP runs have a decay of 0, which makes them URFB; accuracies there, errors here",
+)
+POZZI = Source("Pozzi 2020", "https://github.com/isapome/BrainProp", "BrainProp is Pozzi et al.'s own rule")
+NAKAJIMA = Source(
+    "Nakajima 2022", "https://doi.org/10.1038/s41467-022-35216-2", "shallow: the last layer alone is trained"
+)
+SOURCES = (BIOTORCH, MAKROUT, POZZI, NAKAJIMA)
+
+
+class Published(NamedTuple):
+    """Figures of one network, by rule.
+
+    Attributes:
+        source: where they are.
+        dataset, network: what was trained.
+        measure: what they are: 'error' and 'accuracy' in percent, 'angle' of W and R in degrees.
+        of: which one.
+        seeds: how many runs stand behind each; None where the source does not say.
+        values: by the name of the rule here.
+    """
+
+    source: Source
+    dataset: str
+    network: str
+    measure: str
+    of: str
+    seeds: int | None
+    values: dict[str, float]
+
+
+PUBLISHED = (
+    Published(
+        BIOTORCH, "cifar10", "LeNet", "error", "", None,
+        {"BP": 14.23, "FRFB": 46.69, "DFA": 54.21, "uSF": 16.22, "brSF": 16.02, "frSF": 16.86},
+    ),
+    Published(
+        BIOTORCH, "cifar10", "ResNet-20", "error", "", None,
+        {"BP": 8.63, "FRFB": 32.16, "DFA": 45.94, "uSF": 10.05, "brSF": 11.02, "frSF": 11.20},
+    ),
+    Published(
+        BIOTORCH, "cifar10", "ResNet-56", "error", "", None,
+        {"BP": 8.30, "FRFB": 34.88, "DFA": 38.01, "uSF": 8.20, "brSF": 8.69, "frSF": 9.49},
+    ),
+    Published(
+        BIOTORCH, "ImageNet", "ResNet-18", "error", "", None,
+        {"BP": 30.39, "FRFB": 85.25, "DFA": 82.45, "uSF": 34.97, "brSF": 37.21, "frSF": 36.50},
+    ),
+    Published(
+        MAKROUT, "cifar10", "MLP 3072-1000-10", "accuracy", "last epoch", 1,
+        {"BP": 48.2, "FRFB": 43.0, "WM": 46.2, "URFB": 47.6},
+    ),
+    Published(
+        MAKROUT, "cifar10", "MLP 3072-1000-10", "accuracy", "best epoch", 1,
+        {"BP": 52.0, "FRFB": 49.5, "WM": 52.4, "URFB": 50.7},
+    ),
+    Published(
+        MAKROUT, "cifar10", "MLP 3072-1000-10", "angle", "first layer", 1, {"FRFB": 90, "WM": 20, "URFB": 10},
+    ),
+    Published(
+        MAKROUT, "cifar10", "MLP 3072-1000-10", "angle", "last layer", 1, {"FRFB": 46, "WM": 10, "URFB": 2},
+    ),
+    Published(POZZI, "cifar10", "deep CNN", "error", "", 10, {"BrainProp": 11.12}),
+    Published(POZZI, "cifar100", "deep CNN", "error", "", 10, {"BrainProp": 40.42}),
+    Published(NAKAJIMA, "cifar10", "ResNet-18", "error", "", None, {"BP": 8.14, "DFA": 18.32, "shallow": 65.08}),
+)  # fmt: skip
+
+MEASURES = {
+    ("error", ""): "error (%)",
+    ("accuracy", "last epoch"): "error (%)",
+    ("accuracy", "best epoch"): "best (%)",
+    ("angle", "first layer"): "angle, first (°)",
+    ("angle", "last layer"): "angle, last (°)",
+}
+"""What a column is called, by a figure's `measure` and `of`. An accuracy becomes an error."""
+
+UNLIKE = (
+    "Most of these networks have batch normalization, momentum, augmentation and ReLU, and the paper's have none of "
+    "them, so they are no measure of its runs. FRFB is feedback alignment (FA), WM weight mirrors. best: at the best "
+    "epoch, not the last; angle: between W and Rᵗ of the first and the last layer."
+)
+"""What is to be kept in mind."""
+
+
+class Reproduced(NamedTuple):
+    """What an independent integration of section 5.1 gave, means over six draws; the paper has pictures alone.
+
+    Attributes:
+        epsilon: ε, or None under BP.
+        errors: log₁₀ e after 200, 400 and all iterations.
+        correlations: of W and Rᵗ at the end, lowest layer first; None where nobody wrote it down.
+    """
+
+    epsilon: float | None
+    errors: tuple[float, float, float]
+    correlations: tuple[float | None, float | None, float | None] = (None, None, None)
+
+
+REPRODUCED = (
+    Reproduced(None, (0.24, -1.34, -4.94)),
+    Reproduced(0, (2.16, 1.35, -3.22)),
+    Reproduced(0.25, (2.13, 1.28, -3.99)),
+    Reproduced(0.5, (2.10, 1.22, -4.75), (0.35, 0.43, None)),
+    Reproduced(1, (2.05, 1.12, -6.28), (0.64, 0.53, 0.98)),
+)
+REPRODUCED_DRAWS = 6
+REPRODUCED_SOURCE = (
+    "Independent: Euler steps of 5e-4 by a program that shares no code with urfb, with draws of its own; another six "
+    "draws were within 0.1 of it after 200 and 400 iterations and within 0.9 at the end. The paper has no numbers."
+)
+
+
+def bar_of(network: str, dataset: str, protocol: str) -> float:
+    """Return the test error that the paper gives for one of its bars, in percent; NaN where it gives none."""
+    return next((bar.error for bar in BARS if bar[:3] == (network, dataset, protocol)), float("nan"))
+
+
+def tabulate(_: Data) -> Tabulated:
+    """Set the published figures one below the other, a row for each network and rule."""
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    data = []
+    for one in PUBLISHED:
+        decimals = max(len(f"{value:g}".partition(".")[2]) for value in one.values.values())
+        for rule, value in one.values.items():
+            own = {
+                "source": one.source.name,
+                "data set": DATASET_NAMES.get(one.dataset, one.dataset),
+                "network": one.network,
+                "rule": rule,
+            }
+            row = rows.setdefault(tuple(own.values()), {**own, **dict.fromkeys(MEASURES.values(), "")})
+            measured = 100 - value if one.measure == "accuracy" else value
+            row[MEASURES[one.measure, one.of]] = number(measured, decimals)
+            row["seeds"] = "" if one.seeds is None else str(one.seeds)
+            unit = {"measure": MEASURES[one.measure, one.of], "value": measured, "n": one.seeds}
+            data.append({**own, **unit, "where": one.source.where})
+    notes = [UNLIKE, *(f"{source.name}: {source.where} ({source.setting})." for source in SOURCES)]
+    frame = pd.DataFrame(data).astype({"n": "Int64"})
+    return Tabulated(pd.DataFrame(rows.values()), frame, pd.DataFrame(), [], "n: seeds, where the source says", notes)

@@ -1,0 +1,124 @@
+"""Table 12: section 5's simulation in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from urfb.report.drawn import Tabulated, over_seeds, students_interval
+from urfb.report.exhibits import Data
+from urfb.report.published import REPRODUCED, REPRODUCED_DRAWS, REPRODUCED_SOURCE
+from urfb.report.texts import NONE, number, with_interval
+from urfb.theory.spec import METHODS, SimulationSpec
+
+MOMENTS = (200, 400, SimulationSpec.iterations)
+EPSILONS = (None, 0.0, 0.25, 0.5, 1.0)
+"""Those of Figure 12, each in so many draws; None is BP."""
+DRAWS = 3
+LAYERS = range(1, len(SimulationSpec.layers))
+
+BY = {"discrete": "discrete steps", "ode": "ODE solver"}
+MEANING = (
+    "mean, low and high: measure, which is log10 of e = tr(EᵗE) at an iteration or the correlation of W and Rᵗ of a "
+    "layer at the last one, its mean over n draws and the 95 % interval of that mean (t)"
+)
+ABOUT_INTERVALS = "Mean over draws ± half-width of its 95 % interval (Student's t); log₁₀ e after so many iterations."
+SETTINGS = (
+    f"Layers {'-'.join(map(str, SimulationSpec.layers))}, standard deviations {SimulationSpec.weight_scale:g}, "
+    f"iterations of {SimulationSpec.step_size:g}. The paper does not state R's scale nor the step: they are urfb's."
+)
+DECIMALS = 2
+
+
+def tabulate(data: Data) -> Tabulated:
+    """Set log₁₀ e and the final correlations of each rule and method beside those of an independent program.
+
+    Simulations of other settings than urfb's for section 5.1, and those that diverged, have no part in it.
+    """
+    simulations = data.measured["simulations"]
+    standard = [_is_standard(row) for row in simulations.to_dict("records")]
+    simulations = simulations[pd.Series(standard, simulations.index, dtype=bool)]
+    kept = simulations[simulations["diverged_at"].isna()]
+    rules = [_rule(epsilon) for epsilon in kept["epsilon"].astype(float)]
+    values = pd.concat([_errors(data.measured["trajectories"]), _correlations(data.measured["trajectory_layers"])])
+    values = values[values["simulation"].isin(kept["simulation"])].rename(columns={"simulation": "run", "draw": "seed"})
+    values["epsilon"] = values["epsilon"].astype(float)
+    # BP has no ε, and groupby leaves out what is missing
+    values = values.assign(rule=[_rule(epsilon) for epsilon in values["epsilon"]])
+    table = over_seeds(values, ["method", "rule", "measure"], "value", students_interval)
+
+    by_place = {(row["method"], row["rule"], row["measure"]): row for row in table.to_dict("records")}
+    rows = []
+    for method in METHODS:
+        found = [None if np.isnan(one) else one for one in kept.loc[kept["method"] == method, "epsilon"].astype(float)]
+        expected = EPSILONS if method == "discrete" else ()
+        for epsilon in sorted({*expected, *found}, key=lambda one: -1 if one is None else one):
+            cells = {
+                measure: with_interval(by_place.get((method, _rule(epsilon), measure)), DECIMALS)
+                for measure in _measures()
+            }
+            rows.append({"by": BY[method], "rule": _rule(epsilon), "draws": str(found.count(epsilon)), **cells})
+    rows += [
+        {"by": "independent", "rule": _rule(one.epsilon), "draws": str(REPRODUCED_DRAWS)}
+        | {
+            measure: NONE if value is None else number(value, DECIMALS)
+            for measure, value in zip(_measures(), (*one.errors, *one.correlations), strict=True)
+        }
+        for one in REPRODUCED
+    ]
+    notes = [ABOUT_INTERVALS, SETTINGS, REPRODUCED_SOURCE]
+    return Tabulated(pd.DataFrame(rows), table, kept.assign(rule=rules), _shortfalls(simulations), MEANING, notes)
+
+
+def _is_standard(row: Mapping[Any, Any]) -> bool:
+    """Tell whether a simulation has the settings of section 5.1; ε, draw and method are its own."""
+    bp = row["rule"] == "bp"
+    own = {"draw": row["draw"], "method": row["method"], "epsilon": None if bp else row["epsilon"]}
+    return bool(SimulationSpec(rule=row["rule"], start="random" if bp else "zero", **own).identity == row["simulation"])
+
+
+def _measures() -> list[str]:
+    return [*(f"log₁₀ e, {moment:,}" for moment in MOMENTS), *(_correlation_of(layer) for layer in LAYERS)]
+
+
+def _correlation_of(layer: int) -> str:
+    index = str(layer).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+    return f"corr(W{index}, R{index}ᵗ)"
+
+
+def _errors(trajectories: pd.DataFrame) -> pd.DataFrame:
+    rows = trajectories[trajectories["iteration"].isin(MOMENTS)]
+    measure = [f"log₁₀ e, {iteration:,}" for iteration in rows["iteration"]]
+    rows = rows.assign(measure=measure, value=np.log10(rows["error"].astype(float)))
+    return rows[["simulation", "method", "epsilon", "draw", "measure", "value"]]
+
+
+def _correlations(layers: pd.DataFrame) -> pd.DataFrame:
+    rows = layers[layers["iteration"] == layers["iterations"]].dropna(subset=["correlation"])
+    rows = rows.assign(measure=[_correlation_of(layer) for layer in rows["layer"]], value=rows["correlation"])
+    return rows[["simulation", "method", "epsilon", "draw", "measure", "value"]]
+
+
+def _rule(epsilon: float | None) -> str:
+    return "BP" if epsilon is None or np.isnan(epsilon) else f"ε = {epsilon:g}"
+
+
+def _shortfalls(simulations: pd.DataFrame) -> list[str]:
+    """Say what the discrete steps, which the paper has, lack, and what diverged by any method."""
+    if simulations.empty:
+        return ["no simulation in the store"]
+    rules = [_rule(epsilon) for epsilon in simulations["epsilon"].astype(float)]
+    draws = simulations.assign(rule=rules)
+    lines = []
+    ended = draws[(draws["method"] == "discrete") & draws["diverged_at"].isna()]
+    for rule in map(_rule, EPSILONS):
+        found = int((ended["rule"] == rule).sum())
+        if found < DRAWS:
+            lines.append(f"{rule}: {f'{found} of {DRAWS} draws' if found else 'no simulation'}")
+    for row in draws.dropna(subset=["diverged_at"]).to_dict("records"):
+        at = f"diverged at iteration {row['diverged_at']:,}"
+        lines.append(f"{row['rule']}, draw {row['draw']}, {BY[row['method']]}: {at}")
+    return lines

@@ -1,0 +1,187 @@
+"""Figure 12: the simulation of section 5.1, the error and the correlation of W and Rᵗ by iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from urfb.report.canvas import by_rows, curve, epoch_axis, page
+from urfb.report.drawn import Drawn
+from urfb.report.exhibits import Data
+from urfb.report.protocols import BP, OTHER_COLOURS, URFB
+from urfb.theory.spec import SimulationSpec
+
+LAYERS = SimulationSpec.layers
+CORRELATIONS = [f"correlation_{layer}" for layer in range(1, len(LAYERS))]
+DRAWS = 3
+NAMES = {1: "layer 1, input", len(LAYERS) - 1: f"layer {len(LAYERS) - 1}, output"}
+VISIBLE = 0.01  # of the height of the axes
+
+MEANING = (
+    "log10_error: of e = tr(EᵗE), E = Σ − W_L…W₁; correlation_l: of the entries of W_l and R_lᵗ; one simulation a "
+    "line; method: 'discrete', the paper's iterations, or 'ode', the differential equations, where that differs"
+)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One of the algorithms that are compared, and its look; ε is None under BP."""
+
+    name: str
+    epsilon: float | None
+    look: Mapping[str, Any]
+
+    def of(self, simulations: pd.DataFrame) -> pd.DataFrame:
+        if self.epsilon is None:
+            return simulations[simulations["rule"] == "bp"]
+        return simulations[(simulations["rule"] == "feedback") & (simulations["epsilon"] == self.epsilon)]
+
+
+# FRFB is green, as the paper's words about this figure have it, and BP, green elsewhere, black.
+KINDS = (
+    _Kind("BP", None, {"color": "0.1", "marker": "D", "linestyle": (0, (4, 1.5))}),
+    _Kind("ε = 0 (FRFB)", 0.0, {"color": BP.colour, "marker": "s", "linestyle": ":"}),
+    _Kind("ε = 0.25", 0.25, {"color": OTHER_COLOURS[5], "marker": "v", "linestyle": "-."}),
+    _Kind("ε = 0.5", 0.5, {"color": OTHER_COLOURS[0], "marker": "P", "linestyle": (0, (6, 1, 1, 1, 1, 1))}),
+    _Kind("ε = 1 (URFB)", 1.0, {"color": URFB.colour, "marker": URFB.marker, "linestyle": "-"}),
+)
+
+
+def draw(data: Data) -> Drawn:
+    """Draw a column for each of the first three draws: log error on top, then the correlation of each layer."""
+    simulations = of_paper(data.measured["simulations"])
+    discrete = simulations[simulations["method"] == "discrete"]
+    draws = sorted(discrete["draw"].unique())[:DRAWS]
+    rows = _rows(simulations[simulations["draw"].isin(draws)], data)
+    limits = _limits(rows)
+    beside, largest = _visibly_different(rows, limits)
+    rows = rows[(rows["method"] == "discrete") | rows["simulation"].isin(beside)]
+
+    lacking = _shortfalls(discrete, draws)
+    figure = page(2, 6.6, _explanation(simulations, beside, largest), lacking)
+    grid = figure.subplots(len(LAYERS), max(len(draws), DRAWS), sharex=True, sharey="row", squeeze=False)
+    quantities = ["log10_error", *reversed(CORRELATIONS)]
+    for number, column in enumerate(grid.T):
+        of_draw = rows[rows["draw"] == draws[number]] if number < len(draws) else rows.head(0)
+        column[0].set_title(f"draw {draws[number]}" if number < len(draws) else "no simulation")
+        for axes, quantity in zip(column, quantities, strict=True):
+            _draw_lines(axes, of_draw, quantity)
+            axes.set_ylim(limits[quantity])
+        epoch_axis(column[-1], SimulationSpec.iterations)
+        for axes in column:
+            axes.set_xlabel("iteration" if axes is column[-1] else "")
+    grid[0, 0].set_ylabel("log₁₀ error")
+    for axes, layer in zip(grid[1:, 0], range(len(LAYERS) - 1, 0, -1), strict=True):
+        axes.set_ylabel(f"corr(W, Rᵗ)\n{NAMES.get(layer, f'layer {layer}, middle')}")
+    keys = [Line2D([], [], label=kind.name, **kind.look) for kind in KINDS]
+    if len(beside):
+        keys.append(Line2D([], [], color="0.1", linewidth=0.5, label="the ODE"))
+    grid[0, -1].legend(handles=by_rows(keys, 1), loc="lower left", borderaxespad=0.2)
+    drawn = simulations[simulations["simulation"].isin(rows["simulation"])]
+    return Drawn(figure, rows, drawn.assign(rule=_named(drawn)), lacking, MEANING)
+
+
+def of_paper(simulations: pd.DataFrame) -> pd.DataFrame:
+    """Return those with the settings of 5.1, what the paper leaves open being as it is by default; any ε and draw."""
+    standard = [
+        SimulationSpec(
+            rule=one["rule"],
+            epsilon=None if one["rule"] == "bp" else one["epsilon"],
+            draw=one["draw"],
+            method=one["method"],
+            start="random" if one["rule"] == "bp" else SimulationSpec.start,
+        ).identity
+        for one in simulations.to_dict("records")
+    ]
+    chosen: pd.DataFrame = simulations[simulations["simulation"] == pd.Series(standard, simulations.index, dtype=str)]
+    return chosen
+
+
+def _rows(simulations: pd.DataFrame, data: Data) -> pd.DataFrame:
+    """Return one row a simulation and iteration: the log error and, a column each, the layers' correlations."""
+    errors = data.measured["trajectories"][["simulation", "iteration", "error"]]
+    layers = data.measured["trajectory_layers"]
+    layers = layers[layers["simulation"].isin(simulations["simulation"])]
+    wide = layers.pivot_table(index=["simulation", "iteration"], columns="layer", values="correlation")
+    wide = wide.reindex(columns=range(1, len(LAYERS))).set_axis(CORRELATIONS, axis="columns")
+    known = simulations[["simulation", "draw", "rule", "epsilon", "method"]]
+    rows = known.merge(errors, on="simulation").merge(wide.reset_index(), on=["simulation", "iteration"], how="left")
+    # An error that is 0 in float64 has no logarithm.
+    rows = rows.assign(log10_error=np.log10(rows["error"].where(rows["error"] > 0)))
+    rows["protocol"] = _named(rows)
+    columns = ["draw", "protocol", "method", "iteration", "log10_error", *CORRELATIONS, "simulation"]
+    return rows.dropna(subset=["protocol"])[columns].reset_index(drop=True)
+
+
+def _named(simulations: pd.DataFrame) -> pd.Series[str]:
+    """Return of each simulation the name of its kind; None of those that are not drawn."""
+    names = pd.Series(None, simulations.index, dtype=object)
+    for kind in KINDS:
+        names[kind.of(simulations).index] = kind.name
+    return names
+
+
+def _limits(rows: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Return where the vertical axes of each quantity end."""
+    discrete = rows[rows["method"] == "discrete"]
+    limits = {}
+    for name in ("log10_error", *CORRELATIONS):
+        lowest, highest = (-1.0, 1.0) if discrete[name].isna().all() else discrete[name].agg(["min", "max"])
+        if name != "log10_error":
+            lowest, highest = min(lowest, 0.0), 1.0
+        margin = 0.03 * (highest - lowest or 1.0)
+        limits[name] = (lowest - margin, highest + margin)
+    return limits
+
+
+def _visibly_different(rows: pd.DataFrame, limits: Mapping[str, tuple[float, float]]) -> tuple[set[str], float]:
+    """Return the ODE's simulations that one would see beside the discrete ones, and the largest difference in log e."""
+    pairs = rows[rows["method"] == "ode"].merge(
+        rows[rows["method"] == "discrete"], on=["draw", "protocol", "iteration"], suffixes=("", "_discrete")
+    )
+    seen: set[str] = set()
+    for name, (lowest, highest) in limits.items():
+        difference = (pairs[name] - pairs[f"{name}_discrete"]).abs()
+        seen |= set(pairs.loc[difference > VISIBLE * (highest - lowest), "simulation"])
+    return seen, float((pairs["log10_error"] - pairs["log10_error_discrete"]).abs().max())
+
+
+def _draw_lines(axes: Axes, of_draw: pd.DataFrame, quantity: str) -> None:
+    values = of_draw.rename(columns={"iteration": "epoch", quantity: "mean"}).dropna(subset=["mean"]).assign(n=1)
+    for number, kind in enumerate(KINDS):
+        of_kind = values[values["protocol"] == kind.name]
+        label = f"{kind.name}, {quantity}"
+        curve(axes, of_kind[of_kind["method"] == "discrete"], number / len(KINDS), label=label, **kind.look)
+        ode = of_kind[of_kind["method"] == "ode"]
+        if len(ode):
+            axes.plot(ode["epoch"], ode["mean"], color="0.1", linewidth=0.5, label=f"{label}, ODE")
+
+
+def _explanation(simulations: pd.DataFrame, beside: set[str], largest: float) -> str:
+    if simulations.empty:
+        return ""
+    words = "One line is one simulation: W starts at 0, that of BP at random. R of layer 1 carries no error."
+    if not np.isnan(largest):
+        hidden = "" if beside else ", too little to be drawn"
+        words += f" From the ODE's log₁₀ error the discrete steps differ by {largest:.2f} at most{hidden}."
+    return words
+
+
+def _shortfalls(discrete: pd.DataFrame, draws: list[int]) -> list[str]:
+    if not draws:
+        return ["no simulation of the paper's setting in the store"]
+    lacking = [f"{len(draws)} of {DRAWS} draws"] if len(draws) < DRAWS else []
+    for kind in KINDS:
+        of_kind = kind.of(discrete[discrete["draw"].isin(draws)])
+        absent = [str(number) for number in draws if number not in set(of_kind["draw"])]
+        if absent:
+            lacking.append(f"{kind.name}: no simulation of draw{'s' * (len(absent) > 1)} {', '.join(absent)}")
+        for one in of_kind.dropna(subset=["diverged_at"]).to_dict("records"):
+            lacking.append(f"{kind.name}, draw {one['draw']}: diverged at iteration {one['diverged_at']:,}")
+    return lacking

@@ -1,0 +1,84 @@
+"""One example in a network of three layers, in numbers that can be followed by hand: what Figures 1 and 2 show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Array = npt.NDArray[np.float64]
+
+UNITS = 3  # in every layer, so that Glorot's limit √(6/(fan_in + fan_out)) is 1
+SEED = 33  # units (1, 3) and (2, 1) are saturated, and the example is not yet of its class
+TRUE_CLASS = 0  # unit (3, 1): here units are counted from 0, in the paper and in the table from 1
+
+KINDS = ("h", "x", "δ", "W", "R", "ΔW", "ΔR")
+MEANING = (
+    "value: of unit `to` of a layer (h, x, δ), or of the connection from unit `from` to unit `to` (W from the layer "
+    "below, R to the layer below; ΔW and ΔR: their increments, to be multiplied by the step size η)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """What one example makes of a network, by layer l; `x` has the input x₀, too.
+
+    W[l] and its increment are [units of l, units of l−1], R[l] and its are [units of l−1, units of l]; h, x and δ are
+    [units of l]. Increments are before they are multiplied by the step size η.
+    """
+
+    W: dict[int, Array]
+    R: dict[int, Array]
+    h: dict[int, Array]
+    x: dict[int, Array]
+    delta: dict[int, Array]
+    W_increment: dict[int, Array]
+    R_increment: dict[int, Array]
+
+
+def sigma(h: Array) -> Array:
+    """Return σ(h), the saturated linearity of section 3.1."""
+    return np.clip(h, -1, 1)
+
+
+def sigma_prime(h: Array) -> Array:
+    """Return σ′(h): 1 for |h| ≤ 1, else 0."""
+    return np.where(np.abs(h) <= 1, 1.0, 0.0)
+
+
+def example() -> Example:
+    """Compute the example: equations 1 to 3 of the paper, with the hinge loss of section 3.2, under URFB."""
+    draw = np.random.default_rng(SEED).uniform
+    x = {0: draw(0, 1, UNITS).round(1)}
+    W = {layer: draw(-1, 1, (UNITS, UNITS)).round(1) for layer in (1, 2, 3)}
+    R = {layer: draw(-1, 1, (UNITS, UNITS)).round(1) for layer in (1, 2, 3)}
+
+    h = {}
+    for layer in (1, 2, 3):
+        h[layer] = W[layer] @ x[layer - 1]
+        x[layer] = sigma(h[layer]) if layer < 3 else h[layer]
+
+    mu = 1 / (UNITS - 1)
+    on, off = np.where(x[3] < 1, -1.0, 0.0), np.where(x[3] > -1, mu, 0.0)
+    delta = {3: np.where(np.arange(UNITS) == TRUE_CLASS, on, off)}
+    for layer in (2, 1):
+        delta[layer] = sigma_prime(h[layer]) * (R[layer + 1] @ delta[layer + 1])
+
+    W_increment = {layer: -np.outer(delta[layer], x[layer - 1]) for layer in (1, 2, 3)}
+    R_increment = {layer: -np.outer(x[layer - 1], delta[layer]) for layer in (1, 2, 3)}
+    return Example(W, R, h, x, delta, W_increment, R_increment)
+
+
+def table(one: Example, kinds: Sequence[str] = KINDS) -> pd.DataFrame:
+    """Return the numbers of an example, one a row; `from` is empty where the number is a unit's."""
+    values = dict(zip(KINDS, (one.h, one.x, one.delta, one.W, one.R, one.W_increment, one.R_increment), strict=True))
+    rows = [
+        (kind, layer, index[1] + 1 if len(index) == 2 else None, index[0] + 1, value)
+        for kind in kinds
+        for layer, array in sorted(values[kind].items())
+        for index, value in np.ndenumerate(array)
+    ]
+    return pd.DataFrame(rows, columns=["kind", "layer", "from", "to", "value"]).astype({"from": "Int64"})

@@ -1,0 +1,190 @@
+"""The simulation of section 5.1 (Figure 12), for any sizes, depth and ε."""
+
+from __future__ import annotations
+
+import platform
+import socket
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timezone
+from itertools import pairwise, product
+from typing import NamedTuple
+
+import numpy as np
+import scipy
+
+import urfb
+from urfb.store import WritableStore
+from urfb.theory.integration import discrete, ode
+from urfb.theory.spec import Point, Simulated, SimulationSpec
+from urfb.theory.system import Matrices, Matrix, activities, correlation, derivative, error, updated_feedback
+from urfb.training.provenance import commit
+
+PURPOSES = ("teacher", "weights", "feedback")
+EARLY, EVEN = 25, 225
+"""A trajectory keeps its first iterations, every one, and so many more that are evenly spread."""
+DIVERGED = 1000.0
+"""A simulation whose error exceeds so many times that of its start makes no sense."""
+
+
+class LinearProblem(NamedTuple):
+    """What is drawn for a simulation: Σ, W(0), and R(0) − εW(0)ᵗ, from which R_l is always εW_lᵗ away."""
+
+    sigma: Matrix
+    W: list[Matrix]
+    R: list[Matrix]
+    epsilon: float
+
+    def feedback(self, W: Matrices) -> list[Matrix]:
+        """Return R where the weights are W."""
+        return updated_feedback(self.R, self.epsilon, W)
+
+    def derivative(self, W: Matrices) -> list[Matrix]:
+        """Return Ẇ where the weights are W."""
+        return derivative(W, self.feedback(W), self.sigma)
+
+    def error(self, W: Matrices) -> float:
+        """Return e where the weights are W."""
+        return error(W, self.sigma)
+
+
+def drawn(draw: int, purpose: str, layers: Sequence[int], scale: float) -> list[Matrix]:
+    """Draw a matrix [n_l, n_{l−1}] for each layer, independent normal entries of standard deviation `scale`.
+
+    Each purpose and layer has a stream of its own, so that simulations of one draw share what they both need.
+    """
+    return [
+        scale * np.random.default_rng([draw, PURPOSES.index(purpose), layer]).standard_normal((above, below))
+        for layer, (below, above) in enumerate(pairwise(layers), start=1)
+    ]
+
+
+def problem(spec: SimulationSpec) -> LinearProblem:
+    """Draw the teacher, W(0) and R(0) of a simulation."""
+    if spec.teacher == "product":
+        sigma = activities(drawn(spec.draw, "teacher", spec.layers, spec.teacher_scale))[-1]
+    else:
+        (sigma,) = drawn(spec.draw, "teacher", (spec.layers[0], spec.layers[-1]), spec.teacher_scale)
+    W = drawn(spec.draw, "weights", spec.layers, spec.weight_scale)
+    if spec.start == "zero":
+        W = [np.zeros_like(W_l) for W_l in W]
+    if spec.epsilon is None:  # BP: R = Wᵗ
+        return LinearProblem(sigma, W, [np.zeros_like(W_l.T) for W_l in W], 1.0)
+    R_start = [R_l.T for R_l in drawn(spec.draw, "feedback", spec.layers, spec.feedback_scale)]
+    return LinearProblem(sigma, W, updated_feedback(R_start, -spec.epsilon, W), spec.epsilon)
+
+
+def kept_iterations(iterations: int) -> list[int]:
+    """Return at which iterations a trajectory is kept: every early one, then evenly to the last, some 250 in all."""
+    even = np.linspace(0, iterations, EVEN + 1).round().astype(int).tolist()
+    return sorted({*range(min(EARLY, iterations)), *even})
+
+
+def simulate(spec: SimulationSpec) -> Simulated:
+    """Run one simulation. Where it diverges, it ends, and says so."""
+    started, began = datetime.now(timezone.utc), time.perf_counter()
+    given = problem(spec)
+    kept = kept_iterations(spec.iterations)
+    limit = DIVERGED * given.error(given.W)
+
+    def diverged(W: Matrices) -> bool:
+        return not given.error(W) <= limit  # NaN, too
+
+    def point(iteration: int, W: Matrices) -> Point:
+        correlations = () if spec.rule == "bp" else tuple(map(correlation, W, given.feedback(W)))
+        return Point(iteration, given.error(W), correlations)
+
+    points: list[Point] = []
+    diverged_at = None
+    with np.errstate(over="ignore", invalid="ignore"):
+        if spec.method == "discrete":
+            wanted = set(kept)
+            for iteration, W in enumerate(discrete(given.derivative, given.W, spec.step_size, spec.iterations)):
+                if diverged(W):
+                    diverged_at = iteration
+                    break
+                if iteration in wanted:
+                    points.append(point(iteration, W))
+        else:
+            times = [spec.step_size * iteration for iteration in kept]
+            points = list(map(point, kept, ode(given.derivative, given.W, times, spec.tolerance, diverged)))
+            if len(points) < len(kept):
+                diverged_at = kept[len(points)]
+    return Simulated(
+        spec=spec,
+        points=tuple(points),
+        diverged_at=diverged_at,
+        started=started.isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - began,
+        host=socket.gethostname(),
+        urfb_version=urfb.__version__,
+        commit=commit(),
+        python_version=platform.python_version(),
+        numpy_version=np.__version__,
+        scipy_version=scipy.__version__,
+    )
+
+
+def specs(
+    draws: int,
+    epsilons: Iterable[float],
+    methods: Iterable[str],
+    *,
+    layers: Sequence[int] = SimulationSpec.layers,
+    start: str = SimulationSpec.start,
+    teacher: str = SimulationSpec.teacher,
+    teacher_scale: float = SimulationSpec.teacher_scale,
+    weight_scale: float = SimulationSpec.weight_scale,
+    feedback_scale: float = SimulationSpec.feedback_scale,
+    step_size: float = SimulationSpec.step_size,
+    iterations: int = SimulationSpec.iterations,
+    tolerance: float = SimulationSpec.tolerance,
+) -> list[SimulationSpec]:
+    """Return the simulations of 5.1: for draws 0, 1, … and each method every ε and BP.
+
+    Args:
+        draws: how many.
+        epsilons: of the feedback rules.
+        methods: 'discrete', 'ode' or both.
+        start: of W under the feedback rules; BP always starts at random.
+        layers, teacher, teacher_scale, weight_scale, feedback_scale, step_size, iterations, tolerance: as of
+            `SimulationSpec`.
+
+    Raises:
+        InputError: a setting is none that there is.
+    """
+    rules: list[tuple[str, float | None]] = [*(("feedback", epsilon) for epsilon in epsilons), ("bp", None)]
+    found = [
+        SimulationSpec(
+            layers=tuple(layers),
+            rule=rule,
+            epsilon=epsilon,
+            draw=draw,
+            method=method,
+            start="random" if rule == "bp" else start,
+            teacher=teacher,
+            teacher_scale=teacher_scale,
+            weight_scale=weight_scale,
+            feedback_scale=feedback_scale,
+            step_size=step_size,
+            iterations=iterations,
+            tolerance=tolerance,
+        )
+        for draw, method, (rule, epsilon) in product(range(draws), methods, rules)
+    ]
+    return list({spec.identity: spec for spec in found}.values())
+
+
+def run(wanted: Sequence[SimulationSpec], store: WritableStore) -> Iterator[Simulated | None]:
+    """Run and store the simulations that are not in a store, one after the other, and yield each; None for the others.
+
+    Each is stored whole when it has ended, so what a process that is killed has stored is whole, too.
+    """
+    there = set(store.simulations()["simulation"])
+    for spec in wanted:
+        if spec.identity in there:
+            yield None
+            continue
+        simulated = simulate(spec)
+        store.keep_simulation(simulated)
+        yield simulated

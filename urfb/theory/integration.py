@@ -1,0 +1,82 @@
+"""Two ways through the equations of section 5: the paper's discrete steps, and an adaptive solver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.integrate import solve_ivp
+
+from urfb.errors import InputError
+from urfb.theory.system import Matrices, Matrix
+
+MOST_EVALUATIONS = 100_000
+"""A solution that has come to rest still takes steps as short as the fastest decay allows, however long it goes on."""
+
+Derivative = Callable[[Matrices], Matrices]
+Stop = Callable[[Matrices], bool]
+
+
+def discrete(derivative: Derivative, start: Matrices, step_size: float, steps: int) -> Iterator[Matrices]:
+    """Yield the state before the first of `steps` Euler steps and after each: W ← W + step_size · Ẇ."""
+    state = start
+    yield state
+    for _ in range(steps):
+        state = [M + step_size * M_dot for M, M_dot in zip(state, derivative(state), strict=True)]
+        yield state
+
+
+def ode(
+    derivative: Derivative, start: Matrices, times: Sequence[float], tolerance: float, stop: Stop | None = None
+) -> Iterator[Matrices]:
+    """Yield the solution of the differential equations at `times`, by an adaptive Runge–Kutta method of order 8.
+
+    Args:
+        derivative: of a state, which is any number of matrices.
+        start: the state at the first of `times`.
+        times: rising.
+        tolerance: relative; the absolute one is a thousandth of it.
+        stop: of a state, whether the solution makes no sense from there on. It ends then, as it does where it grows
+            beyond every number, and fewer states come than there are times.
+
+    Raises:
+        InputError: it takes more than `MOST_EVALUATIONS` of the derivative.
+    """
+    shapes = [M.shape for M in start]
+    cuts = np.cumsum([M.size for M in start])[:-1]
+
+    def unpack(y: Matrix) -> list[Matrix]:
+        return [part.reshape(shape) for part, shape in zip(np.split(y, cuts), shapes, strict=True)]
+
+    def pack(state: Matrices) -> Matrix:
+        return np.concatenate([M.ravel() for M in state])
+
+    evaluations = 0
+
+    def y_dot(_: float, y: Matrix) -> Matrix:
+        nonlocal evaluations
+        evaluations += 1
+        if evaluations > MOST_EVALUATIONS:
+            raise InputError(
+                f"the differential equations take more than {MOST_EVALUATIONS:,} evaluations to time {times[-1]:g}: "
+                "end earlier (--iterations, --step-size), or leave them out (--method discrete)"
+            )
+        return pack(derivative(unpack(y)))
+
+    def stopped(_: float, y: Matrix) -> float:
+        return -1.0 if stop is not None and stop(unpack(y)) else 1.0
+
+    stopped.terminal = True  # type: ignore[attr-defined]
+    with np.errstate(all="ignore"):
+        solution: Any = solve_ivp(
+            y_dot,
+            (times[0], times[-1]),
+            pack(start),
+            method="DOP853",
+            t_eval=times,
+            rtol=tolerance,
+            atol=tolerance / 1000,
+            events=stopped,
+        )
+    yield from (unpack(y) for y in solution.y.T)
