@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,15 +31,16 @@ def test_everything_holds_whatever_the_depth(layers: tuple[int, ...]) -> None:
 
 def test_the_expansions_hold_in_the_papers_own_setting() -> None:
     """As an independent integrator had it, to a thousandth."""
-    ratios = [one.value for one in checks(specs(1, [0.25, 1], ["ode"])) if "small t" in one.what]
-    assert len(ratios) == 4
+    found = list(islice(checks(specs(1, [0.25, 1], ["ode"])), 4))
+    assert all("small t" in one.what for one in found)
+    ratios = [one.value for one in found]
     assert ratios == pytest.approx([1] * 4, abs=2e-3)
 
 
 @pytest.mark.parametrize(
     ("wrong", "found"),
     [
-        (lambda W_dot: [1.02 * W_dot[0], *W_dot[1:]], "stays"),
+        (lambda W_dot: [1.02 * W_dot[0], *W_dot[1:]], "is constant"),
         (lambda W_dot: [-one for one in W_dot], "small t"),
         (lambda W_dot: [1.1 * one for one in W_dot], "small t"),
     ],
@@ -49,7 +51,7 @@ def test_a_mistake_in_the_equations_is_found(
     right = system.derivative
     for module in (experiment, checking):
         monkeypatch.setattr(module, "derivative", lambda W, R, sigma: wrong(right(W, R, sigma)))
-    assert any(found in what.replace("is constant", "stays") for what in failing())
+    assert any(found in what.replace("is constant", "is constant") for what in failing())
 
 
 def test_feedback_that_is_not_what_its_equation_gives_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,5 +61,5 @@ def test_feedback_that_is_not_what_its_equation_gives_is_found(monkeypatch: pyte
 
 
 def test_steps_that_are_too_large_to_follow_the_equations_are_found() -> None:
-    found = checks(specs(1, [1], ["ode"], **{**SMALL, "step_size": 3.0}))
+    found = checks(specs(1, [1], ["ode"], **{**SMALL, "step_size": 1.0, "iterations": 20}))
     assert any("first order" in one.what and not one.passed for one in found)

@@ -24,7 +24,7 @@ from urfb.theory.summary import summarize
 SMALL: dict[str, Any] = {"layers": (8, 6, 7, 4), "iterations": 60, "teacher_scale": 0.6, "step_size": 0.01}
 
 # log₁₀ e at iterations 200, 400 and 999, and corr(W_l, R_lᵗ) at the end, of an independent Euler reproduction: means of
-# six draws. Another six agreed to .1, .1 and .9.
+# six draws. Another six agreed to .1, .1 and .9; three have more room.
 REPRODUCED = {
     None: (0.24, -1.34, -4.94),
     0.0: (2.16, 1.35, -3.22),
@@ -32,7 +32,7 @@ REPRODUCED = {
     0.5: (2.10, 1.22, -4.75),
     1.0: (2.05, 1.12, -6.28),
 }
-DRAWS = 6
+DRAWS = 3
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +103,7 @@ def test_what_is_kept_is_at_its_iteration(method: str) -> None:
 
 
 def test_simulations_of_a_draw_share_what_they_both_need() -> None:
-    fixed, updated, bp = (
-        problem(spec)
-        for spec in specs(1, [0, 1], ["ode"], layers=(8, 6, 4))[1:] + specs(1, [], ["ode"], layers=(8, 6, 4))
-    )
+    fixed, updated, bp = map(problem, specs(1, [0, 1], ["ode"], layers=(8, 6, 4)))
     np.testing.assert_array_equal(fixed.sigma, bp.sigma)
     for ours, theirs in zip(fixed.feedback(fixed.W), updated.feedback(updated.W), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -135,11 +132,29 @@ def test_discrete_steps_that_are_too_large_are_told_and_no_number_of_them_is_los
     assert all(point.iteration < one.diverged_at for point in one.points)
 
 
-def test_an_ode_that_grows_without_bound_ends_and_says_where() -> None:
-    """Feedback of the wrong sign: R = −Wᵗ climbs the error, and reaches infinity in finite time."""
-    one = simulate(SimulationSpec(epsilon=-1.0, feedback_scale=1e-3, start="random", method="ode", step_size=0.1))
+def test_an_ode_whose_error_grows_too_large_ends_and_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights and feedback that has nothing to do with them: the error rises first."""
+    scales = {"teacher_scale": 0.2, "weight_scale": 0.6, "feedback_scale": 1.5}
+    spec = SimulationSpec(epsilon=0.0, start="random", method="ode", draw=5, **{**SMALL, **scales})
+    whole = simulate(spec)
+    errors = [point.error for point in whole.points]
+    highest = errors.index(max(errors))
+    assert max(errors) > 2 * errors[0]
+    monkeypatch.setattr(experiment, "DIVERGED", 2.0)
+    one = simulate(spec)
     assert one.diverged_at is not None
-    assert all(np.isfinite(point.error) for point in one.points)
+    assert 0 < one.diverged_at <= whole.points[highest].iteration
+    assert all(point.error <= 2 * errors[0] for point in one.points)
+
+
+def test_a_solution_that_reaches_infinity_ends_before_it() -> None:
+    """ẏ = y² from 1 is 1/(1 − t)."""
+    square, one = (lambda state: [state[0] ** 2]), [np.ones((1, 1))]
+    times = [0.0, 0.5, 0.9, 1.1]
+    reached = [float(state[0][0, 0]) for state in integration.ode(square, one, times, 1e-10)]
+    assert reached == pytest.approx([1, 2, 10], rel=1e-6)
+    stopped = list(integration.ode(square, one, times, 1e-10, lambda state: bool(state[0][0, 0] > 5)))
+    assert len(stopped) == 2
 
 
 def test_an_ode_that_would_never_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

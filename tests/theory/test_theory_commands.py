@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -92,7 +93,28 @@ def test_checks_are_printed_with_their_numbers_and_one_that_fails_is_named(monke
     assert "fails: " in result.output
 
 
+def test_the_documentations_example_reads_what_a_run_has_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("Agg")
+    document = (Path(__file__).parents[2] / "docs" / "theory.md").read_text()
+    example = document.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    assert theory("run", *SMALL, "--draws", 2, "--epsilon", "0,1").exit_code == 0
+    given: dict[str, Any] = {}
+    exec(example.replace("40-100-100-10", "8-6-7-4"), given)
+    assert len(given["simulations"]) == 2 * 2 * 3
+    assert set(given["curves"]["rule"]) == {"BP", "ε 0", "ε 1"}
+    assert [len(plt.figure(number).axes) for number in plt.get_fignums()] == [2, 3 * 2]
+    plt.close("all")
+
+
 def test_simulations_need_no_torch(tmp_path: Path) -> None:
     arguments = ["theory", "run", *SMALL, "--draws", "1", "--store", str(tmp_path / "urfb.sqlite")]
-    code = f"import sys; from urfb.cli import app; app({arguments!r}, standalone_mode=False); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from urfb.cli import app; "
+        f"app({arguments!r}, standalone_mode=False); assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=Path(__file__).parents[2])

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from urfb.theory.experiment import LinearProblem, problem
-from urfb.theory.integration import discrete, ode
+from urfb.theory.integration import Derivative, discrete, ode
 from urfb.theory.spec import SimulationSpec
 from urfb.theory.system import Matrices, Matrix, activities, conserved, derivative, updated_feedback
 
@@ -71,7 +71,7 @@ def _expansions(spec: SimulationSpec, epsilons: Sequence[float], of: str) -> Ite
     largest = [float(np.linalg.norm(matrix, 2)) for matrix in (sigma, R0)]
     t = SMALL / max(largest[0], float(np.prod(largest)) ** (2 / 3))  # 1/‖Σ‖ and (‖Σ‖‖R₀‖)^(−2/3) are times
     falls = {
-        epsilon: _fall(_solved(LinearProblem(sigma, W, R, epsilon), t)[-1], sigma)
+        epsilon: _fall(_solved(LinearProblem(sigma, W, R, epsilon), t), sigma)
         for epsilon in dict.fromkeys([0.0, *epsilons])
     }
     for epsilon in epsilons:
@@ -91,7 +91,7 @@ def _flow(spec: SimulationSpec) -> Iterator[Check]:
     given = problem(spec)
     _, start, R_start, epsilon = given
     end = spec.step_size * spec.iterations
-    *_, solved = _solved(given, end)
+    solved = _solved(given, end)
 
     before, after = (conserved(W, R_start, epsilon) for W in (start, solved))
     scale = max(float(np.abs(W_l @ W_l.T).max()) for W_l in solved)
@@ -120,9 +120,9 @@ def _flow(spec: SimulationSpec) -> Iterator[Check]:
     yield Check(what, of, missed(1) / missed(2), 1.6, 2.6)
 
 
-def _solved(given: LinearProblem, end: float) -> list[Matrices]:
-    """Return W at the beginning and at the end."""
-    return list(ode(given.derivative, given.W, (0.0, end), PRECISE))
+def _solved(given: LinearProblem, end: float) -> Matrices:
+    """Return W at the end."""
+    return _at_end(given.derivative, given.W, end)
 
 
 def _solved_with_feedback(given: LinearProblem, end: float) -> Matrices:
@@ -134,9 +134,13 @@ def _solved_with_feedback(given: LinearProblem, end: float) -> Matrices:
         W_dot = derivative(W, R, given.sigma)
         return [*W_dot, *(given.epsilon * one.T for one in W_dot)]
 
-    start = [*given.W, *given.feedback(given.W)]
-    *_, last = ode(both_dot, start, (0.0, end), PRECISE)
-    return last
+    return _at_end(both_dot, [*given.W, *given.feedback(given.W)], end)
+
+
+def _at_end(derivative: Derivative, start: Matrices, end: float) -> Matrices:
+    """Return the state at the end; NaN if the solution does not reach it."""
+    states = list(ode(derivative, start, (0.0, end), PRECISE))
+    return states[-1] if len(states) == 2 else [np.full_like(M, np.nan) for M in start]
 
 
 def _fall(W: Matrices, sigma: Matrix) -> float:

@@ -140,7 +140,7 @@ def specs(
     iterations: int = SimulationSpec.iterations,
     tolerance: float = SimulationSpec.tolerance,
 ) -> list[SimulationSpec]:
-    """Return the simulations of 5.1: for draws 0, 1, … and each method BP and every ε.
+    """Return the simulations of 5.1: for draws 0, 1, … and each method every ε and BP.
 
     Args:
         draws: how many.
@@ -153,7 +153,7 @@ def specs(
     Raises:
         InputError: a setting is none that there is.
     """
-    rules: list[tuple[str, float | None]] = [("bp", None), *(("feedback", epsilon) for epsilon in epsilons)]
+    rules: list[tuple[str, float | None]] = [*(("feedback", epsilon) for epsilon in epsilons), ("bp", None)]
     found = [
         SimulationSpec(
             layers=tuple(layers),

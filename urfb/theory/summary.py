@@ -74,8 +74,9 @@ def summarize(store: Store, simulations: Sequence[str]) -> list[Summary]:
 
 def _solver_error(trajectories: pd.DataFrame) -> pd.Series[float]:
     """Return the e below which a solver of some relative tolerance of W says nothing: far above tolerance² e(0)."""
-    start: pd.Series[float] = trajectories.groupby("simulation")["error"].transform("first")
-    return start * (1e6 * trajectories["tolerance"].max() ** 2)
+    start = trajectories.groupby("simulation")["error"].transform("first")
+    limit: pd.Series[float] = start * (1e6 * trajectories["tolerance"].max() ** 2)
+    return limit
 
 
 def _summary(rows: pd.DataFrame, layers: pd.DataFrame, trajectories: pd.DataFrame, told: Sequence[int]) -> Summary:
