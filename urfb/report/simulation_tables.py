@@ -113,10 +113,11 @@ def _shortfalls(simulations: pd.DataFrame) -> list[str]:
     rules = [_rule(epsilon) for epsilon in simulations["epsilon"].astype(float)]
     draws = simulations.assign(rule=rules)
     lines = []
-    for epsilon in EPSILONS:
-        number_of = int(((draws["rule"] == _rule(epsilon)) & (draws["method"] == "discrete")).sum())
-        if number_of < DRAWS:
-            lines.append(f"{_rule(epsilon)}: {f'{number_of} of {DRAWS} draws' if number_of else 'no simulation'}")
+    ended = draws[(draws["method"] == "discrete") & draws["diverged_at"].isna()]
+    for rule in map(_rule, EPSILONS):
+        found = int((ended["rule"] == rule).sum())
+        if found < DRAWS:
+            lines.append(f"{rule}: {f'{found} of {DRAWS} draws' if found else 'no simulation'}")
     for row in draws.dropna(subset=["diverged_at"]).to_dict("records"):
         at = f"diverged at iteration {row['diverged_at']:,}"
         lines.append(f"{row['rule']}, draw {row['draw']}, {BY[row['method']]}: {at}")
