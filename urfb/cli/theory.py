@@ -107,7 +107,7 @@ def _specs(draws: int, epsilon: str, layers: str, methods: Sequence[str], **sett
     from urfb.theory.experiment import specs
 
     epsilons, sizes = _numbers("--epsilon", epsilon, float), _numbers("--layers", layers, int)
-    return specs(draws, epsilons, methods, layers=sizes, **settings)
+    return specs(draws, epsilons, methods, layers=tuple(sizes), **settings)
 
 
 def _numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Number]:
