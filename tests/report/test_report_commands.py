@@ -92,6 +92,7 @@ def test_the_help_has_an_example(run):
     [
         ("urfb.cli.report", {"torch", "pandas", "matplotlib", "scipy"}),
         ("urfb.report.figures", {"torch", "sqlalchemy"}),
+        ("urfb.report.page.document", {"torch", "sqlalchemy"}),
     ],
 )
 def test_modules_load_no_more_than_they_need(module, heavy):

@@ -17,6 +17,7 @@ from tests.report.page.conftest import FIGURE, HOSTILE, TABLE
 from tests.store.recorded import finish
 from urfb.cli import app
 from urfb.errors import InputError, SelectionError
+from urfb.report.figures import FIGURES
 from urfb.report.page.document import write_page
 from urfb.report.page.runs import POINTS, details, rows
 from urfb.store import open_store
@@ -86,6 +87,13 @@ def test_an_experiments_page_lists_its_runs_alone(mixed, write):
     runs = mixed.runs()
     assert listed == list(runs["run"][runs["rule"] == "bp"])
     assert 'id="claims"' not in text
+
+
+def test_two_figures_that_an_experiment_makes_alike_are_shown_once(mixed, write):
+    wanted = [figure.of_experiment("tiny") for figure in FIGURES if figure.selection.panels]
+    shown = re.findall(r'<article [^>]*id="([\w-]+)"', write(exhibits=wanted, experiment="tiny").read_text())
+    assert {"figure04", "figure05", "figure10"} <= set(shown)
+    assert not {"figure06", "figure07", "figure11"} & set(shown)
 
 
 def test_nothing_of_a_store_becomes_markup(stored, write):
@@ -175,7 +183,7 @@ def test_the_command_writes_beside_the_store_and_says_where(mixed, tmp_path, mon
     assert report().stdout == f"{out}\n"
     assert report().stdout == f"{out} (unchanged)\n"
     assert "not enough runs" in out.read_text()
-    assert "urfb grid run experiments.yaml claims" in out.read_text()
+    assert "urfb grid run experiments.yaml claims" in re.sub("<[^>]+>", "", out.read_text())
     assert report("--experiment", "tiny").stdout == f"{tmp_path / 'tiny-page.html'}\n"
     assert report("--out", "deep/mine.html").stdout == f"{Path('deep/mine.html')}\n"
     assert report("--store", "absent.sqlite").exit_code == 2

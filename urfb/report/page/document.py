@@ -113,6 +113,7 @@ def write_page(
         InputError: the file cannot be written.
     """
     all_runs = store.runs()
+    exhibits = _distinct(exhibits)
     for exhibit in exhibits:
         exhibit.selection.check(all_runs)
     runs = all_runs
@@ -162,6 +163,16 @@ def write_page(
     )
     write(out, text.encode("utf-8", errors="replace"))
     return Written(out, made=True)
+
+
+def _distinct(exhibits: Sequence[Exhibit]) -> list[Exhibit]:
+    """Leave out what would show the same twice: Figures 4 and 7 of one experiment are one figure."""
+    found: dict[object, Exhibit] = {}
+    for one in exhibits:
+        runs = one.selection
+        same = (one.kind, one.make, one.measured, runs.compares_untied) if runs.experiment else one.label
+        found.setdefault(same, one)
+    return list(found.values())
 
 
 def _shown(exhibit: Exhibit, data: Data, command: str, stamp: str, location: str) -> Shown:

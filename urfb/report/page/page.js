@@ -114,7 +114,7 @@
     const made = element("div", { class: "inside" });
     if (run.failure) {
       const [reason, traceback] = run.failure;
-      const part = element("section", { class: "failure whole" }, element("h4", {}, "It failed"), element("p", {}, reason));
+      const part = element("section", { class: "failure whole" }, element("h3", {}, "It failed"), element("p", {}, reason));
       if (traceback) part.append(scrolled("Traceback", traceback));
       made.append(part);
     }
@@ -134,7 +134,7 @@
     }
     made.append(list("Settings", settings, run.settings), list("Provenance", provenance, run.provenance));
     if (run.log) {
-      made.append(element("section", { class: "whole" }, element("h4", {}, "The end of its log"), scrolled("Log", run.log)));
+      made.append(element("section", { class: "whole" }, element("h3", {}, "The end of its log"), scrolled("Log", run.log)));
     }
     return made;
   }
@@ -148,7 +148,7 @@
     names.forEach((name, at) => {
       if (values[at] !== null) made.append(element("dt", {}, name), element("dd", {}, values[at]));
     });
-    return element("section", {}, element("h4", {}, title), made);
+    return element("section", {}, element("h3", {}, title), made);
   }
 
   // Charts.
@@ -198,7 +198,7 @@
       sample.append(drawn("line", { ...look, x1: 0, x2: 32, y1: 6, y2: 6, "stroke-width": 2 }));
       legend.append(element("li", {}, sample, name));
     }
-    return element("section", { class: "chart" }, element("h4", {}, title), picture, legend);
+    return element("section", { class: "chart" }, element("h3", {}, title), picture, legend);
   }
 
   // A link to a run, from an exhibit's provenance or from elsewhere, opens it.
