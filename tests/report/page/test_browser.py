@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import tiny_run
+from tests.report.conftest import FakeStore
 from tests.report.page.conftest import FIGURE, HOSTILE, TABLE
 from tests.store.large import make_large_store
 from tests.store.recorded import finish
@@ -152,20 +153,23 @@ def test_a_run_that_is_filtered_away_takes_its_details_along(mixed, write, visit
     assert details.is_visible()
 
 
-@pytest.mark.parametrize(("column", "field"), [("Seed", "seed"), ("Test", "test_error"), ("Protocol", "rule")])
-def test_sorts_both_ways_with_what_is_missing_last(mixed, write, visit, column, field):
-    page = visit(write())
-    failed = of(mixed, state="failed")
-    unfold(page, failed)
-    head = page.get_by_role("columnheader", name=column)
+@pytest.mark.parametrize(("column", "field"), [("Seed", "seed"), ("Test", "test_error"), ("Network", "network")])
+def test_sorts_both_ways_with_what_is_missing_last(visit, tmp_path, column, field):
+    store = FakeStore()
+    for seed, tested, network in ((2, False, "b"), (10, True, "c"), (7, True, "a"), (100, False, "e"), (1, True, "d")):
+        store.add(3, tested, seed=seed, network=network)
+    runs = store.runs()
+    page = visit(write_page(store, [FIGURE], tmp_path / "page.html").file)
+    second = runs["run"].iloc[1]
+    unfold(page, second)
+    head = page.get_by_role("columnheader", name=column, exact=True)
     assert head.get_attribute("aria-sort") == "none"
-    runs = mixed.runs().assign(rule=lambda runs: runs["rule"].str.upper())
     for order, ascending in (("ascending", True), ("descending", False)):
         head.get_by_role("button").click()
         assert head.get_attribute("aria-sort") == order
         expected = runs.sort_values(field, ascending=ascending, na_position="last", kind="stable")
         assert names(page) == list(expected["run"])
-        assert page.locator(f"#run-{failed} + tr.details").is_visible()
+        assert page.locator(f"#run-{second} + tr.details").is_visible()
     assert page.locator("[aria-sort=ascending], [aria-sort=descending]").count() == 1
 
 
@@ -182,7 +186,7 @@ def test_tab_goes_through_everything_and_out_again(mixed, write, visit):
         page.keyboard.press("Tab")
     assert seen[0] == "Skip to the content"
     assert {"run-filter", "run-state"} <= set(seen)
-    assert set(names(page)) <= {name.removeprefix("▸ ").removeprefix("▾ ") for name in seen}
+    assert set(names(page)) <= set(seen)
     assert len(seen) < 100
 
 

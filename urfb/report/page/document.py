@@ -217,7 +217,7 @@ def _picture(drawn: Drawn) -> str:
     kind = "svg+xml"
     if len(small) > HEAVIEST_SVG:
         png = io.BytesIO()
-        drawn.figure.savefig(png, format="png", dpi=200)
+        drawn.figure.savefig(png, format="png", dpi=150)
         small, kind = png.getvalue(), "png"
     return f"data:image/{kind};base64,{base64.b64encode(small).decode()}"
 
