@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from tests.report.conftest import EARLY_STEPS, STEPS_AN_EPOCH, made
@@ -42,19 +41,38 @@ def test_errors_are_drawn_against_the_mean_correlation_of_these_layers(store):
 
 def test_back_propagations_error_is_a_level_line_for_each_epoch_that_can_be_told_apart(store):
     fill(store)
-    figure = made("alignment-and-error", store).figure
-    right = figure.get_axes()[1]
+    second = {
+        row["seed"]: row["validation_error"] for row in store.epoch_rows if (row["rule"], row["epoch"]) == ("bp", 2)
+    }
+    for row in store.epoch_rows:
+        if (row["rule"], row["epoch"]) == ("bp", 3):
+            row["validation_error"] = second[row["seed"]] - 0.001
+    right = made("alignment-and-error", store).figure.get_axes()[1]
     error = 100 * store.epochs(rule="bp").groupby("epoch")["validation_error"].mean()
     levels = {label: line for label, line in lines_of(right).items() if label.startswith("BP-H")}
-    assert "BP-H, epoch 1" in levels
-    for label, line in levels.items():
-        epoch = int(label.rpartition(" ")[2])
-        assert line.get_ydata() == pytest.approx([error[epoch]] * 2)
-    heights = sorted(line.get_ydata()[0] for line in levels.values())
+    assert list(levels) == [f"BP-H, epoch {epoch}" for epoch in (1, 2, 5, 10)]
     bottom, top = right.get_ylim()
-    assert min(np.diff(heights)) > 0.04 * (top - bottom)
-    assert bottom < heights[0]
-    assert heights[-1] < top
+    for label, line in levels.items():
+        assert line.get_ydata() == pytest.approx([error[int(label.rpartition(" ")[2])]] * 2)
+        assert bottom < line.get_ydata()[0] < top
+
+
+def test_the_epochs_are_written_beside_points_that_are_far_enough_apart(store):
+    fill(store, epochs=3)
+    assert epochs_at(store, "URFB") == ["1", "2", "3"]
+    own = [row for row in store.epoch_rows if row["rule"] == "urfb"]
+    for row in own:
+        row["validation_error"] = 0.6
+    for row in store.alignment_rows:
+        row["correlation"] = 0.3 if row["rule"] == "urfb" else row["correlation"]
+    assert epochs_at(store, "URFB") == ["1"]
+
+
+def epochs_at(store, protocol):
+    """Return which epochs are written at the points of a protocol's line."""
+    right = made("alignment-and-error", store).figure.get_axes()[1]
+    points = lines_of(right)[protocol].get_xydata().tolist()
+    return [text.get_text() for text in right.texts if list(text.xy) in points]
 
 
 def test_the_table_holds_what_is_drawn(store):

@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(grid.app, name="grid", help="Plan and run the experiments of a grid file.")
 app.add_typer(results.app, name="results", help="Read the results store, and join several.")
-app.add_typer(report.app, name="report", help="Draw the paper's figures from the results store.")
+app.add_typer(report.app, name="report", help="Make the paper's figures, tables, claims and a page from the store.")
 app.add_typer(theory.app, name="theory", help="Simulate the linear network of section 5, and check the integration.")
 app.add_typer(network.app, name="network", help="Show the networks and what they cost.")
 app.add_typer(convention.app, name="convention", help="Compare the readings of what the paper leaves open.")

@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True)
 EpsilonOption = Annotated[
     str, typer.Option("--epsilon", metavar="ε,…", help="Of the feedback rules: 0 is FRFB, 1 is URFB. BP is always run.")
 ]
-LayersOption = Annotated[str, typer.Option("--layers", metavar="N,…", help="Sizes, input first; two layers or more.")]
+LayersOption = Annotated[str, typer.Option("--layers", metavar="N,…", help="Sizes, input first, output last.")]
 DrawsOption = Annotated[int, typer.Option("--draws", min=1, help="How many draws of teacher, W(0) and R(0).")]
 ScaleOption = Annotated[float, typer.Option(metavar="SD", help="Standard deviation of its entries.")]
 StepOption = Annotated[float, typer.Option("--step-size", help="Time of an iteration.")]
@@ -107,7 +107,7 @@ def _specs(draws: int, epsilon: str, layers: str, methods: Sequence[str], **sett
     from urfb.theory.experiment import specs
 
     epsilons, sizes = _numbers("--epsilon", epsilon, float), _numbers("--layers", layers, int)
-    return specs(draws, epsilons, methods, layers=sizes, **settings)
+    return specs(draws, epsilons, methods, layers=tuple(sizes), **settings)
 
 
 def _numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Number]:

@@ -143,7 +143,8 @@ def _finish_steps(axes: Axes, correlations: pd.DataFrame) -> None:
     axes.set_xscale("symlog", linthresh=1, linscale=0.4)
     axes.set_xlim(-0.05, 1.3 * last)
     axes.set(xlabel=f"step, of which the first {EARLY} are shaded", ylabel="correlation of W and Rᵗ")
-    axes.set_ylim(min(-0.02, 1.05 * correlations["low"].min()) if len(correlations) else -0.02, 1.02)
+    lowest = correlations["low"].min() if len(correlations) else 0.0
+    axes.set_ylim(min(lowest, 0.0) - 0.03, 1.02)
     first = correlations[correlations["epoch"].between(1 - 1e-6, 1 + 1e-6)]
     if len(first):
         axes.axvline(first["step"].iloc[0], color=GREY, linewidth=0.6, linestyle=":")

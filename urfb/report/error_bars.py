@@ -134,7 +134,7 @@ def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, measured: pd.Data
             why = "no run" if panel.runs_of(protocol).empty else "no test error yet"
             axes.text(position, 0.03, why, transform=across, rotation=90, color=GREY, ha="center", fontsize=7)
         _below(axes, position, first, f"{bar['n'] or '–'}")
-        _below(axes, position, first + 8, f"{bar['epochs']:,}" if bar["n"] else "–")
+        _below(axes, position, first + 8, f"{bar['epochs']:,}" if bar["n"] else "–", 5.5 if protocol.tying else 6)
     for points, head in ((first, "seeds"), (first + 8, "epochs")):
         axes.annotate(head, (0, 0), (-4, -points), "axes fraction", "offset points", ha="right", va="top", fontsize=6)
     axes.set(title=textwrap.fill(panel.title, TITLE_CHARACTERS), xlabel="", ylabel="", xlim=(-0.6, len(order) - 0.4))
@@ -157,7 +157,7 @@ def _with_gaps(panel: Panel) -> list[str]:
     return order
 
 
-def _below(axes: Axes, position: int, points: float, text: str) -> None:
+def _below(axes: Axes, position: int, points: float, text: str, size: float = 6) -> None:
     """Write below a bar's name."""
     where = axes.get_xaxis_transform()
-    axes.annotate(text, (position, 0), (0, -points), where, "offset points", ha="center", va="top", fontsize=6)
+    axes.annotate(text, (position, 0), (0, -points), where, "offset points", ha="center", va="top", fontsize=size)

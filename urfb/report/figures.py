@@ -1,4 +1,4 @@
-"""The paper's figures: of each, what it shows, which runs, and what makes it."""
+"""The paper's figures, their controls, and those beyond it: what each shows, which runs, and what makes it."""
 
 from __future__ import annotations
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from urfb.report.drawn import Tabulated, over_seeds, students_interval
 from urfb.report.exhibits import Data
 from urfb.report.published import REPRODUCED, REPRODUCED_DRAWS, REPRODUCED_SOURCE
+from urfb.report.simulations import of_paper
 from urfb.report.texts import NONE, number, with_interval
 from urfb.theory.spec import METHODS, SimulationSpec
 
@@ -38,9 +36,7 @@ def tabulate(data: Data) -> Tabulated:
 
     Simulations of other settings than urfb's for section 5.1, and those that diverged, have no part in it.
     """
-    simulations = data.measured["simulations"]
-    standard = [_is_standard(row) for row in simulations.to_dict("records")]
-    simulations = simulations[pd.Series(standard, simulations.index, dtype=bool)]
+    simulations = of_paper(data.measured["simulations"])
     kept = simulations[simulations["diverged_at"].isna()]
     rules = [_rule(epsilon) for epsilon in kept["epsilon"].astype(float)]
     values = pd.concat([_errors(data.measured["trajectories"]), _correlations(data.measured["trajectory_layers"])])
@@ -71,13 +67,6 @@ def tabulate(data: Data) -> Tabulated:
     ]
     notes = [ABOUT_INTERVALS, SETTINGS, REPRODUCED_SOURCE]
     return Tabulated(pd.DataFrame(rows), table, kept.assign(rule=rules), _shortfalls(simulations), MEANING, notes)
-
-
-def _is_standard(row: Mapping[Any, Any]) -> bool:
-    """Tell whether a simulation has the settings of section 5.1; ε, draw and method are its own."""
-    bp = row["rule"] == "bp"
-    own = {"draw": row["draw"], "method": row["method"], "epsilon": None if bp else row["epsilon"]}
-    return bool(SimulationSpec(rule=row["rule"], start="random" if bp else "zero", **own).identity == row["simulation"])
 
 
 def _measures() -> list[str]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import pairwise, product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
@@ -125,52 +125,23 @@ def simulate(spec: SimulationSpec) -> Simulated:
     )
 
 
-def specs(
-    draws: int,
-    epsilons: Iterable[float],
-    methods: Iterable[str],
-    *,
-    layers: Sequence[int] = SimulationSpec.layers,
-    start: str = SimulationSpec.start,
-    teacher: str = SimulationSpec.teacher,
-    teacher_scale: float = SimulationSpec.teacher_scale,
-    weight_scale: float = SimulationSpec.weight_scale,
-    feedback_scale: float = SimulationSpec.feedback_scale,
-    step_size: float = SimulationSpec.step_size,
-    iterations: int = SimulationSpec.iterations,
-    tolerance: float = SimulationSpec.tolerance,
-) -> list[SimulationSpec]:
+def specs(draws: int, epsilons: Iterable[float], methods: Iterable[str], **settings: Any) -> list[SimulationSpec]:
     """Return the simulations of 5.1: for draws 0, 1, … and each method every ε and BP.
 
     Args:
         draws: how many.
         epsilons: of the feedback rules.
         methods: 'discrete', 'ode' or both.
-        start: of W under the feedback rules; BP always starts at random.
-        layers, teacher, teacher_scale, weight_scale, feedback_scale, step_size, iterations, tolerance: as of
-            `SimulationSpec`.
+        settings: the others of `SimulationSpec`; `start` is of the feedback rules, for BP always starts at random.
 
     Raises:
         InputError: a setting is none that there is.
     """
-    rules: list[tuple[str, float | None]] = [*(("feedback", epsilon) for epsilon in epsilons), ("bp", None)]
+    feedback: list[dict[str, Any]] = [{"rule": "feedback", "epsilon": epsilon} for epsilon in epsilons]
+    rules = [*feedback, {"rule": "bp", "start": "random"}]
     found = [
-        SimulationSpec(
-            layers=tuple(layers),
-            rule=rule,
-            epsilon=epsilon,
-            draw=draw,
-            method=method,
-            start="random" if rule == "bp" else start,
-            teacher=teacher,
-            teacher_scale=teacher_scale,
-            weight_scale=weight_scale,
-            feedback_scale=feedback_scale,
-            step_size=step_size,
-            iterations=iterations,
-            tolerance=tolerance,
-        )
-        for draw, method, (rule, epsilon) in product(range(draws), methods, rules)
+        SimulationSpec(**{**settings, **rule, "draw": draw, "method": method})
+        for draw, method, rule in product(range(draws), methods, rules)
     ]
     return list({spec.identity: spec for spec in found}.values())
 
