@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import urfb
+from urfb.report.everything import everything
 from urfb.report.figures import FIGURES, SIMPNET10
 from urfb.report.protocols import PROTOCOLS
-from urfb.report.rendering import render
 from urfb.report.selection import Selection, panels
+from urfb.report.tables import TABLES
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference"
+COMMAND = "urfb report all --store results/reference/urfb.sqlite"
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +25,26 @@ def store() -> urfb.store.Store:
     return urfb.open_store(str(REFERENCE / "urfb.sqlite"))
 
 
-def test_the_published_figures_show_the_published_runs(store: urfb.store.Store, tmp_path: Path) -> None:
-    shown = [figure for figure in FIGURES if (REFERENCE / "figures" / f"{figure.stem}.csv").exists()]
-    assert shown
-    for figure in render(store, shown, tmp_path):
-        (drawn,) = (path for path in figure.files if path.suffix == ".csv")
-        published = pd.read_csv(REFERENCE / "figures" / drawn.name, comment="#")
-        pd.testing.assert_frame_equal(pd.read_csv(drawn, comment="#"), published, rtol=1e-4)
+def test_the_published_report_shows_the_published_store(store: urfb.store.Store, tmp_path: Path) -> None:
+    compared = {"figures": 0, "tables": 0}
+    for part in everything(store, [*FIGURES, *TABLES], tmp_path, location="results/reference/urfb.sqlite"):
+        for file in part.files:
+            published = REFERENCE / file.relative_to(tmp_path)
+            assert published.exists(), f"{published} is not there; make it with {COMMAND}"
+            if file.suffix == ".csv":
+                drawn = pd.read_csv(file, comment="#")
+                pd.testing.assert_frame_equal(drawn, pd.read_csv(published, comment="#"), rtol=1e-4)
+                compared[file.parent.name] += 1
+    assert compared == {"figures": len(FIGURES), "tables": len(TABLES)}
+    made, published = (json.loads((folder / "claims.json").read_text()) for folder in (tmp_path, REFERENCE))
+    assert [(one["claim"], one["verdict"]) for one in made] == [(one["claim"], one["verdict"]) for one in published]
+
+
+def test_nothing_published_names_this_machines_folders() -> None:
+    for file in REFERENCE.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert not any(place in content for place in (b"/root/", b"/home/", b"/work/", b"/tmp/")), file
 
 
 def test_the_readmes_table_is_the_published_runs(store: urfb.store.Store) -> None:
