@@ -79,6 +79,15 @@ def test_a_grid_files_own_figures_stand_after_the_papers(grid: Path, tmp_path: P
     assert exhibits("figure") == list(FIGURES)
 
 
+def test_a_file_of_ones_own_may_have_data_classes(grid: Path, tmp_path: Path) -> None:
+    """They look for the module that they stand in where annotations are text."""
+    head = (
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\nclass Bar:\n    x: int\n"
+    )
+    (tmp_path / "mine.py").write_text(head + DECLARATION.format(name="noisy"))
+    assert exhibits("figure", grid)[-1].name == "noisy"
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [

@@ -157,6 +157,19 @@ def test_a_solution_that_reaches_infinity_ends_before_it() -> None:
     assert len(stopped) == 2
 
 
+def test_a_start_without_numbers_is_refused_and_one_that_cannot_be_left_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"draw 0: its error at the start is no number: choose smaller scales"):
+        simulate(SimulationSpec(epsilon=1.0, **{**SMALL, "teacher_scale": 1e200}))
+    store = open_for_writing(str(tmp_path / "urfb.sqlite"))
+    for method in ("discrete", "ode"):  # its first step is beyond every number
+        spec = SimulationSpec(epsilon=0.0, method=method, feedback_scale=1e200, **SMALL)
+        (one,) = run([spec], store)
+        assert one is not None
+        assert [point.iteration for point in one.points] == [0]
+        assert one.diverged_at == 1
+    assert store.trajectories()["iteration"].tolist() == [0, 0]
+
+
 def test_an_ode_that_would_never_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(integration, "MOST_EVALUATIONS", 200)
     with pytest.raises(InputError, match=r"more than 200 evaluations to time 60: end earlier \(--iterations"):
@@ -166,6 +179,7 @@ def test_an_ode_that_would_never_end_is_refused(monkeypatch: pytest.MonkeyPatch)
 def test_an_identity_is_of_what_the_numbers_depend_on_alone() -> None:
     base = SimulationSpec(epsilon=1.0)
     assert base.identity == SimulationSpec(epsilon=1, tolerance=1e-6, weight_scale=9).identity  # neither plays a part
+    assert SimulationSpec(epsilon=-0.0).identity == SimulationSpec(epsilon=0).identity
     assert SimulationSpec(rule="bp", start="random", feedback_scale=3).identity == (
         SimulationSpec(rule="bp", start="random").identity
     )

@@ -13,7 +13,9 @@ from typer.testing import CliRunner, Result
 
 from urfb import open_store
 from urfb.cli import app
+from urfb.cli.simulating import print_summaries
 from urfb.theory import experiment, system
+from urfb.theory.summary import Spread, Summary
 
 SMALL = ("--layers", "8,6,7,4", "--iterations", "60", "--step-size", "0.01")
 
@@ -39,6 +41,14 @@ def test_a_run_stores_what_is_missing_and_prints_errors_and_correlations(tmp_pat
     frame = open_store(str(store)).simulations()
     assert frame.groupby("method").size().to_dict() == {"discrete": 12, "ode": 12}
     assert set(frame["layers"]) == {"8-6-7-4"}
+
+
+def test_what_rounds_to_0_has_no_sign(capsys: pytest.CaptureFixture[str]) -> None:
+    small = Spread(-0.001, -0.002, 0.001)
+    print_summaries([Summary("feedback", 0.0, "discrete", 2, {}, {60: small}, {1: small}, None)])
+    shown = capsys.readouterr().out
+    assert "0.00 (0.00 to 0.00)" in shown
+    assert "-0.00" not in shown
 
 
 def test_one_method_alone_is_run(tmp_path: Path) -> None:

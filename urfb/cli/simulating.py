@@ -93,8 +93,13 @@ def _rule(one: Summary) -> str:
 def _ranged(spread: Spread | None) -> str:
     if spread is None:
         return ""
-    return f"{spread.mean:.2f}" + (f" ({spread.low:.2f} to {spread.high:.2f})" if spread.low < spread.high else "")
+    ends = f" ({_number(spread.low)} to {_number(spread.high)})" if spread.low < spread.high else ""
+    return f"{_number(spread.mean)}{ends}"
 
 
 def _mean(spread: Spread | None) -> str:
-    return "" if spread is None else f"{spread.mean:.2f}"
+    return "" if spread is None else _number(spread.mean)
+
+
+def _number(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # 0.00 where it would be −0.00

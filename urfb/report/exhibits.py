@@ -264,6 +264,7 @@ def own_exhibits(file: Path, grid: Path) -> list[Exhibit]:
     module = importlib.util.module_from_spec(spec)
     if str(file.parent) not in sys.path:  # so that it may import its neighbours, after all other places
         sys.path.append(str(file.parent))
+    sys.modules[spec.name] = module  # where data classes look for it
     try:
         spec.loader.exec_module(module)
     except ReportError as error:

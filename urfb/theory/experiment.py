@@ -14,6 +14,7 @@ import numpy as np
 import scipy
 
 import urfb
+from urfb.errors import InputError
 from urfb.store import WritableStore
 from urfb.theory.integration import discrete, ode
 from urfb.theory.spec import Point, Simulated, SimulationSpec
@@ -81,11 +82,18 @@ def kept_iterations(iterations: int) -> list[int]:
 
 
 def simulate(spec: SimulationSpec) -> Simulated:
-    """Run one simulation. Where it diverges, it ends, and says so."""
+    """Run one simulation. Where it diverges, it ends, and says so.
+
+    Raises:
+        InputError: at the start its error is beyond every number already.
+    """
     started, began = datetime.now(timezone.utc), time.perf_counter()
-    given = problem(spec)
+    with np.errstate(over="ignore", invalid="ignore"):
+        given = problem(spec)
+        limit = DIVERGED * given.error(given.W)
+    if not np.isfinite(limit):
+        raise InputError(f"draw {spec.draw}: its error at the start is no number: choose smaller scales")
     kept = kept_iterations(spec.iterations)
-    limit = DIVERGED * given.error(given.W)
 
     def diverged(W: Matrices) -> bool:
         return not given.error(W) <= limit  # NaN, too

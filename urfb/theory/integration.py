@@ -38,7 +38,7 @@ def ode(
         times: rising.
         tolerance: relative; the absolute one is a thousandth of it.
         stop: of a state, whether the solution makes no sense from there on. It ends then, as it does where it grows
-            beyond every number, and fewer states come than there are times.
+            beyond every number, and fewer states come than there are times, but always the first.
 
     Raises:
         InputError: it takes more than `MOST_EVALUATIONS` of the derivative.
@@ -79,4 +79,5 @@ def ode(
             atol=tolerance / 1000,
             events=stopped,
         )
-    yield from (unpack(y) for y in solution.y.T)
+    # Where not even the first step can be taken, there is no array.
+    yield from (unpack(y) for y in (solution.y.T if len(solution.t) else [pack(start)]))

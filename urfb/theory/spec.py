@@ -90,6 +90,8 @@ class SimulationSpec:
     def settings(self) -> dict[str, Any]:
         """The settings by name, as a store has them; None where one has no part in the simulation."""
         settings = asdict(self) | {"layers": "-".join(map(str, self.layers))}
+        if self.epsilon is not None:
+            settings["epsilon"] = self.epsilon + 0.0  # −0 is 0
         if self.rule == "bp":
             settings["feedback_scale"] = None
         if self.start == "zero":

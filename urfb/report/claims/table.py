@@ -273,8 +273,8 @@ CLAIMS: dict[str, Claim] = {
         Claim(
             "depth",
             "abstract",
-            "With fixed random feedback weights as proposed in Lillicrap et al. (2016) performance degrades quickly as "
-            "the depth of the network increases.",
+            "With fixed feedback weights as proposed in Lillicrap et al. (2016) performance degrades quickly as the "
+            "depth of the network increases.",
             (_depth(DEEPNET), _depth(DEEPERNET)),
         ),
         Claim(
