@@ -224,4 +224,15 @@ FIGURES: tuple[Exhibit, ...] = (
         says="Nothing of gradients themselves, but that a network with highly correlated weights in effect does "
         "back-propagation. This is how near its gradients come to that.",
     ),
+    Exhibit(
+        "figure",
+        "input-offset",
+        "simpnet, error by epoch with pixels from 0 to 1 and with centred ones",
+        error_curves.draw,
+        Selection((SIMPNET10, {**SIMPNET10, "input_offset": 0.5}), (BP_H, URFB, FRFB)),
+        ("epochs",),
+        "grid run experiments.yaml figure4 input-offset",
+        says="Nothing of centring: its inputs are pixels from 0 to 1, which drive units into saturation. How far URFB "
+        "and FRFB are apart may hang on that.",
+    ),
 )
