@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, Literal
 from typing import Protocol as Interface
 
@@ -39,6 +40,8 @@ PAPER = "Amit (2019), Deep Learning With Asymmetric Connections and Hebbian Upda
 # What becomes of a run, as far as an exhibit can show it.
 OUTCOME = ("state", "epochs_done", "epochs_target", "test_error", "test_epoch", "commit", "device")
 
+# What the provenance says of each run.
+TOLD = ("network", "dataset", "protocol", "seed", "epochs_done", "state")
 
 NOTHING = Selection()
 
@@ -140,7 +143,7 @@ class Exhibit:
         kind: 'figure' or 'table'.
         name: its number in the paper, or a name of its own.
         title: what it shows, in a few words.
-        make: draws or tabulates it; called inside `matplotlib.rc_context` with the report's style.
+        make: draws or tabulates it; called by `build`, inside `matplotlib.rc_context` with the report's style.
         selection: the runs that it shows; none of a schematic.
         measured: what is read of them, names of `READERS`.
         completed_by: the command, less `urfb` and the store, that makes what it may lack.
@@ -191,6 +194,33 @@ class Exhibit:
         """Read all that it is made of, given all runs of the store."""
         found = panels(runs, self.selection) if self.selection.panels or self.selection.experiment else []
         return Data(found, {name: READERS[name](frames, identities(found)) for name in self.measured})
+
+    def build(self, data: Data) -> Drawn | Tabulated:
+        """Draw or tabulate it.
+
+        Raises:
+            ReportError: a user's own function fails, or what it returns cannot become files.
+        """
+        if self.source is None:
+            return self.make(data)
+        try:
+            made = self.make(data)
+        except Exception as error:
+            lines = [at.lineno for at in extract_tb(error.__traceback__) if Path(at.filename) == self.source.absolute()]
+            where = f"{self.source}:{lines[-1]}" if lines else str(self.source)
+            raise ReportError(f"{where}: {self.label}: {type(error).__name__}: {error}") from error
+        wanted = Drawn if self.kind == "figure" else Tabulated
+        if not isinstance(made, wanted):
+            returned = type(made).__name__
+            raise ReportError(
+                f"{self.source}: {self.label}: returns {returned}; a {self.kind} returns {wanted.__name__}"
+            )
+        missing = [name for name in ("run", *TOLD) if name not in made.runs]
+        if missing and len(made.runs) and "simulation" not in made.runs:
+            raise ReportError(
+                f"{self.source}: {self.label}: its runs have no '{missing[0]}'; give it rows of data.runs, whole"
+            )
+        return made
 
 
 def figure(

@@ -77,7 +77,7 @@ def render(
                 yield Rendered(exhibit, files, lacking, completing, made=False)
                 continue
         with matplotlib.rc_context(STYLE):
-            made = exhibit.make(data)
+            made = exhibit.build(data)
             contents = _contents(exhibit, made, provenance(exhibit, made, command, stamp))
         for file, content in zip(files, contents, strict=True):
             write(file, content)

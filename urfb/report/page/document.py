@@ -181,7 +181,7 @@ def _shown(exhibit: Exhibit, data: Data, command: str, stamp: str, location: str
     cells: list[list[str]] = []
     notes: list[str] = []
     with matplotlib.rc_context(STYLE):
-        made = exhibit.make(data)
+        made = exhibit.build(data)
         if isinstance(made, Drawn):
             picture = _picture(made)
             width, height = (round(96 * MAGNIFIED * inches) for inches in made.figure.get_size_inches())
