@@ -233,10 +233,10 @@ def everything(
         logs=place.logs,
         anew=anew,
     ):
-        lacking = f", lacks {len(part.shortfalls)}" if part.shortfalls else ""
+        lacking = ", incomplete" if part.shortfalls else ""
         typer.echo(f"{part.name}: {part.files[0]}{'' if part.made else ' (unchanged)'}{lacking}")
         made, unchanged = made + part.made, unchanged + (not part.made)
-    typer.echo(f"{made} made, {unchanged} unchanged; what a figure or table lacks is on it and on the page")
+    typer.echo(f"{made} made, {unchanged} unchanged; what is missing is told on the figures and tables and on the page")
 
 
 def tell(rendered: Rendered) -> None:
@@ -246,6 +246,6 @@ def tell(rendered: Rendered) -> None:
     for file in rendered.files:
         typer.echo(f"  {file}")
     for shortfall in rendered.shortfalls:
-        typer.echo(f"  lacks: {shortfall}")
+        typer.echo(f"  incomplete: {shortfall}")
     if rendered.shortfalls and rendered.completing_command:
         typer.echo(f"  complete it with: {rendered.completing_command}")
