@@ -146,6 +146,13 @@ def test_an_experiment_is_shown_by_those_figures_that_show_runs(tmp_path: Path) 
         chosen(everything, ["noisy"], "other")
 
 
+def test_an_experiment_is_completed_from_the_grid_file_that_has_it() -> None:
+    [of_mine] = chosen(FIGURES, ["4"], "half a", Path("mine.yaml"))
+    assert of_mine.completed_by == "grid run mine.yaml 'half a'"
+    [of_default] = chosen(FIGURES, ["4"], "quick")
+    assert of_default.completed_by == "grid run experiments.yaml quick"
+
+
 def test_runs_are_selected_by_values_and_lists_of_them(store) -> None:  # type: ignore[no-untyped-def]
     wanted = [store.add(2), store.add(2, rule="frfb"), store.add(2, step_size=1.0)]
     store.add(2, rule="bp")

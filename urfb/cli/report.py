@@ -116,7 +116,7 @@ def make(
     from urfb.store import open_store
 
     opened = open_store(store)
-    wanted = chosen(exhibits(kind, grid), names or [], experiment)
+    wanted = chosen(exhibits(kind, grid), names or [], experiment, grid)
     yield from render(opened, wanted, out or opened.location.folder / f"{kind}s", str(opened.location), anew=anew)
 
 
@@ -185,7 +185,7 @@ def page(
 
     opened = open_store(store)
     place = opened.location
-    wanted = [*chosen(exhibits("figure", grid), [], experiment), *chosen(exhibits("table", grid), [], experiment)]
+    wanted = [one for kind in ("figure", "table") for one in chosen(exhibits(kind, grid), [], experiment, grid)]
     written = write_page(
         opened,
         wanted,
@@ -222,7 +222,7 @@ def everything(
 
     opened = open_store(store)
     place = opened.location
-    wanted = [*chosen(exhibits("figure", grid), [], experiment), *chosen(exhibits("table", grid), [], experiment)]
+    wanted = [one for kind in ("figure", "table") for one in chosen(exhibits(kind, grid), [], experiment, grid)]
     made = unchanged = 0
     for part in everything(
         opened,

@@ -44,6 +44,7 @@ OUTCOME = ("state", "epochs_done", "epochs_target", "test_error", "test_epoch", 
 TOLD = ("network", "dataset", "protocol", "seed", "epochs_done", "state")
 
 NOTHING = Selection()
+GRID_FILE = Path("experiments.yaml")
 
 
 class Frames(Interface):
@@ -183,11 +184,11 @@ class Exhibit:
         figure = self.label if self.kind == "figure" else f"{self.label}, behind Figure {self.name}"  # it has no tables
         return f"{figure} of {PAPER}: {self.title}"
 
-    def of_experiment(self, name: str | None) -> Exhibit:
-        """Return the exhibit of an experiment's runs; without a name, this one."""
+    def of_experiment(self, name: str | None, grid: Path = GRID_FILE) -> Exhibit:
+        """Return the exhibit of the runs of an experiment, which a grid file has; without a name, this one."""
         if name is None:
             return self
-        completed_by = f"grid run experiments.yaml {shlex.quote(name)}"
+        completed_by = shlex.join(["grid", "run", str(grid), name])
         return replace(self, selection=self.selection.of_experiment(name), completed_by=completed_by)
 
     def read(self, frames: Frames, runs: pd.DataFrame) -> Data:
@@ -317,8 +318,12 @@ def _experiment(exhibit: Exhibit) -> list[str]:
     return [] if exhibit.selection.experiment is None else [exhibit.selection.experiment]
 
 
-def chosen(exhibits: Sequence[Exhibit], names: Sequence[str], experiment: str | None) -> list[Exhibit]:
+def chosen(
+    exhibits: Sequence[Exhibit], names: Sequence[str], experiment: str | None, grid: Path | None = None
+) -> list[Exhibit]:
     """Return the exhibits of these names, each once, or all; with an experiment, those that show runs, and of it.
+
+    The commands that complete these name the grid file; where there is none, experiments.yaml.
 
     Raises:
         SelectionError: a name is unknown, or such an exhibit does not show runs.
@@ -334,12 +339,14 @@ def chosen(exhibits: Sequence[Exhibit], names: Sequence[str], experiment: str | 
     without = [exhibit.label for exhibit in wanted if not exhibit.selection.panels or exhibit.source]
     if names and without:
         raise SelectionError(f"{without[0]} cannot show the runs of just any experiment; leave out --experiment for it")
-    return [exhibit.of_experiment(experiment) for exhibit in wanted if exhibit.label not in without]
+    return [exhibit.of_experiment(experiment, grid or GRID_FILE) for exhibit in wanted if exhibit.label not in without]
 
 
 def fingerprint(exhibit: Exhibit, data: Data, command: str) -> str:
     """Return what changes whenever the exhibit's files would: a hash of its data, the code and the command."""
-    digest = hashlib.sha256(f"{_code()} {exhibit.heading} {exhibit.selection.describe()} {command}".encode())
+    digest = hashlib.sha256(
+        f"{_code()} {exhibit.heading} {exhibit.selection.describe()} {command} {exhibit.completed_by}".encode()
+    )
     if exhibit.source is not None:
         digest.update(exhibit.source.read_bytes())
     for panel in data.panels:
