@@ -24,7 +24,7 @@ def test_quick_gives_runs_figures_and_the_papers_order(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert "lacks" not in figures.stdout
+    assert "incomplete" not in figures.stdout
     for number in ("04", "05", "10"):
         for suffix in ("png", "pdf", "csv"):
             assert (tmp_path / "figures" / f"quick-figure{number}.{suffix}").stat().st_size > 1000

@@ -16,6 +16,7 @@ from urfb.report import Data, Drawn, figure
 from urfb.report.exhibits import chosen, own_exhibits
 from urfb.report.figures import FIGURES
 from urfb.report.paper import exhibits
+from urfb.report.rendering import render
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reports.md"
 DECLARATION = """
@@ -114,6 +115,30 @@ def test_mistakes_in_a_file_of_ones_own_name_it(grid: Path, tmp_path: Path, code
         exhibits("figure")
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "message"),
+    [
+        ("figure", "data.measured['nope']", "mine.py:8: Figure x: KeyError: 'nope'"),
+        ("figure", "None", "mine.py: Figure x: returns NoneType; a figure returns Drawn"),
+        ("figure", "Tabulated(NUMBERS, NUMBERS, data.runs)", "returns Tabulated; a figure returns Drawn"),
+        ("table", "Drawn(Figure(), NUMBERS, data.runs)", "returns Drawn; a table returns Tabulated"),
+        ("figure", "Drawn(Figure(), NUMBERS, data.runs[['run']])", "its runs have no 'network'; give it rows of data"),
+    ],
+)
+def test_mistakes_in_a_function_of_ones_own_name_it_and_write_nothing(  # type: ignore[no-untyped-def]
+    grid: Path, tmp_path: Path, store, kind: str, body: str, message: str
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import pandas as pd\nfrom matplotlib.figure import Figure\n"
+        "from urfb.report import Drawn, Tabulated, figure, table\nNUMBERS = pd.DataFrame({'a': [1]})\n\n"
+        f"@{kind}('x', 'a title', experiment='quick')\ndef x(data):\n    return {body}\n"
+    )
+    store.add(1, experiments="quick")
+    with pytest.raises(ReportError, match=re.escape(message)):
+        list(render(store, chosen(exhibits(kind, grid), ["x"], None), tmp_path / "out"))  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_name_of_the_file_must_be_text(grid: Path) -> None:
     grid.write_text("reports: [a.py]\nexperiments:\n  quick: {}\n")
     with pytest.raises(GridError, match=r"experiments.yaml:1:1: reports: the name of one Python file is wanted"):
@@ -128,6 +153,13 @@ def test_an_experiment_is_shown_by_those_figures_that_show_runs(tmp_path: Path) 
     assert "noisy" not in [one.name for one in chosen(everything, [], "other")]
     with pytest.raises(SelectionError, match="Figure noisy cannot show the runs of just any experiment"):
         chosen(everything, ["noisy"], "other")
+
+
+def test_an_experiment_is_completed_from_the_grid_file_that_has_it() -> None:
+    [of_mine] = chosen(FIGURES, ["4"], "half a", Path("mine.yaml"))
+    assert of_mine.completed_by == "grid run mine.yaml 'half a'"
+    [of_default] = chosen(FIGURES, ["4"], "quick")
+    assert of_default.completed_by == "grid run experiments.yaml quick"
 
 
 def test_runs_are_selected_by_values_and_lists_of_them(store) -> None:  # type: ignore[no-untyped-def]

@@ -111,7 +111,9 @@ def test_pandas_reads_the_table_and_people_its_head(store, tmp_path, number):
     listed = {line.split()[1].rstrip(":") for line in head if line.startswith("run ")}
     assert listed == {run for runs in table["runs"].dropna() for run in runs.split()}
     assert any(line.endswith("URFB, seed 1, 3 epochs, done") for line in head)
-    assert [line.removeprefix("lacks: ") for line in head if line.startswith("lacks: ")] == rendered.shortfalls
+    assert [
+        line.removeprefix("incomplete: ") for line in head if line.startswith("incomplete: ")
+    ] == rendered.shortfalls
 
 
 def test_the_table_holds_what_is_drawn(store, tmp_path):

@@ -45,8 +45,8 @@ def test_figures_go_beside_the_store_and_say_what_they_lack(run, store, tmp_path
         f"  {folder / 'figure04.png'}",
         f"  {folder / 'figure04.pdf'}",
         f"  {folder / 'figure04.csv'}",
-        "  lacks: 25 of the paper's 1,000 epochs",
-        "  lacks: 1 of 3 seeds",
+        "  incomplete: 25 of the paper's 1,000 epochs",
+        "  incomplete: 1 of 3 seeds",
         f"  complete it with: urfb grid run experiments.yaml figure4 --store {store.location}",
     ]
 
@@ -62,7 +62,7 @@ def test_a_complete_figure_asks_for_nothing(run, store):
     store.add_protocols(2, seeds=1, experiments="quick")
     result = run(5, "--experiment", "quick")
     assert result.exit_code == 0
-    assert "lacks" not in result.stdout
+    assert "incomplete" not in result.stdout
     assert "complete it with" not in result.stdout
 
 

@@ -65,6 +65,19 @@ def test_softmax_runs_stand_beside_each_hinge_variant(store):
     assert all(softmax in set(panel.runs["run"]) and len(panel.runs) == 2 for panel in found)
 
 
+def test_the_projects_rules_stand_beside_each_version_of_ones_own(store):
+    usual = {store.add(2, rule=rule, experiments="mine") for rule in ("urfb", "frfb")}
+    first = store.add(2, rule="my_rules:half", source="a1", experiments="mine")
+    [panel] = panels(store.runs(), Selection(experiment="mine"))
+    assert set(panel.runs["run"]) == {*usual, first}
+    assert panel.title == "simpnet, CIFAR-10"
+
+    second = store.add(2, rule="my_rules:half", source="b2", experiments="mine")
+    found = panels(store.runs(), Selection(experiment="mine"))
+    assert titles(found) == ["simpnet, CIFAR-10, source a1", "simpnet, CIFAR-10, source b2"]
+    assert [set(panel.runs["run"]) for panel in found] == [{*usual, first}, {*usual, second}]
+
+
 def test_an_empty_store_still_has_the_papers_panels(store):
     found = panels(store.runs(), Selection((SIMPNET10, SIMPNET100), PROTOCOLS))
     assert titles(found) == ["simpnet, CIFAR-10", "simpnet, CIFAR-100"]

@@ -305,7 +305,7 @@ def test_a_table_becomes_three_files_that_say_where_it_comes_from(store: FakeSto
         assert "Figure 5 of Amit (2019)" in text
         assert all(f"run {run}: simpnet, cifar10" in text for run in named)
     for file in rendered.files[:2]:
-        assert "Lacks: CIFAR-100: no run." in file.read_text()
+        assert "Incomplete: CIFAR-100: no run." in file.read_text()
     assert not written("5", store, tmp_path).made
     store.epoch_rows[2]["validation_error"] += 0.01
     assert written("5", store, tmp_path).made
@@ -355,7 +355,7 @@ def test_the_command_names_the_files_and_what_completes_them(run: Any, tmp_path:
         "  tables/table05.md",
         "  tables/table05.tex",
         "  tables/table05.csv",
-        "  lacks: no run of this table in the store",
+        "  incomplete: no run of this table in the store",
         "  complete it with: urfb grid run experiments.yaml figure5 --store urfb.sqlite",
     ]
     assert (tmp_path / "tables" / "table05.tex").exists()

@@ -116,7 +116,7 @@ def make(
     from urfb.store import open_store
 
     opened = open_store(store)
-    wanted = chosen(exhibits(kind, grid), names or [], experiment)
+    wanted = chosen(exhibits(kind, grid), names or [], experiment, grid)
     yield from render(opened, wanted, out or opened.location.folder / f"{kind}s", str(opened.location), anew=anew)
 
 
@@ -185,7 +185,7 @@ def page(
 
     opened = open_store(store)
     place = opened.location
-    wanted = [*chosen(exhibits("figure", grid), [], experiment), *chosen(exhibits("table", grid), [], experiment)]
+    wanted = [one for kind in ("figure", "table") for one in chosen(exhibits(kind, grid), [], experiment, grid)]
     written = write_page(
         opened,
         wanted,
@@ -222,7 +222,7 @@ def everything(
 
     opened = open_store(store)
     place = opened.location
-    wanted = [*chosen(exhibits("figure", grid), [], experiment), *chosen(exhibits("table", grid), [], experiment)]
+    wanted = [one for kind in ("figure", "table") for one in chosen(exhibits(kind, grid), [], experiment, grid)]
     made = unchanged = 0
     for part in everything(
         opened,
@@ -233,10 +233,10 @@ def everything(
         logs=place.logs,
         anew=anew,
     ):
-        lacking = f", lacks {len(part.shortfalls)}" if part.shortfalls else ""
+        lacking = ", incomplete" if part.shortfalls else ""
         typer.echo(f"{part.name}: {part.files[0]}{'' if part.made else ' (unchanged)'}{lacking}")
         made, unchanged = made + part.made, unchanged + (not part.made)
-    typer.echo(f"{made} made, {unchanged} unchanged; what a figure or table lacks is on it and on the page")
+    typer.echo(f"{made} made, {unchanged} unchanged; what is missing is told on the figures and tables and on the page")
 
 
 def tell(rendered: Rendered) -> None:
@@ -246,6 +246,6 @@ def tell(rendered: Rendered) -> None:
     for file in rendered.files:
         typer.echo(f"  {file}")
     for shortfall in rendered.shortfalls:
-        typer.echo(f"  lacks: {shortfall}")
+        typer.echo(f"  incomplete: {shortfall}")
     if rendered.shortfalls and rendered.completing_command:
         typer.echo(f"  complete it with: {rendered.completing_command}")

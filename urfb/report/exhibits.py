@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, Literal
 from typing import Protocol as Interface
 
@@ -39,8 +40,11 @@ PAPER = "Amit (2019), Deep Learning With Asymmetric Connections and Hebbian Upda
 # What becomes of a run, as far as an exhibit can show it.
 OUTCOME = ("state", "epochs_done", "epochs_target", "test_error", "test_epoch", "commit", "device")
 
+# What the provenance says of each run.
+TOLD = ("network", "dataset", "protocol", "seed", "epochs_done", "state")
 
 NOTHING = Selection()
+GRID_FILE = Path("experiments.yaml")
 
 
 class Frames(Interface):
@@ -140,7 +144,7 @@ class Exhibit:
         kind: 'figure' or 'table'.
         name: its number in the paper, or a name of its own.
         title: what it shows, in a few words.
-        make: draws or tabulates it; called inside `matplotlib.rc_context` with the report's style.
+        make: draws or tabulates it; called by `build`, inside `matplotlib.rc_context` with the report's style.
         selection: the runs that it shows; none of a schematic.
         measured: what is read of them, names of `READERS`.
         completed_by: the command, less `urfb` and the store, that makes what it may lack.
@@ -180,17 +184,44 @@ class Exhibit:
         figure = self.label if self.kind == "figure" else f"{self.label}, behind Figure {self.name}"  # it has no tables
         return f"{figure} of {PAPER}: {self.title}"
 
-    def of_experiment(self, name: str | None) -> Exhibit:
-        """Return the exhibit of an experiment's runs; without a name, this one."""
+    def of_experiment(self, name: str | None, grid: Path = GRID_FILE) -> Exhibit:
+        """Return the exhibit of the runs of an experiment, which a grid file has; without a name, this one."""
         if name is None:
             return self
-        completed_by = f"grid run experiments.yaml {shlex.quote(name)}"
+        completed_by = shlex.join(["grid", "run", str(grid), name])
         return replace(self, selection=self.selection.of_experiment(name), completed_by=completed_by)
 
     def read(self, frames: Frames, runs: pd.DataFrame) -> Data:
         """Read all that it is made of, given all runs of the store."""
         found = panels(runs, self.selection) if self.selection.panels or self.selection.experiment else []
         return Data(found, {name: READERS[name](frames, identities(found)) for name in self.measured})
+
+    def build(self, data: Data) -> Drawn | Tabulated:
+        """Draw or tabulate it.
+
+        Raises:
+            ReportError: a user's own function fails, or what it returns cannot become files.
+        """
+        if self.source is None:
+            return self.make(data)
+        try:
+            made = self.make(data)
+        except Exception as error:
+            lines = [at.lineno for at in extract_tb(error.__traceback__) if Path(at.filename) == self.source.absolute()]
+            where = f"{self.source}:{lines[-1]}" if lines else str(self.source)
+            raise ReportError(f"{where}: {self.label}: {type(error).__name__}: {error}") from error
+        wanted = Drawn if self.kind == "figure" else Tabulated
+        if not isinstance(made, wanted):
+            returned = type(made).__name__
+            raise ReportError(
+                f"{self.source}: {self.label}: returns {returned}; a {self.kind} returns {wanted.__name__}"
+            )
+        missing = [name for name in ("run", *TOLD) if name not in made.runs]
+        if missing and len(made.runs) and "simulation" not in made.runs:
+            raise ReportError(
+                f"{self.source}: {self.label}: its runs have no '{missing[0]}'; give it rows of data.runs, whole"
+            )
+        return made
 
 
 def figure(
@@ -288,8 +319,12 @@ def _experiment(exhibit: Exhibit) -> list[str]:
     return [] if exhibit.selection.experiment is None else [exhibit.selection.experiment]
 
 
-def chosen(exhibits: Sequence[Exhibit], names: Sequence[str], experiment: str | None) -> list[Exhibit]:
+def chosen(
+    exhibits: Sequence[Exhibit], names: Sequence[str], experiment: str | None, grid: Path | None = None
+) -> list[Exhibit]:
     """Return the exhibits of these names, each once, or all; with an experiment, those that show runs, and of it.
+
+    The commands that complete these name the grid file; where there is none, experiments.yaml.
 
     Raises:
         SelectionError: a name is unknown, or such an exhibit does not show runs.
@@ -305,12 +340,14 @@ def chosen(exhibits: Sequence[Exhibit], names: Sequence[str], experiment: str | 
     without = [exhibit.label for exhibit in wanted if not exhibit.selection.panels or exhibit.source]
     if names and without:
         raise SelectionError(f"{without[0]} cannot show the runs of just any experiment; leave out --experiment for it")
-    return [exhibit.of_experiment(experiment) for exhibit in wanted if exhibit.label not in without]
+    return [exhibit.of_experiment(experiment, grid or GRID_FILE) for exhibit in wanted if exhibit.label not in without]
 
 
 def fingerprint(exhibit: Exhibit, data: Data, command: str) -> str:
     """Return what changes whenever the exhibit's files would: a hash of its data, the code and the command."""
-    digest = hashlib.sha256(f"{_code()} {exhibit.heading} {exhibit.selection.describe()} {command}".encode())
+    digest = hashlib.sha256(
+        f"{_code()} {exhibit.heading} {exhibit.selection.describe()} {command} {exhibit.completed_by}".encode()
+    )
     if exhibit.source is not None:
         digest.update(exhibit.source.read_bytes())
     for panel in data.panels:

@@ -7,11 +7,9 @@ from typing import Literal
 
 from urfb.errors import ReportError
 from urfb.grid.schema import reports_of
-from urfb.report.exhibits import Exhibit, own_exhibits
+from urfb.report.exhibits import GRID_FILE, Exhibit, own_exhibits
 from urfb.report.figures import FIGURES
 from urfb.report.tables import TABLES
-
-GRID_FILE = Path("experiments.yaml")
 
 
 def exhibits(kind: Literal["figure", "table"], grid: Path | None = None) -> list[Exhibit]:

@@ -73,11 +73,11 @@ def render(
         if not anew and all(file.exists() for file in files):
             head = _head(files[-1])
             if f"fingerprint: {stamp}" in head:
-                lacking = [line.removeprefix("lacks: ") for line in head if line.startswith("lacks: ")]
+                lacking = [line.removeprefix("incomplete: ") for line in head if line.startswith("incomplete: ")]
                 yield Rendered(exhibit, files, lacking, completing, made=False)
                 continue
         with matplotlib.rc_context(STYLE):
-            made = exhibit.make(data)
+            made = exhibit.build(data)
             contents = _contents(exhibit, made, provenance(exhibit, made, command, stamp))
         for file, content in zip(files, contents, strict=True):
             write(file, content)
@@ -110,7 +110,7 @@ def provenance(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: s
     lines = [
         *([f"selection: {selection}"] if selection else []),
         *([made.meaning] if made.meaning else []),
-        *(f"lacks: {line}" for line in made.shortfalls),
+        *(f"incomplete: {line}" for line in made.shortfalls),
         f"made by: {command}",
         f"urfb: {__version__}",
         f"fingerprint: {stamp}",
@@ -136,7 +136,7 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> li
     head = "".join(f"# {line}\n" for line in [" ".join(exhibit.heading.split()), *lines])
     numbers = (head + made.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
     if isinstance(made, Tabulated):
-        notes = [*made.notes, *(f"Lacks: {line}." for line in made.shortfalls)]
+        notes = [*made.notes, *(f"Incomplete: {line}." for line in made.shortfalls)]
         as_markdown = markdown(exhibit.heading, made.shown, notes, lines)
         caption = exhibit.heading.removeprefix(exhibit.label).lstrip(",: ")  # LaTeX numbers its tables itself
         as_latex = latex(caption[:1].upper() + caption[1:], made.shown, notes, lines, exhibit.stem)

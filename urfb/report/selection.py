@@ -192,13 +192,20 @@ def _with_protocol(runs: pd.DataFrame, protocols: Iterable[Protocol]) -> pd.Data
 
 def _comparable(runs: pd.DataFrame, selection: Selection) -> Iterable[pd.DataFrame]:
     """Split the runs into groups that agree in everything but protocol and seed."""
-    own = {"run", "seed", *PROTOCOL_FIELDS, *HINGE_FIELDS, *(UNTIED_FIELDS if selection.compares_untied else ())}
+    own = {"run", "seed", "source", *PROTOCOL_FIELDS, *HINGE_FIELDS}
+    own |= set(UNTIED_FIELDS if selection.compares_untied else ())
     shared = [name for name in own_fields(runs) if name not in own]
     for _, group in runs.groupby(shared, dropna=False, sort=True):
-        softmax = group[group["loss"] == "softmax"]
-        hinge = [part for _, part in group.drop(softmax.index).groupby(list(HINGE_FIELDS), dropna=False)]
-        for part in hinge or [group.drop(softmax.index)]:
-            yield group.loc[group.index.isin(softmax.index) | group.index.isin(part.index)]
+        for part in _beside(group, group["source"].isna(), ["source"]):
+            yield from _beside(part, part["loss"] == "softmax", HINGE_FIELDS)
+
+
+def _beside(runs: pd.DataFrame, meaningless: pd.Series[bool], fields: Sequence[str]) -> Iterable[pd.DataFrame]:
+    """Split the runs by fields; those for which the fields mean nothing stand beside each of the others."""
+    others = runs[~meaningless]
+    parts = [part for _, part in others.groupby(list(fields), dropna=False)]
+    for part in parts or [others]:
+        yield runs[meaningless | runs.index.isin(part.index)]
 
 
 def _found_panel(runs: pd.DataFrame, selection: Selection) -> Panel:
@@ -279,9 +286,13 @@ def _listed(wanted: object) -> str:
 def _value(panel: Panel, name: str) -> str | None:
     """Return the one value that a field has in a panel, or None where it has no run and its selection says nothing.
 
-    The hinge's fields are missing from softmax runs.
+    The hinge's fields are missing from softmax runs, and `source` from those without code of the user's.
     """
-    runs = panel.runs[panel.runs["loss"] != "softmax"] if name in HINGE_FIELDS else panel.runs
+    runs = panel.runs
+    if name in HINGE_FIELDS:
+        runs = runs[runs["loss"] != "softmax"]
+    elif name == "source":
+        runs = runs[runs["source"].notna()]
     values = runs[name].unique()
     if len(values) == 0:
         return _listed(panel.where[name]) if name in panel.where else None

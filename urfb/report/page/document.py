@@ -66,7 +66,7 @@ class Shown:
     @property
     def alternative(self) -> str:
         """The figure in words, for those who do not see it."""
-        lacking = f" It lacks: {'; '.join(self.shortfalls)}." if self.shortfalls else ""
+        lacking = f" Incomplete: {'; '.join(self.shortfalls)}." if self.shortfalls else ""
         return f"{self.exhibit.label}: {self.exhibit.title}.{lacking} The numbers drawn are in its CSV file."
 
 
@@ -181,7 +181,7 @@ def _shown(exhibit: Exhibit, data: Data, command: str, stamp: str, location: str
     cells: list[list[str]] = []
     notes: list[str] = []
     with matplotlib.rc_context(STYLE):
-        made = exhibit.make(data)
+        made = exhibit.build(data)
         if isinstance(made, Drawn):
             picture = _picture(made)
             width, height = (round(96 * MAGNIFIED * inches) for inches in made.figure.get_size_inches())
@@ -189,7 +189,9 @@ def _shown(exhibit: Exhibit, data: Data, command: str, stamp: str, location: str
         columns = [str(name) for name in made.shown.columns]
         cells = [[str(cell) for cell in row] for row in made.shown.itertuples(index=False)]
         notes = made.notes
-    lines = [line for line in provenance(exhibit, made, command, stamp) if not line.startswith(("run ", "lacks: "))]
+    lines = [
+        line for line in provenance(exhibit, made, command, stamp) if not line.startswith(("run ", "incomplete: "))
+    ]
     return Shown(
         exhibit=exhibit,
         picture=picture,
