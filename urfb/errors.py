@@ -68,8 +68,8 @@ class DivergedError(UrfbError):
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """Return what is allowed instead of `word`, the likeliest first: "did you mean 'urfb'? (allowed: bp, …)"."""
+    """Return what is allowed instead of `word`: "allowed: bp, …", or "did you mean 'urfb'? (allowed: bp, …)"."""
     choices = list(allowed)
     close = difflib.get_close_matches(str(word).lower(), choices, n=1)
-    suggestion = f"did you mean '{close[0]}'? " if close else ""
-    return f"{suggestion}(allowed: {', '.join(choices)})"
+    listed = f"allowed: {', '.join(choices)}"
+    return f"did you mean '{close[0]}'? ({listed})" if close else listed

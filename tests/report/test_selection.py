@@ -107,6 +107,8 @@ def test_an_experiment_that_does_not_exist_is_answered_with_those_that_do(store)
     store.add(2, experiments="figure4,quick")
     with pytest.raises(SelectionError, match=r"did you mean 'quick'\? \(allowed: figure4, quick\)"):
         panels(store.runs(), Selection(experiment="quik"))
+    with pytest.raises(SelectionError, match=r"^no experiment 'nope' in the store: allowed: figure4, quick$"):
+        panels(store.runs(), Selection(experiment="nope"))
 
 
 def test_a_store_without_experiments_says_so(store):

@@ -317,6 +317,7 @@ def test_an_experiments_table_does_not_pass_for_the_papers(store: FakeStore, tmp
     assert rendered.files[0].name == "quick-table05.md"
     text = rendered.files[0].read_text()
     assert text.startswith("**Table 5 for the experiment quick: error rates of every protocol**\n")
+    assert r"\label{tab:quick-table05}" in rendered.files[1].read_text()  # one document may have both
     assert "Amit" not in text
 
 

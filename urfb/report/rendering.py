@@ -84,7 +84,7 @@ def render(
                 continue
         with matplotlib.rc_context(STYLE):
             made = exhibit.build(data)
-            contents = _contents(exhibit, made, provenance(exhibit, made, command, stamp))
+            contents = _contents(exhibit, made, provenance(exhibit, made, command, stamp), stem)
         for file, content in zip(files, contents, strict=True):
             write(file, content)
         yield Rendered(exhibit, files, made.shortfalls, completing, made=True)
@@ -137,7 +137,7 @@ def _described(run: Mapping[Any, Any]) -> str:
     return f"run {run['run']}: {run['network']}, {run['dataset']}, {run['protocol']}, seed {run['seed']}, {trained}"
 
 
-def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> list[bytes]:
+def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str], label: str) -> list[bytes]:
     """Return the bytes of an exhibit's files; the same data give the same bytes."""
     head = "".join(f"# {line}\n" for line in [" ".join(exhibit.heading.split()), *lines])
     numbers = (head + made.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
@@ -145,7 +145,7 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> li
         notes = [*made.notes, *(f"Incomplete: {line}." for line in made.shortfalls)]
         as_markdown = markdown(exhibit.heading, made.shown, notes, lines)
         caption = exhibit.heading.removeprefix(exhibit.label).lstrip(",: ")  # LaTeX numbers its tables itself
-        as_latex = latex(caption[:1].upper() + caption[1:], made.shown, notes, lines, exhibit.stem)
+        as_latex = latex(caption[:1].upper() + caption[1:], made.shown, notes, lines, label)
         return [as_markdown.encode(), as_latex.encode(), numbers]
     subject = ". ".join(line for line in lines if not line.startswith(("run ", "simulation ")))
     png, pdf = io.BytesIO(), io.BytesIO()

@@ -250,6 +250,11 @@ def test_prints_what_matters(mixed, write, visit):
     assert page.locator("#figure04 .provenance li").first.bounding_box()["height"] > 5
     assert page.get_by_role("region", name="Traceback").is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    for heading in page.locator("main h2, main h3").all():  # neither parted nor left below at a page's end
+        assert heading.evaluate("(one) => [getComputedStyle(one).breakInside, getComputedStyle(one).breakAfter]") == [
+            "avoid",
+            "avoid",
+        ]
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
@@ -275,6 +280,8 @@ def test_nothing_is_wider_than_the_window(mixed, write, visit, width):
     page.set_viewport_size({"width": width, "height": 800})
     details = unfold(page, of(mixed, state="failed"))
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    wide = "(all) => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.innerText)"
+    assert page.locator("#run-table thead th").evaluate_all(wide) == []
     assert details.locator(".inside").bounding_box()["width"] <= width
 
 

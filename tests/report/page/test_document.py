@@ -45,6 +45,15 @@ def test_an_unchanged_page_is_not_written_again(mixed, tmp_path):
     assert run.spec.identity in out.read_text()
 
 
+def test_what_is_short_of_the_papers_length_is_called_incomplete(mixed, tmp_path):
+    out = tmp_path / "page.html"
+    write_page(open_store(str(mixed.location)), [next(one for one in FIGURES if one.name == "4")], out)
+    page = out.read_text()
+    assert re.search(r'<p class="label">Incomplete</p>\s*<ul>\s*<li>no run of this figure in the store</li>', page)
+    assert "0 complete, 1 incomplete" in page
+    assert "lacks" not in page.lower()  # "lacks 10 of 1,000 epochs" says the opposite
+
+
 @pytest.mark.parametrize("change", ["log", "exhibit", "location", "experiment"])
 def test_whatever_shows_on_it_makes_it_again(mixed, tmp_path, change):
     out = tmp_path / "page.html"
