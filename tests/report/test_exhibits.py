@@ -13,6 +13,7 @@ import pytest
 
 from urfb.errors import GridError, ReportError, SelectionError
 from urfb.report import Data, Drawn, figure
+from urfb.report.everything import everything
 from urfb.report.exhibits import chosen, own_exhibits
 from urfb.report.figures import FIGURES
 from urfb.report.paper import exhibits
@@ -205,3 +206,16 @@ def test_a_field_that_runs_do_not_have_is_answered_with_the_likeliest(store) -> 
     some = figure("some", "some", runs={"rul": "urfb"})(lambda data: None)  # type: ignore[arg-type,return-value]
     with pytest.raises(SelectionError, match="runs have no field 'rul': did you mean 'rule'"):
         some.read(store, store.runs())
+
+
+def test_a_figure_of_an_experiment_that_waits_holds_nothing_up(store, grid: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "mine.py").write_text(DECLARATION.format(name="noisy"))
+    store.add(2, experiments="another")
+    shown = [one for one in exhibits("figure", grid) if one.name in ("4", "noisy")]
+    four, noisy = render(store, shown, tmp_path / "out")
+    assert four.made
+    assert (noisy.made, noisy.files) == (False, [])
+    assert noisy.shortfalls == ["no run of the experiment quick in the store"]
+    assert noisy.completing_command.startswith(f"urfb grid run {grid} quick --store")
+    parts = list(everything(store, shown, tmp_path / "all"))
+    assert [part.name for part in parts if part.files] == ["Figure 4", "Claims", "Page"]

@@ -22,7 +22,7 @@ NamesArgument = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Where to write; else a folder of that name beside the store."),
+    typer.Option("--out", metavar="DIR", help="Where to write; else figures/ or tables/ beside the store."),
 ]
 ExperimentOption = Annotated[
     str | None,
@@ -185,7 +185,7 @@ def page(
 
     opened = open_store(store)
     place = opened.location
-    wanted = [one for kind in ("figure", "table") for one in chosen(exhibits(kind, grid), [], experiment, grid)]
+    wanted = chosen(exhibits(grid=grid), [], experiment, grid)
     written = write_page(
         opened,
         wanted,
@@ -222,7 +222,7 @@ def everything(
 
     opened = open_store(store)
     place = opened.location
-    wanted = [one for kind in ("figure", "table") for one in chosen(exhibits(kind, grid), [], experiment, grid)]
+    wanted = chosen(exhibits(grid=grid), [], experiment, grid)
     made = unchanged = 0
     for part in everything(
         opened,
@@ -234,14 +234,18 @@ def everything(
         anew=anew,
     ):
         lacking = ", incomplete" if part.shortfalls else ""
-        typer.echo(f"{part.name}: {part.files[0]}{'' if part.made else ' (unchanged)'}{lacking}")
+        if not part.files:
+            typer.echo(f"{part.name}: {'; '.join(part.shortfalls)}")
+            continue
+        unaltered = "" if part.made else " (unchanged)"
+        typer.echo(f"{part.name}: {part.files[0]}{unaltered}{lacking}")
         made, unchanged = made + part.made, unchanged + (not part.made)
     typer.echo(f"{made} made, {unchanged} unchanged; what is missing is told on the figures and tables and on the page")
 
 
 def tell(rendered: Rendered) -> None:
     """Print which files one exhibit has become, and what it lacks."""
-    unchanged = "" if rendered.made else " (unchanged)"
+    unchanged = " (unchanged)" if rendered.files and not rendered.made else ""
     typer.echo(f"{rendered.exhibit.label}{unchanged}")
     for file in rendered.files:
         typer.echo(f"  {file}")

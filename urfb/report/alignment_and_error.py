@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from urfb.report.alignment import of_last_stage, with_feedback
 from urfb.report.canvas import GREY, MARKERS, NOTE_SIZE, by_rows, curve, page
@@ -174,7 +175,8 @@ def _name_epochs(axes: Axes, errors: pd.DataFrame, *, above: bool) -> None:
             continue
         last = place
         words = f"{point['epoch']:,.0f}"
-        axes.annotate(words, where, offset, "data", "offset points", fontsize=NOTE_SIZE, color=GREY, **side)
+        text = axes.annotate(words, where, offset, "data", "offset points", fontsize=NOTE_SIZE, color=GREY, **side)
+        text.set_path_effects([withStroke(linewidth=1.5, foreground="white")])  # it may stand on a line
 
 
 def _draw_reference(axes: Axes, errors: pd.DataFrame, reference: Protocol) -> None:

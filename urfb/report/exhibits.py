@@ -29,7 +29,7 @@ from urfb import __version__
 from urfb.data.catalog import data_directory
 from urfb.errors import DataError, ReportError, SelectionError, nearest
 from urfb.report.drawn import Drawn, Tabulated, identities
-from urfb.report.selection import Panel, Selection, own_fields, panels
+from urfb.report.selection import Panel, Selection, own_fields, panels, split_names
 from urfb.thumbnails import IMAGES_PER_CLASS, sample_images
 
 if TYPE_CHECKING:
@@ -190,6 +190,12 @@ class Exhibit:
             return self
         completed_by = shlex.join(["grid", "run", str(grid), name])
         return replace(self, selection=self.selection.of_experiment(name), completed_by=completed_by)
+
+    def waits(self, runs: pd.DataFrame) -> bool:
+        """Whether it is a user's own, of an experiment of which nothing is stored yet, out of all runs."""
+        names = {name for joined in runs["experiments"] for name in split_names(joined)}
+        experiment = self.selection.experiment
+        return self.source is not None and experiment is not None and experiment not in names
 
     def read(self, frames: Frames, runs: pd.DataFrame) -> Data:
         """Read all that it is made of, given all runs of the store."""

@@ -12,27 +12,27 @@ from urfb.report.figures import FIGURES
 from urfb.report.tables import TABLES
 
 
-def exhibits(kind: Literal["figure", "table"], grid: Path | None = None) -> list[Exhibit]:
-    """Return all figures or all tables, with those of the file that a grid file names under `reports:`.
+def exhibits(kind: Literal["figure", "table"] | None = None, grid: Path | None = None) -> list[Exhibit]:
+    """Return all figures, all tables or both, with those of the file that a grid file names under `reports:`.
 
     Args:
-        kind: 'figure' or 'table'.
+        kind: 'figure', 'table', or None for both.
         grid: the grid file; where there is none, ./experiments.yaml, if it exists.
 
     Raises:
         GridError: the grid file cannot be read.
         ReportError: the file that it names cannot be run, or declares what there is already.
     """
-    known = [exhibit for exhibit in (*FIGURES, *TABLES) if exhibit.kind == kind]
+    known = [exhibit for exhibit in (*FIGURES, *TABLES) if kind in (None, exhibit.kind)]
     if grid is None and not GRID_FILE.exists():
         return known
     grid = grid or GRID_FILE
     file = reports_of(grid)
     if file is None:
         return known
-    own = [exhibit for exhibit in own_exhibits(file, grid) if exhibit.kind == kind]
-    taken = {exhibit.name for exhibit in known}
+    own = [exhibit for exhibit in own_exhibits(file, grid) if kind in (None, exhibit.kind)]
+    taken = {exhibit.label for exhibit in known}
     for exhibit in own:
-        if exhibit.name in taken:
+        if exhibit.label in taken:
             raise ReportError(f"{file}: there is a {exhibit.label} already; choose another name")
     return [*known, *own]

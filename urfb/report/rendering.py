@@ -59,9 +59,15 @@ def render(
         InputError: the folder cannot be written to.
     """
     runs = store.runs()
+    waiting = [exhibit for exhibit in exhibits if exhibit.waits(runs)]
     for exhibit in exhibits:
-        exhibit.selection.check(runs)
+        if exhibit not in waiting:
+            exhibit.selection.check(runs)
     for exhibit in exhibits:
+        if exhibit in waiting:
+            lacking = [f"no run of the experiment {exhibit.selection.experiment} in the store"]
+            yield Rendered(exhibit, [], lacking, completing_command(exhibit, location), made=False)
+            continue
         data = exhibit.read(store, runs)
         command = making_command(exhibit, out, location)
         stamp = fingerprint(exhibit, data, command)

@@ -132,7 +132,8 @@ def _limits(rows: pd.DataFrame) -> dict[str, tuple[float, float]]:
     discrete = rows[rows["method"] == "discrete"]
     limits = {}
     for name in ("log10_error", *CORRELATIONS):
-        lowest, highest = (-1.0, 1.0) if discrete[name].isna().all() else discrete[name].agg(["min", "max"])
+        nothing = discrete[name].isna().all()
+        lowest, highest = (0.0, 1.0) if nothing else discrete[name].agg(["min", "max"])
         if name != "log10_error":
             lowest, highest = min(lowest, 0.0), 1.0
         margin = 0.03 * (highest - lowest or 1.0)

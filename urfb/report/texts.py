@@ -83,7 +83,7 @@ def latex(caption: str, shown: pd.DataFrame, notes: Sequence[str], provenance: S
         *(f"% {line}" for line in provenance),
         r"% It needs \usepackage{booktabs}.",
         r"\begin{table}",
-        r"\centering",
+        r"\centering\footnotesize",
         r"\setlength{\belowcaptionskip}{6pt}",
         *([r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"] if len(kinds) > MOST_COLUMNS else [r"\small"]),
         f"\\caption[{_in_latex(caption)}]{{{' '.join([f'{_in_latex(caption)}.', *map(_in_latex, notes)])}}}",

@@ -113,7 +113,7 @@ def write_page(
         InputError: the file cannot be written.
     """
     all_runs = store.runs()
-    exhibits = _distinct(exhibits)
+    exhibits = _distinct([exhibit for exhibit in exhibits if not exhibit.waits(all_runs)])
     for exhibit in exhibits:
         exhibit.selection.check(all_runs)
     runs = all_runs
