@@ -116,6 +116,27 @@ def test_mistakes_in_a_file_of_ones_own_name_it(grid: Path, tmp_path: Path, code
         exhibits("figure")
 
 
+def test_what_a_file_of_ones_own_imports_from_beside_it_counts_as_its_own(  # type: ignore[no-untyped-def]
+    grid: Path, tmp_path: Path, store
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from matplotlib.figure import Figure\nfrom urfb.report import Drawn, figure\n\n"
+        "@figure('x', 'a title', experiment='quick')\ndef x(data):\n"
+        "    from beside_mine import WIDTH\n    return Drawn(Figure((WIDTH, 2)), data.runs[['run']], data.runs)\n"
+    )
+    (tmp_path / "beside_mine.py").write_text("WIDTH = 3\n")
+    (tmp_path / ".#mine.py").symlink_to("an editor's lock")
+    store.add(1, experiments="quick")
+
+    def made() -> bool:
+        (one,) = render(store, chosen(exhibits("figure", grid), ["x"], None), tmp_path / "out")
+        return one.made
+
+    assert [made(), made()] == [True, False]
+    (tmp_path / "beside_mine.py").write_text("WIDTH = 2\n")
+    assert made()
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "message"),
     [

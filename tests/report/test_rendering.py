@@ -42,6 +42,8 @@ def test_the_picture_is_sharp_and_says_where_it_comes_from(store, tmp_path):
         assert picture.width == 680
         assert picture.info["Title"].startswith("Figure 4 of Amit (2019)")
         assert "2 of the paper's 1,000 epochs" in picture.info["Description"]
+        for run in store.runs()["run"]:
+            assert f"run {run}: simpnet, cifar10" in picture.info["Description"]
         assert picture.info["Software"] == f"urfb {__version__}"
     pdf = (tmp_path / "figure04.pdf").read_bytes()
     assert b"/Title (Figure 4 of Amit" in pdf

@@ -72,8 +72,8 @@ def test_steps_that_diverge_are_named_and_exit_with_1_again_and_again(tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--layers", "40,x"), "--layers '40,x': give numbers with commas between them"),
-        (("--epsilon", "half"), "--epsilon 'half': give numbers"),
+        (("--layers", "40,x"), "--layers '40,x': give whole numbers with commas between them, as in 40,100,100,10"),
+        (("--epsilon", "half"), "--epsilon 'half': give numbers with commas between them, as in 0,0.25,0.5,1"),
         (("--method", "oed"), "method 'oed': did you mean 'ode'? (allowed: discrete, ode)"),
         (("--start", "cold", "--teacher", "none"), "start 'cold': "),
         (("--layers", ""), "give three sizes or more"),

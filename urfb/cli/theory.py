@@ -106,13 +106,14 @@ def check(
 def _specs(draws: int, epsilon: str, layers: str, methods: Sequence[str], **settings: Any) -> list[SimulationSpec]:
     from urfb.theory.experiment import specs
 
-    epsilons, sizes = _numbers("--epsilon", epsilon, float), _numbers("--layers", layers, int)
+    epsilons = _numbers("--epsilon", epsilon, float, "numbers with commas between them, as in 0,0.25,0.5,1")
+    sizes = _numbers("--layers", layers, int, "whole numbers with commas between them, as in 40,100,100,10")
     return specs(draws, epsilons, methods, layers=tuple(sizes), **settings)
 
 
-def _numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Number]:
-    """Read numbers with commas between them."""
+def _numbers(option: str, text: str, kind: Callable[[str], Number], wanted: str) -> list[Number]:
+    """Read numbers with commas between them; `wanted` says so to the user."""
     try:
         return [kind(word) for word in text.split(",") if word.strip()]
     except ValueError as error:
-        raise InputError(f"{option} '{text}': give numbers with commas between them, as in 40,100,10") from error
+        raise InputError(f"{option} '{text}': give {wanted}") from error

@@ -355,7 +355,9 @@ def fingerprint(exhibit: Exhibit, data: Data, command: str) -> str:
         f"{_code()} {exhibit.heading} {exhibit.selection.describe()} {command} {exhibit.completed_by}".encode()
     )
     if exhibit.source is not None:
-        digest.update(exhibit.source.read_bytes())
+        # It may import any file beside it, when it likes. An editor's lock is a link to nothing.
+        for file in sorted(filter(Path.is_file, exhibit.source.parent.glob("*.py"))):
+            digest.update(file.read_bytes())
     for panel in data.panels:
         columns = [*own_fields(panel.runs), *(name for name in OUTCOME if name in panel.runs)]
         digest.update(f"{panel.title} {panel.protocols} {panel.runs[columns].to_csv(index=False)}".encode())

@@ -147,7 +147,7 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str], label
         caption = exhibit.heading.removeprefix(exhibit.label).lstrip(",: ")  # LaTeX numbers its tables itself
         as_latex = latex(caption[:1].upper() + caption[1:], made.shown, notes, lines, label)
         return [as_markdown.encode(), as_latex.encode(), numbers]
-    subject = ". ".join(line for line in lines if not line.startswith(("run ", "simulation ")))
+    subject = ". ".join(lines)
     png, pdf = io.BytesIO(), io.BytesIO()
     title, maker = exhibit.heading, f"urfb {__version__}"
     of_png = {"Title": title, "Description": subject, "Software": maker}

@@ -381,6 +381,15 @@ def test_text_fits_80_columns_and_never_stands_alone(store):
         assert word in text
 
 
+def test_what_rounds_to_0_has_no_sign(store):
+    for seed in range(5):
+        store.add(Cell(*SIMPNET, BP_H), seed, SHORT, 0.3 - 1e-6 * seed)
+        store.add(Cell(*SIMPNET, BP), seed, SHORT, 0.3)
+    text = as_text(evaluate(store, ["1"], SHORT))
+    assert "mean 0.00 points" in text
+    assert "−0.00 " not in text
+
+
 def test_a_broken_command_is_still_one_for_a_shell(store):
     results = evaluate(store, ["3"], location="/a --b/it's.sqlite")
     text = as_text(results)

@@ -120,6 +120,13 @@ def test_equal_numbers_have_no_t_and_their_signs_decide(number, claimed, verdict
     assert tested.seeds_needed is None
 
 
+def test_equal_numbers_at_an_end_of_the_range_contradict_nothing():
+    assert CLOSE.high < 0.54 - 0.50  # by the last bit
+    assert examine([0.54 - 0.50] * 5, CLOSE).verdict is Verdict.UNDECIDED
+    assert examine([0.46 - 0.50] * 5, CLOSE).verdict is Verdict.UNDECIDED
+    assert examine([0.5401 - 0.50] * 5, CLOSE).verdict is Verdict.CONTRADICTED
+
+
 def test_of_several_components_each_may_contradict_at_its_share_of_alpha():
     numbers = [-0.02, -0.005, -0.012, -0.03, -0.008]
     alone, among_six = examine(numbers, WORSE), examine(numbers, WORSE, components=6)

@@ -13,14 +13,11 @@ from scipy import stats
 from urfb.data.catalog import CATALOG
 from urfb.grid.expand import resolve
 from urfb.grid.spec import RunSpec
-from urfb.report.protocols import PAPER_EPOCHS, Protocol
+from urfb.report.protocols import PAPER_EPOCHS, PAPER_SECOND_STAGE, Protocol
 from urfb.report.selection import DATASET_NAMES
 
-OTHER_EPOCHS = 1000
-"""Of a network whose epochs neither the paper nor its code says: deepnet."""
-
-PRETRAINING_EPOCHS, UNTIED_EPOCHS = 100, 1000
-"""The two stages of deepnet_s with untied layers."""
+PRETRAINING_EPOCHS = 100
+"""The first stage of deepnet_s with untied layers."""
 
 LAST_EPOCHS = 3
 """Epochs at the end of the short setting over which the validation error is averaged."""
@@ -176,8 +173,8 @@ class Setting:
         if self.name == "short":
             return 10
         if spec.pretraining_epochs:
-            return spec.pretraining_epochs + UNTIED_EPOCHS
-        return PAPER_EPOCHS.get(spec.network, OTHER_EPOCHS)
+            return spec.pretraining_epochs + PAPER_SECOND_STAGE
+        return PAPER_EPOCHS[spec.network]
 
 
 PAPER = Setting("paper", "the paper's length, test error", "claims", test_error, "test error", True)

@@ -112,7 +112,7 @@ def examine(numbers: Sequence[float], claimed: Range, components: int = 1, every
     p_t = max(t_test(values, end, alternative) for end, alternative in claimed.ends())
     p_sign_flip = max(sign_flip_test(values, end, alternative) for end, alternative in claimed.ends())
     p = float(np.nanmax([p_t, p_sign_flip]))
-    outside = strict_high < claimed.low or strict_low > claimed.high
+    outside = claimed.low - strict_high > EQUAL or strict_low - claimed.high > EQUAL
     exception = every and any(value not in claimed for value in values)
 
     verdict = Verdict.UNDECIDED

@@ -12,6 +12,7 @@ from typing import Any
 
 from urfb.report.claims.evaluating import ClaimResult, ComponentResult
 from urfb.report.claims.statistics import ALPHA, LEAST_SEEDS, MOST_SEEDS, POWER, Verdict
+from urfb.report.texts import number
 
 WIDTH = 80
 
@@ -98,13 +99,13 @@ def tested_by(component: ComponentResult) -> Iterator[str]:
         return
     yield f"n = {tested.n} {component.unit}{'s' * (tested.n != 1)}"
     if component.difference and math.isfinite(tested.effect):
-        yield f"d_z {tested.effect:.2f}".replace("-", "−")
+        yield f"d_z {number(tested.effect, 2)}"
     if math.isfinite(tested.p_t):
         yield f"p {_p(tested.p)} (t {_p(tested.p_t)}, sign flips {_p(tested.p_sign_flip)})"
     elif math.isfinite(tested.p):
         yield f"p {_p(tested.p)} (sign flips; all are equal, so there is no t)"
     if component.every:
-        yield f"{sum(number not in component.claimed for number in component.numbers.values())} outside"
+        yield f"{sum(value not in component.claimed for value in component.numbers.values())} outside"
     outside = tested.high < component.claimed.low or tested.low > component.claimed.high
     if outside and tested.strict_level > 1 - 2 * ALPHA:
         strict = _interval(tested.strict_low, tested.strict_high, component)
@@ -186,8 +187,9 @@ def _ends(left: str, right: str) -> str:
 
 def _number(value: float, component: ComponentResult | None = None) -> str:
     """Write a number; error rates are fractions and are told in percentage points."""
-    text = f"{100 * value:.2f}" if component and component.points else f"{value:.4g}"
-    return text.replace("-", "−")
+    if component and component.points:
+        return number(100 * value, 2)
+    return f"{value + 0.0:.4g}".replace("-", "−")  # + 0.0 takes the sign off −0.0
 
 
 def _interval(low: float, high: float, component: ComponentResult) -> str:
