@@ -84,3 +84,14 @@ def test_an_empty_store_gives_empty_axes(store):
     drawn = made("epsilon", store)
     assert drawn.shortfalls == ["no run of this figure in the store"]
     assert drawn.data.empty
+
+
+def test_however_many_seeds_there_are_each_is_seen_beside_its_epsilon(store):
+    for seed in range(12):
+        store.add(6, seed=seed, rule="frfb")
+        store.add(6, seed=seed, rule="urfb")
+    left, _ = made("epsilon", store).figure.get_axes()
+    places = left.get_lines()[1].get_xdata()
+    assert len(set(places)) == 24
+    assert max(places) < left.get_xlim()[1]
+    assert all(0 < place % 1 < 0.125 for place in places)  # nearer to its own ε than to the next, 0.25 away

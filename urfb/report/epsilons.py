@@ -92,8 +92,9 @@ def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, values: pd.D
     _draw_line(left, errors, "validation error", color="0.2", marker="o")
     seeds = values[values["quantity"] == "error"]
     seeds = seeds[seeds.duplicated("protocol", keep=False)]
-    places = {seed: number for number, seed in enumerate(sorted(set(seeds["seed"])))}
-    beside = [0.015 * (places[seed] + 1) for seed in seeds["seed"]]
+    # To the right of their mean, at places of their own.
+    places = {seed: 0.015 + place for seed, place in zip(sorted(set(seeds["seed"])), _places(seeds), strict=True)}
+    beside = [places[seed] for seed in seeds["seed"]]
     left.plot(seeds["epsilon"] + beside, seeds["value"], "o", markersize=2.2, mfc="white", mec="0.15", mew=0.5)
     names = correlations.drop_duplicates("layer").sort_values("layer", ascending=False)
     colours = sns.color_palette("viridis", len(names)).as_hex()
@@ -110,6 +111,12 @@ def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, values: pd.D
     keys = [line for line in right.get_lines() if isinstance(line, Line2D)]
     if keys:
         part.legend(handles=keys, loc="outside lower center", ncols=min(len(keys), 4))
+
+
+def _places(seeds: pd.DataFrame) -> list[float]:
+    """Return where each seed's dot stands, in units of ε: 0.015 apart, or nearer where there are many."""
+    count = seeds["seed"].nunique()
+    return [min(0.015, 0.07 / count) * number for number in range(count)]
 
 
 def _draw_line(axes: Axes, line: pd.DataFrame, label: str, **look: object) -> None:
