@@ -19,7 +19,7 @@ def test_quick_gives_runs_figures_and_the_papers_order(tmp_path: Path) -> None:
     store = tmp_path / "urfb.sqlite"
     subprocess.run([*command, "grid", "run", ROOT / "experiments.yaml", "quick", "--store", store], check=True)
     figures = subprocess.run(
-        [*command, "report", "figures", "4", "5", "10", "--experiment", "quick", "--store", store],
+        [*command, "report", "figures", "--experiment", "quick", "--store", store],
         check=True,
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ import pytest
 from urfb.errors import GridError, ReportError, SelectionError
 from urfb.report import Data, Drawn, figure
 from urfb.report.everything import everything
-from urfb.report.exhibits import chosen, own_exhibits
+from urfb.report.exhibits import chosen, fitting, own_exhibits
 from urfb.report.figures import FIGURES
 from urfb.report.paper import exhibits
 from urfb.report.rendering import render
@@ -219,3 +219,21 @@ def test_a_figure_of_an_experiment_that_waits_holds_nothing_up(store, grid: Path
     assert noisy.completing_command.startswith(f"urfb grid run {grid} quick --store")
     parts = list(everything(store, shown, tmp_path / "all"))
     assert [part.name for part in parts if part.files] == ["Figure 4", "Claims", "Page"]
+
+
+def test_an_experiment_is_shown_by_what_it_has_runs_for_and_nothing_twice(store) -> None:  # type: ignore[no-untyped-def]
+    for rule in ("urfb", "frfb"):
+        store.add(2, rule=rule, experiments="plain,untied")
+    store.add(2, untied="all", untied_start="independent", experiments="untied")
+    store.add(2, rule="interpolated", epsilon=0.5, experiments="epsilon")
+    store.add(2, gradient_batch=500, experiments="gradients")
+
+    def shown(experiment: str) -> set[str]:
+        return {one.name for one in fitting(chosen(FIGURES, [], experiment), store.runs())}
+
+    plain = {"4", "5", "10", "alignment-and-error"}
+    assert shown("plain") == plain
+    assert shown("untied") == plain | {"8", "8-start", "9", "9-batch"}
+    assert shown("epsilon") == plain | {"epsilon"}
+    assert shown("gradients") == plain | {"gradients"}
+    assert fitting(FIGURES, store.runs()) == list(FIGURES)

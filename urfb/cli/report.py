@@ -110,13 +110,15 @@ def make(
     anew: bool,
 ) -> Iterator[Rendered]:
     """Write the files of some figures or tables, by default into a folder of their own beside the store."""
-    from urfb.report.exhibits import chosen
+    from urfb.report.exhibits import chosen, fitting
     from urfb.report.paper import exhibits
     from urfb.report.rendering import render
     from urfb.store import open_store
 
     opened = open_store(store)
     wanted = chosen(exhibits(kind, grid), names or [], experiment, grid)
+    if not names:
+        wanted = fitting(wanted, opened.runs())
     yield from render(opened, wanted, out or opened.location.folder / f"{kind}s", str(opened.location), anew=anew)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from urfb.report.claims import SETTINGS, ClaimResult, evaluate
 from urfb.report.claims.telling import as_json, as_text
-from urfb.report.exhibits import Exhibit, Frames
+from urfb.report.exhibits import Exhibit, Frames, fitting
 from urfb.report.files import write
 from urfb.report.page.document import default_file, write_page
 from urfb.report.rendering import render
@@ -54,6 +54,7 @@ def everything(
         SelectionError: an exhibit selects by an experiment or a field that does not exist.
         InputError: the folder cannot be written to.
     """
+    exhibits = fitting(exhibits, store.runs())
     for kind in ("figure", "table"):
         of_kind = [exhibit for exhibit in exhibits if exhibit.kind == kind]
         for one in render(store, of_kind, folder / f"{kind}s", location, anew=anew):

@@ -14,7 +14,7 @@ import hashlib
 import importlib.util
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -29,7 +29,8 @@ from urfb import __version__
 from urfb.data.catalog import data_directory
 from urfb.errors import DataError, ReportError, SelectionError, nearest
 from urfb.report.drawn import Drawn, Tabulated, identities
-from urfb.report.selection import Panel, Selection, own_fields, panels, split_names
+from urfb.report.selection import PAPER as PAPER_FIELDS
+from urfb.report.selection import Panel, Selection, matching, own_fields, panels, split_names
 from urfb.thumbnails import IMAGES_PER_CLASS, sample_images
 
 if TYPE_CHECKING:
@@ -347,6 +348,31 @@ def chosen(
     if names and without:
         raise SelectionError(f"{without[0]} cannot show the runs of just any experiment; leave out --experiment for it")
     return [exhibit.of_experiment(experiment, grid or GRID_FILE) for exhibit in wanted if exhibit.label not in without]
+
+
+def fitting(exhibits: Sequence[Exhibit], runs: pd.DataFrame) -> list[Exhibit]:
+    """Leave out, of exhibits of an experiment, those that its runs have nothing for, or that would show the same twice.
+
+    Figure 8 is of untied layers, so it is left out where no run has any; Figures 4 and 7 of one experiment are one.
+    """
+    found: dict[object, Exhibit] = {}
+    for one in exhibits:
+        name = one.selection.experiment
+        if name is None or not one.selection.panels:
+            found[one.kind, one.name] = one
+            continue
+        own = runs[[name in split_names(names) for names in runs["experiments"]]]
+        if any(all((~matching(own, {at: usual})).any() for at, usual in fields.items()) for fields in _unusual(one)):
+            found.setdefault((one.kind, one.make, one.measured, one.selection.compares_untied), one)
+    return list(found.values())
+
+
+def _unusual(exhibit: Exhibit) -> Iterator[dict[str, Any]]:
+    """Yield, for each panel, the fields in which it is about something else than most are, with what most have."""
+    own_epsilon = any(protocol.epsilon is not None for protocol in exhibit.selection.protocols or ())
+    for panel in exhibit.selection.panels:
+        unusual = {field: usual for field, usual in PAPER_FIELDS.items() if panel.get(field, usual) != usual}
+        yield unusual | ({"epsilon": None} if own_epsilon else {})
 
 
 def fingerprint(exhibit: Exhibit, data: Data, command: str) -> str:

@@ -20,7 +20,7 @@ from urfb.report.canvas import STYLE
 from urfb.report.claims import ClaimResult, Verdict
 from urfb.report.claims.telling import as_json, claimed, measured, missing, tested_by, undecided
 from urfb.report.drawn import Drawn, Tabulated
-from urfb.report.exhibits import Data, Exhibit, Frames, fingerprint
+from urfb.report.exhibits import Data, Exhibit, Frames, fingerprint, fitting
 from urfb.report.files import write
 from urfb.report.page.runs import details, rows
 from urfb.report.rendering import completing_command, file_prefix, making_command, provenance
@@ -113,7 +113,7 @@ def write_page(
         InputError: the file cannot be written.
     """
     all_runs = store.runs()
-    exhibits = _distinct([exhibit for exhibit in exhibits if not exhibit.waits(all_runs)])
+    exhibits = [exhibit for exhibit in fitting(exhibits, all_runs) if not exhibit.waits(all_runs)]
     for exhibit in exhibits:
         exhibit.selection.check(all_runs)
     runs = all_runs
@@ -163,16 +163,6 @@ def write_page(
     )
     write(out, text.encode("utf-8", errors="replace"))
     return Written(out, made=True)
-
-
-def _distinct(exhibits: Sequence[Exhibit]) -> list[Exhibit]:
-    """Leave out what would show the same twice: Figures 4 and 7 of one experiment are one figure."""
-    found: dict[object, Exhibit] = {}
-    for one in exhibits:
-        runs = one.selection
-        same = (one.kind, one.make, one.measured, runs.compares_untied) if runs.experiment else one.label
-        found.setdefault(same, one)
-    return list(found.values())
 
 
 def _shown(exhibit: Exhibit, data: Data, command: str, stamp: str, location: str) -> Shown:
