@@ -62,6 +62,21 @@ def test_the_readmes_table_is_the_published_runs(store: urfb.store.Store) -> Non
     assert found == expected
 
 
+def test_the_readme_says_of_the_claims_what_the_published_verdicts_are(store: urfb.store.Store) -> None:
+    published = json.loads((REFERENCE / "claims.json").read_text())
+    verdicts = {one["claim"]: one["verdict"] for one in published if one["setting"]["name"] == "short"}
+    assert verdicts == {"1": "contradicted", "2": "supported", "5": "supported", "6": "supported"}
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert "2, 5 and 6 hold in the first 10 epochs" in readme
+    assert "slightly worse than softmax (1) does not" in readme
+
+    [panel] = panels(store.runs(), Selection((SIMPNET10,), PROTOCOLS))
+    done = panel.runs[panel.runs["state"] == "done"]
+    seeds = done.groupby("protocol").size()
+    assert f"{seeds['BP']} seeds (FRFB: {seeds['FRFB']})" in readme
+    assert f"{len(done)} runs on two CPU cores" in readme
+
+
 def test_the_table_of_precisions_is_the_published_runs() -> None:
     runs = urfb.open_store(str(REFERENCE / "precision.sqlite")).runs(state="done")
     document = (ROOT / "docs" / "performance.md").read_text()
