@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,18 @@ def test_every_exhibit_of_the_paper_says_what_the_paper_says_and_how_it_is_compl
         assert exhibit.says
     if exhibit.selection.panels:
         assert exhibit.completed_by.startswith("grid run experiments.yaml ")
+
+
+@pytest.mark.slow
+def test_the_whole_command_loads_no_torch_and_leaves_the_store_as_it_is(tmp_path: Path) -> None:
+    store = tmp_path / "urfb.sqlite"
+    store.write_bytes((Path(__file__).parents[2] / "results" / "reference" / "urfb.sqlite").read_bytes())
+    before = store.read_bytes()
+    code = (
+        "import sys; from urfb.cli import app; "
+        f"app(['report', 'all', '--store', {str(store)!r}], standalone_mode=False); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page.html").exists()
+    assert store.read_bytes() == before
