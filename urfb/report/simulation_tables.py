@@ -8,14 +8,13 @@ import pandas as pd
 from urfb.report.drawn import Tabulated, over_seeds, students_interval
 from urfb.report.exhibits import Data
 from urfb.report.published import REPRODUCED, REPRODUCED_DRAWS, REPRODUCED_SOURCE
-from urfb.report.simulations import of_paper
+from urfb.report.simulations import DRAWS, KINDS, of_paper
 from urfb.report.texts import NONE, number, with_interval
 from urfb.theory.spec import METHODS, SimulationSpec
 
 MOMENTS = (200, 400, SimulationSpec.iterations)
-EPSILONS = (None, 0.0, 0.25, 0.5, 1.0)
-"""Those of Figure 12, each in so many draws; None is BP."""
-DRAWS = 3
+EPSILONS = tuple(kind.epsilon for kind in KINDS)
+"""Those of Figure 12; None is BP."""
 LAYERS = range(1, len(SimulationSpec.layers))
 
 BY = {"discrete": "discrete steps", "ode": "ODE solver"}
