@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.helpers import tiny_run
 from tests.report.conftest import FakeStore
@@ -194,7 +195,7 @@ def test_the_skip_link_skips(mixed, write, visit):
     page = visit(write())
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "content"
+    expect(page.locator("#content")).to_be_focused()
     page.keyboard.press("Tab")
     assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
 
@@ -207,8 +208,8 @@ def test_a_link_to_a_run_opens_it(mixed, write, visit):
     page.locator("#figure04 summary").click()
     other = of(mixed, state="done", seed=10)
     page.locator("#figure04").get_by_role("link", name=other).click()
-    assert page.locator(f"#run-{other} + tr.details").is_visible()
-    assert page.evaluate("document.activeElement.textContent") == other
+    expect(page.locator(f"#run-{other} + tr.details")).to_be_visible()  # a link is followed a moment after the click
+    expect(page.locator(f"#run-{other} button")).to_be_focused()
 
 
 def test_hostile_names_are_text(stored, write, visit):
