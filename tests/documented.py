@@ -8,11 +8,13 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -26,7 +28,9 @@ from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 from typer.main import get_command
 
+import urfb
 from urfb.cli import app
+from urfb.errors import StoreError
 
 ROOT = Path(__file__).parents[1]
 SHELL = ("sh", "bash", "shell")
@@ -368,34 +372,71 @@ class Project:
     def shell(self, text: str) -> tuple[int, str]:
         """Run a command where the last one has left the shell; return its exit code and what it printed."""
         state = self.folder / "home" / "state"
-        process = subprocess.run(
-            ["bash", "-c", f'{text}\ncode=$?\nenv -0 >"{state}"\nexit $code'],
+        with self._started(f'{text}\ncode=$?\nenv -0 >"{state}"\nexit $code') as process:
+            said, _ = process.communicate(timeout=COMMAND_SECONDS)
+        if state.exists():  # not after `exit`
+            variables = [one.partition("=") for one in state.read_text().split("\0") if one]
+            self.environment = {name: value for name, _, value in variables}
+        return process.returncode, said
+
+    def interrupted(self, text: str) -> tuple[int, str]:
+        """Run a command while a run is trained that never ends, $RUN; press Ctrl-C when it has printed something."""
+        store = re.search(r"--store (\S+)", text)
+        location = store[1] if store else "results/urfb.sqlite"
+        grid = self.folder / "home" / "endless.yaml"
+        settings = "network: Full 10; Output, dataset: digits, rule: bp, epochs: 1000000"
+        grid.write_text(f"experiments: {{endless: {{matrix: {{{settings}}}}}}}\n")
+        with self._started(f"urfb grid run {grid} --jobs 0 --store {location}") as training:
+            with patch.dict(os.environ, self.environment, clear=True), self._there():
+                self.environment["RUN"] = _run_in_training(location, training)
+            with self._started(text) as process:
+                assert process.stdout is not None
+                first = process.stdout.readline()
+                os.killpg(process.pid, signal.SIGINT)
+                rest, _ = process.communicate(timeout=COMMAND_SECONDS)
+            os.killpg(training.pid, signal.SIGINT)
+            training.communicate(timeout=COMMAND_SECONDS)
+        return process.returncode if first else 1, first + rest
+
+    @contextmanager
+    def _started(self, text: str) -> Iterator[subprocess.Popen[str]]:
+        """Have a shell with a group of processes of its own, of which none is left afterwards."""
+        process = subprocess.Popen(
+            ["bash", "-c", text],
             cwd=self.environment["PWD"],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
+            start_new_session=True,
         )
-        if state.exists():  # not after `exit`
-            variables = [one.partition("=") for one in state.read_text().split("\0") if one]
-            self.environment = {name: value for name, _, value in variables}
-        return process.returncode, process.stdout
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """Be in the folder where the shell is; contextlib.chdir is of Python 3.11."""
+        before = Path.cwd()
+        os.chdir(self.environment["PWD"])
+        try:
+            yield
+        finally:
+            os.chdir(before)
 
     def python(self, block: Block, text: str) -> str:
         """Run Python after what the page had before it; return how it failed, or ''."""
-        with patch.dict(os.environ, self.environment, clear=True):
-            before = Path.cwd()
-            os.chdir(self.environment["PWD"])
+        with patch.dict(os.environ, self.environment, clear=True), self._there():
             try:
                 # Empty lines above it make a traceback name the line of the page.
                 exec(compile("\n" * (block.line - 1) + text, block.page, "exec"), self.names)
             except (Exception, SystemExit):
                 return traceback.format_exc()
             finally:
-                os.chdir(before)
                 plt.close("all")
         return ""
 
@@ -405,3 +446,15 @@ class Project:
         file = Path(self.environment["PWD"]) / block.file
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(shrunk(block.text) if file.suffix in (".yaml", ".yml") else block.text, encoding="utf-8")
+
+
+def _run_in_training(store: str, training: subprocess.Popen[str]) -> str:
+    """Return the run that is trained, when it is, and when it has stored an epoch."""
+    end = time.monotonic() + COMMAND_SECONDS
+    while time.monotonic() < end and training.poll() is None:
+        with suppress(StoreError):
+            runs = urfb.open_store(store).runs(state="running")
+            if (runs["epochs_done"] > 0).any():
+                return str(runs["run"].iloc[0])
+        time.sleep(0.2)
+    raise AssertionError(f"nothing is trained: {training.communicate()[0] if training.poll() is not None else ''}")

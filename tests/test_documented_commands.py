@@ -1,7 +1,8 @@
 """Every command, program and grid of README and docs does what it is shown for: parsed here, run where it is slow.
 
 What is not run stands in EXCUSES, what is run with another text in SUBSTITUTIONS, what may end with another exit code
-than 0 in EXIT_CODES. A row of these tables that has no effect fails, so that none outlives its reason.
+than 0 in EXIT_CODES, what goes on until it is interrupted in ENDLESS. A row of these tables that has no effect fails,
+so that none outlives its reason.
 """
 
 from __future__ import annotations
@@ -86,11 +87,18 @@ SUBSTITUTIONS = [
     Substitution("/tmp/report", "{folder}/report", "a folder of the test's own"),
     Substitution("/shared/project", "{folder}", "the folder that hosts share"),
     Substitution("/shared/data", "{folder}/home/.cache/urfb/data", "the data sets that hosts share"),
-    Substitution(r"urfb grid logs \w+", "urfb grid logs {run}", "a run that is there"),
+    Substitution(r"urfb grid logs \w+", "urfb grid logs $RUN", "a run that is there"),
     Substitution(r"urfb grid clean$", "urfb grid clean --store from-a/urfb.sqlite", "load_weights needs checkpoints"),
-    Substitution(r"--engine ray", "--engine ray --address local", "a Ray that ends with its command"),
+    Substitution(
+        r"--engine ray", "--engine ray --address local --epochs 3", "a Ray that ends with its command, and work"
+    ),
     Substitution(r"--epochs \d+", "--epochs 2", "two epochs are enough"),
     Substitution(r"dataset=cifar100?\b", "dataset=digits", "the grid has digits in place of CIFAR"),
+]
+
+ENDLESS = [
+    ExitCodes(r"urfb grid watch", (0,), "goes on while something is trained"),
+    ExitCodes(r"urfb grid logs .*--follow", (0, 130), "goes on while its run is trained"),
 ]
 
 EXIT_CODES = [
@@ -103,16 +111,16 @@ def excuse(page: str, text: str) -> Excuse | None:
     return next((row for row in EXCUSES if fnmatch(page, row.pages) and re.match(row.pattern, text)), None)
 
 
-def substituted(text: str, **values: str) -> str:
+def substituted(text: str, folder: Path) -> str:
     """Return code as it is run."""
     for row in SUBSTITUTIONS:
-        text = re.sub(row.pattern, row.text.format(**values), text, flags=re.MULTILINE)
+        text = re.sub(row.pattern, row.text.format(folder=folder), text, flags=re.MULTILINE)
     return text
 
 
 def expected(text: str) -> tuple[int, ...]:
     """Return the exit codes that a command may end with."""
-    return next((row.codes for row in EXIT_CODES if re.match(row.pattern, text)), (0,))
+    return next((row.codes for row in EXIT_CODES + ENDLESS if re.match(row.pattern, text)), (0,))
 
 
 def of_page(page: str, *languages: str) -> list[Block]:
@@ -212,8 +220,8 @@ def test_every_row_of_the_tables_has_an_effect() -> None:
     named = [(page, mention.text) for page in PAGES for mention in mentions(page)]
     used: set[object] = {excuse(page, text) for page, text in shown + code + named}
     used |= {row for _, text in shown + code for row in SUBSTITUTIONS if re.search(row.pattern, text, re.MULTILINE)}
-    used |= {row for _, text in shown for row in EXIT_CODES if re.match(row.pattern, text)}
-    assert [row for row in (*EXCUSES, *SUBSTITUTIONS, *EXIT_CODES) if row not in used] == []
+    used |= {row for _, text in shown for row in EXIT_CODES + ENDLESS if re.match(row.pattern, text)}
+    assert [row for row in (*EXCUSES, *SUBSTITUTIONS, *EXIT_CODES, *ENDLESS) if row not in used] == []
 
 
 def test_the_grid_that_commands_are_tried_on_has_the_experiments_of_the_real_one(tmp_path: Path) -> None:
@@ -268,6 +276,7 @@ def project(template: Path, tmp_path: Path) -> Project:
     for name, store in (("from-a", "urfb.sqlite"), ("from-b", "reference/precision.sqlite")):
         (made.folder / name).mkdir()
         shutil.copy(made.folder / "results" / store, made.folder / name / "urfb.sqlite")
+    made.environment["RUN"] = str(urfb.open_store(str(template / "results" / "urfb.sqlite")).runs()["run"].iloc[0])
     return made
 
 
@@ -289,8 +298,6 @@ def serve_postgresql(project: Project, stack: ExitStack) -> None:
     "page", [page for page in PAGES if any(is_shell(block) or block.language == "python" for block in blocks(page))]
 )
 def test_what_a_page_shows_runs(page: str, project: Project, request: pytest.FixtureRequest) -> None:
-    first = urfb.open_store(str(project.folder / "results" / "urfb.sqlite")).runs()["run"].iloc[0]
-    values = {"folder": str(project.folder), "run": first}
     text = "\n".join(block.text for block in blocks(page))
     with ExitStack() as stack:
         if "postgresql://" in text:
@@ -299,7 +306,7 @@ def test_what_a_page_shows_runs(page: str, project: Project, request: pytest.Fix
             cache = project.folder / "home" / ".cache" / "urfb"
             cache.mkdir(parents=True)
             (cache / "data").symlink_to(request.getfixturevalue("cifar_directory"))
-        failures = list(failures_of(page, project, lambda code: substituted(code, **values)))
+        failures = list(failures_of(page, project, lambda code: substituted(code, project.folder)))
     assert not failures, "\n\n".join(failures)
 
 
@@ -317,7 +324,8 @@ def failures_of(page: str, project: Project, as_run: Callable[[str], str]) -> It
                     continue
                 text = as_run(statement.text)
                 try:
-                    code, said = project.shell(text)
+                    endless = any(re.match(row.pattern, statement.text) for row in ENDLESS)
+                    code, said = project.interrupted(text) if endless else project.shell(text)
                 except subprocess.TimeoutExpired as error:
                     yield f"{statement} ran longer than {error.timeout} s, as `{text}`"
                     continue
