@@ -89,10 +89,8 @@ SUBSTITUTIONS = [
     Substitution("/shared/data", "{folder}/home/.cache/urfb/data", "the data sets that hosts share"),
     Substitution(r"urfb grid logs \w+", "urfb grid logs $RUN", "a run that is there"),
     Substitution(r"urfb grid clean$", "urfb grid clean --store from-a/urfb.sqlite", "load_weights needs checkpoints"),
-    Substitution(
-        r"--engine ray", "--engine ray --address local --epochs 3", "a Ray that ends with its command, and work"
-    ),
     Substitution(r"--epochs \d+", "--epochs 2", "two epochs are enough"),
+    Substitution(r"--engine ray", "--engine ray --address local --epochs 3", "a Ray of its own, and an epoch to train"),
     Substitution(r"dataset=cifar100?\b", "dataset=digits", "the grid has digits in place of CIFAR"),
 ]
 
