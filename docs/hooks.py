@@ -58,9 +58,13 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Return a table in Markdown."""
-    lines = [tuple(heads), *map(tuple, rows)]
-    cells = ["| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([cells[0], "|" + "---|" * len(lines[0]), *cells[1:]])
+    lines = ["| " + " | ".join(map(_cell, line)) + " |" for line in (heads, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * (lines[0].count(" | ") + 1), *lines[1:]])
+
+
+def _cell(text: str) -> str:
+    """Return a text in one line; what is in code keeps its bars, for Python-Markdown takes them as they are there."""
+    return re.sub(r"(`[^`]*`)|\|", lambda found: found[1] or "\\|", " ".join(text.split()))
 
 
 def code(value: object) -> str:
@@ -215,9 +219,9 @@ def networks() -> str:
 
 
 def layers() -> str:
-    """Return what may stand in a network's text."""
-    (listed,) = re.findall(r"(?:^    \S.*\n?)+(?:^     +.*\n?)*(?:^    \S.*\n?)*", notation.__doc__ or "", re.MULTILINE)
-    return f"```text\n{re.sub('^    ', '', listed, flags=re.MULTILINE).rstrip()}\n```"
+    """Return what may stand in a network's text, as the notation's docstring has it."""
+    lines = re.findall(r"^    (\S.*?)  +(.*(?:\n {20}.*)*)", notation.__doc__ or "", re.MULTILINE)
+    return table(("statement", "what it is"), ((f"`{statement}`", text) for statement, text in lines))
 
 
 def datasets() -> str:
@@ -257,17 +261,14 @@ SETTINGS = {
 """The columns of a table, and of the views made of it, that have one row together, and what it says."""
 
 
-def _columns(of: str, columns: Iterable[tuple[str, ...]]) -> str:
+def _columns(of: str, columns: list[tuple[str, str, str]]) -> str:
     """Return a table of columns, given as name, type and docs; settings without docs of their own share a row."""
     names, said = SETTINGS.get(of, ((), ""))
-    rows: dict[str, tuple[str, ...]] = {}
-    for name, kind, doc in columns:
-        if name in names and not doc:
-            shared = rows.get("settings")
-            rows["settings"] = (f"{shared[0]}, `{name}`" if shared else f"`{name}`", "", said)
-        else:
-            rows[name] = (f"`{name}`", kind, doc)
-    return table(("column", "type", "what it holds"), rows.values())
+    settings = [f"`{name}`" for name, _, doc in columns if name in names and not doc]
+    rows = [(f"`{name}`", kind, doc) for name, kind, doc in columns if f"`{name}`" not in settings]
+    if settings:
+        rows.insert(1, ("…", "", f"{said}: {', '.join(settings)}"))
+    return table(("column", "type", "what it holds"), rows)
 
 
 def views() -> str:

@@ -15,7 +15,8 @@ from scipy.stats import ttest_1samp
 
 import urfb
 
-store = urfb.open_store("results/reference/urfb.sqlite")  # your own: results/urfb.sqlite
+# Of your own runs: results/urfb.sqlite
+store = urfb.open_store("results/reference/urfb.sqlite")
 sns.set_theme(style="whitegrid", palette="colorblind")
 
 # %% [markdown]
@@ -26,10 +27,11 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 
 # %%
 runs = store.runs(network="simpnet", dataset="cifar10", state="done")
-runs[["run", "rule", "loss", "seed", "epochs_done", "validation_error", "test_error", "device_name"]].head()
+runs[["run", "rule", "loss", "seed", "epochs_done", "test_error", "device_name"]].head()
 
 # %%
-runs.groupby(["rule", "loss"])["test_error"].agg(["mean", "std", "count"]).mul([100, 100, 1]).round(1)
+errors = runs.groupby(["rule", "loss"])["test_error"].agg(["mean", "std", "count"])
+errors.mul([100, 100, 1]).round(1)
 
 # %% [markdown]
 # ## Epochs
@@ -39,21 +41,10 @@ runs.groupby(["rule", "loss"])["test_error"].agg(["mean", "std", "count"]).mul([
 
 # %%
 epochs = store.epochs(run=list(runs["run"]))
-epochs["protocol"] = epochs["rule"].str.upper() + epochs["loss"].map({"hinge": "", "softmax": ", softmax"})
+epochs["protocol"] = epochs["rule"] + ", " + epochs["loss"]
 epochs["validation error (%)"] = 100 * epochs["validation_error"]
-sns.relplot(
-    epochs,
-    x="epoch",
-    y="validation error (%)",
-    hue="protocol",
-    style="protocol",
-    kind="line",
-    markers=True,
-    dashes=False,
-    errorbar=("pi", 100),
-    height=3.6,
-    aspect=1.5,
-)
+look = {"kind": "line", "errorbar": ("pi", 100), "height": 3.6, "aspect": 1.4}
+sns.relplot(epochs, x="epoch", y="validation error (%)", hue="protocol", **look)
 plt.show()
 
 # %% [markdown]
@@ -63,13 +54,15 @@ plt.show()
 # taken within a seed, and its interval over seeds.
 
 # %%
-errors = 100 * runs[runs["loss"] == "hinge"].pivot(index="seed", columns="rule", values="validation_error")
+hinge = runs[runs["loss"] == "hinge"]
+errors = 100 * hinge.pivot(index="seed", columns="rule", values="validation_error")
 rows = {}
 for rule in ("urfb", "frfb"):
     difference = (errors[rule] - errors["bp"]).dropna()
     low, high = ttest_1samp(difference, 0).confidence_interval(0.95)
-    rows[f"{rule} - bp"] = {"mean": difference.mean(), "low": low, "high": high, "seeds": len(difference)}
-pd.DataFrame(rows).T.round(2)
+    rows[f"{rule} - bp"] = [difference.mean(), low, high, len(difference)]
+columns = ["mean", "low", "high", "seeds"]
+pd.DataFrame.from_dict(rows, orient="index", columns=columns).round(2)
 
 # %% [markdown]
 # ## Alignment
@@ -79,36 +72,20 @@ pd.DataFrame(rows).T.round(2)
 
 # %%
 alignment = store.alignment(run=list(runs["run"]), rule=["urfb", "frfb"])
-sns.relplot(
-    alignment,
-    x="epoch",
-    y="correlation",
-    hue="layer_name",
-    style="layer_name",
-    col="rule",
-    kind="line",
-    errorbar=("pi", 100),
-    height=3.2,
-    aspect=1.1,
-)
+look = {"kind": "line", "errorbar": ("pi", 100), "height": 3.6}
+sns.relplot(alignment, x="epoch", y="correlation", hue="layer_name", col="rule", **look)
 plt.show()
 
 # %% [markdown]
-# Does a run whose weights are better aligned end with a lower error? Two frames joined by `run`:
+# Does a run whose weights are better aligned end with a lower error? Two frames joined by `run`, without the first
+# layer, whose R carries nothing:
 
 # %%
-last = alignment[alignment["layer"] > 1].sort_values("epoch").groupby(["run", "layer_name"], as_index=False).last()
+carrying = alignment[alignment["layer"] > 1].sort_values("epoch")
+last = carrying.groupby(["run", "layer_name"], as_index=False).last()
 joined = last.merge(runs[["run", "test_error"]], on="run")
-sns.relplot(
-    joined,
-    x="correlation",
-    y="test_error",
-    hue="rule",
-    col="layer_name",
-    height=3.2,
-    aspect=1.1,
-    facet_kws={"sharex": False},
-)
+look = {"height": 3.6, "facet_kws": {"sharex": False}}
+sns.relplot(joined, x="correlation", y="test_error", hue="rule", col="layer_name", **look)
 plt.show()
 
 # %% [markdown]
@@ -121,5 +98,4 @@ query = """
     SELECT rule, loss, count(*) AS runs, round(sum(seconds) / 3600, 2) AS core_hours
     FROM runs WHERE threads = 1 GROUP BY rule, loss
 """
-with sqlite3.connect("file:results/reference/urfb.sqlite?mode=ro", uri=True) as connection:
-    print(pd.read_sql(query, connection).to_string(index=False))
+pd.read_sql(query, sqlite3.connect("results/reference/urfb.sqlite"))
