@@ -159,7 +159,7 @@ def _allowed(field: Any) -> str:
     ]
     if kind is bool:
         return "`true`, `false`"
-    return ", ".join([{int: "whole number", float: "number", str: "text"}[kind], *bounds])
+    return ", ".join([{int: "integer", float: "number", str: "text"}[kind], *bounds])
 
 
 def _default(name: str) -> str:
@@ -303,7 +303,7 @@ def tables() -> str:
     return "\n\n".join(parts)
 
 
-TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false", bytes: "bytes"}
+TYPES = {int: "integer", float: "number", str: "text", bool: "true or false", bytes: "bytes"}
 
 GENERATED = {
     "commands": commands,

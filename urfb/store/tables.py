@@ -159,13 +159,27 @@ epoch = Table(
     Column("run_id", ForeignKey("run.id"), primary_key=True),
     Column("epoch", Integer, primary_key=True, doc="from 1"),
     Column("running_loss", Float, nullable=False, doc="mean of the epoch's batches, with dropout, as W changes"),
-    Column("running_error", Float, nullable=False, doc="likewise: the fraction of images that are wrong"),
+    Column(
+        "running_error",
+        Float,
+        nullable=False,
+        doc="mean of the epoch's batches, likewise: the fraction of images that are wrong",
+    ),
     Column(
         "training_loss", Float, doc="after the epoch, of all training images, without dropout; empty after most epochs"
     ),
-    Column("training_error", Float, doc="likewise: the fraction of training images that are wrong"),
+    Column(
+        "training_error",
+        Float,
+        doc="after the epoch, the fraction of training images that are wrong; empty after most epochs",
+    ),
     Column("validation_loss", Float, nullable=False, doc="after the epoch, of all validation images, without dropout"),
-    Column("validation_error", Float, nullable=False, doc="likewise: the fraction of validation images that are wrong"),
+    Column(
+        "validation_error",
+        Float,
+        nullable=False,
+        doc="after the epoch, the fraction of validation images that are wrong",
+    ),
     Column("seconds", Float, nullable=False, doc="that the epoch took"),
     sqlite_with_rowid=False,
 )
@@ -176,7 +190,7 @@ test = Table(
     Column("run_id", ForeignKey("run.id"), primary_key=True),
     Column("epoch", Integer, primary_key=True, doc="after which the test images were looked at: the run's target"),
     Column("test_loss", Float, nullable=False, doc="of all test images, without dropout"),
-    Column("test_error", Float, nullable=False, doc="likewise: the fraction of test images that are wrong"),
+    Column("test_error", Float, nullable=False, doc="the fraction of test images that are wrong, without dropout"),
     sqlite_with_rowid=False,
 )
 
