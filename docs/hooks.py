@@ -18,6 +18,7 @@ import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from pydantic import BaseModel
 
 from urfb.cli import app
 from urfb.data.catalog import CATALOG
@@ -43,9 +44,8 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
             copied = File.generated(config, str(source.relative_to(ROOT)), abs_src_path=str(source))
             copied.is_documentation_page = lambda: False  # type: ignore[method-assign]
             files.append(copied)
-    for source, page in PAGES.items():
-        if (ROOT / source).exists():
-            files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+    for name, page in PAGES.items():
+        files.append(File.generated(config, page, content=(ROOT / name).read_text(encoding="utf-8")))
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
@@ -120,7 +120,11 @@ def _command(command: Any, context: typer.Context, name: str) -> Iterator[str]:
 
 def grid_keys() -> str:
     """Return the keys of each part of a grid file."""
-    parts = {"the file": schema.GridFile, "an experiment": schema.Experiment, "a matrix": schema.Matrix}
+    parts: dict[str, type[BaseModel]] = {
+        "the file": schema.GridFile,
+        "an experiment": schema.Experiment,
+        "a matrix": schema.Matrix,
+    }
     rows = [
         (f"`{name}`", part, " ".join((field.description or "").split()))
         for part, model in parts.items()
@@ -245,7 +249,7 @@ def datasets() -> str:
 
 def simulation_settings() -> str:
     """Return the settings of a simulation of section 5, as the docstring of their class has them."""
-    said = {}
+    said: dict[str, str] = {}
     for names, text in re.findall(
         r"^ {8}(\w+(?:, \w+)*): (.*(?:\n {12}.*)*)", SimulationSpec.__doc__ or "", re.MULTILINE
     ):
@@ -281,8 +285,9 @@ def views() -> str:
             columns = []
             for column, kind in empty.columns(view).items():
                 found = re.search(rf'(\w+)\.(\w+) AS {column}\b|(\w+)\."?({column})"?(?! AS)\b', query)
-                source = tuple(part for part in found.groups() if part) if found else ("", "")
-                columns.append((column, TYPES[kind], store.VIEW_DOCS.get((view, column)) or docs[source]))
+                table_name, own_name = [part for part in found.groups() if part] if found else ("", "")
+                doc = store.VIEW_DOCS.get((view, column)) or docs[table_name, own_name]
+                columns.append((column, TYPES[kind], doc))
             of = "run" if "run" in empty.columns(view) else "simulation"
             parts.append(f"### {view}\n\n{_columns(of, columns)}")
         empty.close()
