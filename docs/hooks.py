@@ -7,6 +7,7 @@ beside docs/, such as ../results/reference/page.html, work on the site as in a c
 from __future__ import annotations
 
 import html
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
@@ -16,7 +17,7 @@ from typing import Any, get_args
 
 import typer
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 from pydantic import BaseModel
 
@@ -40,10 +41,9 @@ PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Take along the published results, and the pages that lie beside docs/."""
     for source in (ROOT / "results" / "reference").rglob("*"):
-        if source.suffix in {".png", ".pdf", ".csv", ".md", ".tex", ".html", ".json", ".txt"}:
-            copied = File.generated(config, str(source.relative_to(ROOT)), abs_src_path=str(source))
-            copied.is_documentation_page = lambda: False  # type: ignore[method-assign]
-            files.append(copied)
+        if source.is_file():
+            name = source.relative_to(ROOT).as_posix()
+            files.append(File.generated(config, name, abs_src_path=str(source), inclusion=InclusionLevel.NOT_IN_NAV))
     for name, page in PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / name).read_text(encoding="utf-8")))
 
@@ -53,6 +53,9 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     markdown = re.sub(r"<!-- generated: (\w+) -->", lambda found: GENERATED[found[1]](), markdown)
     if page.file.src_uri in PAGES.values():
         return re.sub(r"\]\((?:docs/)?(\w+\.md)", lambda found: f"]({PAGES.get(found[1], found[1])}", markdown)
+    markdown = re.sub(
+        r"\]\(\.\./results/reference/?\)", "](results/reference/page.html)", markdown
+    )  # a site has no folders
     return markdown.replace("](../results/", "](results/")
 
 
@@ -250,9 +253,8 @@ def datasets() -> str:
 def simulation_settings() -> str:
     """Return the settings of a simulation of section 5, as the docstring of their class has them."""
     said: dict[str, str] = {}
-    for names, text in re.findall(
-        r"^ {8}(\w+(?:, \w+)*): (.*(?:\n {12}.*)*)", SimulationSpec.__doc__ or "", re.MULTILINE
-    ):
+    attribute = r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)"
+    for names, text in re.findall(attribute, inspect.getdoc(SimulationSpec) or "", re.MULTILINE):
         said |= dict.fromkeys(names.split(", "), text)
     rows = ((f"`{field.name}`", said[field.name], code(field.default)) for field in fields(SimulationSpec))
     return table(("setting", "what it is", "default"), rows)

@@ -23,7 +23,7 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # ## Runs
 #
 # `runs` has one row a run: every setting, its state, its last errors as fractions, and where it was trained. Filters
-# take a value or a list of them. [The store](../reference/store.md) says what each column holds.
+# take a value or a list of them. [The store](../reference/store.html) says what each column holds.
 
 # %%
 runs = store.runs(network="simpnet", dataset="cifar10", state="done")
