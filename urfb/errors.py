@@ -1,5 +1,7 @@
 """Every exception that urfb raises on purpose.
 
+What a user can mend is an `InputError`:
+
 UrfbError
 ├── InputError              the user can mend it; the CLI prints it and exits with 2
 │   ├── GridError           a grid file: every mistake in it, each with its place
