@@ -155,7 +155,7 @@ def _allowed(field: Any) -> str:
     if words and words[0].words == tuple(RULES):
         return "a [rule](rules.md), or an import path"
     if words:
-        return ", ".join(map(code, words[0].words))
+        return ", ".join(map(code, words[0].words)) + (", or an import path" if words[0].or_import_path else "")
     limits = [limit for check in checks for limit in getattr(check, "metadata", [check])]
     signs = {"gt": "above {}", "ge": "{} or more", "lt": "below {}", "le": "{} at most"}
     bounds = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from urfb.data.catalog import DatasetInfo
 from urfb.nn.rules import RULES, Rule
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from urfb.training.weights import LayerWeights
 
 __version__ = "0.1.0"
-__all__ = ["RULES", "Rule", "__version__", "convert", "load_weights", "open_store"]
+__all__ = ["RULES", "DatasetInfo", "Rule", "__version__", "convert", "load_weights", "open_store"]
 
 
 def open_store(location: str) -> Store:
@@ -46,7 +47,7 @@ def load_weights(run: str, store: str = "results/urfb.sqlite") -> list[LayerWeig
     Raises:
         urfb.errors.SelectionError: there is no such run, or more than one that begins so.
         urfb.errors.StoreError: there is no store, or no checkpoint of the run's last epoch.
-        urfb.errors.PluginError: a model or rule of the user's own cannot be imported, or has changed since.
+        urfb.errors.PluginError: a model, rule or data set of the user's own cannot be imported, or has changed since.
     """
     from urfb.training.weights import load_weights as load
 

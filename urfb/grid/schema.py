@@ -105,7 +105,8 @@ class Settings(Strict):
     """One of the paper's networks, a name under `networks:`, a text in the paper's notation, or the import path of a
     model of your own, such as `my_models:build`."""
     dataset: spec.DatasetName | None = None
-    """The images, cut into training, validation and test images the same way always."""
+    """The images, cut into training, validation and test images the same way always, or the import path of a data set
+    of your own, such as `my_data:stripes`."""
     rule: spec.RuleName | None = None
     """The learning rule, or the import path of one of your own, such as `my_models:halfway`."""
     epsilon: spec.Finite | None = None

@@ -61,7 +61,7 @@ def _conv_layers(text: str) -> str:
     return " ".join(str(number) for number in sorted({int(word) for word in words}))
 
 
-DatasetName = Annotated[str, AfterValidator(OneOf(CATALOG))]
+DatasetName = Annotated[str, AfterValidator(OneOf(CATALOG, or_import_path=True))]
 RuleName = Annotated[str, AfterValidator(OneOf(RULES, or_import_path=True))]
 LossName = Annotated[str, AfterValidator(OneOf(LOSSES))]
 Precision = Annotated[str, AfterValidator(OneOf(PRECISIONS))]
@@ -92,9 +92,9 @@ class RunSpec(BaseModel):
     Attributes:
         network: a name for people; not part of the identity.
         layers: the network in the paper's notation, written the canonical way, or a model's import path.
-        source: a hash of the source of the user's own model and rule; None without.
-        dataset, rule, loss: names in the tables of `urfb.data`, `urfb.nn.rules` and `urfb.nn.losses`; a rule of the
-            user's own by its import path.
+        source: a hash of the source of the user's own model, rule and data set; None without.
+        dataset, rule, loss: names in the tables of `urfb.data`, `urfb.nn.rules` and `urfb.nn.losses`; a data set or a
+            rule of the user's own by its import path.
         epsilon: ε, the multiple of W's increment that R takes; None where the rule itself says it.
         decay: λ, the fraction of W and R that each update takes away; None where the rule itself says it.
         connectivity, feedback_connectivity: the fractions of W's and of R's connections that exist.
@@ -194,8 +194,9 @@ class RunSpec(BaseModel):
 
     @property
     def import_paths(self) -> tuple[str, ...]:
-        """The import paths of the user's own model and rules."""
-        return tuple(name for name in (self.layers, self.rule, self.pretraining_rule) if name and is_import_path(name))
+        """The import paths of the user's own model, data set and rules."""
+        named = (self.layers, self.dataset, self.rule, self.pretraining_rule)
+        return tuple(name for name in named if name and is_import_path(name))
 
     @property
     def run(self) -> str:

@@ -97,7 +97,7 @@ run = Table(
     Column("precision", Text, nullable=False),
     Column("seed", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
     Column("gradient_batch", Integer),
-    Column("source", Text, doc="hash of the source of the user's own model and rule; empty without"),
+    Column("source", Text, doc="hash of the source of the user's own model, rule and data set; empty without"),
     Column("science_version", Integer, nullable=False, doc="of the numbers, raised when they change beyond rounding"),
     Column(
         "state",
