@@ -256,23 +256,33 @@ SHOWING = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", SHOWING, ids=" ".join)
-@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["NO_COLOR", "TERM=dumb"])
-def test_a_terminal_that_wants_plain_text_gets_it(
-    trained: Path, tmp_path: Path, arguments: list[str], environment: dict[str, str]
-) -> None:
+def test_a_terminal_without_colours_gets_plain_text(trained: Path, tmp_path: Path, arguments: list[str]) -> None:
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
-    written = on_terminal(*arguments, folder=tmp_path, **environment)
+    written = on_terminal(*arguments, folder=tmp_path, NO_COLOR="1")
+    assert written.strip()
+    assert ESCAPE not in written
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [SHOWING[0], ["grid", "watch"]], ids=" ".join)
+def test_a_dumb_terminal_gets_plain_text(trained: Path, tmp_path: Path, arguments: list[str]) -> None:
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    written = on_terminal(*arguments, folder=tmp_path, TERM="dumb")
     assert written.strip()
     assert ESCAPE not in written
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", SHOWING, ids=" ".join)
-def test_what_is_no_terminal_gets_plain_text(trained: Path, tmp_path: Path, arguments: list[str]) -> None:
+def test_what_is_no_terminal_gets_plain_text(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
-    answered = run(*arguments, folder=tmp_path, TERM="xterm-256color")
-    assert answered.stdout + answered.stderr
-    assert ESCAPE not in answered.stdout + answered.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    written = CliRunner().invoke(app, arguments, env={"TERM": "xterm-256color"}).output
+    assert written.strip()
+    assert ESCAPE not in written
 
 
 @pytest.mark.slow
