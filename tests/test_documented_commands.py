@@ -79,6 +79,8 @@ class ExitCodes(NamedTuple):
 EXCUSES = [
     Excuse("*", r"python3 -m venv ", "makes an environment, as CI does with the README's test command"),
     Excuse("*", r"\S*pip install ", "installs from a package index, as CI does; the wheel has a test of its own"),
+    Excuse("*", r"uv ", "makes environments of other versions of Python from a package index"),
+    Excuse("*", r"\S*mkdocs build", "CI builds the site, with no warning allowed"),
     Excuse("*", r"\S*pytest\b", "runs this test; CI runs it"),
     Excuse("*", r"ray (start|stop)\b", "acts on the whole machine; tests/engines/test_ray.py joins clusters"),
 ]
