@@ -222,6 +222,13 @@ def mistakes(text: str) -> list[str]:
     return found
 
 
+def unknown_experiments(text: str) -> list[str]:
+    """Return the experiments that commands ask of experiments.yaml, and that it does not have."""
+    known = YAML(typ="safe", pure=True).load(ROOT / "experiments.yaml")["experiments"]
+    named = re.findall(r"experiments\.yaml((?: [a-z][\w-]*(?!\S))*)", text)
+    return [name for names in named for name in names.split() if name not in known]
+
+
 def mistake_of(program: str, arguments: Sequence[str]) -> str:
     """Return what the command line of urfb or Ray has against arguments; '' where it takes them. Nothing is run."""
     command_line = parser(program)
