@@ -30,6 +30,7 @@ from typer.main import get_command
 
 import urfb
 from urfb.cli import app
+from urfb.data.catalog import CATALOG
 from urfb.errors import StoreError
 
 ROOT = Path(__file__).parents[1]
@@ -317,7 +318,7 @@ def shrunk(grid: str) -> str:
                 items = [one for place, one in enumerate(items) if one not in items[:place]]
                 return items[:2] if key == "seed" else items
         match key:
-            case "dataset":
+            case "dataset" if value in CATALOG:  # not one of the page's own
                 return "digits"
             case "epochs":
                 return 2
