@@ -30,6 +30,7 @@ from typer.main import get_command
 
 import urfb
 from urfb.cli import app
+from urfb.data.catalog import CATALOG
 from urfb.errors import StoreError
 
 ROOT = Path(__file__).parents[1]
@@ -222,6 +223,13 @@ def mistakes(text: str) -> list[str]:
     return found
 
 
+def unknown_experiments(text: str) -> list[str]:
+    """Return the experiments that commands ask of experiments.yaml, and that it does not have."""
+    known = YAML(typ="safe", pure=True).load(ROOT / "experiments.yaml")["experiments"]
+    named = re.findall(r"experiments\.yaml((?: [a-z][\w-]*(?!\S))*)", text)
+    return [name for names in named for name in names.split() if name not in known]
+
+
 def mistake_of(program: str, arguments: Sequence[str]) -> str:
     """Return what the command line of urfb or Ray has against arguments; '' where it takes them. Nothing is run."""
     command_line = parser(program)
@@ -310,7 +318,7 @@ def shrunk(grid: str) -> str:
                 items = [one for place, one in enumerate(items) if one not in items[:place]]
                 return items[:2] if key == "seed" else items
         match key:
-            case "dataset":
+            case "dataset" if value in CATALOG:  # not one of the page's own
                 return "digits"
             case "epochs":
                 return 2

@@ -41,6 +41,7 @@ from tests.documented import (
     shrunk,
     statements,
     syntax_error,
+    unknown_experiments,
 )
 from tests.postgres import Server
 from urfb.errors import GridError
@@ -152,6 +153,8 @@ def test_every_command_is_parsed_by_its_own_program(page: str) -> None:
     for statement in commands(page):
         faults = [syntax_error(statement.text), *mistakes(statement.text)]
         wrong += [f"{statement}\n{fault}" for fault in faults if fault]
+    for script in filter(is_script, blocks(page)):  # which is not run
+        wrong += [f"{script.place}: there is no experiment '{name}'" for name in unknown_experiments(script.text)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -212,6 +215,7 @@ def test_the_help_of_every_command_has_an_example_that_is_right(words: tuple[str
     for example in given:
         assert f"urfb {' '.join(words)}" in example
         assert mistakes(example) == []
+        assert unknown_experiments(example) == []
 
 
 def test_every_row_of_the_tables_has_an_effect() -> None:
@@ -256,6 +260,13 @@ def test_a_right_command_is_taken() -> None:
         mistakes("urfb results query 'SELECT run FROM runs WHERE test_error < 0.5' --format csv >a 2>&1 | head") == []
     )
     assert mistake_of("urfb", ["--version"]) == ""
+    assert (
+        unknown_experiments("urfb grid run experiments.yaml mine.yaml x && urfb grid run experiments.yaml quick") == []
+    )
+
+
+def test_an_experiment_that_is_not_there_is_found() -> None:
+    assert unknown_experiments("urfb grid run experiments.yaml quick figure44 --where seed=0") == ["figure44"]
 
 
 # From here on, they are run.
