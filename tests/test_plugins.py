@@ -95,16 +95,16 @@ def test_a_users_model_and_rule_are_trained_stored_resumed_and_aligned(tmp_path:
         np.testing.assert_array_equal(whole[column], parts[column])
 
 
-def test_the_readmes_own_model_and_rule_and_conversion_work_as_printed(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (tmp_path / "my_models.py").write_text(re.search(r"```python\n(# my_models\.py.*?)```", readme, re.DOTALL)[1])  # type: ignore[index]
-    grid = re.search(r"```yaml\n(experiments:\n  own:.*?)```", readme, re.DOTALL)[1]  # type: ignore[index]
+def test_the_documented_model_and_rule_and_conversion_work_as_printed(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "own.md").read_text()
+    (tmp_path / "my_models.py").write_text(re.search(r"```python\n(# my_models\.py.*?)```", page, re.DOTALL)[1])  # type: ignore[index]
+    grid = re.search(r"```yaml[^\n]*\n(experiments:\n  own:.*?)```", page, re.DOTALL)[1]  # type: ignore[index]
     (tmp_path / "grid.yaml").write_text(grid)
     finished = run(tmp_path / "grid.yaml", "--epochs", "1", "--where", "seed=0")
     assert finished.returncode == 0, finished.stdout + finished.stderr
     runs = urfb.open_store(str(tmp_path / "s.sqlite")).runs()
     assert set(runs["rule"]) == {"bp", "urfb", "my_models:halfway"}
-    conversion = re.search(r"```python\n(import torch, torchvision, urfb.*?)```", readme, re.DOTALL)[1]  # type: ignore[index]
+    conversion = re.search(r"```python\n(import torch, torchvision, urfb.*?)```", page, re.DOTALL)[1]  # type: ignore[index]
     subprocess.run([sys.executable, "-c", conversion], check=True)
 
 

@@ -77,6 +77,18 @@ def test_the_readme_says_of_the_claims_what_the_published_verdicts_are(store: ur
     assert f"{len(done)} runs on two CPU cores" in readme
 
 
+def test_the_pages_say_of_time_what_the_published_runs_took(store: urfb.store.Store) -> None:
+    epochs = store.epochs(network="simpnet", dataset="cifar10")
+    seconds = epochs.groupby(["rule", "loss"])["seconds"].median()  # of one thread each
+    low, high = seconds.min(), seconds.max()
+    figure4 = 3 * 1000 * seconds.sum() / 3600
+    for page in (ROOT / "README.md", ROOT / "docs" / "how-to" / "paper.md"):
+        text = " ".join(page.read_text().split())
+        assert f"{low:.0f} to {high:.0f} seconds of one" in text
+        assert f"{1000 * low / 3600:.0f} to {1000 * high / 3600:.0f} core-hours a run" in text
+    assert f"`figure4` about {figure4:.0f}" in text
+
+
 def test_the_table_of_precisions_is_the_published_runs() -> None:
     runs = urfb.open_store(str(REFERENCE / "precision.sqlite")).runs(state="done")
     document = (ROOT / "docs" / "performance.md").read_text()

@@ -21,10 +21,10 @@ def open_store(location: str) -> Store:
     """Open a results store for reading.
 
     Args:
-        location: path of an SQLite file, or an SQLAlchemy URL.
+        location: path of an SQLite file, or a URL such as `postgresql://USER@HOST/DATABASE`.
 
     Returns:
-        A store whose `runs()`, `epochs()` and `alignment()` are tidy pandas DataFrames.
+        A store whose `runs()`, `epochs()` and `alignment()` are tidy pandas DataFrames. Errors in them are fractions.
 
     Raises:
         urfb.errors.StoreError: there is no store there, or this version cannot read it.
@@ -41,9 +41,13 @@ def load_weights(run: str, store: str = "results/urfb.sqlite") -> list[LayerWeig
         run: its identity in the store, or the beginning of it.
         store: location of the store, beside which its checkpoints are.
 
+    Returns:
+        Tensors on the CPU, after the run's last stored epoch; `LayerWeights` says of which shapes.
+
     Raises:
-        urfb.errors.SelectionError: there is no such run.
+        urfb.errors.SelectionError: there is no such run, or more than one that begins so.
         urfb.errors.StoreError: there is no store, or no checkpoint of the run's last epoch.
+        urfb.errors.PluginError: a model, rule or data set of the user's own cannot be imported, or has changed since.
     """
     from urfb.training.weights import load_weights as load
 
@@ -63,7 +67,8 @@ def convert(
     """Return a copy of a model whose Linear and Conv2d layers have feedback weights of their own.
 
     W and bias stay what they are, under their names ('conv1.weight', 'fc.bias'); R is beside them ('conv1.feedback'),
-    drawn uniformly with W's root mean square. Everything else is as it was: hooks, mode, device, and what is frozen;
+    of W's shape and drawn uniformly with W's root mean square; under direct feedback alignment it is [outputs, units
+    below]. Everything else is as it was: hooks, mode, device, and what is frozen;
     an R whose W is frozen is frozen, too. Subclasses of Linear and Conv2d, such as those of attention and of
     `torch.nn.utils.parametrize`, are left alone, for they compute something of their own.
 
@@ -76,11 +81,15 @@ def convert(
         rule: a name in `urfb.RULES`, or a rule.
         seed: of R and masks, each layer having streams of its own.
         epsilon: ε, for the rule 'interpolated'.
-        connectivity, feedback_connectivity: the fractions of W's and of R's connections that exist, except in the
-            output layer, which keeps all; R has as many as W where nothing is said.
-        example: a batch of inputs, batch first, which direct feedback alignment needs to find the sizes of the layers:
+        connectivity: the fraction of W's connections that exist, above 0 to 1, except in the output layer, which keeps
+            all.
+        feedback_connectivity: likewise of R's; R has as many as W where nothing is said.
+        example: a batch of inputs, [batch, …], which direct feedback alignment needs to find the sizes of the layers:
             a copy of the model runs it in eval mode. With it, the output layer is the one that is used last, without
             it the last one of the model.
+
+    Returns:
+        The copy, which takes and gives what the model does.
 
     Raises:
         urfb.errors.SelectionError: there is no such rule.

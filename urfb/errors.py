@@ -1,16 +1,18 @@
 """Every exception that urfb raises on purpose.
 
-UrfbError
-├── InputError              the user can mend it; the CLI prints it and exits with 2
-│   ├── GridError           a grid file: every mistake in it, each with its place
-│   ├── NotationError       a network's text does not parse, or its sizes do not fit
-│   ├── SelectionError      a filter or a name that selects nothing that exists
-│   ├── DataError           a data set that is missing, damaged or unknown
-│   ├── PluginError         a user's own model, rule or data set that cannot be imported or used
-│   ├── ReportError         a user's own figures and tables: a file that cannot be run, or what it declares
-│   ├── DeviceError         a device that this machine or this version cannot use
-│   └── StoreError          a store that cannot be read or written
-└── DivergedError           training left the finite numbers; stored as the run's failure
+What a user can mend is an `InputError`:
+
+    UrfbError
+    ├── InputError              the user can mend it; the CLI prints it and exits with 2
+    │   ├── GridError           a grid file: every mistake in it, each with its place
+    │   ├── NotationError       a network's text does not parse, or its sizes do not fit
+    │   ├── SelectionError      a filter or a name that selects nothing that exists
+    │   ├── DataError           a data set that is missing, damaged or unknown
+    │   ├── PluginError         a user's own model, rule or data set that cannot be imported or used
+    │   ├── ReportError         a user's own figures and tables: a file that cannot be run, or what it declares
+    │   ├── DeviceError         a device that this machine or this version cannot use
+    │   └── StoreError          a store that cannot be read or written
+    └── DivergedError           training left the finite numbers; stored as the run's failure
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def test_what_reads_gives_its_columns_and_rows(
         ("SELECT FROM runs WHERE", "syntax error"),
         ("SELECT * FROM nowhere", "no such table: nowhere"),
         ("SELECT ?", "bindings"),
-        ("SELECT '\udcff'", "surrogates"),
+        ("SELECT '\udcff'", "surrogates|wrong type"),
     ],
 )
 def test_what_would_write_or_is_wrong_is_refused_in_one_message(

@@ -7,26 +7,44 @@ from typing import Annotated
 
 import typer
 
+from urfb.cli import completion
+
 
 def bench(
     networks: Annotated[
-        list[str] | None, typer.Argument(metavar="[NETWORK]...", help="simpnet and deepernet where none is given.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NETWORK]...",
+            help="simpnet and deepernet where none is given.",
+            autocompletion=completion.networks,
+        ),
     ] = None,
     dataset: Annotated[
-        str, typer.Option("--dataset", help="Gives the size of the images and the classes.")
+        str,
+        typer.Option(
+            "--dataset", help="Gives the size of the images and the classes.", autocompletion=completion.datasets
+        ),
     ] = "cifar10",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 500,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a step.")] = 500,
     rounds: Annotated[int, typer.Option("--rounds", min=2, help="Each measures every candidate once.")] = 7,
-    device: Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="auto|cpu|cuda",
+            help="Where to measure.",
+            autocompletion=completion.words("auto", "cpu", "cuda"),
+        ),
+    ] = "auto",
     default_malloc: Annotated[
         bool, typer.Option("--default-malloc", help="Give freed memory back, as a plain script does.")
     ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every measured time to this file.")] = None,
 ) -> None:
-    """Time training steps of urfb's rules beside the same network in plain PyTorch, interleaved.
+    """Time training steps beside the same network in plain PyTorch.
 
-    Everything runs in one process on random images. The bare operations of a step are its own convolutions and matrix
-    products, alone, on the same tensors. Run it on an idle machine.
+    The rules and the plain network take turns. Everything runs in one process on random images. The bare operations of
+    a step are its own convolutions and matrix products, alone, on the same tensors. Run it on an idle machine.
 
     Example: urfb bench simpnet --json bench.json
     """

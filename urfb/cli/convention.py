@@ -6,6 +6,10 @@ from typing import Annotated
 
 import typer
 
+from urfb.cli import completion
+
+CONVENTIONS = completion.words("paper", "author-code")
+
 app = typer.Typer(no_args_is_help=True)
 
 
@@ -16,10 +20,12 @@ def convention() -> None:
 
 @app.command()
 def diff(
-    first: Annotated[str, typer.Argument(metavar="NAME", help="paper or author-code.")],
-    second: Annotated[str, typer.Argument(metavar="NAME", help="paper or author-code.")],
+    first: Annotated[str, typer.Argument(metavar="NAME", help="paper or author-code.", autocompletion=CONVENTIONS)],
+    second: Annotated[str, typer.Argument(metavar="NAME", help="paper or author-code.", autocompletion=CONVENTIONS)],
 ) -> None:
-    """Print what differs between two conventions: settings, their meaning, and networks.
+    """Print what differs between two conventions.
+
+    These are settings, with their meaning, and networks.
 
     Example: urfb convention diff paper author-code
     """

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from urfb.cli import completion
 from urfb.cli.options import DEFAULT_STORE, DataOption, StoreOption
 from urfb.data.catalog import CATALOG, data_directory, dataset_info
 from urfb.errors import DataError
@@ -17,7 +18,9 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command("list")
 def list_datasets(data_dir: DataOption = None) -> None:
-    """List the data sets: what each is, its sizes, and whether it is ready, missing or damaged.
+    """List the data sets, and whether they are ready.
+
+    One is ready, missing or damaged.
 
     Example: urfb data list --data-dir /scratch/data
     """
@@ -37,10 +40,14 @@ def list_datasets(data_dir: DataOption = None) -> None:
 
 @app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="The data sets to fetch.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="The data sets to fetch.", autocompletion=completion.datasets)
+    ],
     data_dir: DataOption = None,
 ) -> None:
-    """Download data sets, verify and unpack them; what is there and right is left alone.
+    """Download data sets, verify and unpack them.
+
+    What is there and right is left alone.
 
     Example: urfb data fetch cifar10 cifar100
     """
@@ -51,10 +58,15 @@ def fetch(
 
 @app.command()
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Default: every data set.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Default: every data set.", autocompletion=completion.datasets),
+    ] = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Check every file of the data sets against its checksum; exits with 2 when one is missing or damaged.
+    """Check every file of the data sets against its checksum.
+
+    Exit code 2: one is missing or damaged.
 
     Example: urfb data verify cifar10
     """
@@ -66,12 +78,19 @@ def verify(
 @app.command()
 def thumbnails(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="cifar10, cifar100; both where none is given.")
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="cifar10, cifar100; both where none is given.",
+            autocompletion=completion.words("cifar10", "cifar100"),
+        ),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     data_dir: DataOption = None,
 ) -> None:
-    """Keep in the store the images that Figure 3 shows, so that it can be drawn where the data sets are not.
+    """Keep in the store the images that Figure 3 shows.
+
+    So it can be drawn where the data sets are not.
 
     Example: urfb data thumbnails cifar10 cifar100 --store results/urfb.sqlite
     """

@@ -14,7 +14,9 @@ def doctor(
     data_dir: DataOption = None,
     output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
 ) -> None:
-    """Examine versions, the store, its disk, memory, GPUs and data sets, and say what to do about what is wrong.
+    """Examine this machine, the store and the data sets.
+
+    It looks at versions, the store and its disk, memory and GPUs, and says what to do about what is wrong.
 
     Exit code 0: there is no problem; 1: there is one.
 

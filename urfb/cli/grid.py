@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from urfb.cli import completion
 from urfb.cli.options import DEFAULT_STORE, DataOption, StoreOption, WhereOption
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ GridArguments = Annotated[
         metavar="FILE|EXPERIMENT",
         help="Grid files, which end in .yaml or .yml, and the experiments wanted; all where none is named.",
         show_default=False,
+        autocompletion=completion.experiments,
     ),
 ]
 EpochsOption = Annotated[
@@ -35,9 +37,23 @@ JobsOption = Annotated[
         help="Runs trained at a time: one a GPU, or one a CPU core, where not given. 0 trains in this process.",
     ),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to train.")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda",
+        help="Where to train.",
+        autocompletion=completion.words("auto", "cpu", "cuda"),
+    ),
+]
 EngineOption = Annotated[
-    str, typer.Option("--engine", metavar="local|ray", help="Train on this machine, or on a Ray cluster.")
+    str,
+    typer.Option(
+        "--engine",
+        metavar="local|ray",
+        help="Train on this machine, or on a Ray cluster.",
+        autocompletion=completion.words("local", "ray"),
+    ),
 ]
 AddressOption = Annotated[
     str | None,
@@ -73,9 +89,10 @@ def plan(
         bool, typer.Option("--calibrate", help="Measure a few steps of each unlike run here; takes a while.")
     ] = False,
 ) -> None:
-    """List each run with its identity, its state (new, running, unfinished, failed, cancelled or done) and why.
+    """List the runs, each with its state and why; trains nothing.
 
-    Below them stands what the missing runs will take, as far as stored times of like runs tell. Trains nothing.
+    A state is new, running, unfinished, failed, cancelled or done. Below the runs stands what the missing ones will
+    take, as far as stored times of like runs tell.
 
     Example: urfb grid plan experiments.yaml figure5 --where dataset=cifar10
     """
@@ -144,7 +161,9 @@ def retry(
     checkpoint_every: CheckpointOption = 60.0,
     keep_checkpoints: KeepOption = True,
 ) -> None:
-    """Train the runs that failed or were cancelled, from their last checkpoints, and no others.
+    """Train the runs that failed or were cancelled, and no others.
+
+    They go on from their last checkpoints.
 
     Example: urfb grid retry experiments.yaml --failed --max-attempts 3
     """
@@ -186,13 +205,17 @@ def _train(runs: Sequence[GridRun], data_dir: Path | None, **settings: Any) -> N
 
 @app.command()
 def cancel(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Identities, or how they begin.")] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Identities, or how they begin.", autocompletion=completion.runs),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     where: WhereOption = None,
 ) -> None:
-    """Let nobody train these runs any more, whoever trains them now; `urfb grid retry` takes that back.
+    """Let nobody train these runs any more.
 
-    What is stored of them stays, and so do their checkpoints.
+    Whoever trains them now stops. What is stored of them stays, and so do their checkpoints; `urfb grid retry` takes
+    it back.
 
     Example: urfb grid cancel --where rule=frfb --where seed=3,4
     """
@@ -207,11 +230,15 @@ def cancel(
 
 @app.command()
 def logs(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Its identity, or how that begins.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Its identity, or how that begins.", autocompletion=completion.runs)
+    ],
     store: StoreOption = DEFAULT_STORE,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on while the run is trained.")] = False,
 ) -> None:
-    """Print the log of a run: where and with what it was trained, what it printed, how it failed.
+    """Print the log of a run.
+
+    It says where and with what the run was trained, what it printed, and how it failed.
 
     Example: urfb grid logs 3f2a --follow
     """
@@ -224,7 +251,9 @@ def logs(
 
 @app.command()
 def clean(store: StoreOption = DEFAULT_STORE) -> None:
-    """Remove the checkpoints of runs that are done. Their results stay; more epochs would train them anew.
+    """Remove the checkpoints of runs that are done.
+
+    Their results stay; more epochs would train them anew.
 
     Example: urfb grid clean --store results/urfb.sqlite
     """
@@ -251,7 +280,9 @@ def watch(
 
 @app.command()
 def status(store: StoreOption = DEFAULT_STORE) -> None:
-    """Show how many runs of the store are in which state, also while another process trains them.
+    """Show how many runs of the store are in which state.
+
+    It may be asked while another process trains them.
 
     Example: urfb grid status
     """

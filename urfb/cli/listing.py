@@ -14,11 +14,12 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from urfb.cli.options import Format
+from urfb.cli.terminal import console
 from urfb.errors import SelectionError
 from urfb.grid.plan import STATES
 from urfb.grid.spec import RunSpec
@@ -101,11 +102,15 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
-    """Print a table: with colours on a terminal, as plain aligned text elsewhere; `right` has numbers."""
-    console = Console()
+    """Print a table: with colours on a terminal, as plain aligned text elsewhere; `right` has numbers.
+
+    On a terminal that is too narrow for it, what all rows have in common stands above, and the other columns below one
+    another, each time beside the first one, which names the row. Nothing is cut.
+    """
+    screen = console()
     columns, *rows = [[printable(cell) for cell in row] for row in (columns, *rows)]
-    if not console.is_terminal or len(rows) > COLOURED_ROWS:
-        widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    if not (screen.is_terminal or sys.stdout.isatty()) or len(rows) > COLOURED_ROWS:
         for row in (columns, *rows):
             cells = (
                 cell.rjust(width) if name in right else cell.ljust(width)
@@ -113,13 +118,35 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
             )
             typer.echo("  ".join(cells).rstrip())
         return
-    drawn = Table(box=None, header_style="bold", pad_edge=False)
-    for name in columns:
-        # As Text, so that square brackets in a name are not taken for markup.
-        drawn.add_column(Text(name), justify="right" if name in right else "left")
-    for row in rows:
-        drawn.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-    console.print(drawn)
+    shown = list(range(len(columns)))
+    if _width(widths) > screen.width and len(rows) > 1:
+        shown = [at for at in shown if at == 0 or len({row[at] for row in rows}) > 1]
+        common = [f"{columns[at]} {value}" for at, value in enumerate(rows[0]) if at not in shown and value]
+        if common:
+            screen.print(Text(f"in all rows: {', '.join(common)}"))
+    parts = [shown[:1]]
+    for at in shown[1:]:
+        if len(parts[-1]) > 1 and _width([widths[other] for other in (*parts[-1], at)]) > screen.width:
+            parts.append(shown[:1])
+        parts[-1].append(at)
+    for part in parts:
+        drawn = Table(box=None, header_style="bold", pad_edge=False)
+        for at in part:
+            # As Text, so that square brackets in a name are not taken for markup.
+            drawn.add_column(
+                Text(columns[at]),
+                justify="right" if columns[at] in right else "left",
+                overflow="fold",
+                no_wrap=at == 0 and widths[0] <= screen.width // 2,
+            )
+        for row in rows:
+            drawn.add_row(*(Text(row[at], style=COLOURS.get(row[at], "")) for at in part))
+        screen.print(drawn)
+
+
+def _width(widths: Sequence[int]) -> int:
+    """Return how wide a table with columns of these widths is."""
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def print_plan(plan: GridPlan) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import platform
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -30,12 +33,13 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its panels cut the names of options at 80 columns
     help="The laboratory for learning with asymmetric feedback.",
 )
 app.add_typer(grid.app, name="grid", help="Plan and run the experiments of a grid file.")
 app.add_typer(results.app, name="results", help="Read the results store, and join several.")
-app.add_typer(report.app, name="report", help="Make the paper's figures, tables, claims and a page from the store.")
-app.add_typer(theory.app, name="theory", help="Simulate the linear network of section 5, and check the integration.")
+app.add_typer(report.app, name="report", help="Make figures, tables, claims and a page from the store.")
+app.add_typer(theory.app, name="theory", help="Simulate the linear network of the paper's section 5.")
 app.add_typer(network.app, name="network", help="Show the networks and what they cost.")
 app.add_typer(convention.app, name="convention", help="Compare the readings of what the paper leaves open.")
 app.command(name="bench")(bench.bench)
@@ -43,17 +47,20 @@ app.command(name="doctor")(doctor.doctor)
 app.add_typer(data.app, name="data", help="List, fetch and verify the data sets.")
 
 
-def show_version(requested: bool) -> None:
-    """Print the version and stop."""
-    if requested:
-        typer.echo(f"urfb {__version__}")
+def show_version(context: typer.Context, requested: bool) -> None:
+    """Print the versions that a report of a mistake should name, and stop; torch's without importing it."""
+    if requested and not context.resilient_parsing:  # which is how a command line is read for completion
+        found = [f"urfb {__version__}", f"Python {platform.python_version()}"]
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"torch {importlib.metadata.version('torch')}")
+        typer.echo(", ".join(found))
         raise typer.Exit
 
 
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and exit.")
     ] = False,
 ) -> None:
     """The laboratory for learning with asymmetric feedback."""

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from urfb.cli import completion
+
 app = typer.Typer(no_args_is_help=True)
 
 
@@ -17,20 +19,46 @@ def network() -> None:
 @app.command()
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="simpnet, deepnet, deepernet, deepnet_s, or a network written out.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="simpnet, deepnet, deepernet, deepnet_s, or a network written out.",
+            autocompletion=completion.networks,
+        ),
     ],
     dataset: Annotated[
-        str, typer.Option("--dataset", help="Gives the size of the images and the classes.")
+        str,
+        typer.Option(
+            "--dataset", help="Gives the size of the images and the classes.", autocompletion=completion.datasets
+        ),
     ] = "cifar10",
-    convention: Annotated[str, typer.Option("--convention", metavar="paper|author-code")] = "paper",
-    rule: Annotated[str, typer.Option("--rule", help="Says what feedback weights there are.")] = "urfb",
+    convention: Annotated[
+        str,
+        typer.Option(
+            "--convention",
+            metavar="paper|author-code",
+            help="How to read what the paper leaves open.",
+            autocompletion=completion.words("paper", "author-code"),
+        ),
+    ] = "paper",
+    rule: Annotated[
+        str, typer.Option("--rule", help="Says what feedback weights there are.", autocompletion=completion.rules)
+    ] = "urfb",
     untied: Annotated[str, typer.Option("--untied", metavar="none|all|'2 3'", help="Untied conv layers.")] = "none",
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="For the memory; the data set's where not given.")
     ] = None,
-    precision: Annotated[str, typer.Option("--precision", metavar="float32|float64|tf32|bfloat16")] = "float32",
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="float32|float64|tf32|bfloat16",
+            help="For the memory.",
+            autocompletion=completion.words("float32", "float64", "tf32", "bfloat16"),
+        ),
+    ] = "float32",
 ) -> None:
-    """Print a network's layers, shapes, weights W and R, arithmetic, and memory at a batch size.
+    """Print a network's layers, weights, arithmetic and memory.
 
     Example: urfb network show deepnet_s --untied all --batch-size 50
     """

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from urfb.cli import completion
+
 DEFAULT_STORE = "results/urfb.sqlite"
 
 StoreOption = Annotated[
@@ -19,7 +21,10 @@ StoreOption = Annotated[
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--where", metavar="NAME=VALUE", help="Only what this holds for, such as rule=urfb or seed=0,1. Repeatable."
+        "--where",
+        metavar="NAME=VALUE",
+        help="Only what this holds for, such as rule=urfb or seed=0,1. Repeatable.",
+        autocompletion=completion.conditions,
     ),
 ]
 DataOption = Annotated[

@@ -9,15 +9,19 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
+from rich.table import Column
+from rich.text import Text
 
 from urfb.cli.listing import describe, printable
+from urfb.cli.terminal import console
 from urfb.engines import Workplace
 from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.plan import STATES, PlannedRun
 from urfb.grid.spec import RunSpec
 
+WIDE = 100
+"""From so many characters on, bars are long."""
 PLAIN_SECONDS = 30.0
 """Without a terminal, one line a run in so many seconds is enough."""
 
@@ -25,11 +29,19 @@ PLAIN_SECONDS = 30.0
 @contextmanager
 def watching() -> Iterator[GridProgress]:
     """Show a grid's progress while the context is open."""
-    progress = GridProgress(Console(highlight=False))
+    progress = GridProgress(console())
     try:
         yield progress
     finally:
         progress.stop()
+
+
+class _Line(ProgressColumn):
+    """How far, what, and how it is; a narrow terminal cuts its end, which is the errors."""
+
+    def render(self, task: Task) -> Text:
+        count = f"{task.completed:.0f}/{task.total or 0:.0f}"
+        return Text(f"{count} {task.description}{task.fields['note']}", no_wrap=True, overflow="ellipsis")
 
 
 class GridProgress:
@@ -38,10 +50,8 @@ class GridProgress:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
-            TextColumn("{task.fields[note]}"),
+            BarColumn(bar_width=12 if console.width < WIDE else 24, table_column=Column(no_wrap=True)),
+            _Line(table_column=Column()),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -57,7 +67,7 @@ class GridProgress:
     def planned(self, planned: Sequence[PlannedRun], workplaces: Sequence[Workplace]) -> None:
         """Say what there is to do, and where."""
         if not planned:
-            self.console.print("no run agrees with these conditions")
+            self._print("no run agrees with these conditions")
             return
         counts = Counter(one.state for one in planned)
         states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
@@ -69,17 +79,17 @@ class GridProgress:
                 if counts["done"] == len(planned)
                 else f"{len(planned)} runs: {states}"
             )
-            self.console.print(f"{what}: nothing to do")
+            self._print(f"{what}: nothing to do")
             return
         slots = Counter(workplace.device for workplace in workplaces)
         where = ", ".join(f"{number} at a time on {device}" for device, number in slots.items())
         threads = workplaces[0].threads
-        self.console.print(f"{len(planned)} runs: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
+        self._print(f"{len(planned)} runs: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
         self._epochs_total = sum(max(one.run.spec.epochs - one.epochs_done, 0) for one in missing)
         self._stored = {one.run.spec.identity: one.epochs_done for one in missing}
         self._began = time.monotonic()
         if self.console.is_terminal:
-            self._whole = self.bars.add_task("[bold]all runs", total=len(missing), unit="runs", note="")
+            self._whole = self.bars.add_task("runs", total=len(missing), note="")
             self.bars.start()
 
     def told(self, spec: RunSpec, event: Event) -> None:
@@ -90,7 +100,7 @@ class GridProgress:
             case Started(epochs_done):
                 if self.console.is_terminal:
                     self._tasks[spec.identity] = self.bars.add_task(
-                        "  " + escape(printable(name)), total=spec.epochs, completed=epochs_done, unit="epochs", note=""
+                        f"epochs  {printable(name)}", total=spec.epochs, completed=epochs_done, note=""
                     )
                 self._shown[spec.identity] = time.monotonic()
                 stored = self._stored.get(spec.identity, 0)
@@ -102,7 +112,7 @@ class GridProgress:
                 self._epochs += 1
                 note = f"error {event.running_error:.1%} running, {event.validation_error:.1%} validation"
                 if self.console.is_terminal:
-                    self.bars.update(self._tasks[spec.identity], completed=event.epoch, note=note)
+                    self.bars.update(self._tasks[spec.identity], completed=event.epoch, note=f": {note}")
                 elif time.monotonic() - self._shown[spec.identity] > PLAIN_SECONDS:
                     self._shown[spec.identity] = time.monotonic()
                     self._line(f"{name}: epoch {event.epoch}/{spec.epochs}, {note}{self._left()}")
@@ -122,8 +132,8 @@ class GridProgress:
                 if event.traceback:
                     self._line(event.traceback.rstrip())
         if self._whole is not None:
-            failed = f"{self._failed} failed, " if self._failed else ""
-            self.bars.update(self._whole, completed=self._ended, note=failed + self._left().removeprefix(", "))
+            failed = f", {self._failed} failed" if self._failed else ""
+            self.bars.update(self._whole, completed=self._ended, note=failed + self._left())
 
     def taken_away(self, spec: RunSpec) -> None:
         """Say that the run is no more trained here."""
@@ -144,7 +154,7 @@ class GridProgress:
         """Say what became of the runs that were under way."""
         self.stop()
         where = "from the last checkpoints" if at_once else "where it was"
-        self.console.print(f"interrupted; `urfb grid run` goes on {where}", soft_wrap=True)
+        self._print(f"interrupted; `urfb grid run` goes on {where}")
 
     def stop(self) -> None:
         """Leave the last state of the bars on the screen."""
@@ -160,12 +170,18 @@ class GridProgress:
             self.bars.remove_task(self._tasks.pop(spec.identity))
 
     def _left(self) -> str:
-        """Return the time left, from the epochs so far and those to come."""
+        """Return the time left, from the epochs so far and those to come; in the end the time that it took."""
+        elapsed = time.monotonic() - self._began
+        if self._ended == self._count:
+            return f", in {timedelta(seconds=round(elapsed))}"
         if not self._epochs:
             return ""
-        seconds = (time.monotonic() - self._began) / self._epochs * max(self._epochs_total - self._epochs, 0)
+        seconds = elapsed / self._epochs * max(self._epochs_total - self._epochs, 0)
         return f", {timedelta(seconds=round(seconds))} left"
 
     def _line(self, text: str, style: str = "") -> None:
-        counter = f"[{self._ended}/{self._count}] "
-        self.console.print(counter + printable(text, keep="\n"), style=style or None, markup=False, soft_wrap=True)
+        self._print(f"[{self._ended}/{self._count}] {printable(text, keep=chr(10))}", style)
+
+    def _print(self, text: str, style: str = "") -> None:
+        # A file has lines as long as they are.
+        self.console.print(text, style=style or None, markup=False, soft_wrap=not self.console.is_terminal)

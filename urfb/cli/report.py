@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from urfb.cli import completion
 from urfb.cli.options import DEFAULT_STORE, StoreOption
 
 if TYPE_CHECKING:
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-NamesArgument = Annotated[
+NAMES = "Their numbers in the paper, or names; all where none is given."
+
+FiguresArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME", help="Their numbers in the paper, or names; all where none is given."),
+    typer.Argument(metavar="NAME", help=NAMES, autocompletion=completion.words(*completion.FIGURES)),
+]
+TablesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME", help=NAMES, autocompletion=completion.words(*completion.TABLES)),
 ]
 OutOption = Annotated[
     Path | None,
@@ -26,7 +33,12 @@ OutOption = Annotated[
 ]
 ExperimentOption = Annotated[
     str | None,
-    typer.Option("--experiment", metavar="NAME", help="Show this experiment's runs, in files of their own."),
+    typer.Option(
+        "--experiment",
+        metavar="NAME",
+        help="Show this experiment's runs, in files of their own.",
+        autocompletion=completion.experiments_to_show,
+    ),
 ]
 GridOption = Annotated[
     Path | None,
@@ -58,14 +70,16 @@ def report() -> None:
 
 @app.command()
 def figures(
-    names: NamesArgument = None,
+    names: FiguresArgument = None,
     store: StoreOption = DEFAULT_STORE,
     out: OutOption = None,
     experiment: ExperimentOption = None,
     grid: GridOption = None,
     anew: AnewOption = False,
 ) -> None:
-    """Draw figures as PNG, PDF and CSV, those whose data have changed, and say what each lacks.
+    """Draw figures as PNG, PDF and CSV, and say what each lacks.
+
+    Those whose data have not changed are left alone.
 
     Example: urfb report figures 4 10 --experiment quick
     """
@@ -75,7 +89,7 @@ def figures(
 
 @app.command()
 def tables(
-    names: NamesArgument = None,
+    names: TablesArgument = None,
     store: StoreOption = DEFAULT_STORE,
     out: OutOption = None,
     experiment: ExperimentOption = None,
@@ -85,7 +99,9 @@ def tables(
         bool, typer.Option("--print", help="Print each table, in Markdown, in place of its files' names.")
     ] = False,
 ) -> None:
-    """Write tables as Markdown, LaTeX and CSV, those whose data have changed, and say what each lacks.
+    """Write tables as Markdown, LaTeX and CSV, and say what each lacks.
+
+    Those whose data have not changed are left alone.
 
     Example: urfb report tables 5 --print
     """
@@ -126,7 +142,11 @@ def make(
 def claims(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CLAIM", help="1 to 6, or a name such as depth; all where none is given."),
+        typer.Argument(
+            metavar="CLAIM",
+            help="1 to 6, or a name such as depth; all where none is given.",
+            autocompletion=completion.words(*completion.CLAIMS),
+        ),
     ] = None,
     setting: Annotated[
         SettingName,
@@ -140,9 +160,10 @@ def claims(
         Path | None, typer.Option("--out", metavar="FILE", help="Where to write; else to the terminal.")
     ] = None,
 ) -> None:
-    """Test what the paper claims on the stored runs; docs/claims.md says how, and why so.
+    """Test what the paper claims on the stored runs.
 
-    A verdict is supported, contradicted or not enough runs; then it is said which are missing, and what trains them.
+    docs/claims.md says how, and why so. A verdict is supported, contradicted or not enough runs; then it is said which
+    are missing, and what trains them.
 
     Exit code 0: all claims supported; 1: some claim contradicted; 3: neither; 2: bad input.
 
@@ -175,7 +196,9 @@ def page(
     grid: GridOption = None,
     anew: AnewOption = False,
 ) -> None:
-    """Write one HTML file with everything: verdicts, figures, tables and runs. It needs no network.
+    """Write one HTML file with verdicts, figures, tables and runs.
+
+    It needs no network, and nothing beside it.
 
     Example: urfb report page --out results/page.html
     """
@@ -213,7 +236,9 @@ def everything(
     grid: GridOption = None,
     anew: AnewOption = False,
 ) -> None:
-    """Make all figures, all tables, the verdicts and the page, of which only what has changed.
+    """Make all figures, all tables, the verdicts and the page.
+
+    What has not changed is left alone.
 
     Example: urfb report all --store results/urfb.sqlite
     """

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from urfb.cli import completion
 from urfb.cli.options import DEFAULT_STORE, Format, StoreOption, WhereOption
 
 app = typer.Typer(no_args_is_help=True)
@@ -18,7 +19,7 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.
 def runs(store: StoreOption = DEFAULT_STORE, where: WhereOption = None, output: FormatOption = Format.TABLE) -> None:
     """Print one row a run: what it is, its state and its last errors.
 
-    Example: urfb results runs --where rule=urfb --where dataset=cifar10 --format csv
+    Example: urfb results runs --where rule=urfb --where seed=0,1 --format csv
     """
     _print("runs", store, where, output)
 
@@ -36,7 +37,7 @@ def epochs(store: StoreOption = DEFAULT_STORE, where: WhereOption = None, output
 def alignment(
     store: StoreOption = DEFAULT_STORE, where: WhereOption = None, output: FormatOption = Format.TABLE
 ) -> None:
-    """Print one row a run, layer and moment: the correlation of W and R.
+    """Print one row a run, layer and moment: how W and R correlate.
 
     Example: urfb results alignment --where rule=frfb --where layer=3
     """
@@ -45,7 +46,9 @@ def alignment(
 
 @app.command()
 def upgrade(store: StoreOption = DEFAULT_STORE) -> None:
-    """Bring a store that an older version of urfb has written to this one's tables. `urfb grid run` does so, too.
+    """Bring an older version's store to this one's tables.
+
+    `urfb grid run` does so, too.
 
     Example: urfb results upgrade --store results/urfb.sqlite
     """
@@ -61,9 +64,11 @@ def query(
     store: StoreOption = DEFAULT_STORE,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Print what a SQL statement gives, of the views runs, epochs, alignment and trajectories, or of the tables.
+    """Print what a SQL statement gives.
 
-    Example: urfb results query "SELECT rule, avg(test_error) FROM runs GROUP BY rule" --format csv
+    It reads the views runs, epochs, alignment and trajectories, or the tables.
+
+    Example: urfb results query "SELECT rule, avg(test_error) FROM runs GROUP BY 1"
     """
     from urfb.cli.listing import print_rows
     from urfb.store import open_store
@@ -81,12 +86,19 @@ def export(
     store: StoreOption = DEFAULT_STORE,
     where: WhereOption = None,
     file_format: Annotated[
-        str | None, typer.Option("--format", metavar="parquet|csv", help="What the file's name says, else parquet.")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="parquet|csv",
+            help="What the file's name says, else parquet.",
+            autocompletion=completion.words("parquet", "csv"),
+        ),
     ] = None,
 ) -> None:
-    """Write runs, epochs and alignment to Parquet or CSV files, and simulations where there are any.
+    """Write runs, epochs and alignment to Parquet or CSV files.
 
-    --where chooses runs, and leaves simulations out; for a file such as trajectories.csv it chooses simulations.
+    Simulations are written, too, where there are any. --where chooses runs, and leaves simulations out; for a file such
+    as trajectories.csv it chooses simulations.
 
     Example: urfb results export exported --where rule=urfb --format csv
     """
@@ -102,11 +114,12 @@ def merge(
     others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="The stores whose runs are taken.")],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Take the runs and simulations of other stores into one; it is made where there is none yet.
+    """Take the runs and simulations of other stores into one.
 
-    All of a run comes from one store: where several have it, from the one with more epochs. Merging again does nothing.
+    It is made where there is none yet. All of a run comes from one store: where several have it, from the one with more
+    epochs. Merging again does nothing.
 
-    Example: urfb results merge from-a/urfb.sqlite from-b/urfb.sqlite --store results/urfb.sqlite
+    Example: urfb results merge from-a/urfb.sqlite from-b/urfb.sqlite
     """
     from urfb.cli.listing import print_merged
     from urfb.store.merge import merge_stores

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable, Sequence
 
 import typer
-from rich.console import Console
 from rich.progress import track
 
 from urfb.cli.listing import print_rows, printable, table
 from urfb.cli.options import Format
+from urfb.cli.terminal import console
 from urfb.theory.checks import Check
 from urfb.theory.spec import Simulated
 from urfb.theory.summary import Spread, Summary
@@ -19,8 +19,8 @@ from urfb.theory.summary import Spread, Summary
 def show_progress(ended: Iterable[Simulated | None], total: int, store: str) -> None:
     """Show a bar on a terminal while simulations end, then say how many there were; None for one that is stored."""
     began, new = time.monotonic(), 0
-    console = Console(stderr=True)
-    for one in track(ended, "simulating", total, console=console, transient=True, disable=not console.is_terminal):
+    screen = console(stderr=True)
+    for one in track(ended, "simulating", total, console=screen, transient=True, disable=not screen.is_terminal):
         new += one is not None
     seconds = time.monotonic() - began
     typer.echo(printable(f"{total} simulations in {store}: {new} run in {seconds:.1f} s, {total - new} stored before"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from urfb.cli import completion
 from urfb.cli.options import DEFAULT_STORE, Format, StoreOption
 from urfb.errors import InputError
 
@@ -34,14 +35,30 @@ def run(
     layers: LayersOption = "40,100,100,10",
     method: Annotated[
         str,
-        typer.Option("--method", metavar="both|ode|discrete", help="An adaptive solver, or the paper's steps."),
+        typer.Option(
+            "--method",
+            metavar="both|ode|discrete",
+            help="An adaptive solver, or the paper's steps.",
+            autocompletion=completion.words("both", "ode", "discrete"),
+        ),
     ] = "both",
     start: Annotated[
-        str, typer.Option("--start", metavar="zero|random", help="W(0) under the feedback rules; BP starts at random.")
+        str,
+        typer.Option(
+            "--start",
+            metavar="zero|random",
+            help="W(0) under the feedback rules; BP starts at random.",
+            autocompletion=completion.words("zero", "random"),
+        ),
     ] = "zero",
     teacher: Annotated[
         str,
-        typer.Option("--teacher", metavar="product|random", help="Y: of a network of such sizes, or any entries."),
+        typer.Option(
+            "--teacher",
+            metavar="product|random",
+            help="Y: of a network of such sizes, or any entries.",
+            autocompletion=completion.words("product", "random"),
+        ),
     ] = "product",
     teacher_scale: ScaleOption = 0.2,
     weight_scale: ScaleOption = 0.2,
@@ -51,7 +68,9 @@ def run(
     tolerance: Annotated[float, typer.Option("--tolerance", help="Relative, of the adaptive solver.")] = 1e-10,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Run the simulation of section 5.1 (Figure 12), store what is not stored yet, and print errors and correlations.
+    """Run the simulations of section 5.1 (Figure 12) and print them.
+
+    What is stored already is not run again. Printed are errors and the correlations of W and R.
 
     Exit code 0: every simulation went to its end; 1: one diverged.
 
@@ -87,7 +106,9 @@ def check(
         Format.TABLE
     ),
 ) -> None:
-    """Check the integration against what is known without it: expansions for small times, and what is conserved.
+    """Check the integration against what is known without it.
+
+    That is expansions for small times, and what is conserved.
 
     Exit code 0: everything holds; 1: something does not. Nothing is stored.
 

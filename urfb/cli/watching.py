@@ -6,26 +6,27 @@ import time
 from collections import Counter
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from urfb.cli.listing import printable
+from urfb.cli.terminal import console
 from urfb.grid.plan import STATES
 from urfb.store import Store
 
 
 def watch_store(store: Store, every: float) -> None:
     """Show what is being trained until nothing is; Ctrl-C ends the watching, and nothing else."""
-    console = Console(highlight=False)
+    screen = console()
     shown = ""
     try:
-        with Live(console=console, auto_refresh=False) as live:
+        with Live(console=screen, auto_refresh=False) as live:
             while True:
                 counts = Counter(state for state, _ in store.progress().values())
                 summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "no runs"
-                if console.is_terminal:
+                if screen.is_terminal:
                     live.update(Group(Text(f"{sum(counts.values())} runs: {summary}"), _running(store)), refresh=True)
                 else:
                     line = " · ".join([summary, *(f"{run} {epochs}" for run, epochs, *_ in _rows(store))])

@@ -23,7 +23,9 @@ class DatasetInfo:
         name: what people call it.
         classes: how many there are; labels are whole numbers from 0 to classes − 1.
         shape: of an image, (channels, height, width).
-        training, validation, test: how many images each split has.
+        training: how many images train, the first ones.
+        validation: how many validate, those that follow.
+        test: how many are left for the test, the last ones.
         batch_size: images an update where nothing is said.
         scale: what pixels are divided by; a stored one is a whole number from 0 to `scale`, which is 255 at most.
         source: says in words where the images come from.

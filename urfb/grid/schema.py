@@ -92,39 +92,75 @@ Part = Annotated[T, BeforeValidator(lambda value: {} if value is None else value
 class Strict(BaseModel):
     """A part of a grid file: no key but those it knows, no value of another type."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 class Settings(Strict):
-    """The settings of a run as a user gives them; what is left out has a default or follows from the others."""
+    """The settings of a run as a user gives them; what is left out has a default or follows from the others.
+
+    The documentation's table of settings is made of this class.
+    """
 
     network: Annotated[str, AfterValidator(_known_network)] | None = None
+    """One of the paper's networks, a name under `networks:`, a text in the paper's notation, or the import path of a
+    model of your own, such as `my_models:build`."""
     dataset: spec.DatasetName | None = None
+    """The images, cut into training, validation and test images the same way always, or the import path of a data set
+    of your own, such as `my_data:stripes`."""
     rule: spec.RuleName | None = None
+    """The learning rule, or the import path of one of your own, such as `my_models:halfway`."""
     epsilon: spec.Finite | None = None
+    """ε, the multiple of W's increment that R takes, under a rule that leaves it open."""
     decay: spec.Decay | None = None
+    """λ, the fraction of W and R that each update takes away, under a rule that leaves it open."""
     loss: spec.LossName | None = None
+    """`hinge` is the paper's local multi-class hinge loss, `softmax` cross-entropy."""
     connectivity: spec.Density | None = None
+    """The fraction of W's connections that exist, in every layer but the output."""
     feedback_connectivity: spec.Density | None = None
+    """The fraction of R's connections that exist; as many as of W where nothing is said."""
     dense_output: bool | None = None
+    """Whether the output layer keeps all of its connections."""
     untied: ConvLayers | None = None
+    """Conv layers that have filters of their own at every location: `none`, `all`, or numbers such as `[2, 3]`."""
     untied_start: spec.UntiedStart | None = None
+    """Whether the locations of an untied layer start from draws of their own or from one filter."""
     pretraining_epochs: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    """The epochs of a first stage, in which all layers are tied. After it the layers in `frozen` stay as they are, all
+    others are drawn anew, and `untied` holds. `epochs` counts both stages."""
     pretraining_rule: spec.RuleName | None = None
+    """The rule of the first stage."""
     frozen: ConvLayers | None = None
-    convention: Annotated[str, AfterValidator(spec.one_of(spec.CONVENTIONS))] | None = None
+    """The conv layers that keep what they have learned in the first stage, written as for `untied`."""
+    convention: Annotated[str, AfterValidator(spec.OneOf(spec.CONVENTIONS))] | None = None
+    """A reading of what the paper leaves open: it stands for `activation_slope`, `pool_padding` and `untied_start`,
+    which can also be given one by one."""
     activation_slope: spec.Positive | None = None
+    """The slope of σ between its bounds −1 and 1."""
     pool_padding: spec.PoolPadding | None = None
+    """Where the zeros of overlapping pools stand: on every side, or on the bottom and right."""
     off_class_weight: spec.NotNegative | None = None
+    """μ of the hinge loss: what each wrong class counts. 1 / (classes − 1) where nothing is said."""
     off_class_margin: spec.Finite | None = None
+    """The activity below which the hinge loss leaves a wrong class alone."""
     true_class_margin: spec.Finite | None = None
+    """The activity above which the hinge loss leaves the true class alone."""
     input_offset: spec.Finite | None = None
+    """Subtracted from every pixel after scaling to 0 … 1; 0.5 centres them."""
     step_size: spec.Positive | None = None
+    """η, of plain stochastic gradient descent."""
     batch_size: spec.Count | None = None
+    """Images an update. `author-code` has 50 at most where layers are untied."""
     precision: spec.Precision | None = None
+    """Of the arithmetic. `bfloat16` shortens activity and error signals, `tf32` (on a GPU) the factors of products;
+    W and R stay float32 under both."""
     seed: spec.Seed | None = None
+    """Of weights, masks, the order of images and dropout. Runs that differ in the rule alone start from the same W."""
     gradient_batch: spec.Count | None = None
+    """On so many training images, the rule's gradient is compared with true back-propagation's wherever alignment is
+    measured."""
     epochs: spec.Count | None = None
+    """How far to train; a longer target later continues the same run."""
 
     def given(self) -> dict[str, Any]:
         """Return the settings that are given."""
@@ -165,25 +201,35 @@ class Matrix(Axes):
     """The product of its axes and zips, without what `exclude` names, with what `include` adds."""
 
     zip: Annotated[list[Axes], BeforeValidator(lambda value: value or [])] = Field(default_factory=list)
+    """Settings with as many values each, taken in step: an axis of the product. One mapping, or a list of them."""
     include: Annotated[list[Axes], BeforeValidator(lambda value: value or [])] = Field(default_factory=list)
+    """Each entry is added to the combinations whose own values it agrees with, or else becomes one of its own."""
     exclude: Annotated[list[Axes], BeforeValidator(lambda value: value or [])] = Field(default_factory=list)
+    """The combinations that have every value of an entry are taken away."""
 
 
 class Experiment(Strict):
     """A named part of the grid."""
 
     description: str = ""
+    """For people."""
     defaults: Part[Settings] = Settings()
+    """Settings of every run of this experiment, unless its matrix says otherwise."""
     matrix: Part[Matrix] = Matrix()
+    """Settings with one value or a list of them each: the experiment's runs are their product."""
 
 
 class GridFile(Strict):
     """A grid file."""
 
     defaults: Part[Settings] = Settings()
+    """Settings of every run, unless an experiment says otherwise."""
     networks: Part[dict[str, Annotated[str, AfterValidator(_notation)]]] = Field(default_factory=dict)
+    """Names of your own for networks, each a text in the paper's notation or the import path of a model."""
     reports: str | None = None
+    """A Python file beside this one, with figures and tables of your own."""
     experiments: dict[Annotated[str, AfterValidator(_name)], Part[Experiment]]
+    """The experiments, by their names."""
 
     @field_validator("networks")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Any, get_args
 
@@ -36,26 +36,19 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def one_of(allowed: Iterable[str]) -> Callable[[str], str]:
-    """Return a validator for a word out of `allowed`, which suggests the nearest one."""
-    words = tuple(allowed)
+class OneOf:
+    """A validator for a word out of `words`, which suggests the nearest one."""
 
-    def check(word: str) -> str:
-        if word not in words:
-            raise PydanticCustomError("unknown_word", "{problem}", {"problem": nearest(word, words)})
+    def __init__(self, words: Iterable[str], *, or_import_path: bool = False) -> None:
+        """Take the words, beside which an import path may be allowed."""
+        self.words = tuple(words)
+        self.or_import_path = or_import_path
+
+    def __call__(self, word: str) -> str:
+        """Return the word, if it is allowed."""
+        if word not in self.words and not (self.or_import_path and is_import_path(word)):
+            raise PydanticCustomError("unknown_word", "{problem}", {"problem": nearest(word, self.words)})
         return word
-
-    return check
-
-
-def _known_rule(name: str) -> str:
-    """Accept a name of the table, or an import path."""
-    return name if is_import_path(name) else one_of(RULES)(name)
-
-
-def _known_dataset(name: str) -> str:
-    """Accept a name of the catalog, or an import path."""
-    return name if is_import_path(name) else one_of(CATALOG)(name)
 
 
 def _conv_layers(text: str) -> str:
@@ -68,12 +61,12 @@ def _conv_layers(text: str) -> str:
     return " ".join(str(number) for number in sorted({int(word) for word in words}))
 
 
-DatasetName = Annotated[str, AfterValidator(_known_dataset)]
-RuleName = Annotated[str, AfterValidator(_known_rule)]
-LossName = Annotated[str, AfterValidator(one_of(LOSSES))]
-Precision = Annotated[str, AfterValidator(one_of(PRECISIONS))]
-PoolPadding = Annotated[str, AfterValidator(one_of(POOL_PADDINGS))]
-UntiedStart = Annotated[str, AfterValidator(one_of(UNTIED_STARTS))]
+DatasetName = Annotated[str, AfterValidator(OneOf(CATALOG, or_import_path=True))]
+RuleName = Annotated[str, AfterValidator(OneOf(RULES, or_import_path=True))]
+LossName = Annotated[str, AfterValidator(OneOf(LOSSES))]
+Precision = Annotated[str, AfterValidator(OneOf(PRECISIONS))]
+PoolPadding = Annotated[str, AfterValidator(OneOf(POOL_PADDINGS))]
+UntiedStart = Annotated[str, AfterValidator(OneOf(UNTIED_STARTS))]
 ConvLayers = Annotated[str, AfterValidator(_conv_layers)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Density = Annotated[float, Field(gt=0, le=1)]

@@ -21,9 +21,11 @@ class Rule:
             independently; 'copied': W's own values; 'uniform': W's standard deviation in every entry.
         epsilon: ε, the multiple of W's increment that R takes.
         decay: λ, the fraction of W and R that each update takes away, whatever the step size.
-        required, optional: which of `epsilon` and `decay` a run has to give, and may give.
-        carrier: what carries the error signal in R's place: a tensor of W's shape, made of W and R (or of W and None
-            without an R) before each update.
+        required: which of `epsilon` and `decay` a run has to give.
+        optional: which of them it may give.
+        carrier: what carries the error signal in R's place: a tensor of W's shape, made of W and R, tensors of one
+            shape (or of W and None without an R), before each update. It is used transposed, as R is, so W itself
+            stands for Wᵗ.
         redrawn: whether R is drawn anew for every update.
         direct: whether R carries the network's output error straight to each layer, instead of the error signal of
             the layer above; R is then [outputs, units below].

@@ -45,7 +45,9 @@ def draw(data: Data) -> Drawn:
     errors = data.measured["epochs"][["run", "epoch", "validation_error"]].dropna()
     errors = errors.assign(error=100 * errors["validation_error"]).drop(columns="validation_error")
     reached = {str(run): int(last) for run, last in errors.groupby("run")["epoch"].max().items()}
-    tables = [pd.concat([_by_step(panel, alignment), _by_epoch(panel, alignment, errors)]) for panel in found]
+    parts = [[_by_step(panel, alignment), _by_epoch(panel, alignment, errors)] for panel in found]
+    # pandas 2 warns of parts and of columns that are empty: so these are left out, and come after.
+    tables = [pd.concat([one for one in part if len(one)] or part).reindex(columns=COLUMNS) for part in parts]
     lacking = shortfalls(found, reached, "no epoch yet")
 
     references = [_reference(panel) for panel in found]
@@ -77,7 +79,7 @@ def _by_step(panel: Panel, alignment: pd.DataFrame) -> pd.DataFrame:
     values = panel.runs[["run", "seed", "protocol"]].merge(alignment.drop(columns=["seed"]), on="run")
     table = over_seeds(values, ["protocol", "layer", "layer_name", "step", "epoch"], "correlation")
     table = table.astype({"layer": "Int64", "step": "Int64"})  # which errors have none of
-    return table.assign(panel=panel.title, quantity="correlation").reindex(columns=COLUMNS)
+    return table.assign(panel=panel.title, quantity="correlation")
 
 
 def _by_epoch(panel: Panel, alignment: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +91,7 @@ def _by_epoch(panel: Panel, alignment: pd.DataFrame, errors: pd.DataFrame) -> pd
     table = over_seeds(values, ["protocol", "epoch"], "error")
     correlation = values.groupby(["protocol", "epoch"], as_index=False)["correlation"].mean()
     table = table.merge(correlation, on=["protocol", "epoch"])
-    return table.assign(panel=panel.title, quantity="error").reindex(columns=COLUMNS)
+    return table.assign(panel=panel.title, quantity="error")
 
 
 def _draw_panel(

@@ -42,7 +42,9 @@ class Tabulated:
     Attributes:
         shown: the table as people read it, all of it text.
         data: the numbers behind it, with the `runs` of each row.
-        runs, shortfalls, meaning: as of `Drawn`.
+        runs: the runs that it shows, one row each, as of `Drawn`.
+        shortfalls: what the table lacks, one line each; empty if it is complete.
+        meaning: what the numbers are.
         notes: what stands below it: sources and what is to be kept in mind, one line each.
     """
 

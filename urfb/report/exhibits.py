@@ -86,7 +86,12 @@ class Frames(Interface):
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What one exhibit is made of: its runs, panel by panel, and the frames that it asked for, by name."""
+    """What one exhibit is made of.
+
+    Attributes:
+        panels: its runs, sorted into what may be compared in one set of axes.
+        measured: the frames that it asked for, by name: a row a measurement, with the run's settings beside it.
+    """
 
     panels: list[Panel]
     measured: Mapping[str, pd.DataFrame]

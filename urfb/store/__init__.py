@@ -181,7 +181,10 @@ class Thumbnail(NamedTuple):
 
 
 class Store:
-    """A store, open for reading.
+    """A store, open for reading, by one process or many, also while a runner writes to it.
+
+    The frames are the views of the database. Filters are columns of the frame, each with a value or a list of values of
+    which one must agree: `store.runs(rule="urfb", seed=[0, 1])`.
 
     Attributes:
         location: where it is, and the files that belong to it.
@@ -196,12 +199,13 @@ class Store:
         self._engine.dispose()
 
     def runs(self, **filters: Any) -> pd.DataFrame:
-        """Return one row a run: its spec, state, last errors (fractions) and where it ran.
+        """Return one row a run: its settings, state, last errors (fractions) and where it ran.
 
-        `test_error` is there once the run has reached its target. Filters are columns with a value or a list of them.
+        `test_error` is there once the run has reached its target. A run whose process has died is not `running` here.
 
         Raises:
             SelectionError: a filter names no column.
+            StoreError: the store cannot be read.
         """
         states = {identity: state for identity, (state, _) in self.progress().items()}
         wanted = filters.pop("state", None)
@@ -212,28 +216,53 @@ class Store:
         return frame[frame["state"].isin([wanted] if isinstance(wanted, str) else wanted)].reset_index(drop=True)
 
     def epochs(self, **filters: Any) -> pd.DataFrame:
-        """Return one row a run and epoch, its losses and errors (fractions) beside the run's spec."""
+        """Return one row a run and epoch, its losses and errors (fractions) beside the run's settings.
+
+        Those of the training images are empty after most epochs.
+
+        Raises:
+            SelectionError: a filter names no column.
+            StoreError: the store cannot be read.
+        """
         return self._read("epochs", filters)
 
     def alignment(self, **filters: Any) -> pd.DataFrame:
-        """Return one row a run, layer and alignment point: the correlation of W and R."""
+        """Return one row a run, layer and moment: correlation (−1 to 1) and angle (degrees) of W and R, and more.
+
+        Raises:
+            SelectionError: a filter names no column.
+            StoreError: the store cannot be read.
+        """
         return self._read("alignment", filters)
 
     def simulations(self, **filters: Any) -> pd.DataFrame:
         """Return one row a simulation of section 5: its settings, last error e = tr(EᵗE), and what it ran on.
 
         `diverged_at` is the iteration at which one diverged, and empty for the others.
+
+        Raises:
+            SelectionError: a filter names no column.
+            StoreError: the store cannot be read.
         """
         return self._read("simulations", filters)
 
     def trajectories(self, **filters: Any) -> pd.DataFrame:
-        """Return one row a simulation and moment that is kept: iteration, time and error e, beside the settings."""
+        """Return one row a simulation and moment that is kept: iteration, time and error e, beside the settings.
+
+        Raises:
+            SelectionError: a filter names no column.
+            StoreError: the store cannot be read.
+        """
         return self._read("trajectories", filters)
 
     def trajectory_layers(self, **filters: Any) -> pd.DataFrame:
         """Return one row a simulation, layer and moment: the correlation of W_l and R_lᵗ. BP, whose R is Wᵗ, has none.
 
         The correlation is empty where it is not defined: W starts at 0.
+
+        Raises:
+            SelectionError: a filter names no column.
+            StoreError: the store cannot be read.
         """
         return self._read("trajectory_layers", filters)
 

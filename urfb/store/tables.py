@@ -69,9 +69,9 @@ run = Table(
     "run",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("identity", String(16), nullable=False, unique=True),
+    Column("identity", String(16), nullable=False, unique=True, doc="hash of all that the run's numbers depend on"),
     Column("network", Text, nullable=False),
-    Column("layers", Text, nullable=False),
+    Column("layers", Text, nullable=False, doc="the network in the paper's notation, or a model's import path"),
     Column("dataset", Text, nullable=False),
     Column("rule", Text, nullable=False),
     Column("epsilon", Float),
@@ -85,7 +85,7 @@ run = Table(
     Column("pretraining_epochs", Integer, nullable=False, server_default="0"),
     Column("pretraining_rule", Text),
     Column("frozen", Text),
-    Column("convention", Text, nullable=False),
+    Column("convention", Text, nullable=False, doc="the one whose values the run has: paper, author-code or custom"),
     Column("activation_slope", Float, nullable=False),
     Column("pool_padding", Text, nullable=False),
     Column("off_class_weight", Float),
@@ -97,24 +97,29 @@ run = Table(
     Column("precision", Text, nullable=False),
     Column("seed", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
     Column("gradient_batch", Integer),
-    Column("source", Text),
-    Column("science_version", Integer, nullable=False),
-    # new, running, unfinished (stopped on the way), failed, cancelled or done
-    Column("state", Text, nullable=False, default="new", index=True),
-    Column("epochs_target", Integer, nullable=False),
-    Column("epochs_done", Integer, nullable=False, default=0),
-    # Who trains the run now: a runner's token, its host and process, and until when it may be believed to live.
-    Column("owner", Text),
-    Column("owner_host", Text),
-    Column("owner_process", Integer),
-    Column("leased_until", Float),
+    Column("source", Text, doc="hash of the source of the user's own model, rule and data set; empty without"),
+    Column("science_version", Integer, nullable=False, doc="of the numbers, raised when they change beyond rounding"),
+    Column(
+        "state",
+        Text,
+        nullable=False,
+        default="new",
+        index=True,
+        doc="new, running, unfinished (stopped on the way), failed, cancelled or done",
+    ),
+    Column("epochs_target", Integer, nullable=False, doc="how far to train, the farthest that was asked for"),
+    Column("epochs_done", Integer, nullable=False, default=0, doc="how many epochs are stored"),
+    Column("owner", Text, doc="token of the runner that trains it now"),
+    Column("owner_host", Text, doc="where that runner is"),
+    Column("owner_process", Integer, doc="its process there"),
+    Column("leased_until", Float, doc="until when the runner may be believed to live, in seconds since 1970"),
 )
 
 experiment = Table(
     "experiment",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False, unique=True, doc="as in the grid file"),
 )
 
 experiment_run = Table(
@@ -130,40 +135,52 @@ attempt = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("run_id", ForeignKey("run.id"), nullable=False, index=True),
-    Column("started", Text, nullable=False),
-    Column("host", Text, nullable=False),
-    # The worker tells the rest; empty if it died or failed before that
-    Column("process", Integer),
-    Column("device", Text),
-    Column("device_name", Text),
-    Column("threads", Integer),
-    Column("urfb_version", Text),
-    Column("commit", Text),
-    Column("python_version", Text),
-    Column("torch_version", Text),
-    Column("first_epoch", Integer),
-    Column("ended", Text),
-    # done, failed, interrupted or cancelled; empty while it runs
-    Column("outcome", Text),
-    Column("reason", Text),
-    Column("traceback", Text),
-    # Its file, on the host
-    Column("log", Text),
+    Column("started", Text, nullable=False, doc="when it was begun, UTC"),
+    Column("host", Text, nullable=False, doc="where it was trained"),
+    Column("process", Integer, doc="of the worker, there; like what follows, empty if the worker died before it told"),
+    Column("device", Text, doc="cpu, or a GPU such as cuda:0"),
+    Column("device_name", Text, doc="of the processor or GPU"),
+    Column("threads", Integer, doc="CPU threads of a training step"),
+    Column("urfb_version", Text, doc="of urfb"),
+    Column("commit", Text, doc="of the checkout of urfb, with + where it was changed; empty without git"),
+    Column("python_version", Text, doc="of Python"),
+    Column("torch_version", Text, doc="of PyTorch"),
+    Column("first_epoch", Integer, doc="the first epoch that was trained in it"),
+    Column("ended", Text, doc="when it ended, UTC; empty while it runs"),
+    Column("outcome", Text, doc="done, failed, interrupted or cancelled; empty while it runs"),
+    Column("reason", Text, doc="why it failed or stopped, in one line"),
+    Column("traceback", Text, doc="of a failure"),
+    Column("log", Text, doc="the log's file, on the host"),
 )
 
 epoch = Table(
     "epoch",
     metadata,
     Column("run_id", ForeignKey("run.id"), primary_key=True),
-    Column("epoch", Integer, primary_key=True),
-    Column("running_loss", Float, nullable=False),
-    Column("running_error", Float, nullable=False),
-    # NULL after most epochs
-    Column("training_loss", Float),
-    Column("training_error", Float),
-    Column("validation_loss", Float, nullable=False),
-    Column("validation_error", Float, nullable=False),
-    Column("seconds", Float, nullable=False),
+    Column("epoch", Integer, primary_key=True, doc="from 1"),
+    Column("running_loss", Float, nullable=False, doc="mean of the epoch's batches, with dropout, as W changes"),
+    Column(
+        "running_error",
+        Float,
+        nullable=False,
+        doc="mean of the epoch's batches, likewise: the fraction of images that are wrong",
+    ),
+    Column(
+        "training_loss", Float, doc="after the epoch, of all training images, without dropout; empty after most epochs"
+    ),
+    Column(
+        "training_error",
+        Float,
+        doc="after the epoch, the fraction of training images that are wrong; empty after most epochs",
+    ),
+    Column("validation_loss", Float, nullable=False, doc="after the epoch, of all validation images, without dropout"),
+    Column(
+        "validation_error",
+        Float,
+        nullable=False,
+        doc="after the epoch, the fraction of validation images that are wrong",
+    ),
+    Column("seconds", Float, nullable=False, doc="that the epoch took"),
     sqlite_with_rowid=False,
 )
 
@@ -171,9 +188,9 @@ test = Table(
     "test",
     metadata,
     Column("run_id", ForeignKey("run.id"), primary_key=True),
-    Column("epoch", Integer, primary_key=True),
-    Column("test_loss", Float, nullable=False),
-    Column("test_error", Float, nullable=False),
+    Column("epoch", Integer, primary_key=True, doc="after which the test images were looked at: the run's target"),
+    Column("test_loss", Float, nullable=False, doc="of all test images, without dropout"),
+    Column("test_error", Float, nullable=False, doc="the fraction of test images that are wrong, without dropout"),
     sqlite_with_rowid=False,
 )
 
@@ -181,18 +198,23 @@ layer_alignment = Table(
     "layer_alignment",
     metadata,
     Column("run_id", ForeignKey("run.id"), primary_key=True),
-    Column("layer", Integer, primary_key=True),
-    Column("step", Integer, primary_key=True),
-    Column("epoch", Float, nullable=False),
-    Column("layer_name", Text, nullable=False),
-    # NULL where it is not defined: one of the two does not vary
-    Column("correlation", Float),
-    Column("correlation_shared", Float),
-    Column("angle", Float),
-    Column("sign_agreement", Float),
-    Column("norm_ratio", Float),
-    Column("gradient_cosine", Float),
-    Column("filter_similarity", Float),
+    Column("layer", Integer, primary_key=True, doc="from 1, the lowest"),
+    Column("step", Integer, primary_key=True, doc="updates so far"),
+    Column("epoch", Float, nullable=False, doc="epochs so far, with a fraction inside of an epoch"),
+    Column("layer_name", Text, nullable=False, doc="in the paper's notation, or in a model of the user's own"),
+    Column("correlation", Float, doc="of W and Rᵗ over all entries, −1 to 1; empty where one of them does not vary"),
+    Column("correlation_shared", Float, doc="over the connections that both have"),
+    Column("angle", Float, doc="between W and Rᵗ, in degrees"),
+    Column("sign_agreement", Float, doc="fraction of the shared connections on which W and Rᵗ have the same sign"),
+    Column("norm_ratio", Float, doc="‖R‖ / ‖W‖"),
+    Column(
+        "gradient_cosine",
+        Float,
+        doc="between the rule's gradient and true back-propagation's, with `gradient_batch`; else empty",
+    ),
+    Column(
+        "filter_similarity", Float, doc="of an untied layer: how alike its filters are across locations; else empty"
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -200,16 +222,15 @@ filters = Table(
     "filters",
     metadata,
     Column("run_id", ForeignKey("run.id"), primary_key=True),
-    Column("layer", Integer, primary_key=True),
-    Column("row", Integer, primary_key=True),
-    Column("column", Integer, primary_key=True),
-    Column("epoch", Integer, primary_key=True),
-    # [filters, height, width, channels], float32, little-endian
-    Column("filters", Integer, nullable=False),
-    Column("height", Integer, nullable=False),
-    Column("width", Integer, nullable=False),
-    Column("channels", Integer, nullable=False),
-    Column("weights", LargeBinary, nullable=False),
+    Column("layer", Integer, primary_key=True, doc="from 1, the lowest"),
+    Column("row", Integer, primary_key=True, doc="of the location"),
+    Column("column", Integer, primary_key=True, doc="of the location"),
+    Column("epoch", Integer, primary_key=True, doc="after which they are kept"),
+    Column("filters", Integer, nullable=False, doc="how many"),
+    Column("height", Integer, nullable=False, doc="of a filter"),
+    Column("width", Integer, nullable=False, doc="of a filter"),
+    Column("channels", Integer, nullable=False, doc="of a filter"),
+    Column("weights", LargeBinary, nullable=False, doc="[filters, height, width, channels], float32, little-endian"),
     sqlite_with_rowid=False,
 )
 
@@ -233,9 +254,8 @@ simulation = Table(
     "simulation",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("identity", String(16), nullable=False, unique=True),
-    # Sizes, input first: '40-100-100-10'
-    Column("layers", Text, nullable=False),
+    Column("identity", String(16), nullable=False, unique=True, doc="hash of all that the numbers depend on"),
+    Column("layers", Text, nullable=False, doc="sizes, input first: '40-100-100-10'"),
     Column("rule", Text, nullable=False),
     Column("epsilon", Float),
     Column("draw", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
@@ -248,25 +268,24 @@ simulation = Table(
     Column("step_size", Float, nullable=False),
     Column("iterations", Integer, nullable=False),
     Column("tolerance", Float),
-    Column("theory_version", Integer, nullable=False),
-    # The iteration at which it diverged; NULL where it did not
-    Column("diverged_at", Integer),
-    Column("started", Text, nullable=False),
-    Column("seconds", Float, nullable=False),
-    Column("host", Text, nullable=False),
-    Column("urfb_version", Text, nullable=False),
-    Column("commit", Text),
-    Column("python_version", Text, nullable=False),
-    Column("numpy_version", Text, nullable=False),
-    Column("scipy_version", Text, nullable=False),
+    Column("theory_version", Integer, nullable=False, doc="of the numbers, raised when they change beyond rounding"),
+    Column("diverged_at", Integer, doc="the iteration at which it diverged; empty where it did not"),
+    Column("started", Text, nullable=False, doc="when, UTC"),
+    Column("seconds", Float, nullable=False, doc="that it took"),
+    Column("host", Text, nullable=False, doc="where"),
+    Column("urfb_version", Text, nullable=False, doc="of urfb"),
+    Column("commit", Text, doc="of the checkout of urfb; empty without git"),
+    Column("python_version", Text, nullable=False, doc="of Python"),
+    Column("numpy_version", Text, nullable=False, doc="of NumPy"),
+    Column("scipy_version", Text, nullable=False, doc="of SciPy"),
 )
 
 trajectory = Table(
     "trajectory",
     metadata,
     Column("simulation_id", ForeignKey("simulation.id"), primary_key=True),
-    Column("iteration", Integer, primary_key=True),
-    Column("error", Float, nullable=False),
+    Column("iteration", Integer, primary_key=True, doc="from 0"),
+    Column("error", Float, nullable=False, doc="e = tr(EᵗE)"),
     sqlite_with_rowid=False,
 )
 
@@ -274,30 +293,38 @@ trajectory_layer = Table(
     "trajectory_layer",
     metadata,
     Column("simulation_id", ForeignKey("simulation.id"), primary_key=True),
-    Column("layer", Integer, primary_key=True),
-    Column("iteration", Integer, primary_key=True),
-    # NULL where it is not defined: W is still 0
-    Column("correlation", Float),
+    Column("layer", Integer, primary_key=True, doc="from 1, the lowest"),
+    Column("iteration", Integer, primary_key=True, doc="from 0"),
+    Column("correlation", Float, doc="of W and Rᵗ; empty while W is 0"),
     sqlite_with_rowid=False,
 )
 
 thumbnail = Table(
     "thumbnail",
     metadata,
-    Column("dataset", Text, primary_key=True),
-    Column("label", Integer, primary_key=True),
-    Column("position", Integer, primary_key=True),
-    Column("label_name", Text, nullable=False),
-    Column("height", Integer, nullable=False),
-    Column("width", Integer, nullable=False),
-    # [height, width, 3], uint8
-    Column("image", LargeBinary, nullable=False),
+    Column("dataset", Text, primary_key=True, doc="its name"),
+    Column("label", Integer, primary_key=True, doc="of the class"),
+    Column("position", Integer, primary_key=True, doc="tells pictures of one class apart"),
+    Column("label_name", Text, nullable=False, doc="in words"),
+    Column("height", Integer, nullable=False, doc="in pixels"),
+    Column("width", Integer, nullable=False, doc="in pixels"),
+    Column("image", LargeBinary, nullable=False, doc="[height, width, 3], uint8"),
 )
 
 COLUMN_TYPES: dict[str, type] = {
     column.name: column.type.python_type for table in metadata.sorted_tables for column in table.columns
 } | {"attempts": int, "test_epoch": int, "time": float}
 """What the columns of tables and views hold; the other columns that views add are text."""
+
+VIEW_DOCS = {
+    ("runs", "experiments"): "names of the experiments that ask for it, with commas between",
+    ("runs", "seconds"): "that its epochs took, together",
+    ("runs", "attempts"): "how often it was begun",
+    ("simulations", "error"): "the last one, e = tr(EᵗE)",
+    ("trajectories", "time"): "step_size · iteration",
+    ("trajectory_layers", "time"): "step_size · iteration",
+}
+"""What the columns are that a view makes; the others are a table's, whose `doc` says it."""
 
 _SIMULATION = "simulation.identity AS simulation, " + ", ".join(f"simulation.{name}" for name in SIMULATION_COLUMNS)
 

@@ -21,7 +21,8 @@ class LayerWeights(NamedTuple):
         W: [out, in], [filters, channels, k, k], or [locations, filters, k, k, channels] of an untied layer, whose
             location of row r and column c is r·width + c.
         R: of W's shape, and used transposed; [outputs, units below] under direct feedback alignment; None without.
-        W_mask, R_mask: 1 where there is a connection, 0 where not; None where every connection is there.
+        W_mask: of W's shape, 1 where there is a connection and 0 where not; None where every connection is there.
+        R_mask: likewise, of R's.
     """
 
     name: str

@@ -1,0 +1,327 @@
+"""What MkDocs asks of this project: the parts of the reference that are made from the code, and files outside of docs/.
+
+A page has `<!-- generated: NAME -->` where the text of the function NAME below stands. Links from a page to files
+beside docs/, such as ../results/reference/page.html, work on the site as in a checkout: what they name is taken along.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
+from pydantic import BaseModel
+
+from urfb.cli import app
+from urfb.data.catalog import CATALOG
+from urfb.grid import schema
+from urfb.grid.expand import resolve
+from urfb.grid.spec import CONVENTIONS, OneOf
+from urfb.nn import notation
+from urfb.nn.networks import AUTHOR_CODE, NETWORKS
+from urfb.nn.rules import RULES
+from urfb.store import open_for_writing
+from urfb.store import tables as store
+from urfb.theory.spec import SimulationSpec
+
+ROOT = Path(__file__).parents[1]
+PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+"""Pages of the site that lie beside docs/, and what they are called there."""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> None:
+    """Take along the published results, and the pages that lie beside docs/."""
+    for source in (ROOT / "results" / "reference").rglob("*"):
+        if source.is_file():
+            name = source.relative_to(ROOT).as_posix()
+            files.append(File.generated(config, name, abs_src_path=str(source), inclusion=InclusionLevel.NOT_IN_NAV))
+    for name, page in PAGES.items():
+        files.append(File.generated(config, page, content=(ROOT / name).read_text(encoding="utf-8")))
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Put in what is generated, and let links lead to where things are on the site."""
+    markdown = re.sub(r"<!-- generated: (\w+) -->", lambda found: GENERATED[found[1]](), markdown)
+    if page.file.src_uri in PAGES.values():
+        return re.sub(r"\]\((?:docs/)?(\w+\.md)", lambda found: f"]({PAGES.get(found[1], found[1])}", markdown)
+    markdown = re.sub(
+        r"\]\(\.\./results/reference/?\)", "](results/reference/page.html)", markdown
+    )  # a site has no folders
+    return markdown.replace("](../results/", "](results/")
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = ["| " + " | ".join(map(_cell, line)) + " |" for line in (heads, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * (lines[0].count(" | ") + 1), *lines[1:]])
+
+
+def _cell(text: str) -> str:
+    """Return a text in one line; what is in code keeps its bars, for Python-Markdown takes them as they are there."""
+    return re.sub(r"(`[^`]*`)|\|", lambda found: found[1] or "\\|", " ".join(text.split()))
+
+
+def code(value: object) -> str:
+    """Return a value as YAML has it, in code; nothing for None."""
+    if value is None:
+        return ""
+    text = str(value).lower() if isinstance(value, bool) else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"`{text}`"
+
+
+# The command line
+
+
+def commands() -> str:
+    """Return every command, as its `--help` has it."""
+    command = typer.main.get_command(app)
+    return "\n\n".join(_command(command, typer.Context(command), "urfb"))
+
+
+def _command(command: Any, context: typer.Context, name: str) -> Iterator[str]:
+    """Return what there is to say of a command and those below it."""
+    children = getattr(command, "commands", {})
+    if name != "urfb":
+        yield f"{'##' if name.count(' ') == 1 else '###'} {name}"
+    for paragraph in (command.help or "").split("\n\n"):
+        example = re.fullmatch(r"(?:\x08\n)?Examples?:\s+(.*)", paragraph.strip(), re.DOTALL)
+        if example:
+            lines = "\n".join(line.strip() for line in example[1].splitlines())
+            yield f"```sh\n{lines}\n```"
+        else:
+            yield html.escape(" ".join(paragraph.replace("\x08", "").split()), quote=False)
+    yield f"```text\n{name} {' '.join(command.collect_usage_pieces(context))}\n```"
+    told = [
+        (parameter, record)
+        for parameter in command.get_params(context)
+        if (record := parameter.get_help_record(context)) is not None
+    ]
+    rows = [
+        (f"`{re.sub(' <.*' if parameter.param_type_name == 'argument' else ' range(?=>)', '', name)}`", text)
+        for parameter, (name, text) in told
+        if parameter.name != "help"
+    ]
+    if rows:
+        yield table(
+            ("argument or option", "what it is"), [(name, html.escape(text, quote=False)) for name, text in rows]
+        )
+    for word, child in children.items():
+        yield from _command(child, context, f"{name} {word}")
+
+
+# Grid files
+
+
+def grid_keys() -> str:
+    """Return the keys of each part of a grid file."""
+    parts: dict[str, type[BaseModel]] = {
+        "the file": schema.GridFile,
+        "an experiment": schema.Experiment,
+        "a matrix": schema.Matrix,
+    }
+    rows = [
+        (f"`{name}`", part, " ".join((field.description or "").split()))
+        for part, model in parts.items()
+        for name, field in model.model_fields.items()
+        if name not in schema.Settings.model_fields
+    ]
+    return table(("key", "of", "what it is"), rows)
+
+
+def settings() -> str:
+    """Return the settings of a run: what each is, what is allowed, and the default."""
+    return table(
+        ("setting", "what it is", "allowed", "default"),
+        (
+            (f"`{name}`", field.description or "", _allowed(field), _default(name))
+            for name, field in schema.Settings.model_fields.items()
+        ),
+    )
+
+
+def _allowed(field: Any) -> str:
+    """Say which values a setting takes, out of its type."""
+    kind, *checks = get_args(get_args(field.annotation)[0]) or (bool,)
+    words = [check.func for check in checks if isinstance(getattr(check, "func", None), OneOf)]
+    if words and words[0].words == tuple(RULES):
+        return "a [rule](rules.md), or an import path"
+    if words:
+        return ", ".join(map(code, words[0].words)) + (", or an import path" if words[0].or_import_path else "")
+    limits = [limit for check in checks for limit in getattr(check, "metadata", [check])]
+    signs = {"gt": "above {}", "ge": "{} or more", "lt": "below {}", "le": "{} at most"}
+    bounds = [
+        text.format(f"{value:g}")
+        for limit in limits
+        for name, text in signs.items()
+        if (value := getattr(limit, name, None)) is not None and value < 2**31  # what a database holds
+    ]
+    if kind is bool:
+        return "`true`, `false`"
+    return ", ".join([{int: "integer", float: "number", str: "text"}[kind], *bounds])
+
+
+def _default(name: str) -> str:
+    """Return what `resolve` makes of a setting that is not given, with every data set that there is."""
+    if name in ("network", "dataset", "rule"):
+        return "none: to be given"
+    values: dict[Any, list[str]] = {}
+    for dataset in CATALOG:
+        given = {"network": "Conv 2 3x3; Conv 2 3x3; Output", "dataset": dataset, "rule": "urfb"}
+        plain = resolve(given, {})
+        staged = resolve(given | {"pretraining_epochs": 1, "untied": "all"}, {})
+        value = getattr(plain, name)
+        values.setdefault(getattr(staged, name) if value is None else value, []).append(dataset)
+    if values.keys() == {None}:
+        return "the rule's" if name in ("epsilon", "decay") else ""
+    usual = max(values, key=lambda value: len(values[value]))
+    others = [f"{code(value)} for {', '.join(names)}" for value, names in values.items() if value != usual]
+    return "; ".join([code(usual), *others])
+
+
+def conventions() -> str:
+    """Return what each convention stands for."""
+    fields = list(next(iter(CONVENTIONS.values())))
+    return table(
+        ("convention", *(f"`{field}`" for field in fields)),
+        ((code(name), *(code(values[field]) for field in fields)) for name, values in CONVENTIONS.items()),
+    )
+
+
+# The tables of rules, networks and data sets
+
+
+def rules() -> str:
+    """Return the rules."""
+    rows = (
+        (
+            code(name),
+            rule.description,
+            {"drawn": "drawn", "copied": "Wᵗ", "uniform": "one magnitude", None: "no R"}[rule.start],
+            f"{rule.epsilon:g}" if rule.start else "",
+            ", ".join(f"`{one}`" for one in rule.required) + "".join(f" (`{one}`)" for one in rule.optional),
+        )
+        for name, rule in RULES.items()
+    )
+    return table(("rule", "what it does", "R starts as", "ε", "settings it needs (and takes)"), rows)
+
+
+def networks() -> str:
+    """Return the paper's networks."""
+    texts = {name: {"": text} for name, text in NETWORKS.items()}
+    for name, text in AUTHOR_CODE.items():
+        texts[name]["under `author-code`: "] = text
+    return table(
+        ("network", "text"),
+        ((code(name), "<br>".join(f"{said}`{text}`" for said, text in of.items())) for name, of in texts.items()),
+    )
+
+
+def layers() -> str:
+    """Return what may stand in a network's text, as the notation's docstring has it."""
+    lines = re.findall(r"^    (\S.*?)  +(.*(?:\n {20}.*)*)", notation.__doc__ or "", re.MULTILINE)
+    return table(("statement", "what it is"), ((f"`{statement}`", text) for statement, text in lines))
+
+
+def datasets() -> str:
+    """Return the data sets."""
+    rows = (
+        (
+            code(name),
+            re.sub(r"(https?://\S+)", r"<\1>", info.source),
+            "×".join(map(str, info.shape)),
+            str(info.classes),
+            f"{info.training:,} / {info.validation:,} / {info.test:,}",
+            str(info.batch_size),
+        )
+        for name, info in CATALOG.items()
+    )
+    return table(("data set", "what it is", "shape", "classes", "training / validation / test", "batch size"), rows)
+
+
+# The store
+
+
+def simulation_settings() -> str:
+    """Return the settings of a simulation of section 5, as the docstring of their class has them."""
+    said: dict[str, str] = {}
+    attribute = r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)"
+    for names, text in re.findall(attribute, inspect.getdoc(SimulationSpec) or "", re.MULTILINE):
+        said |= dict.fromkeys(names.split(", "), text)
+    rows = ((f"`{field.name}`", said[field.name], code(field.default)) for field in fields(SimulationSpec))
+    return table(("setting", "what it is", "default"), rows)
+
+
+SETTINGS = {
+    "run": (store.SPEC_COLUMNS, "the [settings](grid-file.md#settings) of the run, resolved"),
+    "simulation": (store.SIMULATION_COLUMNS, "the [settings](#settings-of-a-simulation) of the simulation"),
+}
+"""The columns of a table, and of the views made of it, that have one row together, and what it says."""
+
+
+def _columns(of: str, columns: list[tuple[str, str, str]]) -> str:
+    """Return a table of columns, given as name, type and docs; settings without docs of their own share a row."""
+    names, said = SETTINGS.get(of, ((), ""))
+    settings = [f"`{name}`" for name, _, doc in columns if name in names and not doc]
+    rows = [(f"`{name}`", kind, doc) for name, kind, doc in columns if f"`{name}`" not in settings]
+    if settings:
+        rows.insert(1, ("…", "", f"{said}: {', '.join(settings)}"))
+    return table(("column", "type", "what it holds"), rows)
+
+
+def views() -> str:
+    """Return the columns of each view, as a database has them, with what the table that each comes from says of it."""
+    docs = {(one.name, column.name): column.doc or "" for one in store.metadata.sorted_tables for column in one.columns}
+    parts = []
+    with TemporaryDirectory() as folder:
+        empty = open_for_writing(f"{folder}/empty.sqlite")
+        for view, query in store.VIEWS.items():
+            columns = []
+            for column, kind in empty.columns(view).items():
+                found = re.search(rf'(\w+)\.(\w+) AS {column}\b|(\w+)\."?({column})"?(?! AS)\b', query)
+                table_name, own_name = [part for part in found.groups() if part] if found else ("", "")
+                doc = store.VIEW_DOCS.get((view, column)) or docs[table_name, own_name]
+                columns.append((column, TYPES[kind], doc))
+            of = "run" if "run" in empty.columns(view) else "simulation"
+            parts.append(f"### {view}\n\n{_columns(of, columns)}")
+        empty.close()
+    return "\n\n".join(parts)
+
+
+def tables() -> str:
+    """Return the columns of each table."""
+    parts = []
+    for one in store.metadata.sorted_tables:
+        columns = []
+        for column in one.columns:
+            links = "".join(f"`{key.target_fullname}`" for key in column.foreign_keys)
+            key = "primary key" if column.primary_key and column.name == "id" else ""
+            columns.append((column.name, TYPES[column.type.python_type], column.doc or links or key))
+        heading = f"### {one.name} {{ #table-{one.name} }}"  # a view has the name without it
+        parts.append(f"{heading}\n\n{_columns(one.name, columns)}")
+    return "\n\n".join(parts)
+
+
+TYPES = {int: "integer", float: "number", str: "text", bool: "true or false", bytes: "bytes"}
+
+GENERATED = {
+    "commands": commands,
+    "grid_keys": grid_keys,
+    "settings": settings,
+    "conventions": conventions,
+    "rules": rules,
+    "networks": networks,
+    "layers": layers,
+    "datasets": datasets,
+    "simulation_settings": simulation_settings,
+    "views": views,
+    "tables": tables,
+}

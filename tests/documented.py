@@ -1,0 +1,468 @@
+"""What the documentation asks a reader to type: found, taken apart, parsed, and run in a project of its own."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import matplotlib
+import matplotlib.pyplot as plt
+from markdown_it import MarkdownIt
+from ruamel.yaml import YAML
+from typer.main import get_command
+
+import urfb
+from urfb.cli import app
+from urfb.data.catalog import CATALOG
+from urfb.errors import StoreError
+
+ROOT = Path(__file__).parents[1]
+SHELL = ("sh", "bash", "shell")
+SESSION = ("console", "shell-session")  # commands after "$ ", and what they print
+COMMAND_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code of a page.
+
+    Attributes:
+        page: the page's path from the root.
+        line: where its first line is in the page, counted from 1.
+        language: what the page says it is; '' where it says nothing.
+        text: what is in it.
+        file: the name of the file that the page says it is, if any.
+    """
+
+    page: str
+    line: int
+    language: str
+    text: str
+    file: str | None
+
+    @property
+    def place(self) -> str:
+        """Return page and line, as an editor opens them."""
+        return f"{self.page}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A shell command of a page, which may be a pipeline or a loop, but has no && between its parts."""
+
+    page: str
+    line: int
+    text: str
+
+    @property
+    def place(self) -> str:
+        """Return page and line, as an editor opens them."""
+        return f"{self.page}:{self.line}"
+
+    def __str__(self) -> str:
+        return f"{self.place}: `{self.text}`"
+
+
+@dataclass(frozen=True)
+class Mention:
+    """What stands in `code` within a sentence or a table."""
+
+    page: str
+    line: int
+    text: str
+
+
+def pages() -> list[str]:
+    """Return the pages that a reader of the repository follows, as paths from its root."""
+    found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page.relative_to(ROOT).as_posix() for page in found if page.exists()]
+
+
+@cache
+def blocks(page: str) -> tuple[Block, ...]:
+    """Return every block of code of a page, from top to bottom."""
+    return tuple(_blocks(page, (ROOT / page).read_text(encoding="utf-8"), 0))
+
+
+def _blocks(page: str, markdown: str, above: int) -> Iterator[Block]:
+    previous = ""
+    for token in _markdown().parse(markdown):
+        if token.type == "inline":
+            previous = token.content
+        elif token.type == "code_block" and token.map and "```" in token.content:
+            # Tabs and admonitions of MkDocs are indented, which CommonMark takes for code.
+            yield from _blocks(page, token.content, above + token.map[0])
+        elif token.type in ("fence", "code_block") and token.map:
+            first = above + token.map[0] + (2 if token.type == "fence" else 1)
+            language = re.match(r"\{?\s*\.?([\w+-]*)", token.info)
+            assert language is not None
+            yield Block(
+                page, first, language[1].lower(), token.content, _file_name(token.info, token.content, previous)
+            )
+            previous = ""
+
+
+def _file_name(info: str, text: str, paragraph: str) -> str | None:
+    """Return which file a block is: its title, its first line, or the end of the paragraph above it says so."""
+    name = r"([\w./-]+\.(?:py|ya?ml|sh))"
+    found = (
+        re.search(rf'title="{name}"', info)
+        or re.match(rf"# {name}(?:\n|:|$)", text)
+        or re.search(rf"`{name}`[^`.]*:$", paragraph.strip())
+    )
+    return found[1] if found else None
+
+
+def mentions(page: str) -> list[Mention]:
+    """Return what stands in `code` within the sentences and tables of a page."""
+    found = []
+    for token in _markdown().parse((ROOT / page).read_text(encoding="utf-8")):
+        for child in token.children or ():
+            if child.type == "code_inline" and token.map:
+                found.append(Mention(page, token.map[0] + 1, child.content))
+    return found
+
+
+def _markdown() -> MarkdownIt:
+    return MarkdownIt("commonmark").enable("table")
+
+
+def is_shell(block: Block) -> bool:
+    """Say whether a block has commands for a shell."""
+    # What is indented has no language; docs/claims.md has commands so.
+    return block.language in SHELL + SESSION or (not block.language and block.text.startswith("urfb "))
+
+
+def is_script(block: Block) -> bool:
+    """Say whether a block is a whole script."""
+    return is_shell(block) and block.text.startswith("#!")
+
+
+@cache
+def statements(block: Block) -> list[Statement]:
+    """Return the commands of a shell block: each complete to Bash, and cut at every && outside of other constructs."""
+    lines = block.text.splitlines()
+    if block.language in SESSION:
+        lines = [line[2:] if line.startswith("$ ") else "" for line in lines]
+    found, start = [], 0
+    for end in range(1, len(lines) + 1):
+        text = "\n".join(lines[start:end])
+        if end < len(lines) and (text.endswith("\\") or syntax_error(text)):
+            continue
+        if not re.fullmatch(r"(\s*(#.*)?\n?)*", text):
+            found += [Statement(block.page, block.line + start, part) for part in _parts(text)]
+        start = end
+    return found
+
+
+def _parts(text: str) -> list[str]:
+    without_comments = re.sub(r"\s+#\s.*$", "", text, flags=re.MULTILINE)
+    if not syntax_error(without_comments):  # else # stands in quotes
+        text = without_comments
+    parts = re.split(r"\s+&&\s+", text)
+    return [part.strip() for part in parts] if not any(map(syntax_error, parts)) else [text]
+
+
+@cache
+def syntax_error(text: str) -> str:
+    """Return what Bash has to say against the syntax of `text`; '' where it has nothing."""
+    return subprocess.run(["bash", "-n", "-c", text], capture_output=True, text=True, check=False).stderr
+
+
+def simple_commands(text: str) -> list[list[str]]:
+    """Return the words of each simple command in shell code, without assignments and redirections before or after."""
+    text = re.sub(r"(^|\s)#.*$", "", text.replace("\\\n", " "), flags=re.MULTILINE)
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=";<>|&()\n")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    commands: list[list[str]] = [[]]
+    redirected = False
+    for word in lexer:
+        if redirected:
+            redirected = False
+        elif not set(word) <= set(";<>|&()\n"):
+            commands[-1].append(word)
+        elif "<" in word or ">" in word:
+            redirected = True
+            if commands[-1] and commands[-1][-1].isdigit():  # 2>
+                del commands[-1][-1]
+        else:
+            commands.append([])
+    before = r"[A-Za-z_]\w*=.*|if|then|else|elif|while|until|do|!|exec|time"
+    for words in commands:
+        while words and re.fullmatch(before, words[0]):
+            del words[0]
+    return [words for words in commands if words]
+
+
+def mistakes(text: str) -> list[str]:
+    """Return what the real command lines of urfb and Ray have against the commands in shell code; nothing is run."""
+    found = []
+    for words in simple_commands(text):
+        program = Path(words[0]).name
+        if program.startswith("python") and words[1:3] == ["-m", "urfb"]:
+            program, words = "urfb", words[2:]
+        if program in ("urfb", "ray") and (mistake := mistake_of(program, words[1:])):
+            found.append(mistake)
+    return found
+
+
+def unknown_experiments(text: str) -> list[str]:
+    """Return the experiments that commands ask of experiments.yaml, and that it does not have."""
+    known = YAML(typ="safe", pure=True).load(ROOT / "experiments.yaml")["experiments"]
+    named = re.findall(r"experiments\.yaml((?: [a-z][\w-]*(?!\S))*)", text)
+    return [name for names in named for name in names.split() if name not in known]
+
+
+def mistake_of(program: str, arguments: Sequence[str]) -> str:
+    """Return what the command line of urfb or Ray has against arguments; '' where it takes them. Nothing is run."""
+    command_line = parser(program)
+    said = io.StringIO()
+    if command_line is not None:
+        with redirect_stdout(said), redirect_stderr(said):
+            try:
+                command_line.main(list(arguments), prog_name=program)
+            except SystemExit as ended:
+                if ended.code:
+                    return said.getvalue()
+    return ""
+
+
+@cache
+def parser(program: str) -> Any:
+    """Return the command line of urfb or Ray that parses and then does nothing; None where there is no Ray."""
+    if program == "urfb":
+        return _idle(get_command(app))
+    if find_spec("ray") is None:
+        return None
+    from ray.scripts.scripts import cli
+
+    return _idle(cli)
+
+
+def _idle(command: Any) -> Any:
+    idle = copy.copy(command)
+    idle.callback = None
+    if hasattr(command, "commands"):
+        idle.commands = {name: _idle(one) for name, one in command.commands.items()}
+    return idle
+
+
+def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Return each command below a group, with the words that call it."""
+    for name, one in getattr(command, "commands", {}).items():
+        yield from leaves(one, (*words, name))
+    if not hasattr(command, "commands"):
+        yield words, command
+
+
+def options() -> set[str]:
+    """Return every option that some command of urfb has, such as --store."""
+    root = parser("urfb")
+    commands = [root, *root.commands.values(), *(command for _, command in leaves(root))]
+    own = {
+        name for one in commands for parameter in one.params for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+    return {"--help", *own}
+
+
+def examples(help_text: str) -> list[str]:
+    """Return the commands that a help text gives as examples."""
+    _, found, below = help_text.partition("Example")
+    return re.findall(r"((?:\w+=\S+ )*urfb .*)", below) if found else []
+
+
+def grid_text(block: Block) -> str:
+    """Return a YAML block as a grid file, completed where it is a part of one; lines keep their numbers in the page."""
+    said = YAML(typ="safe", pure=True).load(block.text)
+    keys, text = set(said) if isinstance(said, dict) else set(), block.text
+    if keys and keys <= {"defaults", "networks", "reports"}:
+        network = next(iter(said.get("networks", {})), "simpnet")
+        settings = {"network": network, "dataset": "digits", "rule": "bp"} | said.get("defaults", {})
+        text += f"\nexperiments: {{completed: {{matrix: {settings}}}}}\n"
+    elif keys and keys <= {"description", "defaults", "matrix"}:
+        text = "experiments: {completed: {" + ", ".join(f"{key}: {said[key]!r}" for key in keys) + "}}\n"
+    return "\n" * (block.line - 1) + text
+
+
+def shrunk(grid: str) -> str:
+    """Return a grid file with the same experiments that train in a moment: on digits, for two epochs, with two seeds.
+
+    The paper's networks stay as they are. They fit the digits' 8×8 pixels, which make them fast.
+    """
+
+    def small(value: Any, key: str, *, in_step: bool) -> Any:
+        match value:
+            case dict():
+                return {name: small(one, name, in_step=in_step or key == "zip") for name, one in value.items()}
+            case list() if in_step:  # as long as the others of the zip
+                return [small(one, key, in_step=True) for one in value]
+            case list():
+                items = [small(one, key, in_step=False) for one in value]
+                items = [one for place, one in enumerate(items) if one not in items[:place]]
+                return items[:2] if key == "seed" else items
+        match key:
+            case "dataset" if value in CATALOG:  # not one of the page's own
+                return "digits"
+            case "epochs":
+                return 2
+            case "pretraining_epochs":
+                return min(value, 1)
+            case "batch_size" | "gradient_batch":
+                return min(value, 100)
+        return value
+
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.dump(small(yaml.load(grid), "", in_step=False), stream)
+    return stream.getvalue()
+
+
+@dataclass
+class Project:
+    """A folder as a reader has it after cloning: urfb, the grid file, the published results, and a home of its own.
+
+    Attributes:
+        folder: where it is.
+        environment: of the shell, which the commands of a page may change.
+        names: those that the page's Python has given.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+    names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
+
+    @classmethod
+    def made(cls, folder: Path, *, template: Path | None = None) -> Project:
+        """Make one in `folder`, with the results of `template` where it is given."""
+        programs = folder / ".venv" / "bin"
+        programs.mkdir(parents=True)
+        (programs / "activate").touch()
+        urfb = programs / "urfb"
+        start = [sys.executable, "-c", "from urfb.cli import app; app()"]
+        urfb.write_text(f'#!/bin/sh\nexec {shlex.join(start)} "$@"\n')
+        urfb.chmod(0o755)
+        (folder / "experiments.yaml").write_text(shrunk((ROOT / "experiments.yaml").read_text(encoding="utf-8")))
+        if template is None:
+            shutil.copytree(ROOT / "results" / "reference", folder / "results" / "reference")
+        else:
+            shutil.copytree(template / "results", folder / "results")
+        (folder / "home").mkdir()
+        kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+        environment = {
+            **kept,
+            "PATH": os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(folder / "home"),
+            "PWD": str(folder),
+            "MPLCONFIGDIR": matplotlib.get_cachedir(),  # finding all fonts again takes half a minute
+            "MPLBACKEND": "agg",
+            "OMP_NUM_THREADS": "1",  # on a busy machine, threads of BLAS that wait for each other take most of the time
+        }
+        return cls(folder, environment)
+
+    def shell(self, text: str) -> tuple[int, str]:
+        """Run a command where the last one has left the shell; return its exit code and what it printed."""
+        state = self.folder / "home" / "state"
+        with self._started(f'{text}\ncode=$?\nenv -0 >"{state}"\nexit $code') as process:
+            said, _ = process.communicate(timeout=COMMAND_SECONDS)
+        if state.exists():  # not after `exit`
+            variables = [one.partition("=") for one in state.read_text().split("\0") if one]
+            self.environment = {name: value for name, _, value in variables}
+        return process.returncode, said
+
+    def interrupted(self, text: str) -> tuple[int, str]:
+        """Run a command while a run is trained that never ends, $RUN; press Ctrl-C when it has printed something."""
+        store = re.search(r"--store (\S+)", text)
+        location = store[1] if store else "results/urfb.sqlite"
+        grid = self.folder / "home" / "endless.yaml"
+        settings = "network: Full 10; Output, dataset: digits, rule: bp, epochs: 1000000"
+        grid.write_text(f"experiments: {{endless: {{matrix: {{{settings}}}}}}}\n")
+        with self._started(f"urfb grid run {grid} --jobs 0 --store {location}") as training:
+            with patch.dict(os.environ, self.environment, clear=True), self._there():
+                self.environment["RUN"] = _run_in_training(location, training)
+            with self._started(text) as process:
+                assert process.stdout is not None
+                first = process.stdout.readline()
+                os.killpg(process.pid, signal.SIGINT)
+                rest, _ = process.communicate(timeout=COMMAND_SECONDS)
+            os.killpg(training.pid, signal.SIGINT)
+            training.communicate(timeout=COMMAND_SECONDS)
+        return process.returncode if first else 1, first + rest
+
+    @contextmanager
+    def _started(self, text: str) -> Iterator[subprocess.Popen[str]]:
+        """Have a shell with a group of processes of its own, of which none is left afterwards."""
+        process = subprocess.Popen(
+            ["bash", "-c", text],
+            cwd=self.environment["PWD"],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """Be in the folder where the shell is; contextlib.chdir is of Python 3.11."""
+        before = Path.cwd()
+        os.chdir(self.environment["PWD"])
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+    def python(self, block: Block, text: str) -> str:
+        """Run Python after what the page had before it; return how it failed, or ''."""
+        with patch.dict(os.environ, self.environment, clear=True), self._there():
+            try:
+                # Empty lines above it make a traceback name the line of the page.
+                exec(compile("\n" * (block.line - 1) + text, block.page, "exec"), self.names)
+            except (Exception, SystemExit):
+                return traceback.format_exc()
+            finally:
+                plt.close("all")
+        return ""
+
+    def write(self, block: Block) -> None:
+        """Write the file that a block is; a grid is shrunk."""
+        assert block.file is not None
+        file = Path(self.environment["PWD"]) / block.file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(shrunk(block.text) if file.suffix in (".yaml", ".yml") else block.text, encoding="utf-8")
+
+
+def _run_in_training(store: str, training: subprocess.Popen[str]) -> str:
+    """Return the run that is trained, when it is, and when it has stored an epoch."""
+    end = time.monotonic() + COMMAND_SECONDS
+    while time.monotonic() < end and training.poll() is None:
+        with suppress(StoreError):
+            runs = urfb.open_store(store).runs(state="running")
+            if (runs["epochs_done"] > 0).any():
+                return str(runs["run"].iloc[0])
+        time.sleep(0.2)
+    raise AssertionError(f"nothing is trained: {training.communicate()[0] if training.poll() is not None else ''}")

@@ -1,0 +1,50 @@
+"""The documentation: nothing that its reference is made of lacks words, and the README leads somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from urfb.grid.schema import Experiment, GridFile, Matrix, Settings
+from urfb.store import open_for_writing, tables
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("part", [GridFile, Experiment, Matrix, Settings])
+def test_every_key_of_a_grid_file_says_what_it_is(part: type[BaseModel]) -> None:
+    fields = {
+        name: field
+        for name, field in part.model_fields.items()
+        if part is Settings or name not in Settings.model_fields
+    }
+    assert [name for name, field in fields.items() if not field.description] == []
+
+
+def test_every_column_of_a_table_says_what_it_holds() -> None:
+    settings = {"run": tables.SPEC_COLUMNS, "simulation": tables.SIMULATION_COLUMNS}
+    untold = [
+        f"{table.name}.{column.name}"
+        for table in tables.metadata.sorted_tables
+        for column in table.columns
+        if not column.doc
+        and column.name != "id"
+        and not column.foreign_keys
+        and column.name not in settings.get(table.name, ())
+    ]
+    assert untold == []
+
+
+def test_what_a_view_adds_is_a_column_of_it(tmp_path: Path) -> None:
+    store = open_for_writing(str(tmp_path / "s.sqlite"))
+    assert [(view, name) for view, name in tables.VIEW_DOCS if name not in store.columns(view)] == []
+
+
+def test_the_readmes_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    own = [link for link in links if not link.startswith("https://")]
+    assert len(own) > 10
+    assert [link for link in own if not (ROOT / link).exists()] == []

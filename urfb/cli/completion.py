@@ -1,0 +1,117 @@
+"""What the Tab key completes: names that a grid file, a store or urfb itself knows.
+
+It answers while somebody types: so it imports nothing heavy, asks no server, and gives nothing where anything is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import typer
+
+Completer = Callable[[typer.Context, str], list[str]]
+
+# Their declarations import the drawing libraries, which takes a second; a test holds these to them.
+FIGURES = (*map(str, range(1, 13)), "8-start", "9-batch", "alignment-and-error", "epsilon", "gradients", "input-offset")
+TABLES = ("5", "6", "9", "10", "11", "12", "published")
+CLAIMS = (*map(str, range(1, 7)), "comparable", "depth", "untied", "local-loss", "linear", "epsilon")
+EXPERIMENT = r"[\w.-]+"
+MANY = 50
+"""More runs than these are no help to choose from."""
+
+
+def completer(names: Callable[[typer.Context, str], Iterable[str]]) -> Completer:
+    """Return what gives the names that begin as typed, and none where something is wrong."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        try:
+            return [name for name in names(ctx, incomplete) if name.startswith(incomplete)]
+        except Exception:  # a traceback would land in the middle of somebody's command line
+            return []
+
+    return complete
+
+
+def words(*allowed: str) -> Completer:
+    """Return a completer of a few fixed words."""
+    return completer(lambda ctx, incomplete: allowed)
+
+
+@completer
+def experiments(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Complete the experiments of the grid files that are typed already, none of them twice."""
+    typed = ctx.params.get("arguments") or []
+    known = [name for path in typed if path.lower().endswith((".yaml", ".yml")) for name in _experiments(Path(path))]
+    return [name for name in known if name not in typed]
+
+
+@completer
+def experiments_to_show(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Complete the experiments of the grid file that a report reads."""
+    return _experiments(Path(ctx.params.get("grid") or "experiments.yaml"))
+
+
+@completer
+def runs(ctx: typer.Context, incomplete: str) -> Sequence[str]:
+    """Complete identities of a store's runs, if it is a file."""
+    location = ctx.params["store"].removeprefix("sqlite:///")
+    path = Path(location).expanduser()
+    if "://" in location or not path.is_file():
+        return []
+    # Not through urfb.store, whose SQLAlchemy alone takes as long as somebody waits for completion.
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0.1)) as connection:
+        found = connection.execute(
+            "SELECT identity FROM run WHERE substr(identity, 1, ?) = ? ORDER BY id DESC LIMIT ?",
+            (len(incomplete), incomplete, MANY),
+        )
+        return [identity for (identity,) in found]
+
+
+@completer
+def rules(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Complete rules."""
+    from urfb.nn.rules import RULES
+
+    return RULES
+
+
+@completer
+def networks(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Complete the paper's networks."""
+    from urfb.nn.networks import NETWORKS
+
+    return NETWORKS
+
+
+@completer
+def datasets(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Complete data sets."""
+    from urfb.data.catalog import CATALOG
+
+    return CATALOG
+
+
+@completer
+def conditions(ctx: typer.Context, incomplete: str) -> Iterable[str]:
+    """Complete conditions: the setting, then a usual value; in bash, which parts words at =, the setting alone."""
+    from urfb.data.catalog import CATALOG
+    from urfb.nn.networks import NETWORKS
+    from urfb.nn.rules import RULES
+
+    values: dict[str, Iterable[str]] = {
+        "rule": RULES, "dataset": CATALOG, "network": NETWORKS, "loss": ("hinge", "softmax"), "seed": (),
+        "connectivity": (),
+    }  # fmt: skip
+    name, equals, _ = incomplete.partition("=")
+    return [f"{name}={value}" for value in values[name]] if equals else [f"{name}=" for name in values]
+
+
+def _experiments(path: Path) -> list[str]:
+    from ruamel.yaml import YAML
+
+    names = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["experiments"]
+    return [name for name in names if re.fullmatch(EXPERIMENT, str(name))]
