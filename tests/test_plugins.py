@@ -1,4 +1,4 @@
-"""A grid that names the user's own model or rule: found, trained by real workers, resumed, aligned, read back."""
+"""A grid that names the user's own model, rule or data set: found, trained, resumed, aligned, read back."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 import torch
 
 import urfb
-from urfb.errors import GridError
+from urfb.data.datasets import verify
+from urfb.errors import DataError, GridError
 from urfb.grid.expand import load_grid
+from urfb.plugins import look_in
 
 MODEL = """
 import torch
@@ -31,6 +33,19 @@ from urfb import Rule
 
 # Feedback half way between R and W.
 halfway = Rule("halfway between R and W", carrier=lambda weight, feedback: (weight + feedback) / 2, epsilon=1.0)
+"""
+DATASET = """
+import numpy as np
+from urfb import DatasetInfo
+
+def read(directory):
+    labels = np.arange(600) % 3
+    images = np.random.default_rng(0).integers(0, 8, (600, 4, 6, 2))
+    images[np.arange(600), labels] += 8  # the row that is bright tells the class
+    return images, labels
+
+rows = DatasetInfo("rows", classes=3, shape=(2, 4, 6), training=400, validation=100, test=100,
+                   batch_size=20, scale=15, source="drawn here", read=read)
 """
 
 
@@ -121,16 +136,87 @@ def test_a_source_that_changes_after_the_plan_is_not_trained_under_the_old_ident
         ("network: own_mistakes:built", r"has no 'built': did you mean 'build'\?"),
         ("network: own_mistakes:build, rule: 'own_mistakes:build'", "is function, where a urfb.Rule is expected"),
         ("network: own_mistakes:build, untied: all", "untied: only a network in the paper's notation has that"),
+        (
+            "dataset: own_mistakes:build, network: simpnet",
+            "is function, where a urfb.DatasetInfo with `read` is expected",
+        ),
+        ("dataset: own_mistakes:bare, network: simpnet", "is a urfb.DatasetInfo without `read`, where"),
         ("network: own_mistakes:build, convention: paper", "convention: only a network in the paper's notation"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(tmp_path: Path, setting: str, said: str) -> None:
-    (tmp_path / "own_mistakes.py").write_text(MODEL)
+    bare = "from urfb import DatasetInfo\nbare = DatasetInfo('bare', 2, (1, 8, 8), 10, 10, 10, 10, 255, 'nowhere')\n"
+    (tmp_path / "own_mistakes.py").write_text(MODEL + bare)
     grid = tmp_path / "grid.yaml"
     rule = "" if "rule" in setting else ", rule: bp"
-    grid.write_text(f"experiments: {{own: {{defaults: {{{setting}{rule}, dataset: digits}}}}}}\n")
+    dataset = "" if "dataset" in setting else ", dataset: digits"
+    grid.write_text(f"experiments: {{own: {{defaults: {{{setting}{rule}{dataset}}}}}}}\n")
     with pytest.raises(GridError, match=said):
         load_grid(grid)
+
+
+def data_project(folder: Path, name: str, text: str = DATASET) -> Path:
+    (folder / f"{name}.py").write_text(text)
+    grid = folder / "grid.yaml"
+    grid.write_text(
+        f"experiments: {{own: {{defaults: {{network: Conv 4 3x3; Full 20; Output, dataset: '{name}:rows', epochs: 5}}, "
+        "matrix: {rule: [bp, urfb]}}}\n"
+    )
+    return grid
+
+
+def test_a_users_data_set_is_trained_on_and_resumed(tmp_path: Path) -> None:
+    grid = data_project(tmp_path, "own_data")
+    finished = run(grid)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    store = urfb.open_store(str(tmp_path / "s.sqlite"))
+    runs = store.runs()
+    assert set(runs["dataset"]) == {"own_data:rows"}
+    assert set(runs["batch_size"]) == {20}
+    assert runs["off_class_weight"].to_numpy() == pytest.approx(1 / 2)
+    assert runs["source"].notna().all()
+    assert (runs["test_error"] < 0.1).all()  # 0.67 is chance
+    assert store.alignment(step=20 * 5, rule="urfb")["layer"].nunique() == 3  # 400 images in batches of 20
+    assert run(grid, "--epochs", "6", "--jobs", "0").stdout.count("goes on after epoch 5") == 2
+    look_in(tmp_path)
+    first, *_ = urfb.load_weights(runs["run"][0], store=str(tmp_path / "s.sqlite"))
+    assert tuple(first.W.shape) == (4, 2, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "changed", "said"),
+    [
+        ("(600, 4, 6, 2)", "(600, 4, 7, 2)", "images have shape (600, 4, 7, 2), where (600, 4, 6, 2) is expected"),
+        ("np.arange(600) % 3", "np.arange(600) % 4", "labels go from 0 to 3, where 0 to 2 is allowed"),
+        ("return images, labels", "return images / 15, labels", "pixels are float64, where whole numbers from 0 to 15"),
+        ("return images, labels", "return images, labels[:9]", "labels have shape (9,), where (600,) is expected"),
+        ("return images, labels", "return open(directory / 'absent')", "FileNotFoundError"),
+    ],
+)
+def test_a_users_data_set_that_is_not_what_it_says_is_told(tmp_path: Path, text: str, changed: str, said: str) -> None:
+    assert text in DATASET
+    name = f"odd_data_{hash(changed) % 10**9}"  # Python imports a name once a process
+    data_project(tmp_path, name, DATASET.replace(text, changed))
+    look_in(tmp_path)
+    with pytest.raises(DataError, match=f"'{name}:rows'.*{re.escape(said)}"):
+        verify(f"{name}:rows", tmp_path)
+
+
+def test_a_users_data_set_is_looked_at_before_anything_is_trained(tmp_path: Path) -> None:
+    refused = run(data_project(tmp_path, "late_data", DATASET.replace("images, labels\n", "images, labels + 1\n")))
+    assert refused.returncode == 2
+    assert (
+        "'late_data:rows': what its function returns is not what it declares: labels go from 1 to 3" in refused.stderr
+    )
+    assert not (tmp_path / "s.sqlite").exists()
+
+
+def test_an_edit_of_a_users_data_set_makes_new_runs(tmp_path: Path) -> None:
+    before = load_grid(data_project(tmp_path, "edited_data")).runs[0].spec
+    (tmp_path / "edited_data.py").write_text(DATASET.replace("default_rng(0)", "default_rng(1)"))
+    after = load_grid(tmp_path / "grid.yaml").runs[0].spec
+    assert before.source != after.source
+    assert before.identity != after.identity
 
 
 def test_a_model_of_the_wrong_size_fails_with_a_message(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from urfb.data.catalog import DatasetInfo
 from urfb.nn.rules import RULES, Rule
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from urfb.training.weights import LayerWeights
 
 __version__ = "0.1.0"
-__all__ = ["RULES", "Rule", "__version__", "convert", "load_weights", "open_store"]
+__all__ = ["RULES", "DatasetInfo", "Rule", "__version__", "convert", "load_weights", "open_store"]
 
 
 def open_store(location: str) -> Store:

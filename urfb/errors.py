@@ -6,7 +6,7 @@ UrfbError
 │   ├── NotationError       a network's text does not parse, or its sizes do not fit
 │   ├── SelectionError      a filter or a name that selects nothing that exists
 │   ├── DataError           a data set that is missing, damaged or unknown
-│   ├── PluginError         a user's own model or rule that cannot be imported or used
+│   ├── PluginError         a user's own model, rule or data set that cannot be imported or used
 │   ├── ReportError         a user's own figures and tables: a file that cannot be run, or what it declares
 │   ├── DeviceError         a device that this machine or this version cannot use
 │   └── StoreError          a store that cannot be read or written
@@ -48,7 +48,7 @@ class DataError(InputError):
 
 
 class PluginError(InputError):
-    """A model or rule of the user's own that cannot be imported or used."""
+    """A model, rule or data set of the user's own that cannot be imported or used."""
 
 
 class ReportError(InputError):

@@ -1,4 +1,4 @@
-"""A user's own models and rules, named in a grid by import path: 'my_models:build', 'my_rules:noisy'."""
+"""A user's own models, rules and data sets, named in a grid by import path: 'my_models:build', 'my_rules:noisy'."""
 
 from __future__ import annotations
 

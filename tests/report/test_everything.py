@@ -68,7 +68,7 @@ def test_every_exhibit_of_the_paper_says_what_the_paper_says_and_how_it_is_compl
     if exhibit.kind == "figure":
         assert exhibit.says
     if exhibit.selection.panels:
-        assert exhibit.completed_by.startswith("grid run experiments.yaml ")
+        assert exhibit.completed_by.startswith("grid run experiments.yaml")
 
 
 @pytest.mark.slow

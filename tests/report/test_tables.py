@@ -291,6 +291,40 @@ def test_published_figures_stand_by_themselves_with_their_sources(store: FakeSto
         chosen(TABLES, ["published"], "quick")
 
 
+def test_the_table_of_runs_says_what_each_kind_of_machine_trained_and_for_how_long(store: FakeStore) -> None:
+    store.add(4, seed=0, seconds=100.0)
+    store.add(6, seed=1, seconds=140.0, threads=2)
+    store.add(6, seed=2, seconds=300.0)
+    store.add(0, seed=3, tested=False, state="new", seconds=0.0, device_name=None)
+    store.add(1000, rule="frfb", device="cuda", device_name="a GPU", seconds=36.0, dataset="cifar100")
+    store.add(2, batch_size=50, connectivity=0.5)
+    made = tabulated("runs", store)
+    rows = [tuple(row.values()) for row in made.shown.to_dict("records")]
+    assert sorted(rows) == sorted(
+        [
+            ("simpnet, CIFAR-10, batch size 500", "URFB", "2", "4 to 6", "40.0", "0.06", "a processor, 1 thread"),
+            ("simpnet, CIFAR-10, batch size 500", "URFB", "1", "6", "23.3", "0.04", "a processor, 2 threads"),
+            ("simpnet, CIFAR-10, batch size 50", "URFB 50 %", "1", "2", "10.0", "0.01", "a processor, 1 thread"),
+            ("simpnet, CIFAR-100", "FRFB", "1", "1,000", "0.0", "0.01", "a GPU"),
+        ]
+    )
+    assert made.notes[:3] == [
+        "On a GPU: 1 run, 1,000 epochs, 0.0 hours.",
+        "On a processor, 1 thread: 3 runs, 12 epochs, 0.1 hours.",
+        "On a processor, 2 threads: 1 run, 6 epochs, 0.0 hours.",
+    ]
+    assert len(made.runs) == made.data["n"].sum() == 5
+    assert made.data["seconds"].sum() == 100 + 140 + 300 + 36 + 20
+
+
+def test_the_table_of_runs_of_an_empty_store_is_empty(store: FakeStore, tmp_path: Path) -> None:
+    assert tabulated("runs", store).shortfalls == ["no run of this table in the store"]
+    store.add(0, tested=False, state="new")
+    assert tabulated("runs", store).shown.empty
+    [markdown, *_] = written("runs", store, tmp_path).files
+    assert "selection: all runs" in markdown.read_text()
+
+
 def test_a_table_becomes_three_files_that_say_where_it_comes_from(store: FakeStore, tmp_path: Path) -> None:
     store.add_protocols(3, seeds=2)
     rendered = written("5", store, tmp_path)

@@ -1,23 +1,35 @@
-"""What data sets there are. No torch here: the planner reads this too, and must answer at once."""
+"""What data sets there are, and what one of a user's own has to say. No torch here: the planner must answer at once."""
 
 from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
 
-from urfb.errors import DataError, nearest
+from urfb.errors import DataError, PluginError, nearest
+from urfb.plugins import is_import_path, load_plugin
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
     """One data set; its splits are cut in file order, and the test images are never shuffled among the others.
 
-    `training`, `validation` and `test` count images of `shape` (channels, height, width). A stored pixel is a whole
-    number from 0 to `scale`. `batch_size` is the default one, `source` says in words where the images come from.
+    Attributes:
+        name: what people call it.
+        classes: how many there are; labels are whole numbers from 0 to classes − 1.
+        shape: of an image, (channels, height, width).
+        training, validation, test: how many images each split has.
+        batch_size: images an update where nothing is said.
+        scale: what pixels are divided by; a stored one is a whole number from 0 to `scale`, which is 255 at most.
+        source: says in words where the images come from.
+        read: of a user's own, the function that gets the folder of the data sets and returns all images
+            [N, height, width, channels] and their labels [N], as arrays of whole numbers: those that train first, then
+            those that validate, then the test's. A grid names the data set by import path: 'my_data:stripes'.
     """
 
     name: str
@@ -29,6 +41,7 @@ class DatasetInfo:
     batch_size: int
     scale: int
     source: str
+    read: Callable[[Path], tuple[Any, Any]] | None = None
 
 
 CATALOG: dict[str, DatasetInfo] = {
@@ -83,7 +96,18 @@ CATALOG: dict[str, DatasetInfo] = {
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Return the data set called `name`; raises DataError, with the names there are, when there is none."""
+    """Return the data set called `name`, or a user's own by its import path.
+
+    Raises:
+        DataError: there is none of the name; it says which there are.
+        PluginError: the path cannot be imported, or names something else.
+    """
+    if is_import_path(name):
+        found = load_plugin(name)
+        if not isinstance(found, DatasetInfo) or found.read is None:
+            what = "a urfb.DatasetInfo without `read`" if isinstance(found, DatasetInfo) else type(found).__name__
+            raise PluginError(f"'{name}' is {what}, where a urfb.DatasetInfo with `read` is expected")
+        return found
     if name not in CATALOG:
         raise DataError(f"there is no data set {name!r}: {nearest(name, CATALOG)}")
     return CATALOG[name]

@@ -47,13 +47,16 @@ def load(name: str, directory: Path, device: str | torch.device = "cpu") -> Data
     """Load the data set `name` from `directory` to `device`; its splits have the sizes that the catalog states.
 
     Raises DataError when `name` is unknown, or when a file is missing or damaged to the point of not being readable.
-    MNIST files that are readable but wrong are found by `verify` alone.
+    MNIST files that are readable but wrong are found by `verify` alone. Of a user's own data set, it is raised when
+    what its function returns is not what it declares.
     """
     info = dataset_info(name)
     sizes = [info.training, info.validation, info.test]
     try:
-        images, labels = _read(info, directory)
+        images, labels = _read(info, directory) if info.read is None else _read_own(name, info, directory)
         splits = list(zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True))
+    except DataError:
+        raise
     except Exception:  # damaged bytes make torchvision fail in many ways
         verify(name, directory)  # names the file; if every file is right, the error was not about them
         raise
@@ -61,11 +64,14 @@ def load(name: str, directory: Path, device: str | torch.device = "cpu") -> Data
 
 
 def verify(name: str, directory: Path) -> None:
-    """Check every file of the data set against its checksum.
+    """Check every file of the data set against its checksum; a user's own, which has none, by reading it.
 
     Raises DataError, naming each file that is missing or damaged (or saying that all of them are missing), or when
     `name` is unknown.
     """
+    if dataset_info(name).read is not None:
+        load(name, directory)
+        return
     found = faults(name, directory)
     if not found:
         return
@@ -134,13 +140,41 @@ def _fetch_archive(name: str, directory: Path, addresses: list[str], archive: Pa
 
 def _checksums(name: str, directory: Path) -> dict[Path, str]:
     """Return the MD5 of every file of the data set that has one."""
-    if dataset_info(name).name == "digits":
+    info = dataset_info(name)
+    if info.name == "digits" or info.read is not None:
         return {}
     source = TORCHVISION[name]
     if name == "mnist":
         return {directory / MNIST_FOLDER / file: md5 for file, md5 in source.resources}
     files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
     return {directory / source.base_folder / file: md5 for file, md5 in files}
+
+
+def _read_own(name: str, info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:
+    """Return a user's own images and labels as `_read` does, having looked at all that can be wrong with them."""
+    assert info.read is not None
+    try:
+        images, labels = (np.asarray(part) for part in info.read(directory))
+    except Exception as error:  # a user's function may raise anything
+        raise DataError(f"'{name}' cannot be read from {directory}: {type(error).__name__}: {error}") from error
+    channels, height, width = info.shape
+    count = info.training + info.validation + info.test
+    problems = [
+        f"{what} have shape {array.shape}, where {shape} is expected: {meaning}"
+        for what, array, shape, meaning in (
+            ("images", images, (count, height, width, channels), "[N, height, width, channels] of its three splits"),
+            ("labels", labels, (count,), "one an image"),
+        )
+        if array.shape != shape
+    ]
+    for what, array, highest in (("pixels", images, min(info.scale, 255)), ("labels", labels, info.classes - 1)):
+        if not np.issubdtype(array.dtype, np.integer):
+            problems.append(f"{what} are {array.dtype}, where whole numbers from 0 to {highest} are expected")
+        elif array.size and (array.min() < 0 or array.max() > highest):
+            problems.append(f"{what} go from {array.min()} to {array.max()}, where 0 to {highest} is allowed")
+    if problems:
+        raise DataError(f"'{name}': what its function returns is not what it declares: {'; '.join(problems)}")
+    return torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels.astype(np.int64))
 
 
 def _read(info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:

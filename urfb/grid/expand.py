@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from urfb.data.catalog import CATALOG
+from urfb.data.catalog import dataset_info
 from urfb.errors import GridError, NotationError, PluginError, SelectionError, nearest
 from urfb.grid.schema import Axes, Experiment, GridFile, Matrix, read_grid
 from urfb.grid.spec import CONVENTIONS, RunSpec, conv_numbers
@@ -208,14 +208,14 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
 
     Raises:
         ValueError: a setting is missing, or two do not go together.
-        PluginError: a model or rule of the user's own cannot be imported.
+        PluginError: a model, rule or data set of the user's own cannot be imported.
     """
     missing = [name for name in ("network", "dataset", "rule") if name not in settings]
     if missing:
         raise ValueError(f"no {' and no '.join(missing)} is given: put it into the matrix or under 'defaults'")
     values = dict(settings)
     convention = values.pop("convention", None)
-    dataset = CATALOG[values["dataset"]]
+    dataset = dataset_info(values["dataset"])
     name = values["network"]
     values["layers"] = networks.get(name) or (
         canonical(named(name, convention or "paper")) if name in NETWORKS else name
@@ -247,7 +247,8 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
     elif given := [key for key in ("off_class_weight", "off_class_margin", "true_class_margin") if key in values]:
         raise ValueError(f"{' and '.join(given)} belongs to the hinge loss, and the loss here is {values['loss']}")
     _resolve_rule(values)
-    sources = [values[key] for key in ("layers", "rule", "pretraining_rule") if is_import_path(values.get(key) or "")]
+    own = (values.get(key) or "" for key in ("layers", "dataset", "rule", "pretraining_rule"))
+    sources = [path for path in own if is_import_path(path)]
     if sources:
         values["source"] = source_hash(sources)
     return RunSpec(**{"step_size": 0.1, "epochs": 1000, **values})

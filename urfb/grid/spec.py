@@ -53,6 +53,11 @@ def _known_rule(name: str) -> str:
     return name if is_import_path(name) else one_of(RULES)(name)
 
 
+def _known_dataset(name: str) -> str:
+    """Accept a name of the catalog, or an import path."""
+    return name if is_import_path(name) else one_of(CATALOG)(name)
+
+
 def _conv_layers(text: str) -> str:
     """Accept 'none', 'all', or the numbers of conv layers, and write them the one way that identities are made of."""
     words = text.split()
@@ -63,7 +68,7 @@ def _conv_layers(text: str) -> str:
     return " ".join(str(number) for number in sorted({int(word) for word in words}))
 
 
-DatasetName = Annotated[str, AfterValidator(one_of(CATALOG))]
+DatasetName = Annotated[str, AfterValidator(_known_dataset)]
 RuleName = Annotated[str, AfterValidator(_known_rule)]
 LossName = Annotated[str, AfterValidator(one_of(LOSSES))]
 Precision = Annotated[str, AfterValidator(one_of(PRECISIONS))]
@@ -94,9 +99,9 @@ class RunSpec(BaseModel):
     Attributes:
         network: a name for people; not part of the identity.
         layers: the network in the paper's notation, written the canonical way, or a model's import path.
-        source: a hash of the source of the user's own model and rule; None without.
-        dataset, rule, loss: names in the tables of `urfb.data`, `urfb.nn.rules` and `urfb.nn.losses`; a rule of the
-            user's own by its import path.
+        source: a hash of the source of the user's own model, rule and data set; None without.
+        dataset, rule, loss: names in the tables of `urfb.data`, `urfb.nn.rules` and `urfb.nn.losses`; a data set or a
+            rule of the user's own by its import path.
         epsilon: ε, the multiple of W's increment that R takes; None where the rule itself says it.
         decay: λ, the fraction of W and R that each update takes away; None where the rule itself says it.
         connectivity, feedback_connectivity: the fractions of W's and of R's connections that exist.
@@ -196,8 +201,9 @@ class RunSpec(BaseModel):
 
     @property
     def import_paths(self) -> tuple[str, ...]:
-        """The import paths of the user's own model and rules."""
-        return tuple(name for name in (self.layers, self.rule, self.pretraining_rule) if name and is_import_path(name))
+        """The import paths of the user's own model, data set and rules."""
+        named = (self.layers, self.dataset, self.rule, self.pretraining_rule)
+        return tuple(name for name in named if name and is_import_path(name))
 
     @property
     def run(self) -> str:

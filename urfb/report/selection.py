@@ -78,6 +78,8 @@ class Selection:
             for name, value in self.panels[0].items()
             if all(name in panel and panel[name] == value for panel in self.panels)
         }
+        if not any(self.panels):
+            return "all runs"
         own = [{name: value for name, value in panel.items() if name not in shared} for panel in self.panels]
         return "; ".join(_in_words(part) for part in [*own, shared] if part)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urfb.report import alignment_tables, error_tables, published, simulation_tables
+from urfb.report import alignment_tables, error_tables, published, run_tables, simulation_tables
 from urfb.report.exhibits import Exhibit
 from urfb.report.figures import (
     DEEPERNET,
@@ -69,6 +69,14 @@ TABLES: tuple[Exhibit, ...] = (
         simulation_tables.tabulate,
         measured=("simulations", "trajectories", "trajectory_layers"),
         completed_by="theory run",
+    ),
+    Exhibit(
+        "table",
+        "runs",
+        "what was trained, and how long it took",
+        run_tables.tabulate,
+        Selection(({},)),
+        completed_by="grid run experiments.yaml",
     ),
     Exhibit("table", "published", "what others have published, in settings unlike the paper's", published.tabulate),
 )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from urfb.data.catalog import CATALOG
+from urfb.data.catalog import dataset_info
 from urfb.errors import StoreError
 from urfb.store import open_store
 from urfb.training.checkpoint import Checkpoints
@@ -41,15 +41,14 @@ def load_weights(run: str, store: str) -> list[LayerWeights]:
     Raises:
         SelectionError: there is no such run.
         StoreError: there is no store, or no checkpoint of the run's last epoch.
-        PluginError: a model or rule of the user's own cannot be imported, or has changed since.
+        PluginError: a model, rule or data set of the user's own cannot be imported, or has changed since.
     """
     opened = open_store(store)
     spec = opened.spec(run)
     _, epochs_done = opened.progress()[spec.identity]
+    info = dataset_info(spec.dataset)
     checkpoints = Checkpoints(opened.location.checkpoints, spec.identity)
-    network, epoch = checkpoints.load(
-        lambda epoch: build_network(spec, CATALOG[spec.dataset], epoch), at_most=epochs_done
-    )
+    network, epoch = checkpoints.load(lambda epoch: build_network(spec, info, epoch), at_most=epochs_done)
     if epoch != epochs_done or epoch == 0:
         raise StoreError(
             f"run {spec.identity}: {checkpoints.latest.parent} has no checkpoint of its epoch {epochs_done}; "
