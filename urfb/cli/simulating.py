@@ -20,7 +20,8 @@ def show_progress(ended: Iterable[Simulated | None], total: int, store: str) -> 
     """Show a bar on a terminal while simulations end, then say how many there were; None for one that is stored."""
     began, new = time.monotonic(), 0
     screen = console(stderr=True)
-    for one in track(ended, "simulating", total, console=screen, transient=True, disable=not screen.is_terminal):
+    shown = track(ended, "simulating", total, console=screen, transient=True) if screen.is_terminal else ended
+    for one in shown:
         new += one is not None
     seconds = time.monotonic() - began
     typer.echo(printable(f"{total} simulations in {store}: {new} run in {seconds:.1f} s, {total - new} stored before"))

@@ -45,9 +45,9 @@ def draw(data: Data) -> Drawn:
     errors = data.measured["epochs"][["run", "epoch", "validation_error"]].dropna()
     errors = errors.assign(error=100 * errors["validation_error"]).drop(columns="validation_error")
     reached = {str(run): int(last) for run, last in errors.groupby("run")["epoch"].max().items()}
-    parts = [[_by_step(panel, alignment), _by_epoch(panel, alignment, errors)] for panel in found]
+    pairs = [[_by_step(panel, alignment), _by_epoch(panel, alignment, errors)] for panel in found]
     # pandas 2 warns of parts and of columns that are empty: so these are left out, and come after.
-    tables = [pd.concat([one for one in part if len(one)] or part).reindex(columns=COLUMNS) for part in parts]
+    tables = [pd.concat([one for one in pair if len(one)] or pair).reindex(columns=COLUMNS) for pair in pairs]
     lacking = shortfalls(found, reached, "no epoch yet")
 
     references = [_reference(panel) for panel in found]
