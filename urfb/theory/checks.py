@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from urfb.theory.experiment import LinearProblem, problem
-from urfb.theory.integration import Derivative, discrete, ode
+from urfb.theory.integration import Derivative, discrete, ode, one_thread
 from urfb.theory.spec import SimulationSpec
 from urfb.theory.system import Matrices, Matrix, activities, conserved, derivative, updated_feedback
 
@@ -112,7 +112,7 @@ def _flow(spec: SimulationSpec) -> Iterator[Check]:
     yield Check(what, of, _apart(with_R[:depth], solved, scale=solved), 0.0, 1e-8)
 
     def missed(refinement: int) -> float:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with one_thread(), np.errstate(over="ignore", invalid="ignore"):
             *_, last = discrete(given.derivative, start, spec.step_size / refinement, refinement * spec.iterations)
             return _apart(last, solved, scale=solved)
 
@@ -139,7 +139,8 @@ def _solved_with_feedback(given: LinearProblem, end: float) -> Matrices:
 
 def _at_end(derivative: Derivative, start: Matrices, end: float) -> Matrices:
     """Return the state at the end; NaN if the solution does not reach it."""
-    states = list(ode(derivative, start, (0.0, end), PRECISE))
+    with one_thread():
+        states = list(ode(derivative, start, (0.0, end), PRECISE))
     return states[-1] if len(states) == 2 else [np.full_like(M, np.nan) for M in start]
 
 

@@ -16,7 +16,7 @@ import scipy
 import urfb
 from urfb.errors import InputError
 from urfb.store import WritableStore
-from urfb.theory.integration import discrete, ode
+from urfb.theory.integration import discrete, ode, one_thread
 from urfb.theory.spec import Point, Simulated, SimulationSpec
 from urfb.theory.system import Matrices, Matrix, activities, correlation, derivative, error, updated_feedback
 from urfb.training.provenance import commit
@@ -104,7 +104,7 @@ def simulate(spec: SimulationSpec) -> Simulated:
 
     points: list[Point] = []
     diverged_at = None
-    with np.errstate(over="ignore", invalid="ignore"):
+    with one_thread(), np.errstate(over="ignore", invalid="ignore"):
         if spec.method == "discrete":
             wanted = set(kept)
             for iteration, W in enumerate(discrete(given.derivative, given.W, spec.step_size, spec.iterations)):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 from scipy.integrate import solve_ivp
+from threadpoolctl import threadpool_limits
 
 from urfb.errors import InputError
 from urfb.theory.system import Matrices, Matrix
@@ -16,6 +18,12 @@ MOST_EVALUATIONS = 100_000
 
 Derivative = Callable[[Matrices], Matrices]
 Stop = Callable[[Matrices], bool]
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Multiply matrices on one thread: of ones so small several are slower, and far slower on a busy machine."""
+    limits: AbstractContextManager[Any] = threadpool_limits(1, "blas")
+    return limits
 
 
 def discrete(derivative: Derivative, start: Matrices, step_size: float, steps: int) -> Iterator[Matrices]:
