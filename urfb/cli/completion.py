@@ -22,7 +22,9 @@ FIGURES = (
 )  # fmt: skip
 TABLES = ("5", "6", "9", "10", "11", "12", "runs", "published")
 CLAIMS = (*map(str, range(1, 7)), "comparable", "depth", "untied", "local-loss", "linear", "epsilon")
-EXPERIMENT = r"[\w.-]+"
+# What is completed is read from files that others may have written, and some shells evaluate it.
+EXPERIMENT = r"\w[\w.-]*"
+IDENTITY = r"[0-9a-f]+"
 MANY = 50
 """More runs than these are no help to choose from."""
 
@@ -71,7 +73,7 @@ def runs(ctx: typer.Context, incomplete: str) -> Sequence[str]:
             "SELECT identity FROM run WHERE substr(identity, 1, ?) = ? ORDER BY id DESC LIMIT ?",
             (len(incomplete), incomplete, MANY),
         )
-        return [identity for (identity,) in found]
+        return [identity for (identity,) in found if re.fullmatch(IDENTITY, identity)]
 
 
 @completer
@@ -116,5 +118,7 @@ def conditions(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 def _experiments(path: Path) -> list[str]:
     from ruamel.yaml import YAML
 
+    if not path.is_file():  # a pipe would wait for somebody to write
+        return []
     names = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["experiments"]
-    return [name for name in names if re.fullmatch(EXPERIMENT, str(name))]
+    return [name for name in names if isinstance(name, str) and re.fullmatch(EXPERIMENT, name)]

@@ -113,7 +113,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
     if not (screen.is_terminal or sys.stdout.isatty()) or len(rows) > COLOURED_ROWS:
         for row in (columns, *rows):
             cells = (
-                cell.rjust(width) if name in right else cell.ljust(width)
+                f"{' ' * (width - cell_len(cell))}{cell}"
+                if name in right
+                else f"{cell}{' ' * (width - cell_len(cell))}"
                 for name, cell, width in zip(columns, row, widths, strict=True)
             )
             typer.echo("  ".join(cells).rstrip())
@@ -121,7 +123,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
     shown = list(range(len(columns)))
     if _width(widths) > screen.width and len(rows) > 1:
         shown = [at for at in shown if at == 0 or len({row[at] for row in rows}) > 1]
-        common = [f"{columns[at]} {value}" for at, value in enumerate(rows[0]) if at not in shown and value]
+        common = [f"{columns[at]} {value or 'empty'}" for at, value in enumerate(rows[0]) if at not in shown]
         if common:
             screen.print(Text(f"in all rows: {', '.join(common)}"))
     parts = [shown[:1]]
