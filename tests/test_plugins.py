@@ -140,6 +140,10 @@ def test_a_source_that_changes_after_the_plan_is_not_trained_under_the_old_ident
             "dataset: own_mistakes:build, network: simpnet",
             "is function, where a urfb.DatasetInfo with `read` is expected",
         ),
+        (
+            "dataset: own_numbers:odd, network: simpnet",
+            r"data set 'odd': classes is 1, .* from 2 .*; scale is 256, .* to 255 .*; test is 0, .*; shape is \(8, 8\)",
+        ),
         ("dataset: own_mistakes:bare, network: simpnet", "is a urfb.DatasetInfo without `read`, where"),
         ("network: own_mistakes:build, convention: paper", "convention: only a network in the paper's notation"),
     ],
@@ -147,6 +151,8 @@ def test_a_source_that_changes_after_the_plan_is_not_trained_under_the_old_ident
 def test_mistakes_are_told_before_anything_is_trained(tmp_path: Path, setting: str, said: str) -> None:
     bare = "from urfb import DatasetInfo\nbare = DatasetInfo('bare', 2, (1, 8, 8), 10, 10, 10, 10, 255, 'nowhere')\n"
     (tmp_path / "own_mistakes.py").write_text(MODEL + bare)
+    odd = "from urfb import DatasetInfo\nodd = DatasetInfo('odd', 1, (8, 8), 10, 10, 0, 10, 256, 'nowhere', print)\n"
+    (tmp_path / "own_numbers.py").write_text(odd)
     grid = tmp_path / "grid.yaml"
     rule = "" if "rule" in setting else ", rule: bp"
     dataset = "" if "dataset" in setting else ", dataset: digits"
@@ -191,11 +197,12 @@ def test_a_users_data_set_is_trained_on_and_resumed(tmp_path: Path) -> None:
         ("return images, labels", "return images / 15, labels", "pixels are float64, where whole numbers from 0 to 15"),
         ("return images, labels", "return images, labels[:9]", "labels have shape (9,), where (600,) is expected"),
         ("return images, labels", "return open(directory / 'absent')", "FileNotFoundError"),
+        ("return images, labels", "raise MemoryError", "MemoryError"),
     ],
 )
 def test_a_users_data_set_that_is_not_what_it_says_is_told(tmp_path: Path, text: str, changed: str, said: str) -> None:
     assert text in DATASET
-    name = f"odd_data_{hash(changed) % 10**9}"  # Python imports a name once a process
+    name = f"odd_data_{re.sub(r'[^0-9a-z]', '', said)}"  # Python imports a name once a process
     data_project(tmp_path, name, DATASET.replace(text, changed))
     look_in(tmp_path)
     with pytest.raises(DataError, match=f"'{name}:rows'.*{re.escape(said)}"):

@@ -12,6 +12,7 @@ from urfb.cli import completion
 from urfb.cli.options import DEFAULT_STORE, DataOption, StoreOption
 from urfb.data.catalog import CATALOG, data_directory, dataset_info
 from urfb.errors import DataError
+from urfb.plugins import look_in
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -104,6 +105,7 @@ def thumbnails(
 
 def _do(action: Callable[[str, Path], None], names: list[str], directory: Path, done: str = "ready") -> None:
     """Do `action` for every data set, so that one that fails hides no other; raises DataError with all that failed."""
+    look_in(Path.cwd())  # where a data set of the user's own may be
     for name in names:
         dataset_info(name)  # a misspelt name is told before anything is done
     problems = []

@@ -45,6 +45,20 @@ class DatasetInfo:
     source: str
     read: Callable[[Path], tuple[Any, Any]] | None = None
 
+    def __post_init__(self) -> None:
+        """Raise ValueError, with all that is wrong, unless every number can be one of a data set."""
+        ranges = {"classes": (2, 2**31), "scale": (1, 255)}
+        ranges |= dict.fromkeys(("training", "validation", "test", "batch_size"), (1, 2**31))
+        wrong = [
+            f"{name} is {getattr(self, name)!r}, where a whole number from {low} to {high:,} is expected"
+            for name, (low, high) in ranges.items()
+            if type(getattr(self, name)) is not int or not low <= getattr(self, name) <= high
+        ]
+        if len(self.shape) != 3 or not all(type(size) is int and size > 0 for size in self.shape):
+            wrong.append(f"shape is {self.shape!r}, where (channels, height, width) is expected")
+        if wrong:
+            raise ValueError(f"data set {self.name!r}: {'; '.join(wrong)}")
+
 
 CATALOG: dict[str, DatasetInfo] = {
     info.name: info

@@ -55,10 +55,9 @@ def load(name: str, directory: Path, device: str | torch.device = "cpu") -> Data
     try:
         images, labels = _read(info, directory) if info.read is None else _read_own(name, info, directory)
         splits = list(zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True))
-    except DataError:
-        raise
     except Exception:  # damaged bytes make torchvision fail in many ways
-        verify(name, directory)  # names the file; if every file is right, the error was not about them
+        if info.read is None:
+            verify(name, directory)  # names the file; if every file is right, the error was not about them
         raise
     return Dataset(info, *(Split(images.to(device), labels.to(device)) for images, labels in splits))
 
@@ -167,14 +166,17 @@ def _read_own(name: str, info: DatasetInfo, directory: Path) -> tuple[Tensor, Te
         )
         if array.shape != shape
     ]
-    for what, array, highest in (("pixels", images, min(info.scale, 255)), ("labels", labels, info.classes - 1)):
+    for what, array, highest in (("pixels", images, info.scale), ("labels", labels, info.classes - 1)):
         if not np.issubdtype(array.dtype, np.integer):
             problems.append(f"{what} are {array.dtype}, where whole numbers from 0 to {highest} are expected")
         elif array.size and (array.min() < 0 or array.max() > highest):
             problems.append(f"{what} go from {array.min()} to {array.max()}, where 0 to {highest} is allowed")
     if problems:
         raise DataError(f"'{name}': what its function returns is not what it declares: {'; '.join(problems)}")
-    return torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels.astype(np.int64))
+    return (
+        torch.from_numpy(np.ascontiguousarray(images, dtype=np.uint8)),
+        torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int64)),
+    )
 
 
 def _read(info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:

@@ -165,7 +165,7 @@ class _Trainer:
 
         self._workplace = workplace
         self._last: int | None = None
-        # A user's own models and rules are found where the runner finds them, if that machine has the folder.
+        # What is the user's own is found where the runner finds it, if that machine has the folder.
         for folder in folders:
             look_in(Path(folder))
 
