@@ -7,6 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -296,6 +297,8 @@ def test_the_table_of_runs_says_what_each_kind_of_machine_trained_and_for_how_lo
     store.add(6, seed=1, seconds=140.0, threads=2)
     store.add(6, seed=2, seconds=300.0)
     store.add(0, seed=3, tested=False, state="new", seconds=0.0, device_name=None)
+    begun_elsewhere = {"device": None, "device_name": None, "threads": np.nan, "state": "running"}
+    store.add(3, seed=4, seconds=45.0, **begun_elsewhere)
     store.add(1000, rule="frfb", device="cuda", device_name="a GPU", seconds=36.0, dataset="cifar100")
     store.add(2, batch_size=50, connectivity=0.5)
     made = tabulated("runs", store)
@@ -304,6 +307,7 @@ def test_the_table_of_runs_says_what_each_kind_of_machine_trained_and_for_how_lo
         [
             ("simpnet, CIFAR-10, batch size 500", "URFB", "2", "4 to 6", "40.0", "0.06", "a processor, 1 thread"),
             ("simpnet, CIFAR-10, batch size 500", "URFB", "1", "6", "23.3", "0.04", "a processor, 2 threads"),
+            ("simpnet, CIFAR-10, batch size 500", "URFB", "1", "3", "15.0", "0.01", "unknown"),
             ("simpnet, CIFAR-10, batch size 50", "URFB 50 %", "1", "2", "10.0", "0.01", "a processor, 1 thread"),
             ("simpnet, CIFAR-100", "FRFB", "1", "1,000", "0.0", "0.01", "a GPU"),
         ]
@@ -313,8 +317,9 @@ def test_the_table_of_runs_says_what_each_kind_of_machine_trained_and_for_how_lo
         "On a processor, 1 thread: 3 runs, 12 epochs, 0.1 hours.",
         "On a processor, 2 threads: 1 run, 6 epochs, 0.0 hours.",
     ]
-    assert len(made.runs) == made.data["n"].sum() == 5
-    assert made.data["seconds"].sum() == 100 + 140 + 300 + 36 + 20
+    assert made.notes[3] == "On unknown: 1 run, 3 epochs, 0.0 hours."
+    assert len(made.runs) == made.data["n"].sum() == 6
+    assert made.data["seconds"].sum() == 100 + 140 + 300 + 36 + 20 + 45
 
 
 def test_the_table_of_runs_of_an_empty_store_is_empty(store: FakeStore, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from urfb.report.drawn import Tabulated, drawn_runs, span, stack
 from urfb.report.exhibits import Data
 from urfb.report.texts import number
 
-SHOWN = ["network, data set", "protocol", "seeds", "epochs", "seconds an epoch", "hours a run", "trained on"]
+SHOWN = ["network, data set", "protocol", "seeds", "epochs", "seconds an epoch", "hours a run", "last trained on"]
 NUMBERS = ["panel", "protocol", "machine", "epochs", "seconds", "n", "runs"]
 MACHINE = ("device", "device_name", "threads")
 MEANING = "epochs and seconds: of the n runs together"
 ABOUT_TIME = (
-    "Seconds are those of whole epochs, evaluation included, as they passed: an epoch takes longer where other work "
-    "shares the machine."
+    "A run counts for the machine that trained it last. Seconds are those of whole epochs, evaluation included, as "
+    "they passed: an epoch takes longer where other work shares the machine."
 )
 
 
@@ -48,8 +48,11 @@ def tabulate(data: Data) -> Tabulated:
     )
 
 
-def _machine(device: str, name: str, threads: int) -> str:
-    return f"{name}, {threads} thread{'' if threads == 1 else 's'}" if device == "cpu" else name
+def _machine(device: str, name: str | None, threads: float) -> str:
+    """Name a machine; one on which a worker has only begun has not said yet what it is."""
+    if not isinstance(name, str):
+        return "unknown"
+    return f"{name}, {threads:.0f} thread{'' if threads == 1 else 's'}" if device == "cpu" else name
 
 
 def _total(machine: object, runs: pd.DataFrame) -> str:
