@@ -34,6 +34,7 @@ from urfb.store import tables as store
 from urfb.theory.spec import SimulationSpec
 
 ROOT = Path(__file__).parents[1]
+PUBLISHED = {".png", ".pdf", ".csv", ".md", ".tex", ".html", ".json", ".txt", ".sqlite"}
 PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 """Pages of the site that lie beside docs/, and what they are called there."""
 
@@ -41,7 +42,7 @@ PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Take along the published results, and the pages that lie beside docs/."""
     for source in (ROOT / "results" / "reference").rglob("*"):
-        if source.is_file():
+        if source.suffix in PUBLISHED:
             name = source.relative_to(ROOT).as_posix()
             files.append(File.generated(config, name, abs_src_path=str(source), inclusion=InclusionLevel.NOT_IN_NAV))
     for name, page in PAGES.items():
@@ -206,7 +207,7 @@ def rules() -> str:
             code(name),
             rule.description,
             {"drawn": "drawn", "copied": "Wᵗ", "uniform": "one magnitude", None: "no R"}[rule.start],
-            f"{rule.epsilon:g}" if rule.start else "",
+            f"{rule.epsilon:g}" if rule.start and "epsilon" not in rule.required else "",
             ", ".join(f"`{one}`" for one in rule.required) + "".join(f" (`{one}`)" for one in rule.optional),
         )
         for name, rule in RULES.items()

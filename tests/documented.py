@@ -6,6 +6,7 @@ import copy
 import io
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -36,7 +37,7 @@ from urfb.errors import StoreError
 ROOT = Path(__file__).parents[1]
 SHELL = ("sh", "bash", "shell")
 SESSION = ("console", "shell-session")  # commands after "$ ", and what they print
-COMMAND_SECONDS = 120
+COMMAND_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -399,7 +400,8 @@ class Project:
                 self.environment["RUN"] = _run_in_training(location, training)
             with self._started(text) as process:
                 assert process.stdout is not None
-                first = process.stdout.readline()
+                told, *_ = select.select([process.stdout], [], [], COMMAND_SECONDS)
+                first = process.stdout.readline() if told else ""
                 os.killpg(process.pid, signal.SIGINT)
                 rest, _ = process.communicate(timeout=COMMAND_SECONDS)
             os.killpg(training.pid, signal.SIGINT)

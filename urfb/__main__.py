@@ -2,4 +2,5 @@
 
 from urfb.cli import app
 
-app(prog_name="urfb")
+if __name__ == "__main__":
+    app(prog_name="urfb")
