@@ -57,6 +57,15 @@ def test_filters_take_a_value_or_several_and_refuse_what_is_no_column(store: Wri
         store.runs(rul="bp")
 
 
+def test_the_runs_of_an_experiment_are_those_that_others_ask_for_too(store: WritableStore) -> None:
+    shared, own = tiny_run("first", "second", seed=0), tiny_run("first", seed=1)
+    store.register([shared, own])
+    assert set(store.runs(experiments="first")["run"]) == {shared.spec.identity, own.spec.identity}
+    assert set(store.runs(experiments="second")["run"]) == {shared.spec.identity}
+    assert len(store.runs(experiments=["first", "second"], seed=1)) == 1
+    assert store.runs(experiments="third").empty
+
+
 def test_registering_again_adds_nothing_but_the_experiment(store: WritableStore, run: GridRun) -> None:
     store.register([run, tiny_run("third", seed=3, connectivity=0.5)])
     (row,) = store.runs().to_dict("records")

@@ -94,7 +94,10 @@ def open_store(location: str) -> Store:
     place = Location.of(location)
     engine = connect(place, writing=False)
     if not place.exists or (place.path is None and not has_tables(engine, place)):
-        raise StoreError(f"there is no store at {place}; `urfb grid run experiments.yaml --store {place}` makes one")
+        raise StoreError(
+            f"there is no store at {place}; if that is the place, a run makes one: "
+            f"`urfb grid run experiments.yaml quick --store {place}`"
+        )
     if check_schema(engine, place) != tables.REVISIONS[-1]:
         raise StoreError(
             f"{place}: was written by an older urfb; bring it to this version with "
@@ -202,15 +205,21 @@ class Store:
         """Return one row a run: its settings, state, last errors (fractions) and where it ran.
 
         `test_error` is there once the run has reached its target. A run whose process has died is not `running` here.
+        `experiments` names all that ask for a run; as a filter it finds the runs that an experiment asks for, whichever
+        others do, too.
 
         Raises:
             SelectionError: a filter names no column.
             StoreError: the store cannot be read.
         """
         states = {identity: state for identity, (state, _) in self.progress().items()}
-        wanted = filters.pop("state", None)
+        wanted, asking = filters.pop("state", None), filters.pop("experiments", None)
         frame = self._read("runs", filters)
         frame["state"] = frame["run"].map(states)
+        if asking is not None:
+            names = {asking} if isinstance(asking, str) else set(asking)
+            members = {run for experiment, run in self.memberships() if experiment in names}
+            frame = frame[frame["run"].isin(members)].reset_index(drop=True)
         if wanted is None:
             return frame
         return frame[frame["state"].isin([wanted] if isinstance(wanted, str) else wanted)].reset_index(drop=True)
@@ -480,9 +489,11 @@ class Store:
         )
         with self._reading() as connection:
             attempts = connection.execute(query).all()
-        if not attempts:
+        # A worker that failed before it could tell where its log is has written it where they all are.
+        written = [*(Path(one.log) for one in attempts), self.location.logs / f"{identity}.log"]
+        here = next((path for path in written if path.exists()), None)
+        if here is None and not attempts:
             raise StoreError(f"run {identity} has no log: it has not been trained by this version of urfb yet")
-        here = next((Path(one.log) for one in attempts if Path(one.log).exists()), None)
         if here is None:
             raise StoreError(f"the log of run {identity} is {attempts[0].log} on {attempts[0].host}, and not here")
         with here.open(encoding="utf-8", errors="replace") as file:
