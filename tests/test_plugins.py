@@ -80,6 +80,7 @@ def test_a_users_model_and_rule_are_trained_stored_resumed_and_aligned(tmp_path:
     assert (runs["test_error"] < 0.7).all()  # 0.9 is chance
     alignment = store.alignment(rule="urfb", layer=2)
     assert alignment["correlation"].iloc[-1] > alignment["correlation"].iloc[0] + 0.02
+    assert runs["source"].nunique() == 1  # one module: what differs is the rule alone
     halfway = store.alignment(rule="own_project:halfway", step=0)
     assert (halfway["correlation"] > 0.3).all()
     assert store.alignment(rule="bp")["gradient_cosine"].to_numpy() == pytest.approx(1.0)

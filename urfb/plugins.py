@@ -68,13 +68,15 @@ def find_rule(name: str) -> Rule:
 def source_hash(paths: Iterable[str]) -> str:
     """Return a hash of the source that import paths name: the module's file, or every file of its package.
 
+    A model and a rule in one module have one source, so that reports may compare runs that differ in the rule alone.
+
     Raises:
         PluginError: a module cannot be imported, or has no source.
     """
     digest = hashlib.sha256()
-    for path in sorted(set(paths)):
-        for name, text in _sources(_module(path)):
-            digest.update(repr((path, name, text)).encode())
+    for module in sorted({path.partition(":")[0] for path in paths}):
+        for name, text in _sources(_module(f"{module}:")):
+            digest.update(repr((name, text)).encode())
     return digest.hexdigest()[:16]
 
 

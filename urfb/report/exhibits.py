@@ -28,6 +28,7 @@ from pandas.api.types import is_numeric_dtype
 from urfb import __version__
 from urfb.data.catalog import data_directory
 from urfb.errors import DataError, ReportError, SelectionError, nearest
+from urfb.nn.networks import NETWORKS
 from urfb.report.drawn import Drawn, Tabulated, identities
 from urfb.report.selection import PAPER as PAPER_FIELDS
 from urfb.report.selection import Panel, Selection, matching, own_fields, panels, split_names
@@ -191,11 +192,17 @@ class Exhibit:
         return f"{figure} of {PAPER}: {self.title}"
 
     def of_experiment(self, name: str | None, grid: Path = GRID_FILE) -> Exhibit:
-        """Return the exhibit of the runs of an experiment, which a grid file has; without a name, this one."""
+        """Return the exhibit of the runs of an experiment, which a grid file has; without a name, this one.
+
+        What the paper says is said of its own runs, and is left out.
+        """
         if name is None:
             return self
         completed_by = shlex.join(["grid", "run", str(grid), name])
-        return replace(self, selection=self.selection.of_experiment(name), completed_by=completed_by)
+        subject, _, shown = self.title.partition(", ")
+        title = shown if set(subject.split()) & set(NETWORKS) else self.title  # it may be of another network
+        selection = self.selection.of_experiment(name)
+        return replace(self, title=title, selection=selection, completed_by=completed_by, says="")
 
     def waits(self, runs: pd.DataFrame) -> bool:
         """Whether it is a user's own, of an experiment of which nothing is stored yet, out of all runs."""
