@@ -129,7 +129,7 @@ def test_epochs_and_conditions_choose_what_is_trained(tmp_path: Path, trained: P
         "--where", "rule=bp", "--where", "seed=1",
     )  # fmt: skip
     assert result.exit_code == 0
-    assert "1 runs: 1 unfinished" in result.output
+    assert "1 run: 1 unfinished" in result.output
     assert "tiny digits bp hinge seed 1: goes on after epoch 2" in result.output
     runs = open_store(str(trained)).runs()
     assert runs["epochs_done"].tolist() == [2, 3, 2, 2]
@@ -312,6 +312,16 @@ def test_a_runs_log_is_printed_without_what_could_move_the_cursor(tmp_path: Path
     assert "done after 2 epochs" in log.output
     assert urfb("grid", "logs", run, "--store", store, "--follow").output == log.output
     assert "there is no run 'zz'" in urfb("grid", "logs", "zz", "--store", store).stderr
+
+
+def test_the_log_of_a_run_that_fails_before_it_begins_says_why(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "unbuilt.py").write_text("def build(shape, classes):\n    raise ValueError('nothing can be built')\n")
+    path = grid_file(tmp_path, seeds=1)
+    path.write_text(path.read_text().replace("network: tiny", "network: unbuilt:build"))
+    assert urfb("grid", "run", path, "--store", store, "--jobs", 0).exit_code == 1
+    log = urfb("grid", "logs", open_store(str(store)).runs()["run"][0], "--store", store)
+    assert log.exit_code == 0
+    assert "ValueError: nothing can be built" in log.output
 
 
 def test_watching_tells_what_there_is_and_ends_when_nothing_is_trained(trained: Path) -> None:

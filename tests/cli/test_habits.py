@@ -168,7 +168,8 @@ def completed(line: str) -> list[str]:
         ("urfb report figures align", ["alignment-and-error"]),
         ("urfb report tables pub", ["published"]),
         ("urfb report claims loc", ["local-loss"]),
-        ("urfb report figures --grid grid.yaml --experiment ", ["tiny"]),
+        ("urfb report figures --experiment ", ["tiny"]),
+        ("urfb report figures --store results/no.sqlite --experiment ", []),
         ("urfb results runs --format j", ["json"]),
         ("urfb --version grid pl", ["plan"]),
         ("urfb grid logs --store results/no.sqlite ", []),
@@ -309,7 +310,7 @@ def test_a_terminal_gets_bars_and_the_time_left_and_a_file_gets_a_line_a_run(tra
     assert re.search(r"1/1 runs, in \d+:\d\d:\d\d", drawn)
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     first, *lines = run(*SHOWING[0], "--epochs", "13", folder=tmp_path).stdout.splitlines()
-    assert first.startswith("1 runs: 1 ")
+    assert first.startswith("1 run: 1 ")
     assert lines[-1].startswith("[1/1] tiny digits bp hinge seed 0: done after 13 epochs")
 
 

@@ -56,24 +56,15 @@ def experiments(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 
 @completer
 def experiments_to_show(ctx: typer.Context, incomplete: str) -> Iterable[str]:
-    """Complete the experiments of the grid file that a report reads."""
-    return _experiments(Path(ctx.params.get("grid") or "experiments.yaml"))
+    """Complete the experiments that a store has runs of, if it is a file."""
+    return _of_store(ctx, "SELECT name FROM experiment ORDER BY name", (), EXPERIMENT)
 
 
 @completer
 def runs(ctx: typer.Context, incomplete: str) -> Sequence[str]:
     """Complete identities of a store's runs, if it is a file."""
-    location = ctx.params["store"].removeprefix("sqlite:///")
-    path = Path(location).expanduser()
-    if "://" in location or not path.is_file():
-        return []
-    # Not through urfb.store, whose SQLAlchemy alone takes as long as somebody waits for completion.
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0.1)) as connection:
-        found = connection.execute(
-            "SELECT identity FROM run WHERE substr(identity, 1, ?) = ? ORDER BY id DESC LIMIT ?",
-            (len(incomplete), incomplete, MANY),
-        )
-        return [identity for (identity,) in found if re.fullmatch(IDENTITY, identity)]
+    query = "SELECT identity FROM run WHERE substr(identity, 1, ?) = ? ORDER BY id DESC LIMIT ?"
+    return _of_store(ctx, query, (len(incomplete), incomplete, MANY), IDENTITY)
 
 
 @completer
@@ -122,3 +113,13 @@ def _experiments(path: Path) -> list[str]:
         return []
     names = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["experiments"]
     return [name for name in names if isinstance(name, str) and re.fullmatch(EXPERIMENT, name)]
+
+
+def _of_store(ctx: typer.Context, query: str, values: Sequence[object], allowed: str) -> list[str]:
+    location = ctx.params["store"].removeprefix("sqlite:///")
+    path = Path(location).expanduser()
+    if "://" in location or not path.is_file():
+        return []
+    # Not through urfb.store, whose SQLAlchemy alone takes as long as somebody waits for completion.
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0.1)) as connection:
+        return [name for (name,) in connection.execute(query, tuple(values)) if re.fullmatch(allowed, name)]

@@ -84,6 +84,8 @@ def _peculiarities(spec: RunSpec) -> list[str]:
         words.append(spec.convention)
     if spec.connectivity != 1 or spec.feedback_connectivity != 1:
         words.append(f"{spec.connectivity:.0%}".replace("%", " %"))
+    if spec.pretraining_epochs:
+        words.append(f"after {spec.pretraining_epochs} tied epochs")
     if spec.untied != "none":
         words.append(f"untied {spec.untied}")
     if spec.precision != "float32":
@@ -183,7 +185,7 @@ def print_plan(plan: GridPlan) -> None:
         table([*columns, "seed", "experiments", "reason"], rows)
     counts = Counter(one.state for one in planned)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    typer.echo(f"{len(planned)} runs: {summary}" if planned else "no run agrees with these conditions")
+    typer.echo(f"{counted_runs(len(planned))}: {summary}" if planned else "no run agrees with these conditions")
     if plan.estimate is not None:
         _print_estimate(plan, plan.estimate)
 
@@ -197,22 +199,25 @@ def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
         time += f" for {estimate.runs - estimate.untimed} of {estimate.runs} runs"
     typer.echo(f"time: {time}, {where}")
     if estimate.untimed:
-        typer.echo(f"  no timing of {_runs(estimate.untimed)}: --calibrate measures them")
+        typer.echo(f"  no timing of {counted_runs(estimate.untimed)}: --calibrate measures them")
     if plan.calibrated:
         typer.echo("  from a few steps of each unlike run, measured now on random images")
     elif estimate.epochs:
-        others = f"; {_runs(estimate.by_other_rules)} by another rule or connectivity" * (estimate.by_other_rules > 0)
+        others = f"; {counted_runs(estimate.by_other_rules)} by another rule or connectivity" * (
+            estimate.by_other_rules > 0
+        )
         typer.echo(f"  from {estimate.epochs} stored epochs of like runs on such a device with as many threads{others}")
     typer.echo(f"memory: up to {_size(estimate.memory)}")
-    own = f", without those of {_runs(estimate.uncounted)} of a model of your own" * (estimate.uncounted > 0)
+    own = f", without those of {counted_runs(estimate.uncounted)} of a model of your own" * (estimate.uncounted > 0)
     typer.echo(
         f"disk: up to {_size(estimate.checkpoints + estimate.rows)}: checkpoints {_size(estimate.checkpoints)}{own}, "
         f"rows {_size(estimate.rows)}"
     )
 
 
-def _runs(number: int) -> str:
-    return f"{number} run{'s' * (number > 1)}"
+def counted_runs(number: int) -> str:
+    """Return '1 run' or '2 runs'."""
+    return f"{number} run{'s' * (number != 1)}"
 
 
 def _duration(seconds: float) -> str:
@@ -317,7 +322,7 @@ def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
         case Format.CSV:
             frame.to_csv(sys.stdout, index=False)
         case Format.JSON:
-            _print_raw(frame.to_json(orient="records", indent=1, force_ascii=False))
+            _print_raw(frame.to_json(orient="records", indent=1, force_ascii=False, double_precision=15))
         case Format.TABLE:
             columns = SHOWN[view].split()
             cells = [["" if value != value else _cell(value) for value in row]

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
 from rich.table import Column
 from rich.text import Text
 
-from urfb.cli.listing import describe, printable
+from urfb.cli.listing import counted_runs, describe, printable
 from urfb.cli.terminal import console
 from urfb.engines import Workplace
 from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
@@ -77,14 +77,14 @@ class GridProgress:
             what = (
                 f"all {len(planned)} runs are done"
                 if counts["done"] == len(planned)
-                else f"{len(planned)} runs: {states}"
+                else f"{counted_runs(len(planned))}: {states}"
             )
             self._print(f"{what}: nothing to do")
             return
         slots = Counter(workplace.device for workplace in workplaces)
         where = ", ".join(f"{number} at a time on {device}" for device, number in slots.items())
         threads = workplaces[0].threads
-        self._print(f"{len(planned)} runs: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
+        self._print(f"{counted_runs(len(planned))}: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
         self._epochs_total = sum(max(one.run.spec.epochs - one.epochs_done, 0) for one in missing)
         self._stored = {one.run.spec.identity: one.epochs_done for one in missing}
         self._began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -268,6 +269,10 @@ def everything(
         typer.echo(f"{part.name}: {part.files[0]}{unaltered}{lacking}")
         made, unchanged = made + part.made, unchanged + (not part.made)
     typer.echo(f"{made} made, {unchanged} unchanged; what is missing is told on the figures and tables and on the page")
+    runs = Counter(name for name, _ in opened.memberships())
+    if experiment is None and runs:
+        listed = ", ".join(f"{name} ({count})" for name, count in sorted(runs.items()))
+        typer.echo(f"These show the paper's runs. One experiment's, with --experiment NAME: {listed}")
 
 
 def tell(rendered: Rendered) -> None:
