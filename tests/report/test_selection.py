@@ -111,6 +111,27 @@ def test_an_experiment_that_does_not_exist_is_answered_with_those_that_do(store)
         panels(store.runs(), Selection(experiment="nope"))
 
 
+def test_what_a_convention_stands_for_is_not_said_beside_it(store):
+    own = {"layers": "Conv 16 5x5; Output", "activation_slope": 0.5, "pool_padding": "end", "convention": "author-code"}
+    store.add(2)
+    store.add(2, **own, off_class_weight=0.5)
+    titles = {panel.title for panel in panels(store.runs(), Selection(({},)))}
+    assert titles == {
+        "simpnet, CIFAR-10, convention paper, off class weight 0.111111",
+        "simpnet, CIFAR-10, convention author-code, off class weight 0.5",
+    }
+
+
+def test_what_means_nothing_in_tied_layers_is_not_said_of_them(store):
+    store.add(2)
+    store.add(2, untied="all", untied_start="independent")
+    titles = {panel.title for panel in panels(store.runs(), Selection(({},)))}
+    assert titles == {
+        "simpnet, CIFAR-10, untied none",
+        "simpnet, CIFAR-10, untied all, untied start independent",
+    }
+
+
 def test_a_store_without_experiments_says_so(store):
     with pytest.raises(SelectionError, match="no runs of any experiment yet"):
         panels(store.runs(), Selection(experiment="quick"))

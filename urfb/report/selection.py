@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from urfb.errors import SelectionError, nearest
+from urfb.grid.spec import CONVENTIONS
 from urfb.report.protocols import (
     PAPER_EPOCHS,
     PAPER_SECOND_STAGE,
@@ -39,6 +40,9 @@ PROTOCOL_FIELDS = ("rule", "epsilon", "decay", "loss", "connectivity", "feedback
 HINGE_FIELDS = ("off_class_weight", "off_class_margin", "true_class_margin")  # mean nothing under softmax
 # What protocols differ in, too, where tied and untied ones share a panel.
 UNTIED_FIELDS = ("untied", "untied_start", "pretraining_epochs", "pretraining_rule", "frozen")
+
+# What a network's name stands for, and its convention.
+OF_CONVENTIONS = ("layers", *CONVENTIONS["paper"])
 
 DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST"}
 
@@ -257,6 +261,8 @@ def _titled(untitled: Sequence[Panel], fields: Sequence[str]) -> list[Panel]:
     titled = []
     for panel in untitled:
         alike = [other for other in untitled if (other.network, other.dataset) == (panel.network, panel.dataset)]
+        conventions = {_value(other, "convention") for other in alike} - {None}
+        told = OF_CONVENTIONS if len(conventions) > 1 and "custom" not in conventions else ()
         words = [panel.network, DATASET_NAMES.get(panel.dataset, panel.dataset)]
         for name in fields:
             if name in ("run", "seed", "network", *PROTOCOL_FIELDS):
@@ -265,6 +271,8 @@ def _titled(untitled: Sequence[Panel], fields: Sequence[str]) -> list[Panel]:
                 continue
             own = _value(panel, name)
             values = {_value(other, name) for other in alike} - {None}
+            if name in told or (name in UNTIED_FIELDS and name != "untied" and own == "none"):
+                continue  # the convention says as much, or there is nothing untied
             if name == "convention" and "custom" in values:
                 continue  # the fields that it stands for say more
             if own is not None and len(values) > 1:
