@@ -1,0 +1,118 @@
+"""The numbers in docs/results.md and README.md, taken from results/reference.
+
+`cog -r -P -I docs docs/results.md README.md` puts them in anew, and a test holds the pages to it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import urfb
+from urfb.grid.expand import load_grid
+from urfb.report.selection import DATASET_NAMES
+from urfb.report.texts import number, without_provenance
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "results" / "reference"
+
+
+def show(text: str) -> None:
+    """Print what a page is to have here; Markdown wants an empty line above and below a table."""
+    print(f"\n{text}\n")
+
+
+def show_table(name: str) -> None:
+    """Print a published table, less its heading, its provenance, and rows without runs."""
+    _, table, *notes = without_provenance((REFERENCE / "tables" / f"{name}.md").read_text()).split("\n\n")
+    head, *rows = table.split("\n")
+    names = [name.strip() for name in head.split("|")]
+    if "seeds" in names:
+        rows = [row for row in rows if row.split("|")[names.index("seeds")].strip() != "0"]
+    show("\n\n".join(["\n".join([head, *rows]), *notes]).rstrip())
+
+
+def show_verdicts() -> None:
+    """Print what became of each claim: in the setting that decides it, and what was measured there."""
+    told: dict[str, str] = {}
+    for claim in json.loads((REFERENCE / "claims.json").read_text()):
+        name, verdict = claim["claim"], claim["verdict"]
+        said = f"- **{verdict.capitalize()}** ({claim['source']}): “{claim['sentence']}”"
+        if verdict != "not enough runs":
+            measured = "; ".join(_measured(part) for part in claim["components"])
+            setting = claim["setting"]["title"]
+            told[name] = f"{said}  \n  {setting[:1].upper()}{setting[1:]}: {measured}."
+        else:
+            told.setdefault(name, said)
+    show("\n".join(told.values()))
+
+
+def _measured(part: dict[str, Any]) -> str:
+    tested, of_points = part["tested"], part["points"]
+    mean, low, high = (
+        number(100 * tested[name], 1) if of_points else number(tested[name], 3) for name in ("mean", "low", "high")
+    )
+    return f"{part['what']}: {mean} ({low} to {high}){' points' * of_points}, {tested['n']} {part['unit']}s"
+
+
+def show_backlog(*experiments: str) -> None:
+    """Print how much of each experiment is published, and what the rest would take on one core.
+
+    An epoch is taken to last as long as those of the same network, data, batch and untied layers did; where there are
+    none, nothing is said.
+    """
+    stored = urfb.open_store(str(REFERENCE / "urfb.sqlite")).runs().set_index("run")
+    like = ["layers", "dataset", "batch_size", "untied"]
+    seconds = stored.groupby(like)["seconds"].sum() / stored.groupby(like)["epochs_done"].sum()
+    rows = []
+    for name in experiments:
+        runs = [run.spec for run in load_grid(ROOT / "experiments.yaml", [name]).runs]
+        done = pd.Series({run.identity: int(stored["epochs_done"].get(run.identity, 0)) for run in runs})
+        times = [seconds.get(tuple(getattr(run, field) for field in like)) for run in runs]
+        left = [
+            None if time is None else time * max(0, run.epochs - done[run.identity])
+            for run, time in zip(runs, times, strict=True)
+        ]
+        begun = done[done > 0]
+        rows.append(
+            {
+                "experiment": f"`{name}`",
+                "runs": str(len(runs)),
+                "epochs": _range([run.epochs for run in runs]),
+                "runs begun": str(len(begun)),
+                "epochs published": _range(list(begun)) if len(begun) else "–",
+                "core-hours to go": "–" if None in left else number(sum(left) / 3600, 0),
+            }
+        )
+    show(_markdown(rows))
+
+
+def show_costs() -> None:
+    """Print what an epoch of each network took, and what the paper's 1,000 would take at that speed."""
+    runs = urfb.open_store(str(REFERENCE / "urfb.sqlite")).runs(convention="paper", precision="float32")
+    runs = runs[(runs["epochs_done"] > 0) & (runs["threads"] == 1)]
+    rows = []
+    for (network, dataset, untied), alike in runs.groupby(["network", "dataset", "untied"], sort=False):
+        alike = alike[alike["batch_size"] == alike["batch_size"].max()]
+        seconds = alike["seconds"] / alike["epochs_done"]
+        name = f"{network}, {DATASET_NAMES[dataset]}{'' if untied == 'none' else ', untied'}"
+        rows.append(
+            {
+                "network, data set": name,
+                "runs": str(len(alike)),
+                "seconds an epoch, from run to run": _range([round(one) for one in seconds]),
+                "core-hours for 1,000 epochs": _range([round(1000 * one / 3600) for one in seconds]),
+            }
+        )
+    show(_markdown(rows))
+
+
+def _range(values: list[int]) -> str:
+    return f"{min(values):,}" if min(values) == max(values) else f"{min(values):,} to {max(values):,}"
+
+
+def _markdown(rows: list[dict[str, str]]) -> str:
+    return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
