@@ -23,10 +23,11 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # ## Runs
 #
 # `runs` has one row a run: every setting, its state, its last errors as fractions, and where it was trained. Filters
-# take a value or a list of them. [The store](../reference/store.html) says what each column holds.
+# take a value or a list of them; here they take one experiment, so that nothing unlike is averaged.
+# [The store](../reference/store.html) says what each column holds.
 
 # %%
-runs = store.runs(network="simpnet", dataset="cifar10", state="done")
+runs = store.runs(experiments="short", state="done")
 runs[["run", "rule", "loss", "seed", "epochs_done", "test_error", "device_name"]].head()
 
 # %%
@@ -95,7 +96,7 @@ plt.show()
 
 # %%
 query = """
-    SELECT rule, loss, count(*) AS runs, round(sum(seconds) / 3600, 2) AS core_hours
-    FROM runs WHERE threads = 1 GROUP BY rule, loss
+    SELECT network, dataset, rule, loss, count(*) AS runs, round(sum(seconds) / 3600, 2) AS core_hours
+    FROM runs WHERE threads = 1 GROUP BY network, dataset, rule, loss
 """
 pd.read_sql(query, sqlite3.connect("results/reference/urfb.sqlite"))
