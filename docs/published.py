@@ -13,6 +13,7 @@ import pandas as pd
 
 import urfb
 from urfb.grid.expand import load_grid
+from urfb.report.drawn import span
 from urfb.report.selection import DATASET_NAMES
 from urfb.report.texts import number, without_provenance
 
@@ -81,9 +82,9 @@ def show_backlog(*experiments: str) -> None:
             {
                 "experiment": f"`{name}`",
                 "runs": str(len(runs)),
-                "epochs": _range([run.epochs for run in runs]),
+                "epochs": span([run.epochs for run in runs]),
                 "runs begun": str(len(begun)),
-                "epochs published": _range(list(begun)) if len(begun) else "–",
+                "epochs published": span(list(begun)) if len(begun) else "–",
                 "core-hours to go": "–" if None in left else number(sum(left) / 3600, 0),
             }
         )
@@ -103,15 +104,11 @@ def show_costs() -> None:
             {
                 "network, data set": name,
                 "runs": str(len(alike)),
-                "seconds an epoch, from run to run": _range([round(one) for one in seconds]),
-                "core-hours for 1,000 epochs": _range([round(1000 * one / 3600) for one in seconds]),
+                "seconds an epoch, from run to run": span([round(one) for one in seconds]),
+                "core-hours for 1,000 epochs": span([round(1000 * one / 3600) for one in seconds]),
             }
         )
     show(_markdown(rows))
-
-
-def _range(values: list[int]) -> str:
-    return f"{min(values):,}" if min(values) == max(values) else f"{min(values):,} to {max(values):,}"
 
 
 def _markdown(rows: list[dict[str, str]]) -> str:
