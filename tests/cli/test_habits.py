@@ -202,12 +202,19 @@ def test_the_tab_key_completes_nothing_that_a_shell_could_evaluate(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copy(trained / "results" / "urfb.sqlite", "others.sqlite")
-    with closing(sqlite3.connect("others.sqlite")) as connection:
-        connection.execute(r"UPDATE run SET identity = 'a\$(touch owned)'")
+    with (
+        closing(sqlite3.connect(trained / "results" / "urfb.sqlite")) as source,
+        closing(sqlite3.connect("others.sqlite")) as connection,
+    ):
+        source.backup(connection)  # a copy of the file would lack what is in its log yet
+        honest = [identity for (identity,) in connection.execute("SELECT identity FROM run")]
+        changed = connection.execute(r"UPDATE run SET identity = 'a\$(touch owned)' WHERE identity = ?", honest[:1])
+        connection.execute("UPDATE experiment SET name = 'a$(touch owned)'")
         connection.commit()
+    assert changed.rowcount == 1
     Path("others.yaml").write_text('experiments: {"a$(touch owned)": {}, "-e": {}, 7: {}, fine: {}}\n')
-    assert completed("urfb grid logs --store others.sqlite ") == []
+    assert sorted(completed("urfb grid logs --store others.sqlite ")) == sorted(honest[1:])
+    assert completed("urfb report figures --store others.sqlite --experiment ") == []
     assert completed("urfb grid plan others.yaml ") == ["fine"]
 
 
