@@ -25,6 +25,8 @@ class AlignmentPoint:
         gradient_cosine: of the rule's gradient of W and true back-propagation's, on a fixed batch.
         filter_similarity: of an untied layer: the correlation of a filter at two locations, averaged over all filters
             and pairs of locations.
+        saturation: the fraction of a hidden layer's units that are beyond σ's bounds, where σ′ = 0, over the first 500
+            training images and before any pool; None of the output layer and of a model of the user's own.
     """
 
     step: int
@@ -38,6 +40,7 @@ class AlignmentPoint:
     norm_ratio: float | None = None
     gradient_cosine: float | None = None
     filter_similarity: float | None = None
+    saturation: float | None = None
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,7 @@ def test_an_experiment_is_shown_by_what_it_has_runs_for_and_nothing_twice(store)
     def shown(experiment: str) -> set[str]:
         return {one.name for one in fitting(chosen(FIGURES, [], experiment), store.runs())}
 
-    plain = {"4", "5", "10", "alignment-and-error"}
+    plain = {"4", "5", "10", "alignment-and-error", "saturation"}
     assert shown("plain") == plain
     assert shown("untied") == plain | {"8", "8-start", "9", "9-batch"}
     assert shown("epsilon") == plain | {"epsilon"}

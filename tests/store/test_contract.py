@@ -196,11 +196,11 @@ def test_filters_past_the_epoch_that_a_run_goes_on_from_are_dropped(store: Writa
 
 def test_every_measure_of_alignment_is_kept_and_what_is_not_there_is_empty(store: WritableStore, run: GridRun) -> None:
     store.claim(run.spec)
-    full = AlignmentPoint(0, 0.0, 1, "Conv 4 3x3", 0.1, 0.2, 80.0, 0.6, 1.5, 0.7, 0.3)
+    full = AlignmentPoint(0, 0.0, 1, "Conv 4 3x3", 0.1, 0.2, 80.0, 0.6, 1.5, 0.7, 0.3, 0.4)
     store.record(run.spec.identity, Started(0, PROVENANCE, (full, AlignmentPoint(0, 0.0, 2, "Output"))))
     first, second = store.alignment().to_dict("records")
     for name in ("correlation", "correlation_shared", "angle", "sign_agreement", "norm_ratio", "gradient_cosine",
-                 "filter_similarity"):  # fmt: skip
+                 "filter_similarity", "saturation"):  # fmt: skip
         assert first[name] == getattr(full, name)
         assert np.isnan(second[name])
 

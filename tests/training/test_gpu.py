@@ -43,7 +43,7 @@ def test_gpu_and_cpu_agree_in_float64(tmp_path: Path, rule: str, untied: str) ->
         assert there.running_loss == pytest.approx(here.running_loss, abs=1e-10)
         assert there.validation_loss == pytest.approx(here.validation_loss, abs=1e-10)
         for one, other in zip(here.alignment, there.alignment, strict=True):
-            for name in ("correlation", "gradient_cosine", "filter_similarity"):
+            for name in ("correlation", "gradient_cosine", "filter_similarity", "saturation"):
                 assert getattr(other, name) == pytest.approx(getattr(one, name), abs=1e-10, nan_ok=True)
 
 

@@ -209,6 +209,7 @@ def test_alignment_is_dense_in_the_first_steps_of_each_stage(digits: Dataset, tm
     assert {point.layer for point in points if point.gradient_cosine is None and point.step > start} == {1}
     output = [point for point in points if point.layer == 4]
     assert [point.gradient_cosine for point in output] == pytest.approx([1.0] * len(output))
+    assert {point.layer for point in points if point.saturation is None} == {4}
 
 
 def test_alignment_is_measured_up_to_step_50_and_once_where_an_epoch_ends_there(

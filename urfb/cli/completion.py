@@ -17,8 +17,8 @@ Completer = Callable[[typer.Context, str], list[str]]
 
 # Their declarations import the drawing libraries, which takes a second; a test holds these to them.
 FIGURES = (
-    *map(str, range(1, 13)), "7-author", "8-start", "9-batch", "alignment-and-error", "epsilon", "gradients",
-    "input-offset",
+    *map(str, range(1, 13)), "7-alignment", "7-author", "8-start", "9-batch", "alignment-and-error", "epsilon",
+    "gradients", "saturation", "input-offset",
 )  # fmt: skip
 TABLES = ("5", "6", "9", "10", "11", "12", "runs", "published")
 CLAIMS = (*map(str, range(1, 7)), "comparable", "depth", "untied", "local-loss", "linear", "epsilon")

@@ -22,6 +22,8 @@ class Network(nn.Module):
     Attributes:
         layers: those with weights, from the lowest up.
         conv_layers: those of them that are convolutional, tied or not.
+        summing: of each hidden layer, the module whose output is h, which σ is taken of, at once or by the pool above.
+        activation_slope: of σ between its bounds.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Network(nn.Module):
         self.statements = parse(text)
         self.layers: list[AsymmetricLayer] = []  # registered within `steps`
         self.conv_layers: list[AsymmetricLayer] = []
+        self.summing: dict[AsymmetricLayer, nn.Module] = {}
+        self.activation_slope = activation_slope
         starts = Starts(rule, seed, classes, connectivity, feedback_connectivity, stage, dtype)
         whole = replace(starts, connectivity=1.0, feedback_connectivity=1.0)
         output_error = OutputError() if rule.direct else None
@@ -106,9 +110,12 @@ class Network(nn.Module):
             match statement:
                 case Conv():
                     sigma = SaturatedLinearity(activation_slope) if takes_sigma else nn.Identity()
-                    steps.append(nn.Sequential(conv(statement, number, below), sigma))
+                    summing = conv(statement, number, below)
+                    self.summing[self.layers[-1]] = summing
+                    steps.append(nn.Sequential(summing, sigma))
                 case Full(units):
                     full = layer(statement, FullMap(), starts.full(number, units, math.prod(below)))
+                    self.summing[full] = full
                     steps.append(nn.Sequential(_Flatten(), full, SaturatedLinearity(activation_slope)))
                 case Output():
                     start = (whole if dense_output else starts).full(number, classes, math.prod(below))

@@ -1,4 +1,4 @@
-"""Figures 10 and 11: how far the forward and the feedback weights of each layer agree; and its gradients, with BP's."""
+"""Figures 10 and 11: how far W and R of each layer agree; its gradients, with back-propagation's; its saturation."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class _Measure:
         quantity: the vertical axis's label.
         about_lowest, about_highest: a sentence about that layer, if it needs one, with its number in braces.
         meaning: as of `Drawn`.
+        losses_abreast: whether protocols that differ in loss stand side by side, too.
     """
 
     columns: Mapping[str, str]
@@ -41,6 +42,7 @@ class _Measure:
     about_lowest: str
     about_highest: str
     meaning: str
+    losses_abreast: bool = False
 
 
 # Of a sparse layer, the correlation over the connections that W and R both have is another number than over all.
@@ -61,12 +63,21 @@ GRADIENT_COSINE = _Measure(
     "mean, low and high: the cosine of the angle between the rule's gradient of W and back-propagation's at the same "
     "weights, on a fixed set of training images, its mean and its range over n seeds; entries: over which it is",
 )
+SATURATION = _Measure(
+    {"saturation": "all"},
+    "saturated units",
+    "A saturated unit is beyond the bounds of σ, where σ′ = 0 and it passes no error signal on.",
+    "",
+    "mean, low and high: the fraction of a layer's units that are beyond the bounds of σ, over a fixed set of training "
+    "images and before any pool, its mean and its range over n seeds; entries: all units",
+    losses_abreast=True,
+)
 ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
 
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    """Protocols to set side by side: alike in loss and connectivity, so that only the rule differs."""
+    """Protocols to set side by side: alike in connectivity, and for most measures in loss: only the rule differs."""
 
     title: str
     panel: Panel
@@ -88,6 +99,11 @@ def draw_gradients(data: Data) -> Drawn:
     return _draw(_without(["bp"], data.panels), data, GRADIENT_COSINE)
 
 
+def draw_saturation(data: Data) -> Drawn:
+    """Draw the fraction of each hidden layer's units that are saturated by epoch, as `draw` draws correlations."""
+    return _draw(data.panels, data, SATURATION)
+
+
 def _draw(found: list[Panel], data: Data, measure: _Measure) -> Drawn:
     [column, *_] = measure.columns
     alignment = of_last_stage(data.measured["alignment"].dropna(subset=[column]), data.runs)
@@ -99,7 +115,7 @@ def _draw(found: list[Panel], data: Data, measure: _Measure) -> Drawn:
     first_stage = dict(zip(data.runs["run"], data.runs["pretraining_epochs"], strict=True))
     total = {run: epochs + int(first_stage[run]) for run, epochs in reached.items()}
     lacking = shortfalls(found, total, "no alignment measured yet")
-    rows = [row for panel in found for row in _rows(panel, measured)]
+    rows = [row for panel in found for row in _rows(panel, measured, measure.losses_abreast)]
 
     columns = max(len(row.protocols) for row in rows)
     about = [explain([row.table for row in rows], ABOUT_SEEDS)]
@@ -144,11 +160,13 @@ def _without(rules: Sequence[str], found: list[Panel]) -> list[Panel]:
     return [panel for panel in kept if panel.protocols] or [replace(kept[0], protocols=(URFB, FRFB))]
 
 
-def _rows(panel: Panel, measured: pd.DataFrame) -> list[_Row]:
+def _rows(panel: Panel, measured: pd.DataFrame, losses_abreast: bool) -> list[_Row]:
     """Sort a panel's protocols into rows; where there are several, their titles say how they differ."""
     alike: dict[str, list[Protocol]] = {}
     for protocol in panel.protocols:
-        words = f"{protocol.loss}, connectivity {protocol.connectivity:g}"
+        words = f"connectivity {protocol.connectivity:g}"
+        if not losses_abreast:
+            words = f"{protocol.loss}, {words}"
         if protocol.feedback() != protocol.connectivity:
             words += f", feedback connectivity {protocol.feedback():g}"
         alike.setdefault(words, []).append(protocol)

@@ -172,6 +172,17 @@ FIGURES: tuple[Exhibit, ...] = (
     ),
     Exhibit(
         "figure",
+        "7-alignment",
+        "deepernet, correlation of W and Rᵗ by epoch",
+        alignment.draw,
+        Selection((DEEPERNET,), (URFB, FRFB)),
+        ("alignment",),
+        "grid run experiments.yaml figure7",
+        says="Nothing of this network; Figure 11 has deepnet_s. A signal that passes ten layers is the nearer to "
+        "back-propagation's, the more of their weights align, so this tells why Figure 7 looks as it does.",
+    ),
+    Exhibit(
+        "figure",
         "7-author",
         "deepernet, error by epoch in the paper's reading and in that of its author's code",
         error_curves.draw,
@@ -235,6 +246,17 @@ FIGURES: tuple[Exhibit, ...] = (
         "grid run experiments.yaml gradients",
         says="Nothing of gradients themselves, but that a network with highly correlated weights in effect does "
         "back-propagation. This is how near its gradients come to that.",
+    ),
+    Exhibit(
+        "figure",
+        "saturation",
+        "units beyond the bounds of σ, which pass no error signal on, by epoch",
+        alignment.draw_saturation,
+        Selection((SIMPNET10, DEEPERNET), (BP, BP_H, URFB, FRFB)),
+        ("alignment",),
+        "grid run experiments.yaml figure4 figure7",
+        says="Of saturation, that σ′ is 0 there (Remark 2). How many units it takes from which rule may tell why one "
+        "stays behind another.",
     ),
     Exhibit(
         "figure",

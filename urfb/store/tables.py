@@ -29,7 +29,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """The schemas there have been, the last one this one; `migrations` leads from each to the next."""
 
 metadata = MetaData()
@@ -215,6 +215,12 @@ layer_alignment = Table(
     Column(
         "filter_similarity", Float, doc="of an untied layer: how alike its filters are across locations; else empty"
     ),
+    Column(
+        "saturation",
+        Float,
+        doc="of a hidden layer: fraction of its units beyond σ's bounds, over the first 500 training images; empty of "
+        "the output, of a model of the user's own, and where a run was trained before it was measured",
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -359,7 +365,7 @@ VIEWS = {
         SELECT {_SPEC}, layer_alignment.step, layer_alignment.epoch, layer_alignment.layer,
                layer_alignment.layer_name, layer_alignment.correlation, layer_alignment.correlation_shared,
                layer_alignment.angle, layer_alignment.sign_agreement, layer_alignment.norm_ratio,
-               layer_alignment.gradient_cosine, layer_alignment.filter_similarity
+               layer_alignment.gradient_cosine, layer_alignment.filter_similarity, layer_alignment.saturation
         FROM run JOIN layer_alignment ON layer_alignment.run_id = run.id
         ORDER BY run.id, layer_alignment.step, layer_alignment.layer
     """,

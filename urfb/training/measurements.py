@@ -1,4 +1,4 @@
-"""What is measured beside the errors: alignment, gradients, the filters of untied layers."""
+"""What is measured beside the errors: alignment, gradients, saturation, the filters of untied layers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from urfb.data.datasets import Dataset
 from urfb.events import AlignmentPoint, SavedFilters
 from urfb.grid.spec import RunSpec
 from urfb.nn.alignment import filter_similarity, gradient_cosines, weight_alignment
 from urfb.nn.asymmetric import AsymmetricLayer, UntiedMap
+from urfb.nn.modules import Network
+from urfb.nn.saturation import saturation
 from urfb.training.arithmetic import arithmetic
 from urfb.training.networks import asymmetric_layers
 from urfb.training.passes import build_loss, images_of
 
 EARLY_STEPS = frozenset((1, 2, 5, 10, 20, 50))
 """Steps of a stage's first epoch after which alignment is measured, too."""
+
+SATURATION_IMAGES = 500
+"""The first so many training images tell how many units are saturated: a hundredth of an epoch's work."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Measurements:
         was_training = network.training
         network.eval()
         cosines = {} if self.spec.gradient_batch is None else self.gradient_cosines(network)
+        saturated = self.saturation(network)
         network.train(was_training)
         points = []
         for number, layer in enumerate(layers, start=1):
@@ -57,6 +63,8 @@ class Measurements:
             measured = {} if alignment is None else alignment._asdict()
             if layer in cosines:
                 measured["gradient_cosine"] = cosines[layer]
+            if layer in saturated:
+                measured["saturation"] = saturated[layer]
             if isinstance(layer.linear_map, UntiedMap):
                 measured["filter_similarity"] = filter_similarity(layer.weight)
             if measured:
@@ -66,12 +74,23 @@ class Measurements:
     def gradient_cosines(self, network: nn.Module) -> dict[AsymmetricLayer, float]:
         """Compare gradients on the first so many training images."""
         assert self.spec.gradient_batch is not None
-        device = self.dataset.training.labels.device
-        positions = torch.arange(self.spec.gradient_batch, device=device)
-        x, labels = images_of(self.spec, self.dataset, self.dataset.training, positions)
+        x, labels = self._first_images(self.spec.gradient_batch)
         loss_function = build_loss(self.spec)
-        with arithmetic(self.spec.precision, device):
+        with arithmetic(self.spec.precision, x.device):
             return gradient_cosines(asymmetric_layers(network), lambda: loss_function(network(x).to(x.dtype), labels))
+
+    def saturation(self, network: nn.Module) -> dict[AsymmetricLayer, float]:
+        """Count the units at σ's bounds; of a user's model, whose units may have no bounds, nothing."""
+        if not isinstance(network, Network):
+            return {}
+        x, _ = self._first_images(SATURATION_IMAGES)
+        with arithmetic(self.spec.precision, x.device):
+            return saturation(network, x)
+
+    def _first_images(self, number: int) -> tuple[Tensor, Tensor]:
+        training = self.dataset.training
+        positions = torch.arange(min(number, len(training.labels)), device=training.labels.device)
+        return images_of(self.spec, self.dataset, training, positions)
 
 
 @torch.no_grad()
