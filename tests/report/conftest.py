@@ -73,7 +73,7 @@ STATE = {
 EPOCH = ["epoch", "running_loss", "running_error", "training_loss", "training_error", "validation_loss"]
 EPOCH += ["validation_error", "seconds"]
 ALIGNMENT = ["step", "epoch", "layer", "layer_name", "correlation", "correlation_shared", "gradient_cosine"]
-ALIGNMENT += ["filter_similarity"]
+ALIGNMENT += ["filter_similarity", "saturation"]
 EARLY_STEPS = (1, 2, 5, 10, 20, 50)
 STEPS_AN_EPOCH = 90
 LOCATIONS = ((8, 8), (8, 24), (24, 8), (24, 24))
@@ -155,22 +155,23 @@ class FakeStore:
             row["validation_error"] = validation + 0.6 * left + noise[1]
             state |= {name: row[name] for name in ("training_error", "validation_error")}
             self.epoch_rows.append({**own, **row})
-        if own["rule"] != "bp":
-            early = [step / STEPS_AN_EPOCH for step in EARLY_STEPS if epochs]
-            for epoch in sorted([*range(epochs + 1), *early]):
-                for layer, name in LAYERS.items():
-                    strength = {"urfb": (0.25, 0.8, 0.97), "frfb": (0.0, 0.35, 0.75)}.get(own["rule"], (0, 0, 0))[
-                        layer - 1
-                    ]
-                    value = strength * epoch / (epoch + 40 / layer) + seed.normal(0, 0.002)
-                    row = {"step": round(STEPS_AN_EPOCH * epoch), "epoch": float(epoch), "layer": layer}
-                    row |= {"layer_name": name, "correlation": value, "correlation_shared": 1.1 * value}
-                    if own["gradient_batch"] is not None:
-                        row["gradient_cosine"] = 1.0 if layer == len(LAYERS) else 0.2 + 0.7 * value
-                    if own["untied"] != "none" and layer == 1:
-                        of_start = 0.7 if own["untied_start"] == "tied-copy" else 0.0
-                        row["filter_similarity"] = 0.3 + of_start / (1 + epoch) - 0.3 / (1 + epoch) + 0.01 * own["seed"]
-                    self.alignment_rows.append({**own, **row})
+        early = [step / STEPS_AN_EPOCH for step in EARLY_STEPS if epochs]
+        for epoch in sorted([*range(epochs + 1), *early]):
+            for layer, name in LAYERS.items():
+                strength = {"urfb": (0.25, 0.8, 0.97), "frfb": (0.0, 0.35, 0.75)}.get(own["rule"], (0, 0, 0))[layer - 1]
+                value = strength * epoch / (epoch + 40 / layer) + seed.normal(0, 0.002)
+                if own["rule"] == "bp":  # which has no R of its own
+                    value = np.nan
+                row = {"step": round(STEPS_AN_EPOCH * epoch), "epoch": float(epoch), "layer": layer}
+                row |= {"layer_name": name, "correlation": value, "correlation_shared": 1.1 * value}
+                if own["gradient_batch"] is not None:
+                    row["gradient_cosine"] = 1.0 if layer == len(LAYERS) else 0.2 + 0.7 * value
+                if own["untied"] != "none" and layer == 1:
+                    of_start = 0.7 if own["untied_start"] == "tied-copy" else 0.0
+                    row["filter_similarity"] = 0.3 + of_start / (1 + epoch) - 0.3 / (1 + epoch) + 0.01 * own["seed"]
+                if layer < len(LAYERS):
+                    row["saturation"] = 0.3 * layer * epoch / (1 + epoch) + 0.01 * own["seed"]
+                self.alignment_rows.append({**own, **row})
         if tested:
             state |= {"test_error": validation + 0.006 + 0.6 * 0.62 / (1 + epochs / 8), "test_epoch": float(epochs)}
         self.rows.append({**own, **state, **{name: value for name, value in changed.items() if name in STATE}})

@@ -173,3 +173,32 @@ def test_gradients_of_rules_without_feedback_of_ws_shape_are_drawn_but_not_bps(s
         store.add(2, rule=rule, gradient_batch=500, experiments="all")
     titles = [axes.get_title() for axes in made("gradients", store, "all").figure.get_axes()]
     assert titles == ["URFB (1 seed, 2 epochs)", "DFA (1 seed, 2 epochs)"]
+
+
+def test_saturation_is_drawn_of_hidden_layers_with_the_losses_side_by_side(store):
+    store.add_protocols(3, sparse=False)
+    drawn = made("saturation", store)
+    part, *_without_runs = drawn.figure.subfigs
+    assert part.get_suptitle() == "simpnet, CIFAR-10, input offset 0"
+    assert [axes.get_title() for axes in part.get_axes()] == [
+        f"{name} (3 seeds, 3 epochs)" for name in ("BP", "BP-H", "URFB", "FRFB")
+    ]
+    assert part.get_axes()[0].get_ylabel() == "saturated units"
+    for axes, (rule, loss) in zip(
+        part.get_axes(), [("bp", "softmax"), ("bp", "hinge"), ("urfb", "hinge"), ("frfb", "hinge")], strict=True
+    ):
+        measured = store.alignment(rule=rule, loss=loss, layer=2).groupby("step")["saturation"].mean()
+        lines = lines_of(axes)
+        assert lines["Full 500, all entries"].get_ydata() == pytest.approx(measured.to_numpy())
+        assert len(measured) == 10
+        assert set(lines) == {"Conv 32 5x5, all entries", "Full 500, all entries"}
+    assert "passes no error signal on" in drawn.figure.texts[0].get_text()
+
+
+def test_a_run_whose_saturation_was_never_measured_is_no_curve_at_0(store):
+    store.add(3, rule="urfb")
+    for row in store.alignment_rows:
+        row.pop("saturation", None)
+    drawn = made("saturation", store)
+    assert drawn.data.empty
+    assert "nothing measured" in drawn.figure.get_axes()[0].get_title()
