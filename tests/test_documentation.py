@@ -9,6 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from urfb.grid.schema import Experiment, GridFile, Matrix, Settings
+from urfb.report.exhibits import Exhibit
+from urfb.report.figures import FIGURES
+from urfb.report.tables import TABLES
 from urfb.store import open_for_writing, tables
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +44,20 @@ def test_every_column_of_a_table_says_what_it_holds() -> None:
 def test_what_a_view_adds_is_a_column_of_it(tmp_path: Path) -> None:
     store = open_for_writing(str(tmp_path / "s.sqlite"))
     assert [(view, name) for view, name in tables.VIEW_DOCS if name not in store.columns(view)] == []
+
+
+@pytest.mark.parametrize(("heading", "exhibits"), [("Figures beyond the paper", FIGURES), ("Tables", TABLES)])
+def test_every_table_and_every_figure_that_is_not_the_papers_is_told_of(
+    heading: str, exhibits: tuple[Exhibit, ...]
+) -> None:
+    text = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
+    section = text.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    told = [
+        name.strip() for row in re.findall(r"^\| (\S[^|]*) \|", section, flags=re.MULTILINE) for name in row.split(",")
+    ]
+    papers = [str(number) for number in range(1, 13)] if exhibits is FIGURES else []
+    assert told[0] in ("figure", "table")
+    assert sorted(told[1:]) == sorted({exhibit.name for exhibit in exhibits} - set(papers))
 
 
 def test_the_readmes_links_lead_somewhere() -> None:
