@@ -103,7 +103,7 @@ def test_what_is_lacking_is_said(store):
     assert drawn.shortfalls == [
         "URFB: 3 of the paper's 1,000 epochs",
         "URFB: 1 of 3 seeds",
-        "FRFB: no alignment measured yet",
+        "FRFB: nothing measured yet",
     ]
     assert drawn.figure.get_axes()[1].get_title() == "FRFB (nothing measured)"
 

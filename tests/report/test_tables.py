@@ -137,6 +137,15 @@ def test_what_the_paper_says_stands_beside_no_other_runs(store: FakeStore) -> No
     assert "published (%)" not in tabulated("5", store).shown
 
 
+def test_a_control_is_not_set_beside_a_published_figure(store: FakeStore) -> None:
+    made = tabulated("input-offset", store)
+    of_deepernet = [row for row in rows_of(made, protocol="BP-H") if row["network, data set"].startswith("deepernet")]
+    assert [(row["network, data set"], row["published (%)"]) for row in of_deepernet] == [
+        ("deepernet, CIFAR-100, input offset 0", "42"),
+        ("deepernet, CIFAR-100, input offset 0.5", "–"),
+    ]
+
+
 def test_tied_and_untied_networks_stand_below_each_other(store: FakeStore) -> None:
     store.add(4, test_error=0.3)
     store.add(4, test_error=0.4, untied="all", untied_start="independent")

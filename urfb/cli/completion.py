@@ -20,7 +20,7 @@ FIGURES = (
     *map(str, range(1, 13)), "7-alignment", "7-author", "8-start", "9-batch", "alignment-and-error", "epsilon",
     "gradients", "saturation", "input-offset",
 )  # fmt: skip
-TABLES = ("5", "6", "9", "10", "11", "12", "runs", "published")
+TABLES = ("5", "6", "9", "10", "11", "12", "9-batch", "input-offset", "runs", "published")
 CLAIMS = (*map(str, range(1, 7)), "comparable", "depth", "untied", "local-loss", "linear", "epsilon")
 # What is completed is read from files that others may have written, and some shells evaluate it.
 EXPERIMENT = r"\w[\w.-]*"

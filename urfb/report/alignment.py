@@ -114,7 +114,7 @@ def _draw(found: list[Panel], data: Data, measure: _Measure) -> Drawn:
     measured = measured.melt(of_layer, list(measure.columns.values()), "entries", "value").dropna(subset=["value"])
     first_stage = dict(zip(data.runs["run"], data.runs["pretraining_epochs"], strict=True))
     total = {run: epochs + int(first_stage[run]) for run, epochs in reached.items()}
-    lacking = shortfalls(found, total, "no alignment measured yet")
+    lacking = shortfalls(found, total, "nothing measured yet")
     rows = [row for panel in found for row in _rows(panel, measured, measure.losses_abreast)]
 
     columns = max(len(row.protocols) for row in rows)

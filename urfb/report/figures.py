@@ -24,6 +24,7 @@ DEEPERNET = {"network": "deepernet", "dataset": "cifar100", **PAPER}
 PIXELS_AND_CENTRED = tuple({**net, "input_offset": offset} for net in (SIMPNET10, DEEPERNET) for offset in (0, 0.5))
 AUTHORS_DEEPERNET = {**DEEPERNET, "convention": "author-code"}
 TIED_OR_UNTIED = {**SIMPNET10, "untied": ["none", "all"], "untied_start": [None, "independent"]}
+TIED_AND_UNTIED_BY_BATCH = (TIED_OR_UNTIED, {**TIED_OR_UNTIED, "batch_size": 50})
 UNTIED_SIMPNET = {**SIMPNET10, "untied": "all", "untied_start": "independent"}
 # A start that is the author's code's in a run that is the paper's else: neither convention.
 OF_PAPER = {"activation_slope": 1.0, "pool_padding": "centred"}
@@ -209,7 +210,7 @@ FIGURES: tuple[Exhibit, ...] = (
         "9-batch",
         "convolutional layers against untied ones at like and at unlike batch sizes, test error",
         error_bars.draw_batches,
-        Selection((TIED_OR_UNTIED, {**TIED_OR_UNTIED, "batch_size": 50}), TIED_AND_UNTIED),
+        Selection(TIED_AND_UNTIED_BY_BATCH, TIED_AND_UNTIED),
         (),
         "grid run experiments.yaml figure9-simpnet figure9-batch",
         says="Nothing: the author's code trains untied layers with a batch of 50 and convolutional ones with 500. Like "

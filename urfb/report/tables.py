@@ -7,13 +7,15 @@ from urfb.report.exhibits import Exhibit
 from urfb.report.figures import (
     DEEPERNET,
     DEEPNET,
+    PIXELS_AND_CENTRED,
     SIMPNET10,
     SIMPNET100,
+    TIED_AND_UNTIED_BY_BATCH,
     TIED_OR_UNTIED,
     TIED_OR_UNTIED_DEEPNET_S,
     UNTIED_DEEPNET_S,
 )
-from urfb.report.protocols import FRFB, FRFB_SPARSE, PROTOCOLS, TIED_AND_UNTIED, URFB, URFB_SPARSE
+from urfb.report.protocols import BP_H, FRFB, FRFB_SPARSE, PROTOCOLS, TIED_AND_UNTIED, URFB, URFB_SPARSE
 from urfb.report.selection import Selection
 
 TABLES: tuple[Exhibit, ...] = (
@@ -69,6 +71,24 @@ TABLES: tuple[Exhibit, ...] = (
         simulation_tables.tabulate,
         measured=("simulations", "trajectories", "trajectory_layers"),
         completed_by="theory run",
+    ),
+    Exhibit(
+        "table",
+        "9-batch",
+        "error rates of convolutional layers and of untied ones at like and at unlike batch sizes",
+        error_tables.tabulate,
+        Selection(TIED_AND_UNTIED_BY_BATCH, TIED_AND_UNTIED),
+        ("epochs",),
+        "grid run experiments.yaml figure9-simpnet figure9-batch",
+    ),
+    Exhibit(
+        "table",
+        "input-offset",
+        "error rates with pixels from 0 to 1 and with centred ones",
+        error_tables.tabulate,
+        Selection(PIXELS_AND_CENTRED, (BP_H, URFB, FRFB)),
+        ("epochs",),
+        "grid run experiments.yaml figure4 figure7 input-offset",
     ),
     Exhibit(
         "table",
