@@ -26,7 +26,8 @@ class AlignmentPoint:
         filter_similarity: of an untied layer: the correlation of a filter at two locations, averaged over all filters
             and pairs of locations.
         saturation: the fraction of a hidden layer's units that are beyond σ's bounds, where σ′ = 0, over the first 500
-            training images and before any pool; None of the output layer and of a model of the user's own.
+            training images, with dropout off and before any pool; None of the output layer and of a model of the user's
+            own.
     """
 
     step: int

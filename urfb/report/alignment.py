@@ -66,7 +66,7 @@ GRADIENT_COSINE = _Measure(
 SATURATION = _Measure(
     {"saturation": "all"},
     "saturated units",
-    "A saturated unit is beyond the bounds of σ, where σ′ = 0 and it passes no error signal on.",
+    "A saturated unit is beyond the bounds of σ, where σ′ = 0 and it passes no error signal on; without dropout.",
     "",
     "mean, low and high: the fraction of a layer's units that are beyond the bounds of σ, over a fixed set of training "
     "images and before any pool, its mean and its range over n seeds; entries: all units",

@@ -218,8 +218,8 @@ layer_alignment = Table(
     Column(
         "saturation",
         Float,
-        doc="of a hidden layer: fraction of its units beyond σ's bounds, over the first 500 training images; empty of "
-        "the output, of a model of the user's own, and where a run was trained before it was measured",
+        doc="of a hidden layer: fraction of its units beyond σ's bounds, over the first 500 training images, without "
+        "dropout; empty of the output, of a model of the user's own, and where a run is older than the measurement",
     ),
     sqlite_with_rowid=False,
 )
