@@ -23,7 +23,7 @@ EARLY_STEPS = frozenset((1, 2, 5, 10, 20, 50))
 """Steps of a stage's first epoch after which alignment is measured, too."""
 
 SATURATION_IMAGES = 500
-"""The first so many training images tell how many units are saturated: a hundredth of an epoch's work."""
+"""The first so many training images tell how many units are saturated: less than a hundredth of an epoch's work."""
 
 
 @dataclass(frozen=True)
