@@ -202,3 +202,16 @@ def test_a_run_whose_saturation_was_never_measured_is_no_curve_at_0(store):
     drawn = made("saturation", store)
     assert drawn.data.empty
     assert "nothing measured" in drawn.figure.get_axes()[0].get_title()
+
+
+def test_a_seed_that_was_measured_later_than_another_does_not_confuse_the_line(store):
+    for seed in (0, 1):
+        store.add(20, rule="urfb", seed=seed)
+    store.alignment_rows = [row for row in store.alignment_rows if row["seed"] == 1 or row["epoch"] > 12]
+    drawn = made("saturation", store)
+    line = lines_of(drawn.figure.subfigs[0].get_axes()[2])["Full 500, all entries"]
+    assert line.get_xdata().tolist() == sorted(line.get_xdata())
+    marked = line.get_xdata()[line.get_markevery()]
+    assert marked[0] == 0
+    assert marked[-1] > 12
+    drawn.figure.canvas.draw()  # matplotlib only then looks where markers are to be
