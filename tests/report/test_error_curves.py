@@ -164,3 +164,14 @@ def test_an_experiment_is_measured_by_its_own_target(store):
     assert len(first.get_lines()) == 12
     assert len(second.get_lines()) == 2
     assert second.get_title() == "simpnet, CIFAR-10, step size 1 (1 seed, 3 epochs)"
+
+
+def test_a_legend_of_long_words_stays_within_the_figure(store):
+    for rule, loss in (("bp", "softmax"), ("bp", "hinge"), ("urfb", "hinge"), ("frfb", "hinge")):
+        for seed, epochs in enumerate((10, 10 if rule == "frfb" else 20)):
+            store.add(epochs, network="deepernet", dataset="cifar100", rule=rule, loss=loss, seed=seed,
+                      off_class_weight=1 / 99)  # fmt: skip
+    figure = made("7", store).figure
+    figure.canvas.draw()
+    legend = figure.get_axes()[0].get_legend().get_window_extent()
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.x1

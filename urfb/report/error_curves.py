@@ -19,6 +19,8 @@ from urfb.report.selection import Panel
 
 SETS: dict[str, Any] = {"training": "-", "validation": ":"}  # the paper's line styles
 MEANING = "mean, low and high: the error in percent, its mean and its range over the n seeds that have this epoch"
+LABEL_CHARACTERS = 26
+"""Of the longest label of which two fit below a panel."""
 ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
 
 
@@ -77,9 +79,10 @@ def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, reached: Mapping[
     axes.set_title(textwrap.fill(panel.title + common, TITLE_CHARACTERS))
     epoch_axis(axes, max(table["epoch"], default=1))
     below = axes.transAxes + ScaledTranslation(0, -28 / 72, axes.figure.dpi_scale_trans)
+    abreast = 2 if all(len(str(key.get_label())) <= LABEL_CHARACTERS for key in keys) else 1
     axes.legend(
-        handles=by_rows(keys, 2),
-        ncols=2,
+        handles=by_rows(keys, abreast),
+        ncols=abreast,
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
         bbox_transform=below,
