@@ -71,8 +71,12 @@ def test_exported_files_are_named_with_their_rows(tmp_path: Path, trained: Path)
     out = tmp_path / "out"
     result = urfb("results", "export", out, "--store", trained, "--format", "csv", "--where", "rule=bp")
     assert result.exit_code == 0
+    measured = open_store(str(trained)).alignment(rule="bp")  # which has no feedback to align, but units to saturate
+    assert len(measured) > 0
+    assert measured["correlation"].isna().all()
     assert result.output.splitlines() == [
-        f"{out / 'runs.csv'}: 2 rows", f"{out / 'epochs.csv'}: 4 rows", f"{out / 'alignment.csv'}: 0 rows",
+        f"{out / 'runs.csv'}: 2 rows", f"{out / 'epochs.csv'}: 4 rows",
+        f"{out / 'alignment.csv'}: {len(measured)} rows",
     ]  # fmt: skip
     assert set(pd.read_csv(out / "epochs.csv")["rule"]) == {"bp"}
     assert urfb("results", "export", out / "x.csv", "--store", trained).exit_code == 2
