@@ -74,7 +74,6 @@ def curve(axes: Axes, line: pd.DataFrame, shift: float = 0.0, **look: Any) -> No
     """
     if line.empty:
         return
-    line = line.sort_values("epoch")  # the first seed may have been measured from a later epoch on than the next
     epochs = line["epoch"].to_numpy()
     marked = np.searchsorted(epochs, epochs[0] + np.ptp(epochs) * (np.arange(MARKERS) + shift) / MARKERS)
     look = {"markevery": sorted(set(marked.tolist())), "legend": False} | look

@@ -73,8 +73,10 @@ def longest(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(values: pd.DataFrame, by: Sequence[str], value: str, interval: Interval = extremes) -> pd.DataFrame:
-    """Return the mean and the interval over seeds, as seaborn draws them, and which runs these are."""
-    groups = values.sort_values("seed", kind="stable").groupby(list(by), sort=False)
+    """Return the mean and the interval over seeds, as seaborn draws them, and which runs these are, by epoch."""
+    # The first seed may have been measured from a later epoch on than the next.
+    order = [name for name in ("epoch", "seed") if name in (*by, "seed")]
+    groups = values.sort_values(order, kind="stable").groupby(list(by), sort=False)
     spread = groups[value]
     low, high = interval(spread)
     summary = {"mean": spread.mean(), "low": low, "high": high, "n": spread.count()}
