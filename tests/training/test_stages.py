@@ -19,8 +19,10 @@ from urfb.events import EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
+from urfb.nn.saturation import saturation
 from urfb.training import trainer
-from urfb.training.measurements import saved_filters
+from urfb.training.checkpoint import Checkpoints
+from urfb.training.measurements import Measurements, saved_filters
 from urfb.training.networks import build_network, second_stage
 from urfb.training.passes import Passes
 
@@ -210,6 +212,27 @@ def test_alignment_is_dense_in_the_first_steps_of_each_stage(digits: Dataset, tm
     output = [point for point in points if point.layer == 4]
     assert [point.gradient_cosine for point in output] == pytest.approx([1.0] * len(output))
     assert {point.layer for point in points if point.saturation is None} == {4}
+
+
+def test_saturation_is_that_of_the_first_training_images_as_the_network_sees_them_without_dropout(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    spec = tiny_spec(network="Conv 4 3x3; Maxpool 3; Drop .5; Full 20; Output", rule="bp", input_offset=0.5, epochs=3)
+    *_, last, _ = train(spec, digits, tmp_path)
+    assert isinstance(last, EpochEnded)
+    network, epoch = Checkpoints(tmp_path, spec.identity).load(
+        lambda epoch: build_network(spec, digits.info, epoch), at_most=spec.epochs
+    )
+    assert epoch == last.epoch == 3
+    assert isinstance(network, Network)
+    x = digits.training.images[:500].permute(0, 3, 1, 2).float() / digits.info.scale - 0.5
+    expected = saturation(network.eval(), x)
+    assert [point.saturation for point in last.alignment] == pytest.approx(list(expected.values()))
+    assert max(expected.values()) > 0.01
+    assert expected != saturation(network.train(), x)
+    within_an_epoch = Measurements(spec, digits).alignment(network, step=1)  # where dropout is on
+    assert [point.saturation for point in within_an_epoch] == pytest.approx(list(expected.values()))
+    assert network.training
 
 
 def test_alignment_is_measured_up_to_step_50_and_once_where_an_epoch_ends_there(
