@@ -214,8 +214,7 @@ def pool(x: Array, size: int, stride: int, zeros_at_the_end: bool) -> tuple[Arra
     for length in x.shape[2:]:
         if overlapping:
             windows = -(-length // stride)
-            lacking = max((windows - 1) * stride + size - length, 0)
-            before = lacking // 2 if zeros_at_the_end else (size - 1) // 2
+            before = 0 if zeros_at_the_end else (size - 1) // 2
             sides.append([window * stride - before for window in range(windows)])
         else:
             sides.append(list(range(0, length - size + stride, stride)))

@@ -71,7 +71,7 @@ class Pool(nn.Module):
         Args:
             statement: says which windows.
             shape: of the grid, (channels, height, width).
-            padding: where the zeros stand, 'centred' (both sides alike) or 'end' (the odd zero at the end).
+            padding: where the zeros stand: 'centred', around the grid; 'end', below it and to its right alone.
             slope: of σ; None where the input, a sum of two layers', is not to be saturated again.
         """
         super().__init__()
@@ -86,6 +86,8 @@ class Pool(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """Return the pooled grid [batch, channels, ⌈height/stride⌉, ⌈width/stride⌉]."""
         rows, columns = self.rows, self.columns
+        if rows.after or columns.after:
+            h = functional.pad(h, (0, columns.after, 0, rows.after))
         h = functional.max_pool2d(
             h, rows.size, rows.stride, (rows.before, columns.before), ceil_mode=rows.cut_short or columns.cut_short
         )
@@ -103,6 +105,7 @@ class Windows:
     Attributes:
         count: how many there are: one for every `stride` units.
         before: how many zeros stand before the first unit.
+        after: how many zeros have to be put after the last unit, because PyTorch makes no window that starts so late.
         reaching_over: which of them overlap and reach over an edge: the first, the last, or both.
         cut_short: whether PyTorch, which pads both sides alike, has to cut the last one short.
     """
@@ -110,17 +113,19 @@ class Windows:
     def __init__(self, length: int, statement: Maxpool, padding: str) -> None:
         size, stride = statement.size, statement.stride
         self.size, self.stride, self.count = size, stride, statement.pooled(length)
-        needed = max((self.count - 1) * stride + size - length, 0)
-        self.before = 0
+        self.before = self.after = 0
         self.reaching_over: list[slice] = []
         if statement.overlapping:
-            self.before = (size - 1) // 2 if padding == "centred" else needed // 2
+            self.before = (size - 1) // 2 if padding == "centred" else 0
             starts = [window * stride - self.before for window in range(self.count)]
             first = sum(start < 0 for start in starts)
             last = sum(start + size > length for start in starts)
             self.reaching_over += [slice(first)] if first else []
             self.reaching_over += [slice(self.count - last, None)] if last else []
-        self.cut_short = (length + 2 * self.before - size) // stride + 1 < self.count
+            needed = (self.count - 1) * stride + size - length - self.before
+            late = -(-(length + 2 * self.before - size) // stride) + 1 < self.count
+            self.after = needed if late else 0
+        self.cut_short = (length + self.after + 2 * self.before - size) // stride + 1 < self.count
 
 
 class Dropout(nn.Module):
