@@ -60,10 +60,17 @@ def staged(rule: str, **settings: Any) -> RunSpec:
     return tiny_spec(rule=rule, **{**STAGES, "pretraining_epochs": 1, "epochs": 2, **parameters, **settings})
 
 
+def pretrained_network(spec: RunSpec, digits: Dataset) -> Network:
+    """Return the network after the only epoch of the first stage."""
+    network = build_network(spec, digits.info)
+    assert isinstance(network, Network)
+    Passes(network, spec, digits).train(1)
+    return network
+
+
 def second_stages(spec: RunSpec, digits: Dataset) -> tuple[Network, Network]:
     """Return the network as it begins the second stage, and after an epoch of it."""
-    pretrained = build_network(spec, digits.info)
-    Passes(pretrained, spec, digits).train(1)
+    pretrained = pretrained_network(spec, digits)
     start = second_stage(spec, digits.info, pretrained)
     end = second_stage(spec, digits.info, pretrained)
     assert isinstance(start, Network)
@@ -114,6 +121,36 @@ def test_a_frozen_layer_stays_bit_for_bit_under_every_rule(rule: str, digits: Da
     for before, after in zip(start.layers, end.layers, strict=True):
         learns = before not in start.conv_layers and (rule != "shallow" or before.is_output)
         assert torch.equal(before.weight, after.weight) != learns
+
+
+@pytest.mark.parametrize("first", ["urfb", "frsf", "bp", "usf", "dfa"])
+@pytest.mark.parametrize("second", ["urfb", "frsf", "usf", "dfa"])
+def test_a_frozen_layer_keeps_the_r_that_carried_its_error_signal(first: str, second: str, digits: Dataset) -> None:
+    """Where both rules draw an R of W's shape; any other R is made as in a network without a first stage."""
+    spec = staged(second, pretraining_rule=first, frozen="2")
+    pretrained = pretrained_network(spec, digits)
+    as_drawn = build_network(spec, digits.info, epoch=2)
+    assert isinstance(as_drawn, Network)
+    kept = {first, second} <= {"urfb", "frsf"}
+    expected = (pretrained if kept else as_drawn).conv_layers[1].feedback
+    assert expected is not None
+    for network in second_stages(spec, digits):
+        feedback = network.conv_layers[1].feedback
+        assert feedback is not None
+        assert torch.equal(feedback, expected)
+
+
+@pytest.mark.parametrize("second", ["urfb", "frsf"])
+def test_the_r_of_a_frozen_layer_has_the_connections_of_the_second_stages_rule(second: str, digits: Dataset) -> None:
+    spec = staged(second, frozen="2", connectivity=0.5)
+    before = pretrained_network(spec, digits).conv_layers[1]
+    layer = second_stages(spec, digits)[1].conv_layers[1]
+    assert before.feedback is not None
+    assert layer.feedback is not None
+    assert layer.feedback_mask is not None
+    assert torch.equal(layer.feedback, before.feedback * layer.feedback_mask)
+    assert layer.mask is not None
+    assert torch.equal(layer.mask, layer.feedback_mask) == (second == "frsf")
 
 
 def test_feedback_that_starts_as_w_does_so_in_a_frozen_layer_and_is_back_propagation(digits: Dataset) -> None:

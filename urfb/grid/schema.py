@@ -126,8 +126,8 @@ class Settings(Strict):
     untied_start: spec.UntiedStart | None = None
     """Whether the locations of an untied layer start from draws of their own or from one filter."""
     pretraining_epochs: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    """The epochs of a first stage, in which all layers are tied. After it the layers in `frozen` stay as they are, all
-    others are drawn anew, and `untied` holds. `epochs` counts both stages."""
+    """The epochs of a first stage, in which all layers are tied. After it the layers in `frozen` keep W and R, all
+    others are drawn again, and `untied` holds. `epochs` counts both stages."""
     pretraining_rule: spec.RuleName | None = None
     """The rule of the first stage."""
     frozen: ConvLayers | None = None

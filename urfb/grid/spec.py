@@ -103,7 +103,7 @@ class RunSpec(BaseModel):
         untied_start: whether an untied layer's locations start from one filter ('tied-copy') or each from a draw of
             its own ('independent'); None without untied layers.
         pretraining_epochs: epochs of a first stage, in which every layer is tied and learns under `pretraining_rule`.
-            After it the layers in `frozen` stay as they are, all others are drawn anew, and `untied` holds.
+            After it the layers in `frozen` keep W and R, all others are drawn again, and `untied` holds.
         pretraining_rule, frozen: None without a first stage; `frozen` is written like `untied`.
         activation_slope: the slope of σ between its bounds.
         pool_padding: where the zeros of overlapping pools stand, 'centred' or 'end'.

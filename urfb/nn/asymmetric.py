@@ -327,11 +327,20 @@ class AsymmetricLayer(nn.Module):
 
     @torch.no_grad()
     def take_over(self, other: AsymmetricLayer) -> None:
-        """Take the W of another layer with the same connections; an R that starts as W is W again."""
+        """Take W from another layer with the same connections, and R where both rules draw one like W.
+
+        An R that starts as W is W again; R has the connections that this layer's rule gives it.
+        """
         self.weight.copy_(other.weight)
+        if self.feedback is None:
+            return
         if self.rule.start == "copied":
-            assert self.feedback is not None
             self.feedback.copy_(other.weight)
+        elif self.rule.draws_like_weight and other.rule.draws_like_weight:
+            assert other.feedback is not None
+            self.feedback.copy_(other.feedback)
+            if self.feedback_mask is not None:
+                self.feedback.mul_(self.feedback_mask)
 
     @torch.no_grad()
     def redraw(self) -> None:

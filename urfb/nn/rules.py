@@ -49,6 +49,11 @@ class Rule:
         return self.start is not None
 
     @property
+    def draws_like_weight(self) -> bool:
+        """Whether R starts as a draw of W's shape and distribution."""
+        return self.start == "drawn" and not self.direct
+
+    @property
     def own_connections(self) -> bool:
         """Whether R has connections of its own, and not just those that W has."""
         return self.start == "drawn" and self.carrier is None
