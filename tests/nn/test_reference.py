@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.nn import reference
-from urfb.data.catalog import CATALOG
-from urfb.data.datasets import Dataset, Split
+from tests.training.made import CLASSES, SCALE, random_dataset
 from urfb.grid.expand import resolve
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
@@ -29,15 +26,6 @@ NETWORKS: dict[str, list[reference.Statement]] = {
         ("conv",), ("pool", 3, 2), ("conv",), ("conv",), ("pool", 3, 2), ("output",),
     ],
 }  # fmt: skip
-
-
-def one_batch() -> Dataset:
-    """Return a data set of one batch, of images of odd height."""
-    stream = torch.Generator().manual_seed(5)
-    info = replace(CATALOG["digits"], shape=(2, 9, 8), classes=4, training=6, scale=16)
-    images = torch.randint(0, 17, (6, 9, 8, 2), generator=stream, dtype=torch.uint8)
-    split = Split(images, torch.tensor([0, 1, 2, 3, 3, 0]))
-    return Dataset(info, split, split, split)
 
 
 PARAMETERS: dict[str, dict[str, float]] = {
@@ -71,16 +59,21 @@ def test_a_step_with_some_layers_untied_is_the_references_in_the_authors_convent
     check_a_step(text, {"rule": rule, "untied": "1", "convention": "author-code", "feedback_connectivity": 0.7})
 
 
+@pytest.mark.parametrize("settings", [DENSE, SPARSE], ids=str)
+def test_a_batch_of_fewer_images_takes_the_step_of_their_own_mean(settings: dict[str, Any]) -> None:
+    check_a_step(next(iter(NETWORKS)), {"rule": "urfb", "batch_size": 8, **settings})
+
+
 def check_a_step(text: str, settings: dict[str, Any]) -> None:
     """Train one step in float64 and compare every weight with the reference's."""
-    dataset = one_batch()
+    dataset = random_dataset()
     spec = resolve(
         {"network": text, "dataset": "digits", "precision": "float64", "batch_size": 6, "step_size": 0.7,
          "input_offset": 0.3, "seed": 2, **settings},
         {},
     )  # fmt: skip
     if spec.loss == "hinge":
-        spec = spec.model_copy(update={"off_class_weight": 1 / 3})
+        spec = spec.model_copy(update={"off_class_weight": 1 / (CLASSES - 1)})
     network = build_network(spec, dataset.info)
     assert isinstance(network, Network)
     for layer in network.layers:  # so that units saturate on either side, and errors do not vanish
@@ -99,7 +92,7 @@ def check_a_step(text: str, settings: dict[str, Any]) -> None:
         assert all(np.abs(new - old).max() > 0.01 for new, old in zip(feedback, R, strict=True))
         R = [drawn.copy() for drawn in feedback]
 
-    x = dataset.training.images.numpy().astype(np.float64).transpose(0, 3, 1, 2) / 16 - 0.3
+    x = dataset.training.images.numpy().astype(np.float64).transpose(0, 3, 1, 2) / SCALE - 0.3
     rule = spec.rule_of(1)
     new_W, new_R = reference.step(
         spec.rule, NETWORKS[text], x, dataset.training.labels.numpy(), W, R or None,
