@@ -37,12 +37,14 @@ def show_table(name: str) -> None:
 
 
 def show_verdicts() -> None:
-    """Print what became of each claim: in the setting that decides it, and what was measured there."""
+    """Print what became of each claim: in the longest setting that decides it, and what was measured there."""
     told: dict[str, str] = {}
+    decided: set[str] = set()
     for claim in json.loads((REFERENCE / "claims.json").read_text()):
         name, verdict = claim["claim"], claim["verdict"]
         said = f"- **{verdict.capitalize()}** ({claim['source']}): “{claim['sentence']}”"
-        if verdict != "not enough runs":
+        if name not in decided and verdict != "not enough runs":
+            decided.add(name)
             measured = "; ".join(_measured(part) for part in claim["components"])
             setting = claim["setting"]["title"]
             told[name] = f"{said}  \n  {setting[:1].upper()}{setting[1:]}: {measured}."

@@ -54,6 +54,7 @@ class SettingName(str, Enum):
     """How long the runs are that claims are tested on."""
 
     PAPER = "paper"
+    MEDIUM = "medium"
     SHORT = "short"
 
 
@@ -151,7 +152,9 @@ def claims(
     ] = None,
     setting: Annotated[
         SettingName,
-        typer.Option("--setting", help="The paper's length, or the first 10 epochs of simpnet; never mixed."),
+        typer.Option(
+            "--setting", help="The paper's length, the first 200 epochs, or the first 10 of simpnet; never mixed."
+        ),
     ] = SettingName.PAPER,
     store: StoreOption = DEFAULT_STORE,
     form: Annotated[ClaimsFormat, typer.Option("--format", help="For people, or with every number.")] = (

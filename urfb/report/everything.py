@@ -25,7 +25,7 @@ class Part:
 
 
 def verdicts(store: Frames, location: str) -> list[ClaimResult]:
-    """Return the verdicts on all claims, at the paper's length and in the short setting."""
+    """Return the verdicts on all claims, in each setting."""
     return [result for setting in SETTINGS.values() for result in evaluate(store, [], setting, location)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from urfb.report.claims.measures import PAPER, SHORT, Cell, Setting
+from urfb.report.claims.measures import MEDIUM, PAPER, SHORT, Cell, Setting
 from urfb.report.protocols import BP, BP_H, FRFB, URFB
 from urfb.theory.spec import SimulationSpec
 
@@ -111,10 +111,15 @@ ENDS = {"BP": 0.30, "BP-H": 0.32, "URFB": 0.335, "FRFB": 0.36}
 
 
 def fill(
-    store: FakeStore, setting: Setting = SHORT, seeds: int = 5, ends: dict[str, float] = ENDS, noise: float = 0.003
+    store: FakeStore,
+    setting: Setting = SHORT,
+    seeds: int = 5,
+    ends: dict[str, float] = ENDS,
+    noise: float = 0.003,
+    first_seed: int = 0,
 ) -> None:
     """Store simpnet's four protocols on CIFAR-10; all runs of a seed are off by the same, and each by some noise."""
-    for seed in range(seeds):
+    for seed in range(first_seed, first_seed + seeds):
         random = np.random.default_rng(seed)
         shared = random.normal(0, 0.05)
         for protocol in (BP, BP_H, URFB, FRFB):
@@ -127,4 +132,4 @@ def store() -> FakeStore:
     return FakeStore()
 
 
-__all__ = ["ENDS", "PAPER", "SHORT", "SIMPNET", "FakeStore", "fill"]
+__all__ = ["ENDS", "MEDIUM", "PAPER", "SHORT", "SIMPNET", "FakeStore", "fill"]

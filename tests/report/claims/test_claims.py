@@ -11,7 +11,7 @@ from tests.report.claims.conftest import ENDS, SIMPNET, fill
 from urfb.errors import SelectionError
 from urfb.grid.expand import load_grid
 from urfb.grid.plan import select
-from urfb.report.claims import CLAIMS, PAPER, SHORT, Verdict, evaluate, exit_code
+from urfb.report.claims import CLAIMS, MEDIUM, PAPER, SHORT, Verdict, evaluate, exit_code
 from urfb.report.claims.measures import Cell
 from urfb.report.claims.statistics import LEAST_SEEDS
 from urfb.report.claims.table import Component
@@ -157,6 +157,53 @@ def test_of_longer_runs_the_short_setting_reads_ten_epochs_and_no_test_error(sto
     for frame in store.alignment_rows:
         frame.loc[frame["epoch"] > 10, "correlation"] = 1.0
     assert set(verdicts(evaluate(store, setting=SHORT)).values()) == {Verdict.SUPPORTED}
+
+
+def test_the_medium_setting_reads_200_epochs_of_the_seeds_1_to_5_and_no_test_error(store):
+    fill(store, PAPER, seeds=8)
+    for frame in store.epoch_rows:
+        frame["validation_error"] = np.where(frame["epoch"] > 200, np.nan, frame["validation_error"])
+    for row in store.rows.values():
+        row["test_error"] = np.nan
+    for frame in store.alignment_rows:
+        frame.loc[frame["epoch"] > 200, "correlation"] = 1.0
+    bp_h = store.epochs_of(Cell(*SIMPNET, BP_H).spec().model_copy(update={"seed": 2}).identity)
+    bp_h.loc[bp_h["epoch"].between(191, 200), "validation_error"] = np.linspace(0.5, 0.6, 10)
+    bp_h.loc[bp_h["epoch"] == 190, "validation_error"] = 0.9
+    bp = store.epochs_of(Cell(*SIMPNET, BP).spec().model_copy(update={"seed": 2}).identity)
+    results = {result.name: result for result in evaluate(store, setting=MEDIUM)}
+    assert results["5"].verdict is Verdict.SUPPORTED
+    on_cifar10 = results["1"].components[0]
+    assert list(on_cifar10.numbers) == [1, 2, 3, 4, 5]
+    assert on_cifar10.numbers[2] == pytest.approx(0.55 - bp["validation_error"].iloc[199])
+
+
+def test_the_medium_setting_asks_for_its_own_seeds_and_epochs(store):
+    fill(store, SHORT, seeds=11)
+    (result,) = evaluate(store, ["5"], MEDIUM, "s.sqlite")
+    assert {(lack.seed, lack.reason) for part in result.components for lack in part.lacking} == {
+        (seed, "done, 10 of 200 epochs") for seed in range(1, 6)
+    }
+    assert result.commands == (
+        "urfb grid run experiments.yaml medium --where network=simpnet --where dataset=cifar10 --where untied=none "
+        "--where rule=urfb --where loss=hinge --where seed=1,2,3,4,5 --store s.sqlite",
+    )
+
+
+def test_three_seeds_of_the_medium_setting_have_an_interval_and_no_verdict(store):
+    fill(store, MEDIUM, seeds=3, first_seed=1, noise=1e-6)
+    (result,) = evaluate(store, ["5"], MEDIUM)
+    assert result.verdict is Verdict.UNDECIDED
+    text = " ".join(as_text([result]).split())
+    assert "90 % interval" in text
+    assert "5 seeds are needed; 3 can be used" in text
+
+
+def test_seeds_that_decide_nothing_in_the_medium_setting_are_not_to_be_added_to(store):
+    fill(store, MEDIUM, seeds=5, first_seed=1, noise=0.03)
+    text = " ".join(as_text(evaluate(store, ["1"], MEDIUM)).split())
+    assert "but the setting medium tests the seeds 1 to 5 alone" in text
+    assert "lengthen" not in text
 
 
 def test_a_failed_run_keeps_the_others_from_supporting(store):
@@ -347,7 +394,7 @@ def test_the_simulation_has_to_be_run_often_enough_and_must_not_diverge(store):
     assert evaluate(store, ["linear"])[0].verdict is Verdict.UNDECIDED
 
 
-@pytest.mark.parametrize("setting", [PAPER, SHORT])
+@pytest.mark.parametrize("setting", [PAPER, MEDIUM, SHORT])
 def test_an_empty_store_lacks_what_the_commands_train(store, setting):
     """Read each command back: of the experiment that it names it selects exactly what is missing, and as long."""
     grid = load_grid(ROOT / "experiments.yaml", [setting.experiment]).runs
@@ -364,11 +411,11 @@ def test_an_empty_store_lacks_what_the_commands_train(store, setting):
         assert selected.keys() == missing
 
 
-@pytest.mark.parametrize("setting", [PAPER, SHORT])
+@pytest.mark.parametrize("setting", [PAPER, MEDIUM, SHORT])
 def test_the_experiments_train_what_the_claims_need_as_long_as_they_need_it(setting):
     grid = {run.spec.identity: run.spec for run in load_grid(ROOT / "experiments.yaml", [setting.experiment]).runs}
     for cell in cells(setting):
-        for seed in range(LEAST_SEEDS):
+        for seed in setting.least_seeds:
             spec = cell.spec().model_copy(update={"seed": seed})
             assert grid[spec.identity].epochs == setting.epochs(spec)
 
@@ -415,13 +462,16 @@ def test_json_has_everything_and_no_number_that_is_none(store):
 def test_claims_that_do_not_exist_or_have_no_short_form(store):
     with pytest.raises(SelectionError, match="did you mean 'depth'"):
         evaluate(store, ["dept"])
-    with pytest.raises(SelectionError, match="claim 3 has no form in the setting short"):
+    with pytest.raises(SelectionError, match="claim 3 has no form in the setting short, only in paper and medium"):
         evaluate(store, ["3"], SHORT)
+    with pytest.raises(SelectionError, match="claim 6 has no form in the setting medium, only in paper and short"):
+        evaluate(store, ["6"], MEDIUM)
 
 
-def test_the_document_has_every_claim_and_says_which_have_a_short_form():
+def test_the_document_has_every_claim_and_says_in_which_settings_it_is_tested():
     document = (ROOT / "docs" / "claims.md").read_text()
-    rows = re.findall(r"^\| `([\w-]+)` \|.*\| (.*) \|$", document, re.MULTILINE)
-    assert {name: short != "–" for name, short in rows if name not in ("paper", "short")} == {
-        name: bool(claim.short) for name, claim in CLAIMS.items()
+    rows = re.findall(r"^\| `([\w-]+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", document, re.MULTILINE)
+    said = {name: [form.strip() != "–" for form in forms] for name, *forms in rows}
+    assert said == {
+        name: [bool(claim.components(setting)) for setting in (PAPER, MEDIUM, SHORT)] for name, claim in CLAIMS.items()
     }

@@ -14,7 +14,6 @@ from urfb.report.claims.table import CLAIMS, Accelerated, Component
 from urfb.report.exhibits import Frames
 
 DEFAULT_LOCATION = "results/urfb.sqlite"
-SETTINGS = {setting.name: setting for setting in (PAPER, SHORT)}
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def evaluate(
     Args:
         frames: the store.
         names: of the claims; all that have a form in the setting if empty.
-        setting: `PAPER` or `SHORT`; runs of the two are never mixed.
+        setting: one of `SETTINGS`; runs of two are never mixed.
         location: how the user named the store, for the commands that are given.
 
     Raises:
@@ -92,8 +91,9 @@ def evaluate(
         if name not in CLAIMS:
             raise SelectionError(f"there is no claim '{name}': {nearest(name, CLAIMS)}")
         if name not in there:
+            others = " and ".join(other.name for other in CLAIMS[name].settings)
             raise SelectionError(
-                f"claim {name} has no form in the setting {setting.name}, only in {PAPER.name}; "
+                f"claim {name} has no form in the setting {setting.name}, only in {others}; "
                 f"in {setting.name} there are {', '.join(there)}"
             )
     chosen = {name: CLAIMS[name].components(setting) for name in there if not names or name in names}
@@ -108,6 +108,7 @@ def evaluate(
                 component,
                 runs.gather(component) if isinstance(component, Component) else simulations.gather(component),
                 len(components),
+                setting,
             )
             for component in components
         )
@@ -139,11 +140,14 @@ def _all(verdicts: Iterable[Verdict]) -> Verdict:
     return Verdict.SUPPORTED if found == {Verdict.SUPPORTED} else Verdict.UNDECIDED
 
 
-def _result(component: Component | Accelerated, gathered: Gathered, components: int) -> ComponentResult:
+def _result(
+    component: Component | Accelerated, gathered: Gathered, components: int, setting: Setting
+) -> ComponentResult:
     """Test a component's numbers; of what is missing, keep what would make up the least number of seeds."""
     numbers = gathered.numbers
     tested = examine(list(numbers.values()), component.claimed, components, component.every)
-    others = [seed for seed in range(LEAST_SEEDS) if seed not in numbers]
+    least = setting.least_seeds if isinstance(component, Component) else range(LEAST_SEEDS)
+    others = [seed for seed in least if seed not in numbers]
     wanted = others[: max(0, LEAST_SEEDS - len(numbers))]
     lacking = tuple(lack for lack in gathered.lacking if lack.blocks or lack.seed in wanted)
     blocked = tested.verdict is Verdict.SUPPORTED and any(lack.blocks for lack in lacking)
@@ -174,7 +178,7 @@ def commands(lacking: Sequence[Lacking], setting: Setting, location: str) -> tup
             groups.setdefault((lack.cancelled, lack.epochs, place), []).append(lack)
     found = []
     for (cancelled, epochs, place), group in groups.items():
-        conditions = [] if setting.name == SHORT.name else list(place)
+        conditions = [] if setting is SHORT else list(place)  # which has a single place
         for name in ("rule", "loss"):
             conditions.append(
                 f"{name}={','.join(dict.fromkeys(lack.settings[name] for lack in group if lack.settings))}"

@@ -63,7 +63,7 @@ class Runs:
         self.setting = setting
         cells = dict.fromkeys(cell for component in components for cell in component.cells)
         runs = frames.runs() if cells else pd.DataFrame(columns=["run", "seed"])
-        self.seeds = sorted({*range(LEAST_SEEDS), *map(int, runs["seed"].unique())})
+        self.seeds = setting.seeds or sorted({*setting.least_seeds, *map(int, runs["seed"].unique())})
         self._specs = {
             (cell, seed): first.model_copy(update={"seed": seed})
             for cell in cells

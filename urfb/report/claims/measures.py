@@ -1,4 +1,4 @@
-"""What a claim reads of one run, and the two settings in which it does."""
+"""What a claim reads of one run, and the three settings in which it does."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from scipy import stats
 from urfb.data.catalog import CATALOG
 from urfb.grid.expand import resolve
 from urfb.grid.spec import RunSpec
+from urfb.report.claims.statistics import LEAST_SEEDS
 from urfb.report.protocols import PAPER_EPOCHS, PAPER_SECOND_STAGE, Protocol
 from urfb.report.selection import DATASET_NAMES
 
 PRETRAINING_EPOCHS = 100
 """The first stage of deepnet_s with untied layers."""
-
-LAST_EPOCHS = 3
-"""Epochs at the end of the short setting over which the validation error is averaged."""
 
 INITIAL_EPOCHS = 3
 """The initial iterations of claim 6."""
@@ -88,9 +86,13 @@ def test_error(run: Trained) -> float:
     return run.test_error
 
 
-def last_validation_error(run: Trained) -> float:
-    """Return the mean of the validation errors of the setting's last three epochs."""
-    return float(run.epochs["validation_error"].tail(LAST_EPOCHS).mean(skipna=False))
+def last_validation_error(epochs: int) -> Measure:
+    """Return the measure that is the mean of the validation errors of the setting's last so many epochs."""
+
+    def measure(run: Trained) -> float:
+        return float(run.epochs["validation_error"].tail(epochs).mean(skipna=False))
+
+    return measure
 
 
 def area(run: Trained) -> float:
@@ -151,38 +153,73 @@ def _at(layers: pd.DataFrame, epoch: int) -> pd.Series[float]:
 
 @dataclass(frozen=True)
 class Setting:
-    """How long runs are and what counts as their final error.
+    """How long runs are, which of them are tested, and what counts as their final error.
 
     Attributes:
         name: as the command line has it.
-        title: in words, told with every verdict.
         experiment: the one of experiments.yaml whose runs these are.
+        title: in words, told with every verdict.
+        last_epoch: of a run that is read; None for the last epoch that the paper has.
         final, final_name: the final error, and what it is called.
         to_the_end: whether a run has to have reached its target, and not only the setting's last epoch.
+        has: whether the runs of a cell are tested.
+        seeds: those that are tested, and no others; None for all that there are.
     """
 
     name: str
-    title: str
     experiment: str
+    title: str
+    last_epoch: int | None
     final: Measure
     final_name: str
     to_the_end: bool
+    has: Callable[[Cell], bool]
+    seeds: tuple[int, ...] | None = None
+
+    @property
+    def least_seeds(self) -> tuple[int, ...]:
+        """The seeds that are trained first: as few as can decide anything."""
+        return self.seeds or tuple(range(LEAST_SEEDS))
 
     def epochs(self, spec: RunSpec) -> int:
         """Return the last epoch of a run that is read."""
-        if self.name == "short":
-            return 10
+        if self.last_epoch is not None:
+            return self.last_epoch
         if spec.pretraining_epochs:
             return spec.pretraining_epochs + PAPER_SECOND_STAGE
         return PAPER_EPOCHS[spec.network]
 
 
-PAPER = Setting("paper", "the paper's length, test error", "claims", test_error, "test error", True)
+PAPER = Setting(
+    "paper",
+    experiment="claims",
+    title="the paper's length, test error",
+    last_epoch=None,
+    final=test_error,
+    final_name="test error",
+    to_the_end=True,
+    has=lambda cell: True,
+)
+MEDIUM = Setting(
+    "medium",
+    experiment="medium",
+    title="the first 200 epochs of one-stage networks, validation error",
+    last_epoch=200,
+    final=last_validation_error(10),
+    final_name="validation error, mean of epochs 191 to 200",
+    to_the_end=False,
+    has=lambda cell: cell.network != "deepnet_s",
+    seeds=(1, 2, 3, 4, 5),
+)
 SHORT = Setting(
     "short",
-    "the first 10 epochs of simpnet on CIFAR-10, validation error",
-    "short",
-    last_validation_error,
-    "validation error, mean of epochs 8 to 10",
-    False,
+    experiment="short",
+    title="the first 10 epochs of simpnet on CIFAR-10, validation error",
+    last_epoch=10,
+    final=last_validation_error(3),
+    final_name="validation error, mean of epochs 8 to 10",
+    to_the_end=False,
+    has=lambda cell: (cell.network, cell.dataset, cell.untied) == ("simpnet", "cifar10", False),
 )
+SETTINGS = {setting.name: setting for setting in (PAPER, MEDIUM, SHORT)}
+"""By name, the longest runs first."""

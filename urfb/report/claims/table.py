@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from urfb.report.claims import measures
-from urfb.report.claims.measures import Cell, Measure, Setting
+from urfb.report.claims.measures import MEDIUM, PAPER, SHORT, Cell, Measure, Setting
 from urfb.report.claims.statistics import Range
 from urfb.report.protocols import BP, BP_H, FRFB, URFB, Protocol
 
@@ -85,25 +85,42 @@ class Accelerated:
         return f"log₁₀ e, mean over the iterations, ε = {self.slower:g} less ε = {self.faster:g}"
 
 
+Form = Callable[[Setting], tuple[Component | Accelerated, ...]]
+"""Returns the components of a claim, with the final error of a setting."""
+
+
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper and, for each setting that can test it, the components it consists of."""
+    """A sentence of the paper, and the components that it consists of.
+
+    Attributes:
+        name: as the command line has it.
+        source, sentence: where the paper says it, and its words.
+        form: all of its components.
+        settings: those in which it is tested.
+    """
 
     name: str
     source: str
     sentence: str
-    paper: tuple[Component | Accelerated, ...]
-    short: tuple[Component, ...] = field(default=())
+    form: Form
+    settings: tuple[Setting, ...] = (PAPER,)
 
     def title(self, setting: Setting) -> str:
         """Return in words on what the claim is tested."""
-        if any(isinstance(component, Accelerated) for component in self.paper):
+        if any(isinstance(component, Accelerated) for component in self.components(setting)):
             return "the simulation of section 5.1, in discrete steps"
         return setting.title
 
     def components(self, setting: Setting) -> tuple[Component | Accelerated, ...]:
-        """Return the components in one setting; none if the claim has no form there."""
-        return self.short if setting.name == "short" else self.paper
+        """Return the components of runs that the setting has; none if the claim is not tested there."""
+        if setting not in self.settings:
+            return ()
+        return tuple(
+            component
+            for component in self.form(setting)
+            if isinstance(component, Accelerated) or all(map(setting.has, component.cells))
+        )
 
 
 def _difference(
@@ -127,17 +144,39 @@ DEEPNET, DEEPERNET = _on("deepnet", "cifar100"), _on("deepernet", "cifar100")
 DEEPNET_S = _on("deepnet_s", "cifar10")
 SIMPNET_UNTIED, DEEPNET_S_UNTIED = _on("simpnet", "cifar10", True), _on("deepnet_s", "cifar10", True)
 NETWORKS = (SIMPNET, SIMPNET_100, DEEPNET, DEEPERNET)
+PAIRS = ((SIMPNET, SIMPNET_UNTIED), (DEEPNET_S, DEEPNET_S_UNTIED))
+"""Tied and untied."""
 
-TEST = ("test error", measures.test_error)
-VALIDATION = (measures.SHORT.final_name, measures.last_validation_error)
+EVERY, LONG = (PAPER, MEDIUM, SHORT), (PAPER, MEDIUM)
+
 SPEED = ("validation error, mean of all epochs", measures.area)
 
 
-def _shallow(cell: Callable[[Protocol], Cell], final: tuple[str, Measure]) -> tuple[Component, ...]:
-    return (
-        _difference("better", WORSE, FRFB, URFB, cell, final),
-        _difference("converges faster", WORSE, FRFB, URFB, cell, SPEED),
-        _difference("not as well, but close", SLIGHTLY_WORSE, URFB, BP_H, cell, final),
+def _final(setting: Setting) -> tuple[str, Measure]:
+    return setting.final_name, setting.final
+
+
+def _slightly_worse_loss(setting: Setting) -> tuple[Component, ...]:
+    return tuple(_difference("slightly worse", SLIGHTLY_WORSE, BP_H, BP, cell, _final(setting)) for cell in NETWORKS)
+
+
+def _shallow(setting: Setting) -> tuple[Component, ...]:
+    return tuple(
+        component
+        for cell in (SIMPNET, SIMPNET_100)
+        for component in (
+            _difference("better", WORSE, FRFB, URFB, cell, _final(setting)),
+            _difference("converges faster", WORSE, FRFB, URFB, cell, SPEED),
+            _difference("not as well, but close", SLIGHTLY_WORSE, URFB, BP_H, cell, _final(setting)),
+        )
+    )
+
+
+def _deeper(setting: Setting) -> tuple[Component, ...]:
+    return tuple(
+        _difference(word, claimed, rule, BP_H, cell, _final(setting))
+        for cell in (DEEPNET, DEEPERNET)
+        for word, claimed, rule in (("close", CLOSE, URFB), ("degrades significantly", MUCH_WORSE, FRFB))
     )
 
 
@@ -173,15 +212,29 @@ def _early(cell: Callable[[Protocol], Cell]) -> tuple[Component, ...]:
     return (*rates, alignment)
 
 
-def _untied(tied: Callable[[Protocol], Cell], untied: Callable[[Protocol], Cell]) -> tuple[Component, ...]:
+def _untied(setting: Setting) -> tuple[Component, ...]:
     protocols = (BP, BP_H, URFB, FRFB)
-    terms = [(sign / len(protocols), cell(one)) for one in protocols for sign, cell in ((1, untied), (-1, tied))]
-    what = "test error, untied − tied, mean of BP, BP-H, URFB and FRFB"
-    where = tied(URFB).where
-    return (
-        Component("slightly worse overall", what, where, SLIGHTLY_WORSE, measures.test_error, tuple(terms)),
-        _difference("relationship: close", CLOSE, URFB, BP_H, untied, TEST),
-        _difference("relationship: better", WORSE, FRFB, URFB, untied, TEST),
+    name, measure = _final(setting)
+    what = f"{name}, untied − tied, mean of BP, BP-H, URFB and FRFB"
+    components = []
+    for tied, untied in PAIRS:
+        terms = tuple(
+            (sign / len(protocols), cell(one)) for one in protocols for sign, cell in ((1, untied), (-1, tied))
+        )
+        components += [
+            Component("slightly worse overall", what, tied(URFB).where, SLIGHTLY_WORSE, measure, terms),
+            _difference("relationship: close", CLOSE, URFB, BP_H, untied, (name, measure)),
+            _difference("relationship: better", WORSE, FRFB, URFB, untied, (name, measure)),
+        ]
+    return tuple(components)
+
+
+def _same_untied(setting: Setting) -> tuple[Component, ...]:
+    name, measure = _final(setting)
+    what = f"{name} of URFB, untied − tied"
+    return tuple(
+        Component("similar", what, tied(URFB).where, CLOSE, measure, ((1, untied(URFB)), (-1, tied(URFB))))
+        for tied, untied in PAIRS
     )
 
 
@@ -192,16 +245,29 @@ def _starts_different(cell: Cell) -> Component:
     )  # fmt: skip
 
 
-def _depth(deep: Callable[[Protocol], Cell]) -> Component:
-    terms = ((1, deep(FRFB)), (-1, deep(BP_H)), (-1, SIMPNET_100(FRFB)), (1, SIMPNET_100(BP_H)))
-    where = f"{deep(FRFB).network} less simpnet, CIFAR-100"
-    return Component("degrades quickly", "test error, FRFB − BP-H", where, MUCH_WORSE, measures.test_error, terms)
+def _comparable(setting: Setting) -> tuple[Component, ...]:
+    return tuple(
+        component
+        for cell in NETWORKS
+        for component in (
+            _difference("comparable", CLOSE, URFB, BP_H, cell, _final(setting)),
+            _starts_different(cell(URFB)),
+        )
+    )
 
 
-def _same_untied(tied: Callable[[Protocol], Cell], untied: Callable[[Protocol], Cell]) -> Component:
-    terms = ((1, untied(URFB)), (-1, tied(URFB)))
-    what = "test error of URFB, untied − tied"
-    return Component("similar", what, tied(URFB).where, CLOSE, measures.test_error, terms)
+def _depth(setting: Setting) -> tuple[Component, ...]:
+    name, measure = _final(setting)
+    components = []
+    for deep in (DEEPNET, DEEPERNET):
+        terms = ((1, deep(FRFB)), (-1, deep(BP_H)), (-1, SIMPNET_100(FRFB)), (1, SIMPNET_100(BP_H)))
+        where = f"{deep(FRFB).network} less simpnet, CIFAR-100"
+        components.append(Component("degrades quickly", f"{name}, FRFB − BP-H", where, MUCH_WORSE, measure, terms))
+    return tuple(components)
+
+
+def _comparable_loss(setting: Setting) -> tuple[Component, ...]:
+    return tuple(_difference("comparable", CLOSE, BP_H, BP, cell, _final(setting)) for cell in NETWORKS)
 
 
 CLAIMS: dict[str, Claim] = {
@@ -212,96 +278,91 @@ CLAIMS: dict[str, Claim] = {
             "section 4, claim 1",
             "With regular back-propagation (BP) hinge loss performs slightly worse than the softmax loss but results "
             "are comparable.",
-            tuple(_difference("slightly worse", SLIGHTLY_WORSE, BP_H, BP, cell, TEST) for cell in NETWORKS),
-            (_difference("slightly worse", SLIGHTLY_WORSE, BP_H, BP, SIMPNET, VALIDATION),),
+            _slightly_worse_loss,
+            EVERY,
         ),
         Claim(
             "2",
             "section 4, claim 2",
             "For shallow networks URFB performs somewhat better then FRFB but mainly converges faster. It never "
             "performs as well as BP but is close.",
-            _shallow(SIMPNET, TEST) + _shallow(SIMPNET_100, TEST),
-            _shallow(SIMPNET, VALIDATION),
+            _shallow,
+            EVERY,
         ),
         Claim(
             "3",
             "section 4, claim 3",
             "For deeper networks URFB again performs close to BP but FRFB performance degrades significantly.",
-            tuple(
-                _difference(word, claimed, rule, BP_H, cell, TEST)
-                for cell in (DEEPNET, DEEPERNET)
-                for word, claimed, rule in (("close", CLOSE, URFB), ("degrades significantly", MUCH_WORSE, FRFB))
-            ),
+            _deeper,
+            LONG,
         ),
         Claim(
             "4",
             "section 4, claim 4",
             "With locally connected—untied—layers replacing convolutional layers results are slightly worse overall "
             "but the relationship between the different methods is maintained.",
-            _untied(SIMPNET, SIMPNET_UNTIED) + _untied(DEEPNET_S, DEEPNET_S_UNTIED),
+            _untied,
+            LONG,
         ),
         Claim(
             "5",
             "section 4, claim 5",
             "In URFB the feedback weights are never the same as the feedforward weights, although the correlation "
             "between the two sets of weights increases as a function iteration.",
-            _never_the_same(SIMPNET(URFB)) + _never_the_same(DEEPNET_S_UNTIED(URFB)),
-            _never_the_same(SIMPNET(URFB)),
+            lambda setting: _never_the_same(SIMPNET(URFB)) + _never_the_same(DEEPNET_S_UNTIED(URFB)),
+            EVERY,
         ),
         Claim(
             "6",
             "section 4, claim 6",
             "Even in initial iterations, when the weights are far from being aligned, training, and validation error "
             "rates decrease at similar rates to back propagation.",
-            _early(SIMPNET) + _early(DEEPNET_S),
-            _early(SIMPNET),
+            lambda setting: _early(SIMPNET) + _early(DEEPNET_S),
+            (PAPER, SHORT),
         ),
         Claim(
             "comparable",
             "abstract",
             "We show that even when the weights are initialized differently and at random, and the algorithm is no "
             "longer performing back-propagation, performance is comparable on challenging datasets.",
-            tuple(
-                component
-                for cell in NETWORKS
-                for component in (
-                    _difference("comparable", CLOSE, URFB, BP_H, cell, TEST),
-                    _starts_different(cell(URFB)),
-                )
-            ),
+            _comparable,
+            LONG,
         ),
         Claim(
             "depth",
             "abstract",
             "With fixed feedback weights as proposed in Lillicrap et al. (2016) performance degrades quickly as the "
             "depth of the network increases.",
-            (_depth(DEEPNET), _depth(DEEPERNET)),
+            _depth,
+            LONG,
         ),
         Claim(
             "untied",
             "abstract",
             "We show that similar performance is achieved with untied layers, also known as locally connected layers.",
-            (_same_untied(SIMPNET, SIMPNET_UNTIED), _same_untied(DEEPNET_S, DEEPNET_S_UNTIED)),
+            _same_untied,
+            LONG,
         ),
         Claim(
             "local-loss",
             "abstract",
             "We also propose a cost function whose derivative can be represented as a local Hebbian update on the last "
             "layer.",
-            tuple(_difference("comparable", CLOSE, BP_H, BP, cell, TEST) for cell in NETWORKS),
+            _comparable_loss,
+            LONG,
         ),
         Claim(
             "linear",
             "abstract",
             "In the linear case we show theoretically that the convergence of the error to zero is accelerated by the "
             "update of the feedback weights.",
-            (Accelerated(0, 1),),
+            lambda setting: (Accelerated(0, 1),),
         ),
         Claim(
             "epsilon",
             "section 5.1",
             "[…] clearly convergence rate increases with ϵ.",
-            (Accelerated(0, 0.25), Accelerated(0.25, 0.5), Accelerated(0.5, 1)),
+            lambda setting: (Accelerated(0, 0.25), Accelerated(0.25, 0.5), Accelerated(0.5, 1)),
         ),
     )
 }

@@ -134,6 +134,8 @@ def _more(component: ComponentResult, result: ClaimResult) -> str:
         return ""
     if component.unit == "draw":
         return f" (`urfb theory run --draws {component.tested.seeds_needed}`)"
+    if result.setting.seeds:
+        return f", but the setting {result.setting.name} tests the seeds {_listed(result.setting.seeds)} alone"
     return f" (lengthen `seed` of the experiment {result.setting.experiment} in experiments.yaml)"
 
 
