@@ -1,0 +1,139 @@
+"""Breaks urfb in small ways, one at a time, and runs the tests that should notice.
+
+    python -m tests.mutations              # all of them
+    python -m tests.mutations claims plan  # those whose file has one of the words in its path
+
+A mutation that no test fails for has *survived*: a test is missing. The list grows with every such hole that is found,
+and `test_mutations.py` holds that each mutation still applies, so it has to follow when code moves.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from tests.mutation_list import MUTATIONS, Mutation
+
+ROOT = Path(__file__).parents[1]
+SECONDS = 300
+"""A mutation may make a test wait for ever, which is noticing it, too."""
+
+KILLED, SURVIVED, NOT_RUN = "killed", "SURVIVED", "TESTS DO NOT RUN"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a mutation.
+
+    Attributes:
+        mutation: which.
+        outcome: killed, survived, or its tests did not run.
+        test: the first test that failed for it, or the end of what pytest printed.
+        seconds: that its tests took.
+    """
+
+    mutation: Mutation
+    outcome: str
+    test: str
+    seconds: float
+
+
+def mutated(mutation: Mutation, root: Path = ROOT) -> str:
+    """Return the text of the mutation's file with the mutation in it.
+
+    Raises:
+        ValueError: what it replaces does not stand in the file, or not once.
+    """
+    text = (root / mutation.file).read_text(encoding="utf-8")
+    if text.count(mutation.before) != 1:
+        raise ValueError(f"{mutation.file} has {mutation.before!r} {text.count(mutation.before)} times, not once")
+    return text.replace(mutation.before, mutation.after)
+
+
+def pytest(checkout: Path, tests: Sequence[str]) -> tuple[int, str]:
+    """Run tests in a checkout up to the first failure; return the exit code and what was printed."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests]
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    try:
+        ended = subprocess.run(
+            command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return 1, f"FAILED no end after {SECONDS} s"
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def examine(mutation: Mutation, checkout: Path) -> Result:
+    """Put the mutation into a checkout, run its tests, and take it out again."""
+    file = checkout / mutation.file
+    original = file.read_bytes()
+    began = time.monotonic()
+    file.write_text(mutated(mutation, checkout), encoding="utf-8")
+    try:
+        code, printed = pytest(checkout, mutation.tests)
+    finally:
+        file.write_bytes(original)
+    failed = [line for line in printed.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    outcome = {0: SURVIVED, 1: KILLED}.get(code, NOT_RUN)
+    said = failed[0] if failed else " ".join(printed.split())[-200:]
+    return Result(mutation, outcome, said if outcome != SURVIVED else "", time.monotonic() - began)
+
+
+@contextmanager
+def checkouts(number: int) -> Iterator[list[Path]]:
+    """Make copies of the project's files, and remove them at the end."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="urfb-mutations-") as folder:
+        copies = [Path(folder, str(place), "urfb") for place in range(number)]
+        for copy in copies:
+            for name in filter(None, listed.stdout.split("\0")):
+                if (ROOT / name).exists():
+                    (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(ROOT / name, copy / name)
+        yield copies
+
+
+def main(words: Sequence[str]) -> int:
+    """Examine the mutations, and return how many were not killed."""
+    chosen = [mutation for mutation in MUTATIONS if not words or any(word in mutation.file for word in words)]
+    workers = os.cpu_count() or 1
+    with checkouts(workers) as copies, ThreadPoolExecutor(workers) as pool:
+        tests = sorted({test for mutation in chosen for test in mutation.tests})
+        code, printed = pytest(copies[0], tests)
+        if code:
+            print(printed, "\nthe tests fail without any mutation", file=sys.stderr)
+            return code
+        free: SimpleQueue[Path] = SimpleQueue()
+        for copy in copies:
+            free.put(copy)
+
+        def examined(mutation: Mutation) -> Result:
+            copy = free.get()
+            try:
+                return examine(mutation, copy)
+            finally:
+                free.put(copy)
+
+        left = 0
+        for result in pool.map(examined, chosen):
+            left += result.outcome != KILLED
+            print(f"{result.outcome}  {result.seconds:4.0f} s  {result.mutation}  {result.test}", flush=True)
+    print(f"{len(chosen)} mutations: {len(chosen) - left} killed, {left} not")
+    return left
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(sys.argv[1:]), 100))

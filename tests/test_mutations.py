@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.mutation_list import MUTATIONS, Mutation
+from tests.mutations import mutated
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
+def test_every_mutation_applies_once_and_can_be_run(mutation: Mutation) -> None:
+    """`python -m tests.mutations` runs them; here they only have to be about the code as it is."""
+    assert mutation.before != mutation.after
+    ast.parse(mutated(mutation))
+    for test in mutation.tests:
+        assert (ROOT / test.split("::")[0]).exists()
