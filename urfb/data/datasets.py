@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import warnings
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.datasets import CIFAR10, CIFAR100, MNIST
-from torchvision.datasets.utils import check_md5, download_and_extract_archive
 
 from urfb.data.catalog import DatasetInfo, dataset_info, fetch_command
 from urfb.errors import DataError
 
-TORCHVISION = {"cifar10": CIFAR10, "cifar100": CIFAR100, "mnist": MNIST}
 MNIST_FOLDER = Path("MNIST", "raw")
 
 
@@ -90,7 +89,7 @@ def faults(name: str, directory: Path) -> dict[Path, str]:
     for path, md5 in _checksums(name, directory).items():
         if not path.is_file():
             found[path] = "missing"
-        elif not check_md5(path, md5):
+        elif hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
             found[path] = "damaged"
         elif path.suffix == ".gz":  # what is read is the unpacked file, whose own checksum torchvision does not know
             unpacked = path.with_suffix("")
@@ -112,7 +111,7 @@ def fetch(name: str, directory: Path) -> None:
         return
     # Not torchvision's own download=True: it looks at neither CIFAR's meta file nor the content of MNIST's unpacked
     # files, and so would leave them damaged.
-    source = TORCHVISION[name]
+    source = _torchvision(name)
     if name == "mnist":
         for file, md5 in source.resources:
             addresses = [mirror + file for mirror in source.mirrors]
@@ -123,6 +122,8 @@ def fetch(name: str, directory: Path) -> None:
 
 def _fetch_archive(name: str, directory: Path, addresses: list[str], archive: Path, md5: str) -> None:
     """Download `archive` from the first address that has it, and unpack it beside itself."""
+    from torchvision.datasets.utils import download_and_extract_archive
+
     failures = []
     for address in addresses:
         try:
@@ -137,12 +138,19 @@ def _fetch_archive(name: str, directory: Path, addresses: list[str], archive: Pa
     )
 
 
+def _torchvision(name: str) -> Any:
+    """Return torchvision's class for a data set; importing it takes as long as importing torch."""
+    from torchvision.datasets import CIFAR10, CIFAR100, MNIST
+
+    return {"cifar10": CIFAR10, "cifar100": CIFAR100, "mnist": MNIST}[name]
+
+
 def _checksums(name: str, directory: Path) -> dict[Path, str]:
     """Return the MD5 of every file of the data set that has one."""
     info = dataset_info(name)
     if info.name == "digits" or info.read is not None:
         return {}
-    source = TORCHVISION[name]
+    source = _torchvision(name)
     if name == "mnist":
         return {directory / MNIST_FOLDER / file: md5 for file, md5 in source.resources}
     files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
@@ -191,7 +199,7 @@ def _read(info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:
         with warnings.catch_warnings():
             # CIFAR's pickles are of 2009 and write a dtype's `align` as 0, of which NumPy 2.4.0 to 2.4.4 warn.
             warnings.filterwarnings("ignore", r"dtype\(\): align should be", np.exceptions.VisibleDeprecationWarning)
-            files = [TORCHVISION[info.name](directory, train=train, download=False) for train in (True, False)]
+            files = [_torchvision(info.name)(directory, train=train, download=False) for train in (True, False)]
         parts = [(file.data, file.targets) for file in files]
     images = torch.cat([torch.as_tensor(images, dtype=torch.uint8) for images, _ in parts])
     labels = torch.cat([torch.as_tensor(labels, dtype=torch.int64) for _, labels in parts])
