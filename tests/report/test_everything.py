@@ -14,6 +14,7 @@ from urfb.report.everything import everything
 from urfb.report.figures import FIGURES
 from urfb.report.tables import TABLES
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
 SHOWN = [exhibit for exhibit in (*FIGURES, *TABLES) if exhibit.name in ("4", "5", "10")]
 PARTS = ["Figure 4", "Figure 5", "Figure 10", "Table 5", "Table 10", "Claims", "Page"]
 
@@ -31,10 +32,9 @@ def test_everything_is_in_one_folder(store: FakeStore, tmp_path: Path) -> None:
     assert all(file.exists() for part in parts for file in part.files)
     assert parts[0].shortfalls == ["3 of the paper's 1,000 epochs", "1 of 3 seeds"]
     verdicts = json.loads((tmp_path / "report" / "claims.json").read_text())
-    assert {verdict["setting"]["name"] for verdict in verdicts} == {"paper", "short"}
+    assert {verdict["setting"]["name"] for verdict in verdicts} == {"paper", "medium", "short"}
     text = (tmp_path / "report" / "claims.txt").read_text()
-    assert "in the setting paper" in text
-    assert "in the setting short" in text
+    assert all(f"in the setting {setting}" in text for setting in ("paper", "medium", "short"))
     assert "--store my.sqlite" in text
 
 

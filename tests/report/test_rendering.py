@@ -1,4 +1,5 @@
 import io
+from types import SimpleNamespace
 
 import matplotlib
 import pandas as pd
@@ -6,7 +7,7 @@ import pytest
 from matplotlib import pyplot
 from PIL import Image
 
-from tests.report.conftest import made
+from tests.report.conftest import FakeStore, made
 from urfb import __version__
 from urfb.errors import InputError, SelectionError
 from urfb.report import rendering
@@ -14,6 +15,28 @@ from urfb.report.exhibits import chosen
 from urfb.report.figures import FIGURES
 
 NUMBERS = [figure.name for figure in FIGURES]
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """All figures rendered twice, without a screen: the files of either time, what `render` told, and what stayed."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a figure for a screen")
+
+    store = FakeStore()
+    store.add_protocols(3)
+    folder = tmp_path_factory.mktemp("everything") / "deep" / "figures"
+    before = matplotlib.rcParams.copy()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("URFB_DATA_DIR", str(folder / "no data sets"))
+        patched.setattr("matplotlib.pyplot.switch_backend", refuse)
+        patched.setattr("matplotlib.pyplot.figure", refuse)
+        files, told = [], []
+        for _ in range(2):
+            told.append(render(store, [], folder, anew=True))
+            files.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
+    return SimpleNamespace(files=files, told=told[0], settings=(before, matplotlib.rcParams.copy()))
 
 
 def render(store, names, out, experiment=None, location="results/urfb.sqlite", **options):
@@ -25,13 +48,11 @@ def head_of(path):
     return [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
 
 
-def test_each_figure_becomes_three_files(store, tmp_path):
-    store.add_protocols(2)
-    rendered = render(store, [], tmp_path / "deep" / "figures")
-    assert [figure.exhibit.name for figure in rendered] == NUMBERS
-    names = sorted(path.name for path in (tmp_path / "deep" / "figures").iterdir())
-    assert names == sorted(f"{figure.stem}.{suffix}" for figure in FIGURES for suffix in ("png", "pdf", "csv"))
-    assert [path.name for path in rendered[0].files] == ["figure01.png", "figure01.pdf", "figure01.csv"]
+def test_each_figure_becomes_three_files(everything):
+    assert [figure.exhibit.name for figure in everything.told] == NUMBERS
+    names = sorted(f"{figure.stem}.{suffix}" for figure in FIGURES for suffix in ("png", "pdf", "csv"))
+    assert list(everything.files[0]) == names
+    assert [path.name for path in everything.told[0].files] == ["figure01.png", "figure01.pdf", "figure01.csv"]
 
 
 def test_the_picture_is_sharp_and_says_where_it_comes_from(store, tmp_path):
@@ -50,12 +71,9 @@ def test_the_picture_is_sharp_and_says_where_it_comes_from(store, tmp_path):
     assert b"CreationDate" not in pdf
 
 
-def test_the_same_runs_give_the_same_bytes(store, tmp_path):
-    store.add_protocols(3)
-    render(store, [], tmp_path)
-    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    render(store, [], tmp_path, anew=True)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first
+def test_the_same_runs_give_the_same_bytes(everything):
+    first, second = everything.files
+    assert first == second
 
 
 def test_only_what_its_data_changed_is_made_again(store, tmp_path):
@@ -84,16 +102,9 @@ def test_what_has_been_deleted_or_asked_for_otherwise_is_made_again(store, tmp_p
     assert render(store, [4], tmp_path, location="other.sqlite")[0].made
 
 
-def test_no_window_opens_and_no_setting_stays(store, tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise AssertionError("a figure for a screen")
-
-    monkeypatch.setattr("matplotlib.pyplot.switch_backend", refuse)
-    monkeypatch.setattr("matplotlib.pyplot.figure", refuse)
-    before = matplotlib.rcParams.copy()
-    store.add_protocols(2)
-    render(store, [], tmp_path)
-    assert matplotlib.rcParams.copy() == before
+def test_no_window_opens_and_no_setting_stays(everything):
+    before, after = everything.settings
+    assert before == after
     assert pyplot.get_fignums() == []
 
 

@@ -51,6 +51,7 @@ def test_figures_go_beside_the_store_and_say_what_they_lack(run, store, tmp_path
     ]
 
 
+@pytest.mark.usefixtures("coarse_pictures")
 def test_the_store_has_a_default_and_all_figures_are_drawn(run, tmp_path):
     result = run("--out", tmp_path / "elsewhere")
     assert result.exit_code == 0
