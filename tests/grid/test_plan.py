@@ -36,8 +36,10 @@ def test_a_cancelled_run_is_not_missing() -> None:
         (("new", 0), "never trained"),
         (("unfinished", 20), "trained 20 of 40 epochs"),
         (("done", 39), "trained 39 of 40 epochs"),
+        (("unfinished", 40), "trained 40 epochs, but not tested"),
         (("unfinished", 41), "trained 41 epochs, but not tested"),
         (("done", 40), "done"),
+        (("done", 41), "done"),
     ],
 )
 def test_a_runs_reason_follows_from_its_epochs(progress: tuple[str, int] | None, reason: str) -> None:
@@ -74,6 +76,8 @@ def test_the_store_says_why_runs_failed_and_where_others_are_trained(tmp_path: P
         (["connectivity=0.5"], 6),
         (["loss=softmax"], 3),
         (["dense_output=true"], 18),
+        (["dense_output=TRUE"], 18),
+        ([" rule = bp , frfb", "seed=0"], 4),
         (["convention=paper", "seed=2"], 6),
         ([f"run={RUNS[0].spec.identity}"], 1),
     ],
@@ -91,9 +95,16 @@ def test_all_conditions_hold_and_of_the_values_of_one_any(conditions: list[str],
         ("rule=urbf", "no run has that: did you mean 'urfb'"),
         ("seed=7", "no run has that"),
         ("seed=x", "seed is a number"),
+        ("seed=-99999999999999999999", "seed is a number"),
+        ("dense_output=false", "no run has that"),
         ("dense_output=1", "true or false"),
     ],
 )
 def test_conditions_that_cannot_be_read_are_refused(condition: str, said: str) -> None:
     with pytest.raises(SelectionError, match=said):
         select(RUNS, [condition])
+
+
+def test_a_second_condition_on_the_same_setting_is_refused_and_not_obeyed_alone() -> None:
+    with pytest.raises(SelectionError, match="--where 'seed = 1': there is a condition on seed already"):
+        select(RUNS, ["seed=0", "rule=bp", "seed = 1"])

@@ -70,7 +70,7 @@ def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dic
         columns: what may be asked about, and what each holds.
 
     Raises:
-        SelectionError: a condition cannot be read, or names no column.
+        SelectionError: a condition cannot be read, names no column, or one that another is about.
     """
     filters: dict[str, list[Any]] = {}
     for condition in conditions:
@@ -80,6 +80,11 @@ def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dic
             raise SelectionError(f"--where '{condition}': a condition is written name=value, as in --where rule=urfb")
         if name not in columns:
             raise SelectionError(f"--where '{condition}': there is no '{name}': {nearest(name, columns)}")
+        if name in filters:
+            raise SelectionError(
+                f"--where '{condition}': there is a condition on {name} already; for any of several values, write "
+                f"{name}=A,B"
+            )
         try:
             filters[name] = [_value(value.strip(), columns[name]) for value in values.split(",")]
         except ValueError as error:
