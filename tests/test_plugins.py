@@ -162,6 +162,25 @@ def test_mistakes_are_told_before_anything_is_trained(tmp_path: Path, setting: s
         load_grid(grid)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("untied", "1"),
+        ("untied_start", "tied-copy"),
+        ("pretraining_epochs", "1"),
+        ("pretraining_rule", "bp"),
+        ("frozen", "1"),
+        ("dense_output", "false"),
+        ("activation_slope", "0.5"),
+        ("pool_padding", "end"),
+    ],
+)
+def test_what_only_the_notation_says_is_refused_beside_a_users_model(tmp_path: Path, setting: str, value: str) -> None:
+    grid = project(tmp_path, "own_layers", extra=f"{setting}: {value}")
+    with pytest.raises(GridError, match=f"{setting}: only a network in the paper's notation has that"):
+        load_grid(grid)
+
+
 def data_project(folder: Path, name: str, text: str = DATASET) -> Path:
     (folder / f"{name}.py").write_text(text)
     grid = folder / "grid.yaml"
@@ -225,6 +244,25 @@ def test_an_edit_of_a_users_data_set_makes_new_runs(tmp_path: Path) -> None:
     after = load_grid(tmp_path / "grid.yaml").runs[0].spec
     assert before.source != after.source
     assert before.identity != after.identity
+
+
+def test_an_edit_of_a_first_stages_rule_makes_new_runs(tmp_path: Path) -> None:
+    (tmp_path / "own_stage.py").write_text(RULE)
+    (tmp_path / "grid.yaml").write_text(
+        "experiments: {own: {defaults: {network: Conv 4 3x3; Output, dataset: digits, rule: bp, "
+        "pretraining_epochs: 1, pretraining_rule: 'own_stage:halfway'}}}\n"
+    )
+    before = load_grid(tmp_path / "grid.yaml").runs[0].spec
+    (tmp_path / "own_stage.py").write_text(RULE.replace("/ 2", "/ 3"))
+    after = load_grid(tmp_path / "grid.yaml").runs[0].spec
+    assert before.import_paths == ("own_stage:halfway",)
+    assert before.identity != after.identity
+
+
+def test_a_data_sets_own_batch_size_holds_where_untied_layers_have_a_larger_one(tmp_path: Path) -> None:
+    grid = data_project(tmp_path, "few_images")
+    grid.write_text(grid.read_text().replace("epochs: 5", "epochs: 5, untied: all, convention: author-code"))
+    assert {run.spec.batch_size for run in load_grid(grid).runs} == {20}
 
 
 def test_a_model_of_the_wrong_size_fails_with_a_message(tmp_path: Path) -> None:

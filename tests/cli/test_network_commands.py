@@ -39,6 +39,13 @@ def test_what_is_asked_for_is_shown() -> None:
     assert "on cifar100, rule dfa, convention author-code" in other
 
 
+@pytest.mark.parametrize("rule", ["interpolated", "kolen-pollack"])
+def test_a_rule_with_parameters_is_shown_without_them(rule: str) -> None:
+    code, out, problem = urfb("network", "show", "simpnet", "--rule", rule)
+    assert code == 0, problem
+    assert f"rule {rule}" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

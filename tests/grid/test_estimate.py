@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import tiny_spec
-from urfb.grid.estimate import Estimate, TimedEpochs, estimate, workloads
+from urfb.grid.estimate import BYTES_PER_EPOCH, Estimate, TimedEpochs, estimate, of_each, workloads
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun
 from urfb.grid.spec import RunSpec
@@ -62,12 +62,31 @@ def test_a_like_run_of_the_same_rule_comes_before_those_of_another_and_what_is_u
         missing(tiny_spec(untied="all", epochs=1)),
         missing(tiny_spec(dataset="mnist", batch_size=50, epochs=1)),
         missing(tiny_spec(network="Full 5; Output", epochs=1)),
+        missing(tiny_spec(epochs=1).model_copy(update={"source": "of another model"})),
     ]
     found = estimated(runs, [stored(4, looked=True, rule="urfb"), stored(8, looked=True, rule="bp")])
-    assert (found.runs, found.untimed, found.by_other_rules) == (8, 5, 2)
+    assert (found.runs, found.untimed, found.by_other_rules) == (9, 6, 2)
+    assert found.epochs == 1 + 2
     assert found.seconds == 4 + 6 + 6
     none = estimated(runs[3:], [stored(4)])
-    assert (none.seconds, none.untimed, none.epochs) == (None, 5, 0)
+    assert (none.seconds, none.untimed, none.epochs) == (None, 6, 0)
+
+
+@pytest.mark.parametrize(
+    ("connectivity", "feedback_connectivity", "seconds"), [(1.0, 1.0, 1), (0.5, 1.0, 2), (1.0, 0.5, 2), (0.5, 0.5, 3)]
+)
+def test_runs_with_as_many_masks_are_alike(connectivity: float, feedback_connectivity: float, seconds: float) -> None:
+    times = [
+        stored(float(number), looked=True, connectivity=of_w, feedback_connectivity=of_r)
+        for number, (of_w, of_r) in enumerate([(1.0, 1.0), (1.0, 0.25), (0.25, 0.25)], start=1)
+    ]
+    spec = tiny_spec(epochs=1, connectivity=connectivity, feedback_connectivity=feedback_connectivity)
+    assert estimated([missing(spec)], times).seconds == seconds
+
+
+def test_two_stage_runs_are_measured_by_their_last_stage() -> None:
+    specs = [tiny_spec(epochs=9, rule=rule, pretraining_epochs=6, frozen="none") for rule in ("bp", "frfb", "bp")]
+    assert of_each(specs, lambda spec: spec.rule) == ["bp", "frfb", "bp"]
 
 
 def test_the_stages_of_a_run_have_times_of_their_own() -> None:
@@ -78,6 +97,9 @@ def test_the_stages_of_a_run_have_times_of_their_own() -> None:
     assert estimated([missing(two_stages)], [first, second]).seconds == 6 + 300
     assert estimated([missing(two_stages, 7)], [second]).seconds == 200
     assert estimated([missing(two_stages)], [second]).seconds is None
+    of_bp = stored(7.0, looked=True, rule="bp", **TWO_STAGES | {"frozen": "none"})
+    by_another = estimated([missing(two_stages)], [first, of_bp])
+    assert (by_another.seconds, by_another.by_other_rules, by_another.epochs) == (6 + 21, 1, 2)
     early = two_stages.model_copy(update={"epochs": 5})
     assert estimated([missing(early)], [first]).seconds == 5
 
@@ -92,6 +114,7 @@ def test_memory_is_what_the_largest_runs_need_together_and_disk_what_checkpoints
     # Two checkpoints: W and R in float32 of two runs, and W in float64 of one without an R
     assert found.checkpoints == 2 * (2 * 2 * 4 * weights + 8 * weights)
     assert found.uncounted == 0
+    assert estimated(runs, []).rows == 3 * 6 * BYTES_PER_EPOCH
 
 
 def test_a_run_that_is_past_its_target_takes_no_time() -> None:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import tiny_spec
 from urfb.grid.expand import Grid, load_grid
+from urfb.grid.spec import FIELD_TYPES, RunSpec
 
 ROOT = Path(__file__).parents[2]
 HEAD = "experiments:\n  one:\n    defaults: {network: simpnet, dataset: digits, rule: bp, epochs: 3}\n    matrix:\n"
@@ -34,6 +36,27 @@ def test_exclude_takes_every_combination_with_its_values(tmp_path: Path) -> None
     assert ("urfb", "softmax") not in fields(grid, "rule", "loss")
 
 
+@pytest.mark.parametrize(
+    ("exclude", "left"),
+    [
+        ("{rule: bp, seed: 0}", [("bp", 1), ("urfb", 0), ("urfb", 1)]),
+        ("{rule: bp, seed: [0, 1]}", [("urfb", 0), ("urfb", 1)]),
+        ("{rule: [bp, urfb], seed: 1}", [("bp", 0), ("urfb", 0)]),
+        ("{rule: bp, epochs: 3}", [("bp", 0), ("bp", 1), ("urfb", 0), ("urfb", 1)]),  # the epochs are no axis
+    ],
+)
+def test_exclude_takes_what_has_all_its_values_and_nothing_else(
+    tmp_path: Path, exclude: str, left: list[tuple[Any, ...]]
+) -> None:
+    grid = expand(tmp_path, f"rule: [bp, urfb]\nseed: [0, 1]\nexclude: [{exclude}]")
+    assert fields(grid, "rule", "seed") == left
+
+
+def test_include_may_bring_back_what_exclude_takes(tmp_path: Path) -> None:
+    grid = expand(tmp_path, "seed: [0, 1]\nexclude: [{seed: 1}]\ninclude: [{seed: 1, step_size: 0.5}]")
+    assert fields(grid, "seed", "step_size") == [(0, 0.1), (1, 0.5)]
+
+
 def test_a_zip_takes_its_settings_in_step_beside_the_product(tmp_path: Path) -> None:
     grid = expand(tmp_path, "rule: [bp, urfb]\nzip: {network: [simpnet, deepnet], epochs: [10, 20]}")
     assert fields(grid, "rule", "network", "epochs") == [
@@ -60,6 +83,11 @@ def test_an_empty_zip_says_nothing(tmp_path: Path, empty: str) -> None:
 def test_include_adds_to_the_combinations_it_agrees_with(tmp_path: Path) -> None:
     grid = expand(tmp_path, "rule: [bp, urfb]\nseed: [0, 1]\ninclude: [{rule: urfb, step_size: 0.5}]")
     assert fields(grid, "rule", "step_size") == [("bp", 0.1), ("bp", 0.1), ("urfb", 0.5), ("urfb", 0.5)]
+
+
+def test_a_later_include_changes_what_an_earlier_one_added_and_no_value_of_the_axes(tmp_path: Path) -> None:
+    grid = expand(tmp_path, "seed: [0, 1]\ninclude: [{step_size: 0.5}, {step_size: 0.25, seed: 1}]")
+    assert fields(grid, "seed", "step_size") == [(0, 0.5), (1, 0.25)]
 
 
 def test_include_that_agrees_with_none_is_a_combination_of_its_own(tmp_path: Path) -> None:
@@ -119,6 +147,16 @@ def test_the_identity_is_of_what_the_numbers_depend_on(tmp_path: Path) -> None:
         assert spec.model_copy(update=other).identity != spec.identity
     # Held: an identity that changes silently would make every stored run look missing.
     assert spec.identity == "1ab9e00499eb0994"
+
+
+def test_every_setting_but_a_name_and_the_target_is_in_the_identity() -> None:
+    spec, other = tiny_spec(), {str: "another", bool: False, int: 7, float: 7.5}
+    same = [
+        name
+        for name in RunSpec.model_fields
+        if spec.model_copy(update={name: other[FIELD_TYPES[name]]}).identity == spec.identity
+    ]
+    assert same == ["network", "epochs"]
 
 
 def test_the_papers_experiments_have_the_runs_of_its_figures() -> None:

@@ -83,7 +83,14 @@ experiments:
         ("experiments: {a: {defaults: {step_size: -1}}}", "greater than 0 (got -1)"),
         ("experiments: {a: {defaults: {step_size: .nan}}}", "finite number"),
         ("experiments: {a: {defaults: {connectivity: 50}}}", "less than or equal to 1 (got 50)"),
+        ("experiments: {a: {defaults: {connectivity: 0}}}", "greater than 0 (got 0)"),
+        ("experiments: {a: {defaults: {decay: 1}}}", "less than 1 (got 1)"),
+        ("experiments: {a: {matrix: {epochs: [1, 0]}}}", "a.matrix.epochs.1: Input should be greater than or equal to"),
         ("experiments: {a: {defaults: {rule: bp, dataset: digits, network: simpnet, batch_size: 2000}}}", "1297"),
+        (
+            "experiments: {a: {defaults: {rule: bp, dataset: digits, network: Conv 3 20x20; Output}}}",
+            "network 'Conv 3 20x20; Output' does not fit digits: statement 1",
+        ),
         (
             "experiments: {a: {defaults: "
             "{rule: bp, dataset: digits, network: simpnet, loss: softmax, off_class_weight: 1}}}",
@@ -155,6 +162,13 @@ def test_what_yaml_leaves_empty_says_nothing(tmp_path: Path) -> None:
         )
     )
     assert [run.spec.seed for run in grid.runs] == [0, 1]
+
+
+def test_a_papers_network_may_be_written_out_under_its_own_name(tmp_path: Path) -> None:
+    text = "conv 32 5x5; maxpool 3; drop .8; full 500; drop .3; output"
+    settings = "{network: simpnet, dataset: digits, rule: bp}"
+    path = grid_file(tmp_path, f"networks: {{simpnet: {text}}}\nexperiments: {{a: {{defaults: {settings}}}}}")
+    assert [run.spec.network for run in load_grid(path).runs] == ["simpnet"]
 
 
 def test_anchors_and_merges_are_yamls_own(tmp_path: Path) -> None:

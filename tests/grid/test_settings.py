@@ -49,6 +49,9 @@ def test_every_rule_can_be_named_and_has_a_run_of_its_own(rule: str) -> None:
         ({"untied": "7"}, "untied 7: the network has 6 conv layers"),
         ({"untied_start": "tied-copy"}, "untied_start is given, and no layer is untied"),
         ({"frozen": "1"}, "frozen belongs to a first stage; give pretraining_epochs"),
+        ({"frozen": "none", "pretraining_rule": "bp"}, "pretraining_rule and frozen belongs to a first stage"),
+        ({"loss": "softmax", "true_class_margin": 0.5}, "true_class_margin belongs to the hinge loss"),
+        ({"batch_size": 45_001}, "batch_size 45001 is more than the 45000 training images"),
         ({"pretraining_epochs": 5, "frozen": "9"}, "frozen 9: the network has 6 conv layers"),
         ({"pretraining_epochs": 5, "pretraining_rule": "kolen-pollack"}, "needs decay, which a first stage lacks"),
         ({"gradient_batch": 45_001}, "gradient_batch 45001 is more than the 45000 training images"),
@@ -57,6 +60,19 @@ def test_every_rule_can_be_named_and_has_a_run_of_its_own(rule: str) -> None:
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         spec_of(**settings)
+
+
+def test_settings_reach_to_their_bounds(tmp_path: Path) -> None:
+    spec = spec_of(batch_size=45_000, gradient_batch=45_000, off_class_weight=0.0)
+    assert (spec.batch_size, spec.gradient_batch, spec.off_class_weight) == (45_000, 45_000, 0.0)
+    one_stage, explicit = (from_yaml(tmp_path, settings) for settings in ("", "pretraining_epochs: 0"))
+    assert explicit == one_stage
+    assert spec_of(rule="interpolated", epsilon=0.5, decay=0.01).rule_of(1).decay == 0.01
+    assert spec_of(rule="kolen-pollack", decay=0.0).rule_of(1).decay == 0.0
+
+
+def test_a_run_is_trained_for_as_long_as_the_papers_where_nothing_is_said() -> None:
+    assert spec_of().epochs == 1000
 
 
 @pytest.mark.parametrize(
@@ -92,11 +108,26 @@ def test_the_conventions_differ_in_the_start_and_the_batch_size_of_untied_layers
     assert spec_of(untied="all", untied_start="tied-copy").convention == "custom"
 
 
+def test_a_network_is_built_as_the_convention_has_it() -> None:
+    paper, author = (spec_of(network="deepernet", convention=name) for name in ("paper", "author-code"))
+    assert (paper.network, author.network) == ("deepernet", "deepernet")
+    assert (paper.layers.count("2x2"), author.layers.count("2x2")) == (0, 1)
+    assert paper.layers == spec_of(network="deepernet").layers
+
+
 def test_a_frozen_layer_stays_tied_and_the_rest_is_untied() -> None:
     spec = spec_of(untied="all", pretraining_epochs=100)
     assert (spec.pretraining_rule, spec.frozen, spec.untied) == ("urfb", "1", "2 3 4 5 6")
     assert spec.identity == spec_of(untied="2 3 4 5 6", pretraining_epochs=100, frozen="1").identity
     assert spec.identity != spec_of(untied="2 3 4 5 6").identity
+
+
+def test_each_stage_counts_its_own_epochs_and_only_a_second_one_has_frozen_layers() -> None:
+    two_stages = spec_of(pretraining_epochs=21, frozen="2 3")
+    assert [two_stages.epoch_of_stage(epoch) for epoch in (1, 21, 22, 30)] == [1, 21, 1, 9]
+    assert two_stages.frozen_layers == {2, 3}
+    assert spec_of().epoch_of_stage(21) == 21
+    assert spec_of().frozen_layers == set()
 
 
 def test_the_papers_two_stage_runs_are_in_the_grid() -> None:
