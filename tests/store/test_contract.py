@@ -57,6 +57,17 @@ def test_filters_take_a_value_or_several_and_refuse_what_is_no_column(store: Wri
         store.runs(rul="bp")
 
 
+def test_filters_take_the_values_of_a_frame(store: WritableStore) -> None:
+    store.register([tiny_run(rule="interpolated", epsilon=0.5, gradient_batch=7), tiny_run(seed=1)])
+    runs = store.runs()
+    for name in ("seed", "rule", "epsilon", "gradient_batch"):
+        for run, value in zip(runs["run"], runs[name], strict=True):
+            assert store.runs(**{name: value})["run"].tolist() == [run], name
+        for values in (runs[name], runs[name].to_numpy(), list(runs[name].to_numpy())):
+            assert len(store.runs(**{name: values})) == 2, name
+    assert len(store.runs(epsilon=[None, 0.5])) == 2
+
+
 def test_the_runs_of_an_experiment_are_those_that_others_ask_for_too(store: WritableStore) -> None:
     shared, own = tiny_run("first", "second", seed=0), tiny_run("first", seed=1)
     store.register([shared, own])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Engine, column, inspect, select, table
+from pandas.api.types import is_list_like
+from sqlalchemy import Connection, Engine, column, inspect, or_, select, table
 from sqlalchemy.sql import ColumnElement
 
 from urfb.errors import SelectionError, nearest
@@ -28,7 +30,8 @@ def read_view(engine: Engine, view: str, filters: Mapping[str, Any]) -> pd.DataF
     Args:
         engine: of the store.
         view: its name, as in `tables.VIEWS`.
-        filters: for columns of the view, a value, or a list of values of which one must agree.
+        filters: for columns of the view, a value, or a list of values of which one must agree; None, or what stands for
+            it in a frame, agrees with what is empty.
 
     Raises:
         SelectionError: a filter names no column of the view.
@@ -72,6 +75,8 @@ def _measurements(
 
 
 def _agrees(name: ColumnElement[Any], wanted: Any) -> ColumnElement[bool]:
-    if isinstance(wanted, (list, tuple, set)):
-        return name.in_(list(wanted))
-    return name.is_(None) if wanted is None else name == wanted
+    values = list(wanted) if is_list_like(wanted) else [wanted]
+    # A frame has NumPy's numbers, which SQLite would take for bytes, and NaN or NA where the store has nothing.
+    there = [value.item() if isinstance(value, np.generic) else value for value in values if not pd.isna(value)]
+    agrees = name.in_(there)
+    return or_(agrees, name.is_(None)) if len(there) < len(values) else agrees
