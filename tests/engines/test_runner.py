@@ -130,7 +130,10 @@ def test_a_loss_that_is_not_finite_after_the_last_step_fails_its_run_alone(tmp_p
 def test_an_experiment_whose_runs_are_done_is_recorded(tmp_path: Path) -> None:
     run([tiny_run("first")], tmp_path)
     run([tiny_run("second")], tmp_path)
-    assert open_store(str(tmp_path / "urfb.sqlite")).runs()["experiments"].tolist() == ["first,second"]
+    store = open_store(str(tmp_path / "urfb.sqlite"))
+    assert store.runs()["experiments"].tolist() == ["first,second"]
+    run([tiny_run("a third"), tiny_run("a third", seed=1)], tmp_path)
+    assert store.runs()["experiments"].tolist() == ["a third,first,second", "a third"]
 
 
 def test_stores_side_by_side_have_checkpoints_of_their_own(tmp_path: Path) -> None:
@@ -210,6 +213,22 @@ def test_no_more_runs_are_trained_than_wanted(tmp_path: Path) -> None:
     assert run(runs, tmp_path, limit=2) == Outcome(done=1)
 
 
+def test_a_run_that_another_runner_trains_takes_no_place_of_those_wanted(tmp_path: Path) -> None:
+    class Impatient(Watcher):
+        def waiting(self, specs: Sequence[RunSpec]) -> None:
+            raise AssertionError("it waits for the other runner")
+
+    elsewhere, free = runs = [tiny_run(seed=seed) for seed in (0, 1)]
+    store = open_for_writing(str(tmp_path / "urfb.sqlite"))
+    store.register(runs)
+    store.claim(elsewhere.spec)
+    with sqlite3.connect(tmp_path / "urfb.sqlite") as connection:
+        connection.execute("UPDATE run SET owner = 'another' WHERE state = 'running'")
+    connection.close()
+    assert run(runs, tmp_path, Impatient(), limit=1) == Outcome(done=1)
+    assert store.runs(state="done")["run"].tolist() == [free.spec.identity]
+
+
 def test_checkpoints_of_runs_that_are_done_stay_or_go_as_wanted(tmp_path: Path) -> None:
     run([tiny_run()], tmp_path)
     kept = list((tmp_path / "urfb.checkpoints").iterdir())
@@ -217,9 +236,13 @@ def test_checkpoints_of_runs_that_are_done_stay_or_go_as_wanted(tmp_path: Path) 
     run([tiny_run(seed=1)], tmp_path, keep_checkpoints=False)
     assert list((tmp_path / "urfb.checkpoints").iterdir()) == kept
     size = kept[0].stat().st_size
+    unfinished = tiny_run(seed=2)
+    open_for_writing(str(tmp_path / "urfb.sqlite")).register([unfinished])
+    its_own = tmp_path / "urfb.checkpoints" / f"{unfinished.spec.identity}.pt"
+    its_own.write_bytes(b"weights")
     assert remove_checkpoints(str(tmp_path / "urfb.sqlite")) == (1, size)
     assert remove_checkpoints(str(tmp_path / "urfb.sqlite")) == (0, 0)
-    assert list((tmp_path / "urfb.checkpoints").iterdir()) == []
+    assert list((tmp_path / "urfb.checkpoints").iterdir()) == [its_own]
 
 
 def test_failed_and_cancelled_runs_are_tried_again_within_bounds(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def started(epochs_done: int = 0) -> Started:
     return Started(epochs_done, PROVENANCE, *(((point,), filters(0)) if epochs_done == 0 else ()))
 
 
-def finish(store: WritableStore, run: GridRun, epochs: int = 2) -> None:
+def finish(store: WritableStore, run: GridRun, epochs: int = 2, error: float = 0.5) -> None:
     store.claim(run.spec)
-    for event in (started(), *(epoch(number) for number in range(1, epochs + 1)), Finished(epochs, 1.0, 0.25)):
+    for event in (started(), *(epoch(number, error) for number in range(1, epochs + 1)), Finished(epochs, 1.0, 0.25)):
         store.record(run.spec.identity, event)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from os import getpid
+from dataclasses import replace
+from os import getpid, getppid
 from socket import gethostname
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sqlalchemy import text
 
@@ -19,6 +21,7 @@ from urfb import open_store
 from urfb.errors import SelectionError, StoreError
 from urfb.events import AlignmentPoint, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.expand import GridRun
+from urfb.grid.spec import RunSpec
 from urfb.store import WritableStore, open_for_writing, stored_progress
 from urfb.store.engine import Location, connect
 
@@ -30,8 +33,9 @@ def test_a_runs_rows_are_read_back_as_tidy_frames(store: WritableStore, run: Gri
     read = open_store(location)
     (row,) = read.runs().to_dict("records")
     spec = run.spec
-    for field in ("network", "layers", "dataset", "rule", "loss", "connectivity", "seed", "batch_size", "step_size"):
-        assert row[field] == getattr(spec, field)
+    for field in RunSpec.model_fields.keys() - {"epochs"}:
+        value = getattr(spec, field)
+        assert pd.isna(row[field]) if value is None else row[field] == value, field
     assert row["run"] == spec.identity
     assert (row["state"], row["epochs_done"], row["epochs_target"]) == ("done", 2, 2)
     assert (row["training_error"], row["validation_error"], row["test_error"]) == (0.5, 0.6, 0.25)
@@ -44,6 +48,7 @@ def test_a_runs_rows_are_read_back_as_tidy_frames(store: WritableStore, run: Gri
     alignment = read.alignment(layer=1)
     assert alignment["step"].tolist() == [0, 26, 52]
     assert alignment["correlation_shared"].isna().tolist() == [True, False, False]
+    assert read.alignment(correlation_shared=None)["step"].tolist() == [0]
 
 
 def test_filters_take_a_value_or_several_and_refuse_what_is_no_column(store: WritableStore) -> None:
@@ -78,9 +83,20 @@ def test_the_runs_of_an_experiment_are_those_that_others_ask_for_too(store: Writ
 
 
 def test_registering_again_adds_nothing_but_the_experiment(store: WritableStore, run: GridRun) -> None:
-    store.register([run, tiny_run("third", seed=3, connectivity=0.5)])
+    store.register([run, tiny_run("another", seed=3, connectivity=0.5)])
     (row,) = store.runs().to_dict("records")
-    assert row["experiments"] == "first,second,third"
+    assert row["experiments"] == "another,first,second"
+
+
+def test_what_is_summed_up_of_a_run_is_its_own(store: WritableStore, run: GridRun) -> None:
+    other = tiny_run()
+    store.register([other])
+    finish(store, run)
+    finish(store, other, epochs=3)
+    assert store.runs()[["seconds", "attempts", "experiments"]].to_numpy().tolist() == [
+        [3.0, 1, "first,second"],
+        [4.5, 1, "tiny"],
+    ]
 
 
 def test_a_run_belongs_to_one_living_process(store: WritableStore, run: GridRun, location: str, sql: Sql) -> None:
@@ -105,12 +121,22 @@ def test_a_finished_run_is_claimed_only_for_a_farther_target(store: WritableStor
     assert store.runs()["epochs_target"].tolist() == [3]
 
 
+def test_a_target_nearer_than_what_is_stored_is_what_is_stored(store: WritableStore, run: GridRun) -> None:
+    store.claim(run.spec.model_copy(update={"epochs": 9}))
+    for event in (started(), *map(epoch, (1, 2, 3)), Stopped()):
+        store.record(run.spec.identity, event)
+    assert store.claim(run.spec).became == "claimed"
+    assert store.runs()[["epochs_done", "epochs_target"]].to_numpy().tolist() == [[3, 3]]
+
+
 def test_going_on_from_an_earlier_epoch_drops_what_is_stored_past_it(store: WritableStore, run: GridRun) -> None:
     finish(store, run, epochs=4)
     store.claim(run.spec.model_copy(update={"epochs": 9}))
     store.record(run.spec.identity, started(epochs_done=2))
     assert store.epochs()["epoch"].tolist() == [1, 2]
     assert store.alignment()["epoch"].tolist() == [0, 1, 2]
+    for number in (3, 4):
+        store.record(run.spec.identity, epoch(number))
     assert store.runs()["test_error"].isna().all()
     store.claim(run.spec)
     store.record(run.spec.identity, started(epochs_done=0))
@@ -149,6 +175,21 @@ def test_releasing_gives_back_what_this_process_has_claimed(store: WritableStore
     assert (row["state"], row["epochs_done"], row["outcome"]) == ("unfinished", 1, "interrupted")
 
 
+def test_a_runner_renews_and_gives_back_its_own_runs_alone(store: WritableStore, location: str, sql: Sql) -> None:
+    first, second = runs = [tiny_run(seed=seed) for seed in (0, 1)]
+    other = open_for_writing(location)
+    store.register(runs)
+    store.claim(first.spec)
+    other.claim(second.spec)
+    other.record(second.spec.identity, started())
+    sql("UPDATE run SET leased_until = leased_until - 3600")
+    store.renew_leases()
+    assert store.runs()["state"].tolist() == ["running", "unfinished"]
+    other.record(second.spec.identity, epoch(1))
+    store.release("stopped")
+    assert store.runs()["state"].tolist() == ["unfinished", "running"]
+
+
 def test_a_failure_before_training_is_stored_with_its_reason(store: WritableStore, run: GridRun) -> None:
     store.claim(run.spec)
     store.record(run.spec.identity, Failed("RuntimeError: no memory", "Traceback …"))
@@ -172,12 +213,19 @@ def test_a_runner_that_has_lost_its_run_stores_nothing_of_it(store: WritableStor
     assert store.runs()["test_error"].isna().all()
 
 
-def test_closing_a_run_again_replaces_its_test_error(store: WritableStore, run: GridRun) -> None:
-    finish(store, run)
-    store.claim(run.spec.model_copy(update={"epochs": 50}))
-    store.record(run.spec.identity, started(epochs_done=2))
-    store.record(run.spec.identity, Finished(2, 1.0, 0.25))
-    assert store.runs()["test_error"].tolist() == [0.25]
+def test_closing_a_run_again_replaces_its_test_error_of_that_epoch(
+    store: WritableStore, run: GridRun, sql: Sql
+) -> None:
+    other, farther = tiny_run(), run.spec.model_copy(update={"epochs": 50})
+    store.register([other])
+    for one in (run, other):
+        finish(store, one)
+    for events in ((Finished(2, 1.0, 0.25),), (epoch(3), Finished(3, 1.0, 0.125))):
+        store.claim(farther)
+        for event in (started(epochs_done=2), *events):
+            store.record(run.spec.identity, event)
+    assert store.runs()["test_error"].tolist() == [0.125, 0.25]
+    assert sql("SELECT epoch, test_error FROM test ORDER BY run_id, epoch") == [(2, 0.25), (3, 0.125), (2, 0.25)]
 
 
 def test_a_reading_store_cannot_write(store: WritableStore, run: GridRun, location: str) -> None:
@@ -188,7 +236,10 @@ def test_a_reading_store_cannot_write(store: WritableStore, run: GridRun, locati
 
 
 def test_filters_are_read_back_as_arrays_each_where_it_was(store: WritableStore, run: GridRun) -> None:
-    finish(store, run)
+    other = tiny_run()
+    store.register([other])
+    for one in (run, other):
+        finish(store, one)
     found = store.filters(run.spec.identity[:5])
     assert [(one.epoch, one.layer, one.row, one.column) for one in found] == [
         (epoch, 1, row, 2) for epoch in (0, 1, 2) for row in (2, 6)
@@ -254,6 +305,20 @@ def test_a_run_that_stopped_or_lost_its_worker_goes_on_with_the_threads_that_it_
         store.release("")
 
 
+def test_a_run_goes_on_with_the_threads_of_its_own_last_training(store: WritableStore, run: GridRun) -> None:
+    other = tiny_run(seed=4)
+    store.register([other])
+    for one, threads in ((run, 1), (run, 4), (other, 8)):
+        store.claim(one.spec)
+        store.record(one.spec.identity, Started(0, replace(PROVENANCE, threads=threads)))
+        store.record(one.spec.identity, epoch(1))
+        store.release("interrupted")
+    assert store.runs()["threads"].tolist() == [4, 8]
+    for _ in range(2):  # the second time after a worker that died before it began
+        assert store.claim(run.spec) == ("claimed", 1, 4)
+        store.record(run.spec.identity, Lost("killed"))
+
+
 def test_a_cancelled_run_is_nobodys_until_that_is_wanted(store: WritableStore, run: GridRun, sql: Sql) -> None:
     other = tiny_run(seed=4)
     store.register([other])
@@ -271,13 +336,15 @@ def test_a_cancelled_run_is_nobodys_until_that_is_wanted(store: WritableStore, r
 
 
 def test_failures_are_counted(store: WritableStore, run: GridRun) -> None:
-    store.register([tiny_run(seed=4)])
-    for _ in range(2):
-        store.claim(run.spec)
-        store.record(run.spec.identity, Failed("ValueError: no", "Traceback \0 …"))
-    assert store.failures() == {run.spec.identity: 2}
-    assert store.claim(run.spec, failures=1) == ("failed", 0, None)
-    assert store.claim(run.spec, failures=2).became == "claimed"
+    other = tiny_run(seed=4)
+    store.register([other])
+    for one, times in ((run, 3), (other, 2)):
+        for event in (Lost("killed"), *[Failed("ValueError: no", "Traceback \0 …")] * times):
+            store.claim(one.spec)
+            store.record(one.spec.identity, event)
+    assert store.failures() == {run.spec.identity: 3, other.spec.identity: 2}
+    assert store.claim(run.spec, failures=2) == ("failed", 0, None)
+    assert store.claim(run.spec, failures=3).became == "claimed"
 
 
 def test_whatever_an_exception_says_is_stored(store: WritableStore, run: GridRun) -> None:
@@ -298,6 +365,16 @@ def test_a_runner_whose_process_number_means_nothing_here_is_believed_by_its_lea
     assert store.claim(run.spec).became == "elsewhere"
     sql("UPDATE run SET leased_until = leased_until - 3600")
     assert store.claim(run.spec).became == "claimed"
+
+
+def test_a_runner_that_lives_beside_this_one_keeps_its_run(
+    store: WritableStore, run: GridRun, location: str, sql: Sql
+) -> None:
+    store.claim(run.spec)
+    other = open_for_writing(location)
+    sql(f"UPDATE run SET owner_process = {getppid()}")
+    assert other.claim(run.spec).became == "elsewhere"
+    assert other.runs()["state"].tolist() == ["running"]
 
 
 def test_a_runner_whose_process_is_gone_is_not_believed(
@@ -321,6 +398,34 @@ def test_a_cancellation_while_a_runner_gives_its_runs_back_holds(
             time.sleep(0.5)  # it waits by now
         releasing.result()
     assert store.runs()["state"].tolist() == ["cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile"),
+    [
+        ("state = 'running', owner = 'dead', leased_until = 0", "owner = 'another', leased_until = 1e12"),
+        ("state = 'new'", "state = 'cancelled'"),
+    ],
+    ids=["taken", "cancelled"],
+)
+def test_a_run_that_is_taken_or_cancelled_while_it_is_claimed_is_not_claimed(
+    store: WritableStore, run: GridRun, location: str, sql: Sql, before: str, meanwhile: str
+) -> None:
+    sql(f"UPDATE run SET {before}")
+    with ThreadPoolExecutor(1) as thread:
+        with connect(Location.of(location), writing=True).begin() as taking:
+            taking.execute(text(f"UPDATE run SET {meanwhile}"))
+            claiming = thread.submit(store.claim, run.spec)
+            time.sleep(0.5)  # it waits by now
+        assert claiming.result().became in ("elsewhere", "cancelled")
+    assert store.runs()["attempts"].tolist() == [0]
+
+
+def test_a_reader_sees_one_moment(store: WritableStore, run: GridRun, location: str) -> None:
+    with open_store(location)._reading() as connection:
+        for _ in range(2):
+            assert connection.execute(text("SELECT count(*) FROM epoch")).scalar_one() == 0
+            finish(store, run)
 
 
 def test_runners_that_add_the_same_runs_in_different_orders_do_not_wait_for_each_other(

@@ -14,7 +14,7 @@ from tests.store.large import make_large_store
 from tests.store.recorded import epoch, finish, started
 from urfb import open_store
 from urfb.errors import StoreError
-from urfb.events import Failed, Finished
+from urfb.events import Event, Failed, Finished, Stopped
 from urfb.grid.expand import GridRun
 from urfb.store import open_for_writing
 from urfb.store.merge import merge_stores
@@ -156,10 +156,27 @@ def test_of_two_executions_the_longer_then_the_ended_then_the_targets_own_is_kep
     assert len(store.filters(run.spec.identity)) == 2 * (epochs + 1)
 
 
+@pytest.mark.parametrize(
+    "went_on", [(Failed("diverged", ""),), (started(2), epoch(3), Stopped())], ids=["failed", "stopped"]
+)
+def test_an_execution_that_ended_wins_over_one_that_went_on_and_did_not(
+    here: Path, there: Path, went_on: tuple[Event, ...]
+) -> None:
+    run = tiny_run(epochs=2)
+    trained(here, run, 2, 0.5)
+    store = open_for_writing(str(here))
+    store.claim(tiny_run(epochs=9).spec)
+    for event in went_on:
+        store.record(run.spec.identity, event)
+    epochs_done = numbers(here)[1]
+    trained(there, tiny_run(epochs=epochs_done), epochs_done, 0.25)
+    assert merge(here, there) == ["replaced"]
+
+
 def test_the_better_of_several_sources_is_taken_whatever_their_order(here: Path, there: Path, tmp_path: Path) -> None:
-    run, third = tiny_run(epochs=4), tmp_path / "third" / "urfb.sqlite"
+    run, third = tiny_run("there", epochs=4), tmp_path / "third" / "urfb.sqlite"
     trained(there, run, 3, 0.25, outcome="unfinished")
-    trained(third, run, 4, 0.125)
+    trained(third, tiny_run("third", epochs=4), 4, 0.125)
     for path in (there, third):
         lay_checkpoints(path, run, path.parent.name.encode())
     for number, order in enumerate(((there, third), (third, there))):
@@ -167,6 +184,7 @@ def test_the_better_of_several_sources_is_taken_whatever_their_order(here: Path,
         merge(into, *order)
         assert numbers(into) == ("done", 4, 4, [0.125] * 4, "machine of third")
         assert checkpoints(into) == [b"third"]
+        assert {name for name, _ in open_store(str(into)).memberships()} == {"there", "third"}
 
 
 def test_the_farther_target_holds_and_a_run_that_is_short_of_it_is_unfinished(here: Path, there: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import tiny_run
+from tests.postgres import Server
 from tests.store.recorded import finish
 from urfb import open_store
 from urfb.errors import SelectionError
@@ -69,6 +70,16 @@ def test_what_would_write_or_is_wrong_is_refused_in_one_message(
     assert str(caught.value).startswith("the query is refused: ")
     assert "there is: runs, epochs, alignment, " in str(caught.value)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_server_runs_no_second_statement(postgres: Server) -> None:
+    url, run = postgres.database(), tiny_run()
+    writable = open_for_writing(url)
+    writable.register([run])
+    finish(writable, run)
+    with pytest.raises(SelectionError, match="multiple commands"):
+        query(open_store(url), "SELECT 1; COMMIT; BEGIN READ WRITE; DELETE FROM epoch; COMMIT")
+    assert query(open_store(url), "SELECT count(*) FROM epoch").rows == [(2,)]
 
 
 def test_a_store_that_is_written_meanwhile_is_read_as_it_was(store: Store, tmp_path: Path) -> None:

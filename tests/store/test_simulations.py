@@ -104,6 +104,7 @@ def test_thumbnails_are_read_back_by_label_and_position_and_replaced(store: Writ
     store.keep_thumbnails([picture(shade=9)])
     assert [one.image[0, 0, 0] for one in read.thumbnails(dataset="cifar10")] == [9, 7, 7]
     assert read.thumbnails(dataset="cifar10")[1].image.tolist() == kept[1].image.tolist()
+    assert len(read.thumbnails(dataset="cifar100")) == 1
     assert read.thumbnails(dataset="mnist") == []
 
 
