@@ -13,6 +13,7 @@ def test_urfb_is_left_and_frfb_right_with_a_line_a_layer(store):
     left, right = drawn.figure.get_axes()
     assert left.get_title() == "URFB (3 seeds, 4 epochs)"
     assert right.get_title() == "FRFB (3 seeds, 4 epochs)"
+    assert "No error passes through R of layer 1." in drawn.figure.texts[0].get_text()
     for axes, rule in ((left, "urfb"), (right, "frfb")):
         measured = store.alignment(rule=rule, connectivity=1.0)
         lines = lines_of(axes)
@@ -84,6 +85,32 @@ def test_sparse_runs_have_both_correlations(store):
     points = 3 * (4 + len(EARLY_STEPS))
     kinds = [("URFB", "all"), ("URFB 50 %", "all"), ("URFB 50 %", "shared")]
     assert counts.to_dict() == dict.fromkeys(kinds, points)
+
+
+def test_a_sparse_r_beside_a_dense_w_has_both_correlations(store):
+    store.add(2, feedback_connectivity=0.5, experiments="quick")
+    assert set(made("10", store, "quick").data["entries"]) == {"all", "shared"}
+
+
+def test_of_two_stages_the_second_is_drawn_by_its_own_epochs_without_frozen_layers(store):
+    two_stages = {"pretraining_epochs": 100, "pretraining_rule": "urfb", "frozen": "1"}
+    store.add(103, network="deepnet_s", untied="all", untied_start="independent", **two_stages)
+    drawn = made("11", store)
+    urfb = drawn.figure.get_axes()[0]
+    assert urfb.get_title() == "URFB (1 seed, 3 epochs)"
+    line = lines_of(urfb)["Full 500, all entries"]
+    measured = store.alignment(layer=2, epoch=[101.0, 102.0, 103.0])
+    assert line.get_xdata() == pytest.approx([1, 2, 3])
+    assert line.get_ydata() == pytest.approx(measured["correlation"].to_numpy())
+    assert set(drawn.data["layer"]) == {2, 3}
+    assert "URFB: 103 of the paper's 1,100 epochs" in drawn.shortfalls
+
+
+def test_an_epoch_that_was_added_up_from_steps_is_whole(store):
+    store.add(3)
+    for row in store.alignment_rows:
+        row["epoch"] -= 1e-9
+    assert made("10", store).figure.get_axes()[0].get_title() == "URFB (1 seed, 3 epochs)"
 
 
 def test_a_correlation_that_is_not_defined_is_left_out(store):

@@ -26,6 +26,7 @@ def test_the_correlations_of_the_layers_that_carry_the_error_are_drawn_by_step(s
     band = next(edges for edges in map(edges_of, left.collections[:2]) if edges[-1, 2] == measured["max"].iloc[-1])
     assert band == pytest.approx(measured[["min", "max"]].reset_index().to_numpy())
     assert left.get_xscale() == "symlog"
+    assert [text.xy[0] for text in left.texts if text.get_text() == "epoch 1"] == [STEPS_AN_EPOCH]
 
 
 def test_errors_are_drawn_against_the_mean_correlation_of_these_layers(store):
@@ -37,6 +38,22 @@ def test_errors_are_drawn_against_the_mean_correlation_of_these_layers(store):
     line = lines_of(right)["FRFB"]
     assert line.get_xdata() == pytest.approx(correlation.loc[1:].to_numpy())
     assert line.get_ydata() == pytest.approx(error.to_numpy())
+
+
+def test_bars_at_the_marked_epochs_go_from_the_smallest_to_the_largest_error(store):
+    fill(store)
+    urfb, _ = made("alignment-and-error", store).figure.get_axes()[1].collections
+    errors = store.epochs(rule="urfb", epoch=[1, 2, 3, 5, 10]).groupby("epoch")["validation_error"]
+    ends = 100 * errors.agg(["min", "max"]).to_numpy()
+    assert [bar[:, 1] for bar in urfb.get_segments()] == [pytest.approx(both) for both in ends]
+
+
+def test_of_two_losses_the_hinge_is_the_one_whose_back_propagation_has_levels(store):
+    for loss in ("softmax", "hinge"):
+        store.add(3, rule="bp", loss=loss, experiments="both")
+    store.add(3, experiments="both")
+    labels = lines_of(made("alignment-and-error", store, "both").figure.get_axes()[1])
+    assert {label.partition(", ")[0] for label in labels if "epoch" in label} == {"BP-H"}
 
 
 def test_back_propagations_error_is_a_level_line_for_each_epoch_that_can_be_told_apart(store):

@@ -64,6 +64,15 @@ def test_all_are_compared_after_the_last_epoch_that_each_has_reached(store):
     assert drawn.figure.subfigs[0].get_suptitle() == "simpnet, CIFAR-10, epoch 6"
 
 
+def test_correlations_are_of_the_last_epoch_at_which_all_of_these_runs_were_measured(store):
+    fill(store)
+    store.alignment_rows = [row for row in store.alignment_rows if row["rule"] != "frfb" or row["epoch"] <= 4]
+    drawn = made("epsilon", store)
+    epochs = drawn.data.groupby("quantity")["epoch"].agg(set)
+    assert epochs.to_dict() == {"error": {6}, "correlation": {4}}
+    assert drawn.data.groupby(["quantity", "epsilon"]).size()["correlation"].to_dict() == dict.fromkeys(RULES, 3)
+
+
 def test_an_epsilon_without_runs_is_lacking(store):
     store.add(6, rule="frfb")
     store.add(6, rule="urfb")
@@ -91,7 +100,8 @@ def test_however_many_seeds_there_are_each_is_seen_beside_its_epsilon(store):
         store.add(6, seed=seed, rule="frfb")
         store.add(6, seed=seed, rule="urfb")
     left, _ = made("epsilon", store).figure.get_axes()
-    places = left.get_lines()[1].get_xdata()
+    places, heights = left.get_lines()[1].get_data()
+    assert sorted(heights) == pytest.approx(sorted(100 * store.epochs(epoch=6)["validation_error"]))
     assert len(set(places)) == 24
     assert max(places) < left.get_xlim()[1]
     assert all(0 < place % 1 < 0.125 for place in places)  # nearer to its own ε than to the next, 0.25 away

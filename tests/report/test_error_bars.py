@@ -102,6 +102,13 @@ def test_a_bar_never_averages_over_different_epochs(store):
     assert list(drawn.runs["run"]) == [long]
 
 
+def test_each_bar_has_the_epochs_of_its_own_protocol(store):
+    store.add(3)
+    store.add(6, rule="frfb")
+    bars = made("5", store).data.query("n > 0")
+    assert dict(zip(bars["protocol"], bars["epochs"], strict=True)) == {"URFB": 3, "FRFB": 6}
+
+
 def test_the_epochs_are_those_of_the_test_not_of_the_training(store):
     store.add(6, test_epoch=4.0, state="running")
     drawn = made("5", store)
@@ -179,6 +186,7 @@ def test_unlike_batches_are_the_tied_runs_of_the_largest_and_the_untied_ones_of_
         expected = (like_50 if protocol.untied else like_500).loc[protocol.name]
         assert unlike.loc[protocol.name, "mean"] == expected["mean"]
         assert unlike.loc[protocol.name, "runs"] == expected["runs"]
+    assert sorted(drawn.runs["run"]) == sorted(store.runs()["run"])
     assert drawn.shortfalls == ["3 of the paper's 1,000 epochs", "2 of 3 seeds"]
 
 

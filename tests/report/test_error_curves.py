@@ -78,6 +78,14 @@ def test_each_line_has_a_few_markers(store, epochs):
         assert max(marked) < epochs
 
 
+def test_the_axes_hold_the_lines_of_every_panel(store):
+    for dataset in ("cifar10", "cifar100"):
+        store.add(3, dataset=dataset, experiments="quick")
+    drawn = made("4", store, "quick")
+    assert len(drawn.figure.axes) == 2
+    assert all(axes.get_ylim()[1] > drawn.data["high"].max() for axes in drawn.figure.axes)
+
+
 def test_one_seed_has_no_band(store):
     store.add(4)
     drawn = made("4", store)

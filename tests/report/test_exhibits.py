@@ -7,14 +7,16 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from urfb.errors import GridError, ReportError, SelectionError
+from urfb.nn.networks import NETWORKS
 from urfb.report import Data, Drawn, figure
 from urfb.report.everything import everything
-from urfb.report.exhibits import chosen, fitting, own_exhibits
+from urfb.report.exhibits import chosen, fingerprint, fitting, own_exhibits
 from urfb.report.figures import FIGURES
 from urfb.report.paper import exhibits
 from urfb.report.rendering import render
@@ -200,6 +202,32 @@ def test_runs_are_selected_by_values_and_lists_of_them(store) -> None:  # type: 
         "simpnet, CIFAR-10, step size 1",
     ]
     assert set(data.measured["epochs"]["run"]) == set(wanted)
+
+
+def test_a_run_in_two_panels_is_one_of_the_runs(store) -> None:  # type: ignore[no-untyped-def]
+    runs = [store.add(2, rule="bp", loss="softmax"), *(store.add(2, off_class_weight=weight) for weight in (0.5, 1.0))]
+    data = chosen(FIGURES, ["4"], None)[0].read(store, store.runs())
+    assert [len(panel.runs) for panel in data.panels] == [2, 2]
+    assert sorted(data.runs["run"]) == sorted(runs)
+
+
+def test_a_figure_shows_the_networks_that_its_title_names() -> None:
+    for one in FIGURES:
+        if named := set(re.findall(r"\w+", one.title)) & set(NETWORKS):
+            assert {panel["network"] for panel in one.selection.panels} == named
+
+
+@pytest.mark.parametrize(
+    "became",
+    [{"test_error": 0.5}, {"test_epoch": 1.0}, {"epochs_done": 1}, {"epochs_target": 3}, {"state": "failed"}],
+    ids=lambda became: next(iter(became)),
+)
+def test_a_figure_is_made_again_when_something_else_has_become_of_a_run(store, became: dict[str, Any]) -> None:  # type: ignore[no-untyped-def]
+    bars = chosen(FIGURES, ["5"], None)[0]
+    store.add(2)
+    before = fingerprint(bars, bars.read(store, store.runs()), "")
+    store.rows[0].update(became)
+    assert fingerprint(bars, bars.read(store, store.runs()), "") != before
 
 
 def test_a_field_that_runs_do_not_have_is_answered_with_the_likeliest(store) -> None:  # type: ignore[no-untyped-def]

@@ -73,6 +73,21 @@ def test_the_table_holds_the_weights_and_the_similarity_over_seeds(store):
     assert (row["low"], row["high"]) == (pytest.approx(last.min()), pytest.approx(last.max()))
 
 
+def test_the_similarity_is_that_of_the_layer_whose_filters_are_shown(store):
+    store.add(7, rule="urfb", **UNTIED)
+    for row in store.alignment_rows:
+        if row["layer"] == 2:
+            row["filter_similarity"] = 0.9
+    similarity = made("8", store).data.query("quantity == 'similarity'")
+    assert similarity["mean"].to_numpy() == pytest.approx(store.alignment(layer=1)["filter_similarity"].to_numpy())
+
+
+def test_of_several_rules_the_filters_and_the_similarity_are_the_first_ones(store):
+    store.add(7, rule="frfb", seed=0, experiments="both", **UNTIED)
+    urfb = store.add(7, rule="urfb", seed=1, experiments="both", **UNTIED)
+    assert set(made("8", store, "both").data["runs"]) == {urfb}
+
+
 def test_the_similarity_before_and_after_is_said(store):
     for seed in range(3):
         store.add(7, rule="urfb", seed=seed, **UNTIED)
@@ -86,11 +101,17 @@ def test_the_similarity_before_and_after_is_said(store):
 
 
 def test_both_starts_show_the_first_and_the_last_epoch_and_similarity_by_epoch(store, edges_of):
-    for seed in range(2):
-        store.add(7, rule="urfb", seed=seed, **UNTIED)
-        store.add(7, rule="urfb", seed=seed, **TIED_START)
+    runs = [store.add(7, rule="urfb", seed=seed, **start) for seed in range(2) for start in (UNTIED, TIED_START)]
     drawn = made("8-start", store)
-    assert len(pictures_of(drawn.figure)) == 2 * 2 * FILTERS_OF_A_START * len(LOCATIONS)
+    expected = [
+        picture(at.weights[number])
+        for run in runs[:2]
+        for epoch in (0, 7)
+        for number in range(FILTERS_OF_A_START)
+        for at in store.filters(run)
+        if at.epoch == epoch
+    ]
+    assert np.array_equal(pictures_of(drawn.figure), expected)
     [axes] = [axes for axes in drawn.figure.get_axes() if axes.get_ylabel() == "similarity across space"]
     similarity = drawn.data[drawn.data["quantity"] == "similarity"]
     titles = ["simpnet, CIFAR-10, untied start independent", "simpnet, CIFAR-10, untied start tied-copy"]

@@ -3,7 +3,7 @@ import pytest
 
 from urfb.errors import SelectionError
 from urfb.report.figures import SIMPNET10, SIMPNET100, TIED_START, UNTIED_SIMPNET
-from urfb.report.protocols import BP, FRFB, PROTOCOLS, URFB, protocols_in
+from urfb.report.protocols import BP, FRFB, INTERPOLATED, PROTOCOLS, URFB, protocols_in
 from urfb.report.selection import Selection, panels
 
 
@@ -27,6 +27,7 @@ def titles(found):
         {"dataset": "cifar100"},
         {"connectivity": 0.5},
         {"feedback_connectivity": 0.5},
+        {"gradient_batch": 500},
         {"science_version": 0},
     ],
     ids=lambda changed: next(iter(changed)),
@@ -54,6 +55,35 @@ def test_runs_that_differ_otherwise_get_a_panel_of_their_own(store, changed, tit
     found = panels(store.runs(), Selection((SIMPNET10,), (URFB,)))
     assert len(found) == 2
     assert [list(panel.runs["run"]) for panel in found if panel.title == title] == [[other]]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"convention": "author-code"},
+        {"step_size": 1.0},
+        {"batch_size": 50},
+        {"input_offset": 0.5},
+        {"precision": "float64"},
+        {"dense_output": False},
+        {"gradient_batch": 500},
+        {"pretraining_epochs": 100, "pretraining_rule": "urfb", "frozen": "1"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_run_of_another_setting_is_no_other_seed_of_a_protocol(store, changed):
+    first = store.add(2, experiments="quick")
+    other = store.add(2, seed=1, experiments="quick", **changed)
+    found = panels(store.runs(), Selection(experiment="quick"))
+    assert sorted(list(panel.runs["run"]) for panel in found) == sorted([[first], [other]])
+
+
+def test_a_protocol_has_the_epsilon_that_it_names_and_no_decay_that_it_does_not(store):
+    wanted = store.add(2, rule="interpolated", epsilon=0.5)
+    store.add(2, rule="interpolated", epsilon=0.75)
+    store.add(2, rule="interpolated", epsilon=0.5, decay=0.01)
+    [panel] = panels(store.runs(), Selection((SIMPNET10,), INTERPOLATED))
+    assert list(panel.runs["run"]) == [wanted]
 
 
 def test_softmax_runs_stand_beside_each_hinge_variant(store):

@@ -190,6 +190,8 @@ def test_sparse_layers_have_the_correlation_of_what_both_have_too(store: FakeSto
     assert row["corr(W, Rᵗ), shared"] == f"{last['correlation_shared']:.3f}"
     assert {row["corr(W, Rᵗ), shared"] for row in rows_of(made, protocol="URFB")} == {"–"}
     assert set(made.data["entries"]) == {"all", "shared"}
+    store.add(2, feedback_connectivity=0.5, experiments="quick")
+    assert "corr(W, Rᵗ), shared" in tabulated("10", store, "quick").shown  # W is dense, R is not
 
 
 def test_correlations_are_never_of_different_epochs(store: FakeStore) -> None:
@@ -198,6 +200,13 @@ def test_correlations_are_never_of_different_epochs(store: FakeStore) -> None:
     made = tabulated("10", store)
     assert {(row["seeds"], row["epochs"]) for row in rows_of(made, protocol="URFB")} == {("1", "5")}
     assert list(made.runs["run"]) == [long]
+
+
+def test_each_rules_correlations_are_of_its_own_last_epoch(store: FakeStore) -> None:
+    store.add(5)
+    store.add(3, rule="frfb")
+    made = tabulated("10", store)
+    assert [row["epochs"] for name in ("URFB", "FRFB") for row in rows_of(made, protocol=name)] == ["5"] * 3 + ["3"] * 3
 
 
 def test_of_two_stages_the_second_counts_without_frozen_layers(store: FakeStore) -> None:
@@ -221,10 +230,16 @@ def theory(tmp_path: Path) -> WritableStore:
 
 
 def kept(store: WritableStore, draw: int, errors: tuple[float, float, float], top: float = 0.9, **settings: Any) -> str:
-    """Store a simulation of section 5.1 with these errors after 200, 400 and 1,000 iterations; return its identity."""
-    correlations = () if settings.get("rule") == "bp" else (0.0, None, top)
-    points = [Point(0, 9.0, (None, None, None) if correlations else ())]
-    points += [Point(at, e, correlations) for at, e in zip((200, 400, 1000), errors, strict=True)]
+    """Store a simulation of section 5.1 with these errors after 200, 400 and 1,000 iterations; return its identity.
+
+    The top layer's correlation is `top` at the end, and grows up to there.
+    """
+    layered = settings.get("rule") != "bp"
+    points = [Point(0, 9.0, (None, None, None) if layered else ())]
+    points += [
+        Point(at, e, (0.0, None, top * at / 1000) if layered else ())
+        for at, e in zip((200, 400, 1000), errors, strict=True)
+    ]
     standard = {name: getattr(SimulationSpec, name) for name in ("layers", "iterations", "step_size")}
     if settings.get("rule") == "bp":
         standard |= {"epsilon": None, "start": "random"}

@@ -20,6 +20,12 @@ from urfb.report.protocols import BP, BP_H, FRFB, URFB
 
 ROOT = Path(__file__).parents[3]
 
+# Network, data set, and whether it is untied.
+SIMPNET_10, SIMPNET_100 = (*SIMPNET, False), ("simpnet", "cifar100", False)
+DEEPNET, DEEPERNET = ("deepnet", "cifar100", False), ("deepernet", "cifar100", False)
+DEEPNET_S = ("deepnet_s", "cifar10", False)
+UNTIED = ((*SIMPNET, True), ("deepnet_s", "cifar10", True))
+
 
 def verdicts(results):
     return {result.name: result.verdict for result in results}
@@ -65,6 +71,88 @@ def test_noise_decides_nothing_and_the_number_of_seeds_that_would_is_named(store
     assert part.lacking == ()
     assert part.tested.seeds_needed > 6
     assert f"about {part.tested.seeds_needed} seeds would decide" in " ".join(as_text([result]).split())
+
+
+def test_every_component_is_of_the_runs_and_in_the_range_that_the_document_names(store):
+    """Each run has an error of its own, so that no others give the number; its first 500 validation errors are half."""
+    random = np.random.default_rng(0)
+    errors = {}
+    for network, dataset, untied in (SIMPNET_10, SIMPNET_100, DEEPNET, DEEPERNET, DEEPNET_S, *UNTIED):
+        for protocol in (BP, BP_H, URFB, FRFB):
+            error = random.uniform(0.2, 0.8)
+            errors[(network, dataset, untied), protocol.name] = error
+            run = store.add(Cell(network, dataset, protocol, untied), 0, PAPER, error / 2)
+            store.rows[run]["test_error"] = error
+            epochs = store.epochs_of(run)
+            epochs.loc[epochs["epoch"] > 500, "validation_error"] = error
+
+    def less(one, other, place):
+        return errors[place, one] - errors[place, other]
+
+    def decreases(place):
+        one, other = (0.9 - errors[place, name] / 2 for name in ("URFB", "BP-H"))
+        return one / other
+
+    def untying(tied, untied, names):
+        return np.mean([errors[untied, name] - errors[tied, name] for name in names])
+
+    close, slightly, worse, much_worse = (-0.04, 0.04), (0, 0.04), (0, np.inf), (0.04, np.inf)
+    every = (SIMPNET_10, SIMPNET_100, DEEPNET, DEEPERNET)
+    pairs = tuple(zip((SIMPNET_10, DEEPNET_S), UNTIED, strict=True))
+    depth = less("FRFB", "BP-H", SIMPNET_100)
+    expected = {
+        "1": [(less("BP-H", "BP", place), slightly) for place in every],
+        "2": [
+            part
+            for place in (SIMPNET_10, SIMPNET_100)
+            for part in (
+                (less("FRFB", "URFB", place), worse),
+                (less("FRFB", "URFB", place) * 0.75, worse),
+                (less("URFB", "BP-H", place), slightly),
+            )
+        ],
+        "3": [
+            part
+            for place in (DEEPNET, DEEPERNET)
+            for part in ((less("URFB", "BP-H", place), close), (less("FRFB", "BP-H", place), much_worse))
+        ],
+        "4": [
+            part
+            for tied, untied in pairs
+            for part in (
+                (untying(tied, untied, ("BP", "BP-H", "URFB", "FRFB")), slightly),
+                (less("URFB", "BP-H", untied), close),
+                (less("FRFB", "URFB", untied), worse),
+            )
+        ],
+        "5": [(1000 / 1020, (-np.inf, 0.9999)), (1, worse), (1100 / 1120, (-np.inf, 0.9999)), (1, worse)],
+        "6": [
+            part
+            for place in (SIMPNET_10, DEEPNET_S)
+            for part in (*[(decreases(place), (0.8, 1.25))] * 2, (3 / 23, (-np.inf, 0.5)))
+        ],
+        "comparable": [part for place in every for part in ((less("URFB", "BP-H", place), close), (0, (-0.1, 0.1)))],
+        "depth": [(less("FRFB", "BP-H", place) - depth, much_worse) for place in (DEEPNET, DEEPERNET)],
+        "untied": [(untying(tied, untied, ["URFB"]), close) for tied, untied in pairs],
+        "local-loss": [(less("BP-H", "BP", place), close) for place in every],
+    }
+    results = evaluate(store, list(expected), PAPER)
+    for result in results:
+        numbers, ranges = zip(*expected[result.name], strict=True)
+        assert [part.numbers[0] for part in result.components] == pytest.approx(numbers), result.name
+        assert [(part.claimed.low, part.claimed.high) for part in result.components] == list(ranges), result.name
+    assert {part.word for result in results for part in result.components if part.every} == {"never the same"}
+
+
+def test_one_of_several_components_contradicts_at_its_share_of_alpha(store):
+    for seed, error in enumerate([-0.0180, -0.0030, -0.0100, -0.0280, -0.0060]):
+        for protocol, shift in ((BP, 0), (BP_H, 0.02), (URFB, 0.04), (FRFB, 0.04 + error)):
+            store.add(Cell(*SIMPNET, protocol), seed, SHORT, 0.3 + shift)
+    (result,) = evaluate(store, ["2"], SHORT)
+    first = result.components[0]
+    assert first.tested.high < 0 < first.tested.strict_high
+    assert first.tested.strict_level == pytest.approx(1 - 2 * 0.05 / 3)
+    assert result.verdict is Verdict.UNDECIDED
 
 
 def test_one_component_of_two_is_not_enough(store):
@@ -328,6 +416,15 @@ def test_claim_5_is_about_the_course_of_the_correlation(store, correlation, part
     assert [part.verdict for part in result.components] == parts
 
 
+def test_weights_that_become_the_same_in_one_seed_contradict_claim_5(store):
+    for seed in range(5):
+        store.add(Cell(*SIMPNET, URFB), seed, SHORT, correlation=lambda epoch: epoch / 20)
+    store.add(Cell(*SIMPNET, URFB), 5, SHORT, correlation=lambda epoch: min(epoch / 9, 0.99995))
+    first = evaluate(store, ["5"], SHORT)[0].components[0]
+    assert first.tested.high < first.claimed.high
+    assert first.verdict is Verdict.CONTRADICTED
+
+
 def test_claim_5_looks_at_the_second_stage_only(store):
     for seed in range(5):
         store.add(Cell(*SIMPNET, URFB), seed, PAPER)
@@ -379,7 +476,8 @@ def test_larger_epsilon_is_faster_in_the_simulation(store):
     assert results[0].components[0].numbers == pytest.approx(dict.fromkeys(range(5), 2.0))
 
 
-def test_the_simulation_has_to_be_run_often_enough_and_must_not_diverge(store):
+@pytest.mark.parametrize("useless", [{"rate": 7, "diverged_at": 90}, {"rate": 1e6}], ids=["diverged", "error of 0"])
+def test_the_simulation_has_to_be_run_often_enough_and_must_give_a_number(store, useless):
     for draw in range(3):
         for rate, epsilon in ((3, 0), (7, 1)):
             store.simulate(epsilon, draw, rate)
@@ -389,8 +487,9 @@ def test_the_simulation_has_to_be_run_often_enough_and_must_not_diverge(store):
     for draw in (3, 4):
         store.simulate(0, draw, 3)
         store.simulate(1, draw, 7)
+    assert evaluate(store, ["linear"])[0].verdict is Verdict.SUPPORTED
     store.simulate(0, 5, 3)
-    store.simulate(1, 5, 7, diverged_at=90)
+    store.simulate(1, 5, **useless)
     assert evaluate(store, ["linear"])[0].verdict is Verdict.UNDECIDED
 
 

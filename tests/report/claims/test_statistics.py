@@ -136,6 +136,8 @@ def test_of_several_components_each_may_contradict_at_its_share_of_alpha():
     assert among_six.strict_level == pytest.approx(1 - 0.1 / 6)
     strict = stats.ttest_1samp(numbers, 0).confidence_interval(1 - 0.1 / 6)
     assert (among_six.strict_low, among_six.strict_high) == pytest.approx(tuple(strict))
+    values = np.array(numbers)
+    assert among_six.seeds_needed == seeds_needed(values, WORSE, 6) > seeds_needed(values, WORSE)
 
 
 def test_never_is_contradicted_by_one_seed():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.report.page.conftest import FIGURE, HOSTILE, TABLE
 from tests.store.recorded import finish
 from urfb.cli import app
 from urfb.errors import InputError, SelectionError
+from urfb.report.claims import Verdict, evaluate
 from urfb.report.figures import FIGURES
 from urfb.report.page.document import write_page
 from urfb.report.page.runs import POINTS, details, rows
@@ -166,7 +168,24 @@ def test_a_row_says_what_differs_from_the_paper():
     assert other.experiments == "a, b"
     assert (interpolated.protocol, interpolated.test) == ("interpolated ε 0.25", "")
     assert interpolated.epochs == "3 of 30"
-    assert plain.validation == f"{100 * store.runs()['validation_error'].iloc[0]:.1f}"
+    errors = 100 * store.runs().iloc[0][["training_error", "validation_error", "test_error"]]
+    assert [plain.training, plain.validation, plain.test] == [f"{error:.1f}" for error in errors]
+
+
+def test_the_summary_adds_up_what_was_trained_and_counts_states_and_verdicts(mixed, tmp_path):
+    undecided, *others = evaluate(open_store(str(mixed.location)))
+    claims = [undecided, *(replace(one, verdict=Verdict.SUPPORTED) for one in others[:2])]
+    store = FakeStore()
+    store.add(3, seconds=5400.0)
+    store.add(4, seconds=1800.0, seed=1)
+    store.add(2, seconds=900.0, seed=2, epochs_target=30, state="unfinished")
+    text = write_page(store, [], tmp_path / "page.html", claims=claims).file.read_text()
+    told = " ".join(re.sub("<[^>]+>", " ", text.partition('id="summary"')[2]).split())
+    for words in (
+        "Runs 3 2 done, 1 unfinished", "Claims tested 3 2 supported, 0 contradicted, 1 not enough runs",
+        "Epochs trained 9", "Time of training 2.2 hours",
+    ):  # fmt: skip
+        assert words in told
 
 
 def test_a_log_ends_the_details_of_its_run_and_none_is_read_elsewhere(mixed, write, tmp_path):
