@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation_list import MUTATIONS, Mutation
-from tests.mutations import mutated
+from tests.mutations import MUTATIONS
+from tests.mutations.mutation import Mutation
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,6 +15,6 @@ ROOT = Path(__file__).parents[1]
 def test_every_mutation_applies_once_and_can_be_run(mutation: Mutation) -> None:
     """`python -m tests.mutations` runs them; here they only have to be about the code as it is."""
     assert mutation.before != mutation.after
-    ast.parse(mutated(mutation))
+    ast.parse(mutation.applied(ROOT))
     for test in mutation.tests:
         assert (ROOT / test.split("::")[0]).exists()

@@ -1,10 +1,10 @@
 """Breaks urfb in small ways, one at a time, and runs the tests that should notice.
 
     python -m tests.mutations              # all of them
-    python -m tests.mutations claims plan  # those whose file has one of the words in its path
+    python -m tests.mutations claims plan  # those of files whose path has one of the words
 
-A mutation that no test fails for has *survived*: a test is missing. The list grows with every such hole that is found,
-and `test_mutations.py` holds that each mutation still applies, so it has to follow when code moves.
+If no test fails for a mutation, it has *survived*: a test is missing. `tests/test_mutations.py` checks that each
+mutation still applies, so the lists have to follow when code moves.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-from tests.mutation_list import MUTATIONS, Mutation
+from tests.mutations import MUTATIONS
+from tests.mutations.mutation import Mutation
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SECONDS = 300
 """A mutation may make a test wait for ever, which is noticing it, too."""
 
@@ -48,18 +49,6 @@ class Result:
     seconds: float
 
 
-def mutated(mutation: Mutation, root: Path = ROOT) -> str:
-    """Return the text of the mutation's file with the mutation in it.
-
-    Raises:
-        ValueError: what it replaces does not stand in the file, or not once.
-    """
-    text = (root / mutation.file).read_text(encoding="utf-8")
-    if text.count(mutation.before) != 1:
-        raise ValueError(f"{mutation.file} has {mutation.before!r} {text.count(mutation.before)} times, not once")
-    return text.replace(mutation.before, mutation.after)
-
-
 def pytest(checkout: Path, tests: Sequence[str]) -> tuple[int, str]:
     """Run tests in a checkout up to the first failure; return the exit code and what was printed."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests]
@@ -78,7 +67,7 @@ def examine(mutation: Mutation, checkout: Path) -> Result:
     file = checkout / mutation.file
     original = file.read_bytes()
     began = time.monotonic()
-    file.write_text(mutated(mutation, checkout), encoding="utf-8")
+    file.write_text(mutation.applied(checkout), encoding="utf-8")
     try:
         code, printed = pytest(checkout, mutation.tests)
     finally:

@@ -1,0 +1,207 @@
+"""Mistakes in which runs a grid has, what is said of them, and in what order they are trained."""
+
+from tests.mutations.mutation import of
+
+IDENTITY = "tests/grid/test_expand.py::test_every_setting_but_a_name_and_the_target_is_in_the_identity"
+SETTINGS = "tests/grid/test_settings.py"
+SCHEDULER = "tests/engines/test_scheduler.py"
+
+MUTATIONS = [
+    *of(
+        "urfb/grid/spec.py",
+        IDENTITY,
+        *(
+            ('exclude={"network", "epochs"}', f'exclude={{"network", "epochs", "{name}"}}')
+            for name in ("source", "feedback_connectivity", "decay", "pretraining_epochs", "untied_start")
+        ),
+    ),
+    *of(
+        "urfb/grid/spec.py",
+        "tests/grid/test_expand.py::test_the_identity_is_of_what_the_numbers_depend_on",
+        ('exclude={"network", "epochs"}', 'exclude={"epochs"}'),
+    ),
+    *of(
+        "urfb/grid/spec.py",
+        SETTINGS,
+        ("NotNegative = Annotated[float, Field(ge=0,", "NotNegative = Annotated[float, Field(gt=0,"),
+        ("if epoch <= self.pretraining_epochs:", "if epoch < self.pretraining_epochs:"),
+        (
+            "return epoch if epoch <= self.pretraining_epochs else",
+            "return epoch if epoch < self.pretraining_epochs else",
+        ),
+        ('self.frozen or "none"', 'self.frozen or "all"'),
+        ("decay=rule.decay if self.decay is None else self.decay", "decay=rule.decay"),
+    ),
+    *of(
+        "urfb/grid/spec.py",
+        "tests/grid/test_schema.py",
+        ("Decay = Annotated[float, Field(ge=0, lt=1)]", "Decay = Annotated[float, Field(ge=0, le=1)]"),
+        ("Density = Annotated[float, Field(gt=0, le=1)]", "Density = Annotated[float, Field(ge=0, le=1)]"),
+        ("Count = Annotated[int, Field(ge=1,", "Count = Annotated[int, Field(ge=0,"),
+    ),
+    *of(
+        "urfb/grid/expand.py",
+        "tests/grid/test_expand.py",
+        ("entry.items() <= own.items()", "entry.items() < own.items()"),
+        ("entry.items() <= own.items()", "all(own.get(key, value) == value for key, value in entry.items())"),
+        (
+            "for axes in matrix.exclude for entry in _product(_factors(axes))",
+            "for axes in matrix.exclude for entry in axes.in_step()",
+        ),
+        (
+            "        if not agreeing:\n",
+            "        if not agreeing and not any(one.items() <= entry.items() for one in excluded):\n",
+        ),
+        (
+            "all(own[key] == value for key, value in entry.items() if key in own)",
+            "all(whole[key] == value for key, value in entry.items() if key in whole)",
+        ),
+        ("whole.update(entry)", "whole.update({**entry, **whole})"),
+        ("yield from extended\n    yield from alone", "yield from alone\n    yield from extended"),
+        ("spec if spec.epochs > known.spec.epochs else known.spec", "known.spec"),
+    ),
+    *of(
+        "urfb/grid/expand.py",
+        "tests/grid/test_files.py::test_runs_of_several_files_are_one_grid_and_each_file_keeps_its_defaults_and_networks",
+        (
+            "**file.defaults.given(), **experiment.defaults.given()",
+            "**experiment.defaults.given(), **file.defaults.given()",
+        ),
+    ),
+    *of(
+        "urfb/grid/expand.py",
+        SETTINGS,
+        ('named(name, convention or "paper")', 'named(name, "paper")'),
+        ("> dataset.training:", ">= dataset.training:"),
+        ('"off_class_margin", "true_class_margin") if key', '"off_class_margin") if key'),
+        ("parameter not in rule.required + rule.optional:", "parameter not in rule.required:"),
+        ('for key in ("pretraining_rule", "frozen") if key in values', 'for key in ("frozen",) if key in values'),
+        (
+            'for key in ("pretraining_rule", "frozen") if key in values',
+            'for key in ("pretraining_rule", "frozen") if values.get(key, "none") != "none"',
+        ),
+        ('"epochs": 1000, **values', '"epochs": 100, **values'),
+    ),
+    *of(
+        "urfb/grid/expand.py",
+        "tests/grid/test_schema.py",
+        ('shapes(values["layers"], dataset.shape, dataset', 'shapes(values["layers"], (3, 32, 32), dataset'),
+    ),
+    *of(
+        "urfb/grid/expand.py",
+        "tests/test_plugins.py::test_what_only_the_notation_says_is_refused_beside_a_users_model",
+        ('    "pool_padding",\n)', ")"),
+        ('"untied", "untied_start", "pretraining_epochs"', '"untied", "untied_start"'),
+    ),
+    *of(
+        "urfb/grid/expand.py",
+        "tests/test_plugins.py::test_an_edit_of_a_first_stages_rule_makes_new_runs",
+        ('"dataset", "rule", "pretraining_rule"))', '"dataset", "rule"))'),
+    ),
+    *of(
+        "urfb/grid/spec.py",
+        "tests/test_plugins.py::test_an_edit_of_a_first_stages_rule_makes_new_runs",
+        ("self.dataset, self.rule, self.pretraining_rule)", "self.dataset, self.rule)"),
+    ),
+    *of(
+        "urfb/grid/expand.py",
+        "tests/test_plugins.py::test_a_data_sets_own_batch_size_holds_where_untied_layers_have_a_larger_one",
+        (
+            "min(dataset.batch_size, UNTIED_BATCH_SIZE if author_untied else dataset.batch_size)",
+            "UNTIED_BATCH_SIZE if author_untied else dataset.batch_size",
+        ),
+    ),
+    *of(
+        "urfb/grid/schema.py",
+        "tests/grid/test_schema.py",
+        ("if name in NETWORKS and text != canonical(NETWORKS[name]):", "if name in NETWORKS:"),
+        ("{column + 1}", "{column}"),
+        ("            taken |= set(axes) & set(Settings.model_fields)\n", ""),
+    ),
+    *of(
+        "urfb/grid/schema.py",
+        SETTINGS,
+        (
+            "pretraining_epochs: Annotated[int, Field(ge=0, lt=2**31)] | None",
+            "pretraining_epochs: Annotated[int, Field(ge=1, lt=2**31)] | None",
+        ),
+    ),
+    *of(
+        "urfb/grid/plan.py",
+        "tests/grid/test_plan.py",
+        ("        if name in filters:\n", "        if False:\n"),
+        ("_value(value.strip(), columns[name])", "_value(value, columns[name])"),
+        ('return text.lower() == "true"', "return bool(text)"),
+        ("if text.lower() not in", "if text not in"),
+        ("abs(value) >= 2**63", "value >= 2**63"),
+        ('if state == "done" and epochs_done < target:', 'if state == "done" and epochs_done != target:'),
+        ('if state == "done" and epochs_done < target:', "if epochs_done < target:"),
+        ('case "unfinished" if epochs_done < target:', 'case "unfinished" if epochs_done <= target:'),
+        ('not in ("cancelled", "done")', 'not in ("cancelled", "done", "running")'),
+    ),
+    *of(
+        "urfb/grid/estimate.py",
+        "tests/grid/test_estimate.py",
+        ("run.layers, run.source, run.dataset", "run.layers, None, run.dataset"),
+        ("(run.connectivity < 1) + (run.feedback_connectivity < 1)", "int(run.connectivity < 1)"),
+        ("(run.connectivity < 1) + (run.feedback_connectivity < 1)", "(run.connectivity < 1) * 2"),
+        ("workload = workloads(spec)[1]", "workload = workloads(spec)[0]"),
+        ("or BYTES_PER_EPOCH))", "or 0))"),
+        ("any(its not in timings for its, _ in stages)", "all(its not in timings for its, _ in stages)"),
+        ("used[key] = timing", "used[workload] = timing"),
+        ("is_training_error_epoch(epoch) or epoch == target", "is_training_error_epoch(epoch)"),
+    ),
+    *of(
+        "urfb/grid/shown.py",
+        "tests/grid/test_shown.py",
+        ("masks = (spec.connectivity < 1) + (spec.feedback_connectivity < 1)", "masks = int(spec.connectivity < 1)"),
+        ("spec.rule_of(spec.epochs)", "spec.rule_of(1)"),
+        ("memory(spec.batch_size, spec", "memory(500, spec"),
+    ),
+    *of(
+        "urfb/grid/shown.py",
+        "tests/cli/test_network_commands.py::test_a_rule_with_parameters_is_shown_without_them",
+        ('resolved({**settings, "rule": "urfb"}).model_copy(update={"rule": settings["rule"]})', "resolved(settings)"),
+    ),
+    *of(
+        "urfb/engines/planner.py",
+        "tests/engines/test_planner.py",
+        ("[one.run.spec for one in missing]", "[one.run.spec for one in planned]"),
+        ("jobs, len(missing), max(memory)", "jobs, len(planned), max(memory)"),
+        ("jobs, len(missing), max(memory)", "jobs, len(missing), min(memory)"),
+        ("known.epoch_seconds(name, workplaces[0].threads)", "known.epoch_seconds(name, 1)"),
+        ("known.reasons() if known else {}", "{}"),
+        ("slots=len(workplaces)", "slots=1"),
+        ("refuse_unfit(specs, devices)", "pass"),
+        ("bytes_per_epoch=known.bytes_per_epoch() if known else None", "bytes_per_epoch=None"),
+    ),
+    *of(
+        "urfb/engines/scheduler.py",
+        SCHEDULER,
+        ("if not runner.outcome.stopped and (stop()", "if (stop()"),
+        ('in self.elsewhere if states[spec.identity][0] != "running")', "in self.elsewhere)"),
+        (
+            'self.elsewhere = [spec for spec in self.elsewhere if states[spec.identity][0] == "running"]',
+            "self.elsewhere = []",
+        ),
+        ("            self.elsewhere.append(spec)\n        elif", "            pass\n        elif"),
+        ("            self.outcome.failed += 1\n", "            pass\n"),
+        ("claim.epochs_done, claim.threads)", "claim.epochs_done)"),
+        ("elif isinstance(event, EpochEnded):", "else:"),
+        ("self.losses.pop(identity, None)", "pass"),
+        (
+            "                if not self.outcome.stopped:\n                    self.elsewhere.append(spec)",
+            "                pass",
+        ),
+        (
+            "if isinstance(event, Finished):\n                    self.discard",
+            "if isinstance(event, END):\n                    self.discard",
+        ),
+        ("        self.elsewhere.clear()\n", ""),
+        ("failures=self.failures.get(spec.identity, 0)", "failures=0"),
+        ("isinstance(event, Lost) and not self.outcome.stopped", "isinstance(event, Lost)"),
+        ("if not isinstance(event, END):", "if True:"),
+        ("self.engine.drop(identity)", "pass"),
+        ("                store.renew_leases()", "                pass"),
+    ),
+]

@@ -1,0 +1,198 @@
+"""Mistakes in which runs a figure, table or verdict shows, and in its numbers."""
+
+from tests.mutations.mutation import of
+
+TESTED_CLAIMS = "tests/report/claims/test_claims.py"
+
+MUTATIONS = [
+    *of(
+        "urfb/report/selection.py",
+        "tests/report/test_selection.py",
+        ('    "gradient_batch": None,\n', ""),
+        ('own = {"run", "seed", "source"', 'own = {"run", "seed", "precision", "source"'),
+        ('own = {"run", "seed", "source"', 'own = {"run", "seed", "convention", "source"'),
+        ('own = {"run", "seed", "source"', 'own = {"run", "seed", "gradient_batch", "source"'),
+        ('own = {"run", "seed", "source"', 'own = {"run", "seed", "input_offset", "source"'),
+        ('own = {"run", "seed", "source"', 'own = {"run", "seed", "batch_size", "source"'),
+        ('== runs["science_version"].max()', '== runs["science_version"].min()'),
+        ('seeds=runs["seed"].nunique()', "seeds=len(runs)"),
+    ),
+    *of(
+        "urfb/report/protocols.py",
+        "tests/report/test_selection.py",
+        ('(("epsilon", self.epsilon), ("decay", self.decay)):', '(("epsilon", self.epsilon),):'),
+        ("runs[name].isna() if value is None else", "True if value is None else"),
+        ('matching &= runs["feedback_connectivity"] == self.feedback()', "pass"),
+    ),
+    *of(
+        "urfb/report/drawn.py",
+        "tests/report/test_error_bars.py::test_each_bar_has_the_epochs_of_its_own_protocol",
+        ('runs.groupby("protocol")["epochs"].transform("max")', 'runs["epochs"].max()'),
+    ),
+    *of(
+        "urfb/report/drawn.py",
+        "tests/report/test_error_bars.py::test_unlike_batches_are_the_tied_runs_of_the_largest_and_the_untied_ones_of_the_smallest",
+        ('.isin(list(reached))].drop_duplicates("run")', ".isin(list(reached))]"),
+    ),
+    *of(
+        "urfb/report/drawn.py",
+        "tests/report/test_error_bars.py::test_the_interval_is_students",
+        ("t.ppf(0.975", "t.ppf(0.95"),
+    ),
+    *of(
+        "urfb/report/error_curves.py",
+        "tests/report/test_error_curves.py::test_the_axes_hold_the_lines_of_every_panel",
+        ("top = max((table", "top = min((table"),
+    ),
+    *of(
+        "urfb/report/alignment.py",
+        "tests/report/test_alignment.py::test_of_two_stages_the_second_is_drawn_by_its_own_epochs_without_frozen_layers",
+        ('((rows["pretraining_epochs"] == 0) | (rows["epoch"] > rows["pretraining_epochs"]))', "True"),
+        ("rows = rows[learning & (", "rows = rows[("),
+        ("total = {run: epochs + int(first_stage[run])", "total = {run: epochs"),
+    ),
+    *of(
+        "urfb/report/alignment.py",
+        "tests/report/test_alignment.py::test_a_sparse_r_beside_a_dense_w_has_both_correlations",
+        (
+            "sparse = min(protocols[0].connectivity, protocols[0].feedback()) < 1",
+            "sparse = protocols[0].connectivity < 1",
+        ),
+    ),
+    *of(
+        "urfb/report/alignment.py",
+        "tests/report/test_alignment.py::test_an_epoch_that_was_added_up_from_steps_is_whole",
+        ("int(epoch + 1e-6)", "int(epoch)"),
+    ),
+    *of(
+        "urfb/report/alignment.py",
+        "tests/report/test_alignment.py::test_urfb_is_left_and_frfb_right_with_a_line_a_layer",
+        ('about_lowest.format(min(measured["layer"]))', 'about_lowest.format(max(measured["layer"]))'),
+    ),
+    *of(
+        "urfb/report/alignment_and_error.py",
+        "tests/report/test_alignment_and_error.py",
+        ("return min(found, key", "return max(found, key"),
+        ('several["low"], several["high"], color', 'several["mean"], several["high"], color'),
+        ("between(1 - 1e-6, 1 + 1e-6)", "between(0, 1 + 1e-6)"),
+    ),
+    *of(
+        "urfb/report/epsilons.py",
+        "tests/report/test_epsilons.py",
+        ("of_all.index[of_all].max()", 'measured["epoch"].max()'),
+        ('seeds["epsilon"] + beside, seeds["value"]', 'seeds["epsilon"] + beside, seeds["validation_error"]'),
+    ),
+    *of(
+        "urfb/report/filters.py",
+        "tests/report/test_filters.py::test_the_similarity_is_that_of_the_layer_whose_filters_are_shown",
+        ('measured[measured["layer"] == 1]', 'measured[measured["layer"] >= 1]'),
+    ),
+    *of(
+        "urfb/report/filters.py",
+        "tests/report/test_filters.py::test_of_several_rules_the_filters_and_the_similarity_are_the_first_ones",
+        ("panel.protocols[:1]", "panel.protocols"),
+        ('sort_values(["order", "seed"], kind', 'sort_values(["seed"], kind'),
+    ),
+    *of(
+        "urfb/report/filters.py",
+        "tests/report/test_filters.py::test_both_starts_show_the_first_and_the_last_epoch_and_similarity_by_epoch",
+        ('of_epoch = filters[filters["epoch"] == epoch]', 'of_epoch = filters[filters["epoch"] == moments[-1]]'),
+    ),
+    *of(
+        "urfb/report/alignment_tables.py",
+        "tests/report/test_tables.py::test_each_rules_correlations_are_of_its_own_last_epoch",
+        ('alignment.groupby("run")["step"].transform("max")', 'alignment["step"].max()'),
+    ),
+    *of(
+        "urfb/report/alignment_tables.py",
+        "tests/report/test_tables.py::test_sparse_layers_have_the_correlation_of_what_both_have_too",
+        (".min(axis=1) < 1", ".max(axis=1) < 1"),
+    ),
+    *of(
+        "urfb/report/simulation_tables.py",
+        "tests/report/test_tables.py::test_simulations_are_told_in_logarithms_beside_an_independent_program",
+        ('layers["iteration"] == layers["iterations"]', 'layers["iteration"] == MOMENTS[0]'),
+    ),
+    *of(
+        "urfb/report/error_tables.py",
+        "tests/report/test_tables.py::test_a_control_is_not_set_beside_a_published_figure",
+        ("papers = all(", "papers = any("),
+    ),
+    *of(
+        "urfb/report/exhibits.py",
+        "tests/report/test_exhibits.py::test_a_run_in_two_panels_is_one_of_the_runs",
+        ('for panel in self.panels]).drop_duplicates("run")', "for panel in self.panels])"),
+    ),
+    *of(
+        "urfb/report/exhibits.py",
+        "tests/report/test_exhibits.py::test_a_figure_is_made_again_when_something_else_has_become_of_a_run",
+        ('"epochs_target", "test_error", "test_epoch"', '"epochs_target", "test_epoch"'),
+    ),
+    *of(
+        "urfb/report/figures.py",
+        "tests/report/test_exhibits.py::test_a_figure_shows_the_networks_that_its_title_names",
+        (
+            "        alignment.draw,\n        Selection((DEEPERNET,)",
+            "        alignment.draw,\n        Selection((DEEPNET,)",
+        ),
+    ),
+    *of(
+        "urfb/report/page/runs.py",
+        "tests/report/page/test_document.py::test_a_row_says_what_differs_from_the_paper",
+        ('training=_percent(run["training_error"])', 'training=_percent(run["validation_error"])'),
+    ),
+    *of(
+        "urfb/report/page/document.py",
+        "tests/report/page/test_document.py::test_the_summary_adds_up_what_was_trained_and_counts_states_and_verdicts",
+        ('int(runs["epochs_done"].sum())', 'int(runs["epochs_target"].sum())'),
+        ('runs["seconds"].sum() / 3600', 'runs["seconds"].sum() / 60'),
+        ("int(counts[state]) for state in order", "len(runs) for state in order"),
+        ("sum(one.verdict is verdict for one in claims)", "len(claims)"),
+    ),
+    *of(
+        "urfb/report/claims/table.py",
+        f"{TESTED_CLAIMS}::test_every_component_is_of_the_runs_and_in_the_range_that_the_document_names",
+        ("SIMILAR_RATES = Range(0.8, 1.25)", "SIMILAR_RATES = Range(0.5, 2)"),
+        ("DIFFERENT_START = Range(-0.1, 0.1)", "DIFFERENT_START = Range(-1, 1)"),
+        ("MUCH_WORSE = Range(MARGIN)", "MUCH_WORSE = Range(0)"),
+        (
+            "        for cell in (DEEPNET, DEEPERNET)\n        for word",
+            "        for cell in (DEEPNET, DEEPNET)\n        for word",
+        ),
+        ("CLOSE, URFB, BP_H, untied, (name", "CLOSE, URFB, BP_H, tied, (name"),
+        ("((1, untied(URFB)), (-1, tied(URFB)))", "((-1, untied(URFB)), (1, tied(URFB)))"),
+        ('all epochs", measures.area)', 'all epochs", measures.last_validation_error(10))'),
+        ("runs, every=True, points=False", "runs, points=False"),
+    ),
+    *of(
+        "urfb/report/claims/evaluating.py",
+        f"{TESTED_CLAIMS}::test_one_of_several_components_contradicts_at_its_share_of_alpha",
+        ("len(components),\n                setting,", "1,\n                setting,"),
+    ),
+    *of(
+        "urfb/report/claims/evaluating.py",
+        f"{TESTED_CLAIMS}::test_weights_that_become_the_same_in_one_seed_contradict_claim_5",
+        ("components, component.every)", "components)"),
+    ),
+    *of(
+        "urfb/report/claims/gathering.py",
+        f"{TESTED_CLAIMS}::test_the_simulation_has_to_be_run_often_enough_and_must_give_a_number",
+        ('not a number above 0", True', 'not a number above 0", False'),
+    ),
+    *of(
+        "urfb/report/claims/gathering.py",
+        f"{TESTED_CLAIMS}::test_test_errors_after_different_epochs_are_not_compared",
+        ("missing = missing or self._uneven(component, seed)", "pass"),
+    ),
+    *of(
+        "urfb/report/claims/statistics.py",
+        "tests/report/claims/test_statistics.py",
+        ("level = ALPHA if mean in claimed else ALPHA / components", "level = ALPHA"),
+        ("seeds_needed(values, claimed, components) if", "seeds_needed(values, claimed) if"),
+        ("np.nanmax([p_t", "np.nanmin([p_t"),
+        (
+            "outside = claimed.low - strict_high > EQUAL or strict_low",
+            "outside = claimed.low - high > EQUAL or low",
+        ),
+    ),
+]

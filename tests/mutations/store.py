@@ -1,0 +1,182 @@
+"""Mistakes in what is stored, read back, merged and resumed."""
+
+from tests.mutations.mutation import of
+
+CONTRACT = "tests/store/test_contract.py::test_"
+MERGE = "tests/store/test_merge.py"
+RUNNER = "tests/engines/test_runner.py::test_"
+
+MUTATIONS = [
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "a_runner_renews_and_gives_back_its_own_runs_alone",
+        (
+            ".where(tables.run.c.owner == self._token)\n                .values(leased_until",
+            ".values(leased_until",
+        ),
+        (
+            ".values(leased_until=_clock(connection) + LEASE_SECONDS)\n            )",
+            ".values(leased_until=_clock(connection))\n            )",
+        ),
+        ("epochs_done=event.epoch, leased_until=_clock(connection) + LEASE_SECONDS", "epochs_done=event.epoch"),
+        ("own = select(columns.id).where(columns.owner == self._token)", "own = select(columns.id)"),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "a_run_that_is_taken_or_cancelled_while_it_is_claimed_is_not_claimed",
+        ("columns.owner.is_not_distinct_from(row.owner), columns.state == row.state", "columns.state == row.state"),
+        (", columns.state == row.state)\n                .values(", ")\n                .values("),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "a_runner_that_lives_beside_this_one_keeps_its_run",
+        ("(_is_here(row.owner) and row.owner_process == os.getpid())", "_is_here(row.owner)"),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "going_on_from_an_earlier_epoch_drops_what_is_stored_past_it",
+        (
+            "for table in (tables.epoch, tables.test, tables.layer_alignment, tables.filters):",
+            "for table in (tables.epoch, tables.layer_alignment, tables.filters):",
+        ),
+        ("past = table.c.epoch > event.epochs_done", "past = table.c.epoch > event.epochs_done + 1"),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "closing_a_run_again_replaces_its_test_error_of_that_epoch",
+        (
+            ".where(columns.run_id == run.id, columns.epoch == event.epoch)",
+            ".where(columns.run_id == run.id)",
+        ),
+        (
+            ".where(columns.run_id == run.id, columns.epoch == event.epoch)",
+            ".where(columns.epoch == event.epoch)",
+        ),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "a_target_nearer_than_what_is_stored_is_what_is_stored",
+        ("epochs_target=max(spec.epochs, epochs_done)", "epochs_target=spec.epochs"),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "failures_are_counted",
+        ('.where(attempts.run_id == row.id, attempts.outcome == "failed")', ".where(attempts.run_id == row.id)"),
+        ('.where(attempts.run_id == row.id, attempts.outcome == "failed")', '.where(attempts.outcome == "failed")'),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "a_run_goes_on_with_the_threads_of_its_own_last_training",
+        (".order_by(columns.id.desc())\n        .limit(1)", ".order_by(columns.id)\n        .limit(1)"),
+        ("columns.run_id == run_id, columns.threads.is_not(None)", "columns.run_id == run_id"),
+        ("columns.run_id == run_id, columns.threads.is_not(None)", "columns.threads.is_not(None)"),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "a_runner_that_has_lost_its_run_stores_nothing_of_it",
+        ("if run.owner != self._token:", "if run.owner is None:"),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "a_run_belongs_to_one_living_process",
+        ("if leased_until is None or leased_until < now:", "if leased_until is None:"),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "filters_are_read_back_as_arrays_each_where_it_was",
+        (".where(tables.run.c.identity == self.spec(run).identity)\n            .order_by", ".order_by"),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        CONTRACT + "a_runs_rows_are_read_back_as_tidy_frames",
+        ("None if value != value else value", "value"),
+    ),
+    *of(
+        "urfb/store/__init__.py",
+        "tests/store/test_simulations.py::test_thumbnails_are_read_back_by_label_and_position_and_replaced",
+        ('for name in ("dataset", "label", "position")', 'for name in ("label", "position")'),
+    ),
+    *of(
+        "urfb/store/engine.py",
+        CONTRACT + "a_reader_sees_one_moment",
+        ('"READ COMMITTED" if writing else "REPEATABLE READ"', '"READ COMMITTED"'),
+        (
+            'connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")',
+            'connection.exec_driver_sql("BEGIN IMMEDIATE") if writing else None',
+        ),
+    ),
+    *of(
+        "urfb/store/tables.py",
+        CONTRACT + "what_is_summed_up_of_a_run_is_its_own",
+        ("FROM epoch WHERE epoch.run_id = run.id)", "FROM epoch)"),
+        ("(SELECT count(*) FROM attempt WHERE attempt.run_id = run.id)", "(SELECT count(*) FROM attempt)"),
+    ),
+    *of(
+        "urfb/store/tables.py",
+        CONTRACT + "a_run_goes_on_with_the_threads_of_its_own_last_training",
+        ("attempt.id = (SELECT max(id)", "attempt.id = (SELECT min(id)"),
+    ),
+    *of(
+        "urfb/store/tables.py",
+        CONTRACT + "a_runs_rows_are_read_back_as_tidy_frames",
+        ('    "input_offset",\n    "step_size",\n', '    "step_size",\n'),
+    ),
+    *of(
+        "urfb/store/tables.py",
+        CONTRACT + "registering_again_adds_nothing_but_the_experiment",
+        ("WHERE experiment_run.run_id = run.id ORDER BY experiment.name", "WHERE experiment_run.run_id = run.id"),
+    ),
+    *of(
+        "urfb/store/frames.py",
+        CONTRACT + "filters_take_the_values_of_a_frame",
+        ("value.item() if isinstance(value, np.generic) else value", "value"),
+        ("or_(agrees, name.is_(None)) if len(there) < len(values) else agrees", "agrees"),
+    ),
+    *of(
+        "urfb/store/merge.py",
+        MERGE,
+        (
+            "            _unite_memberships(writing, memberships)\n    for run",
+            "        _unite_memberships(writing, memberships)\n    for run",
+        ),
+        ('self.tested and self.state != "failed"', "self.tested"),
+        ('(row["id"], row["epochs_done"]) in tested', 'row["id"] in {run for run, _ in tested}'),
+        ("their.rank > our.rank", "their.rank >= our.rank"),
+        ("holders[one.run] = [source]", "holders[one.run].append(source)"),
+    ),
+    *of(
+        "urfb/store/export.py",
+        "tests/store/test_export.py::test_a_folder_gets_all_three_tables",
+        ("frame.to_csv(partial_file, index=False)", 'frame.to_csv(partial_file, index=False, float_format="%.6g")'),
+    ),
+    *of(
+        "urfb/store/query.py",
+        "tests/store/test_query.py::test_a_server_runs_no_second_statement",
+        ("prepare_threshold = 0", "prepare_threshold = 5"),
+    ),
+    *of(
+        "urfb/engines/runner.py",
+        RUNNER + "checkpoints_of_runs_that_are_done_stay_or_go_as_wanted",
+        ('if state == "done"]', 'if state != "running"]'),
+    ),
+    *of(
+        "urfb/engines/runner.py",
+        RUNNER + "an_experiment_whose_runs_are_done_is_recorded",
+        ("        writable.register(runs)\n", "        writable.register(missing)\n"),
+    ),
+    *of(
+        "urfb/engines/runner.py",
+        RUNNER + "a_run_that_another_runner_trains_takes_no_place_of_those_wanted",
+        ('if one.missing and (limit is None or one.state != "running")]', "if one.missing]"),
+    ),
+    *of(
+        "urfb/training/checkpoint.py",
+        "tests/training/test_trainer.py::test_a_checkpoint_ahead_of_the_store_is_passed_over",
+        ("if epoch > at_most:", "if False:"),
+    ),
+    *of(
+        "urfb/training/checkpoint.py",
+        "tests/training/test_trainer.py::test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so",
+        ("self._latest_is_good = path == self.latest", "self._latest_is_good = True"),
+    ),
+]

@@ -1,0 +1,74 @@
+"""Mistakes in what is trained and measured."""
+
+from tests.mutations.mutation import of
+
+MEASUREMENTS = "tests/training/test_measurements.py"
+
+MUTATIONS = [
+    *of(
+        "urfb/training/trainer.py",
+        MEASUREMENTS,
+        ('validation = passes.evaluate("validation")', 'validation = passes.evaluate("training")'),
+        ('validation = passes.evaluate("validation")', 'validation = passes.evaluate("test")'),
+        ('training = passes.evaluate("training") if', 'training = passes.evaluate("validation") if'),
+        ('test = passes.evaluate("test")', 'test = passes.evaluate("validation")'),
+        ('test = passes.evaluate("test")', 'test = passes.evaluate("training")'),
+        ("for measured in (running, training, validation):", "for measured in (running, training):"),
+        ("if not math.isfinite(test.loss):", "if False:"),
+        ("is_alignment_epoch(spec.epoch_of_stage(epoch)) or last", "is_alignment_epoch(epoch) or last"),
+        ("is_alignment_epoch(spec.epoch_of_stage(epoch)) or last", "is_alignment_epoch(spec.epoch_of_stage(epoch))"),
+    ),
+    *of(
+        "urfb/training/passes.py",
+        MEASUREMENTS,
+        ("getattr(dataset, name)), network", 'getattr(dataset, "training")), network'),
+        ("self._looks[split](positions)", 'self._looks["validation"](positions)'),
+        ("        off_class_margin=spec.off_class_margin,\n", ""),
+        ("        true_class_margin=spec.true_class_margin,\n", ""),
+        (
+            "images_of(self.spec, self.dataset, split, positions)",
+            'images_of(self.spec.model_copy(update={"input_offset": 0.0}), self.dataset, split, positions)',
+        ),
+        ("self.network.eval()\n        images", "images"),
+    ),
+    *of(
+        "urfb/training/passes.py",
+        "tests/nn/test_reference.py",
+        (
+            "gradients = torch.autograd.grad(loss, self.learning)",
+            "gradients = torch.autograd.grad(loss * len(labels) / self.spec.batch_size, self.learning)",
+        ),
+        ("torch._foreach_mul_(self.decaying, 1 - self.decay)", "torch._foreach_mul_(self.learning, 1 - self.decay)"),
+    ),
+    *of(
+        "urfb/training/measurements.py",
+        MEASUREMENTS,
+        (
+            "loss_function = build_loss(self.spec)",
+            "loss_function = torch.nn.functional.cross_entropy",
+        ),
+    ),
+    *of(
+        "urfb/nn/asymmetric.py",
+        MEASUREMENTS,
+        ("layer.back_propagates = True", "layer.back_propagates, layer.mask = True, None"),
+    ),
+    *of(
+        "urfb/nn/asymmetric.py",
+        "tests/training/test_stages.py",
+        ("self.feedback.copy_(other.feedback)", "pass"),
+        (
+            "                self.feedback.mul_(self.feedback_mask)\n\n    @torch.no_grad()\n    def redraw",
+            "                pass\n\n    @torch.no_grad()\n    def redraw",
+        ),
+    ),
+    *of(
+        "urfb/nn/activity.py",
+        "tests/nn/test_modules.py",
+        (
+            '(size - 1) // 2 if padding == "centred" else 0',
+            '(size - 1) // 2 if padding == "centred" else (size - 1) // 2',
+        ),
+        ("self.after = needed if late else 0", "self.after = 0"),
+    ),
+]
