@@ -85,7 +85,7 @@ def test_a_users_model_and_rule_are_trained_stored_resumed_and_aligned(tmp_path:
     assert (halfway["correlation"] > 0.3).all()
     assert store.alignment(rule="bp")["gradient_cosine"].to_numpy() == pytest.approx(1.0)
 
-    resumed = run(grid, "--epochs", "3")
+    resumed = run(grid, "--epochs", "3", "--jobs", "0")
     assert resumed.stdout.count("goes on after epoch 2") == 3
     at_once = run(grid, "--epochs", "3", "--store", str(tmp_path / "whole.sqlite"))
     assert at_once.returncode == 0

@@ -257,7 +257,7 @@ def test_an_interrupt_lets_epochs_be_finished_and_the_command_goes_on_there_when
 
 
 def test_a_second_interrupt_stops_at_once_and_loses_nothing_that_is_stored(tmp_path: Path, store: Path) -> None:
-    slow = "Conv 64 5x5; Conv 64 5x5; Conv 64 5x5; Output"  # an epoch takes long enough to be interrupted in
+    slow = "Conv 32 5x5; Conv 32 5x5; Output"  # an epoch takes long enough to be interrupted in
     path = grid_file(tmp_path, epochs=100_000, seeds=1)
     path.write_text(path.read_text().replace(TINY, slow))
     running = start(path, store)
