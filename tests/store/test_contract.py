@@ -422,7 +422,7 @@ def test_a_run_that_is_taken_or_cancelled_while_it_is_claimed_is_not_claimed(
 
 
 def test_a_reader_sees_one_moment(store: WritableStore, run: GridRun, location: str) -> None:
-    with open_store(location)._reading() as connection:
+    with connect(Location.of(location), writing=False).begin() as connection:
         for _ in range(2):
             assert connection.execute(text("SELECT count(*) FROM epoch")).scalar_one() == 0
             finish(store, run)
