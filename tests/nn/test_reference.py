@@ -59,6 +59,10 @@ def test_a_step_with_some_layers_untied_is_the_references_in_the_authors_convent
     check_a_step(text, {"rule": rule, "untied": "1", "convention": "author-code", "feedback_connectivity": 0.7})
 
 
+def test_r_decays_where_it_takes_no_increment() -> None:
+    check_a_step(next(iter(NETWORKS)), {"rule": "interpolated", "epsilon": 0.0, "decay": 0.05})
+
+
 @pytest.mark.parametrize("settings", [DENSE, SPARSE], ids=str)
 def test_a_batch_of_fewer_images_takes_the_step_of_their_own_mean(settings: dict[str, Any]) -> None:
     check_a_step(next(iter(NETWORKS)), {"rule": "urfb", "batch_size": 8, **settings})

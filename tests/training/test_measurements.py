@@ -33,7 +33,7 @@ LOSSES: list[dict[str, Any]] = [{"loss": "softmax"}, {"loss": "hinge"}, {"loss":
 
 
 def float64_spec(**settings: Any) -> RunSpec:
-    """Return a run on the random images, of a network without dropout."""
+    """Return a run on the random images, by default of a network without dropout."""
     return tiny_spec(**{"network": TEXT, "precision": "float64", "batch_size": 4, "input_offset": 0.3, **settings})
 
 
@@ -69,7 +69,8 @@ def test_every_loss_and_error_is_of_its_own_split_at_the_weights_of_its_epoch(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     dataset = random_dataset(training=10, validation=11, test=13)
-    spec = float64_spec(rule="urfb", step_size=0.3, **settings)
+    dropping = "Conv 3 3x3; Maxpool 3; Drop .4; Full 6; Output"  # while training alone
+    spec = float64_spec(network=dropping, rule="urfb", step_size=0.3, **settings)
     network, events = trained(spec, dataset, tmp_path)
     last, finished = events[-2:]
     assert isinstance(last, EpochEnded)
