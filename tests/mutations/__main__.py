@@ -27,7 +27,7 @@ from tests.mutations.mutation import Mutation
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 300
-"""A mutation may make a test wait for ever, which is noticing it, too."""
+"""That the tests of one mutation may take: a test that a mutation makes wait for ever has noticed it."""
 
 KILLED, SURVIVED, NOT_RUN = "killed", "SURVIVED", "TESTS DO NOT RUN"
 
@@ -49,16 +49,16 @@ class Result:
     seconds: float
 
 
-def pytest(checkout: Path, tests: Sequence[str]) -> tuple[int, str]:
+def pytest(checkout: Path, tests: Sequence[str], seconds: float | None = None) -> tuple[int, str]:
     """Run tests in a checkout up to the first failure; return the exit code and what was printed."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests]
     environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     try:
         ended = subprocess.run(
-            command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+            command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return 1, f"FAILED no end after {SECONDS} s"
+        return 1, f"FAILED no end after {seconds} s"
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -69,7 +69,7 @@ def examine(mutation: Mutation, checkout: Path) -> Result:
     began = time.monotonic()
     file.write_text(mutation.applied(checkout), encoding="utf-8")
     try:
-        code, printed = pytest(checkout, mutation.tests)
+        code, printed = pytest(checkout, mutation.tests, SECONDS)
     finally:
         file.write_bytes(original)
     failed = [line for line in printed.splitlines() if line.startswith(("FAILED", "ERROR"))]
@@ -96,8 +96,11 @@ def checkouts(number: int) -> Iterator[list[Path]]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Examine the mutations, and return how many were not killed."""
+    """Examine the mutations; return how many were not killed, or an exit code where none could be examined."""
     chosen = [mutation for mutation in MUTATIONS if not words or any(word in mutation.file for word in words)]
+    if not chosen:  # pytest without tests would run them all
+        print(f"no mutation is of a file with {' or '.join(words)} in its path", file=sys.stderr)
+        return 2
     workers = os.cpu_count() or 1
     with checkouts(workers) as copies, ThreadPoolExecutor(workers) as pool:
         tests = sorted({test for mutation in chosen for test in mutation.tests})

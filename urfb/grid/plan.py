@@ -70,7 +70,7 @@ def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dic
         columns: what may be asked about, and what each holds.
 
     Raises:
-        SelectionError: a condition cannot be read, names no column, or one that another is about.
+        SelectionError: a condition cannot be read, names no column, or repeats one.
     """
     filters: dict[str, list[Any]] = {}
     for condition in conditions:
