@@ -25,7 +25,7 @@ from urfb.cli import app
 from urfb.data.catalog import CATALOG
 from urfb.grid import schema
 from urfb.grid.expand import resolve
-from urfb.grid.spec import CONVENTIONS, OneOf
+from urfb.grid.settings import CONVENTIONS, SETTINGS, OneOf, Setting
 from urfb.nn import notation
 from urfb.nn.networks import AUTHOR_CODE, NETWORKS
 from urfb.nn.rules import RULES
@@ -133,7 +133,7 @@ def grid_keys() -> str:
         (f"`{name}`", part, " ".join((field.description or "").split()))
         for part, model in parts.items()
         for name, field in model.model_fields.items()
-        if name not in schema.Settings.model_fields
+        if name not in SETTINGS
     ]
     return table(("key", "of", "what it is"), rows)
 
@@ -143,15 +143,16 @@ def settings() -> str:
     return table(
         ("setting", "what it is", "allowed", "default"),
         (
-            (f"`{name}`", field.description or "", _allowed(field), _default(name))
-            for name, field in schema.Settings.model_fields.items()
+            (f"`{name}`", setting.doc, _allowed(setting), _default(name))
+            for name, setting in SETTINGS.items()
+            if setting.use.in_grid_file
         ),
     )
 
 
-def _allowed(field: Any) -> str:
+def _allowed(setting: Setting) -> str:
     """Say which values a setting takes, out of its type."""
-    kind, *checks = get_args(get_args(field.annotation)[0]) or (bool,)
+    kind, checks = setting.kind, get_args(setting.use.grid_type or setting.type)[1:]
     words = [check.func for check in checks if isinstance(getattr(check, "func", None), OneOf)]
     if words and words[0].words == tuple(RULES):
         return "a [rule](rules.md), or an import path"
@@ -261,7 +262,7 @@ def simulation_settings() -> str:
     return table(("setting", "what it is", "default"), rows)
 
 
-SETTINGS = {
+SHARED_ROWS = {
     "run": (store.SPEC_COLUMNS, "the [settings](grid-file.md#settings) of the run, resolved"),
     "simulation": (store.SIMULATION_COLUMNS, "the [settings](#settings-of-a-simulation) of the simulation"),
 }
@@ -270,7 +271,7 @@ SETTINGS = {
 
 def _columns(of: str, columns: list[tuple[str, str, str]]) -> str:
     """Return a table of columns, given as name, type and docs; settings without docs of their own share a row."""
-    names, said = SETTINGS.get(of, ((), ""))
+    names, said = SHARED_ROWS.get(of, ((), ""))
     settings = [f"`{name}`" for name, _, doc in columns if name in names and not doc]
     rows = [(f"`{name}`", kind, doc) for name, kind, doc in columns if f"`{name}`" not in settings]
     if settings:

@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from urfb.cli import app
+from urfb.grid.settings import CONVENTIONS
 from urfb.grid.shown import MEANINGS
-from urfb.grid.spec import CONVENTIONS
 
 
 def urfb(*arguments: str) -> tuple[int, str, str]:

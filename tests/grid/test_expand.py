@@ -7,7 +7,8 @@ import pytest
 
 from tests.helpers import tiny_spec
 from urfb.grid.expand import Grid, load_grid
-from urfb.grid.spec import FIELD_TYPES, RunSpec
+from urfb.grid.settings import SETTINGS
+from urfb.grid.spec import RunSpec
 
 ROOT = Path(__file__).parents[2]
 HEAD = "experiments:\n  one:\n    defaults: {network: simpnet, dataset: digits, rule: bp, epochs: 3}\n    matrix:\n"
@@ -154,7 +155,7 @@ def test_every_setting_but_a_name_and_the_target_is_in_the_identity() -> None:
     same = [
         name
         for name in RunSpec.model_fields
-        if spec.model_copy(update={name: other[FIELD_TYPES[name]]}).identity == spec.identity
+        if spec.model_copy(update={name: other[SETTINGS[name].kind]}).identity == spec.identity
     ]
     assert same == ["network", "epochs"]
 

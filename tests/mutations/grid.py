@@ -3,6 +3,7 @@
 from tests.mutations.mutation import of
 
 IDENTITY = "tests/grid/test_expand.py::test_every_setting_but_a_name_and_the_target_is_in_the_identity"
+DECLARATIONS = "tests/grid/test_declarations.py"
 SETTINGS = "tests/grid/test_settings.py"
 SCHEDULER = "tests/engines/test_scheduler.py"
 
@@ -21,9 +22,26 @@ MUTATIONS = [
         ('exclude={"network", "epochs"}', 'exclude={"epochs"}'),
     ),
     *of(
-        "urfb/grid/spec.py",
+        "urfb/grid/settings.py",
         SETTINGS,
         ("NotNegative = Annotated[float, Field(ge=0,", "NotNegative = Annotated[float, Field(gt=0,"),
+        ("Whole = Annotated[int, Field(ge=0,", "Whole = Annotated[int, Field(ge=1,"),
+        ("usual=1000, ", "usual=100, "),
+        (
+            'true_class_margin: Annotated[Finite, Use(listed=False, compares="hinge")]',
+            "true_class_margin: Annotated[Finite, Use(listed=False)]",
+        ),
+    ),
+    *of(
+        "urfb/grid/settings.py",
+        DECLARATIONS,
+        ('        if name == "activation_slope":\n', "        if False:\n"),
+        ("    notation: bool = False\n", "    notation: bool = True\n"),
+        ("return self.default if self.use.usual is None else self.use.usual", "return self.default"),
+    ),
+    *of(
+        "urfb/grid/spec.py",
+        SETTINGS,
         ("if epoch <= self.pretraining_epochs:", "if epoch < self.pretraining_epochs:"),
         (
             "return epoch if epoch <= self.pretraining_epochs else",
@@ -33,7 +51,7 @@ MUTATIONS = [
         ("decay=rule.decay if self.decay is None else self.decay", "decay=rule.decay"),
     ),
     *of(
-        "urfb/grid/spec.py",
+        "urfb/grid/settings.py",
         "tests/grid/test_schema.py",
         ("Decay = Annotated[float, Field(ge=0, lt=1)]", "Decay = Annotated[float, Field(ge=0, le=1)]"),
         ("Density = Annotated[float, Field(gt=0, le=1)]", "Density = Annotated[float, Field(ge=0, le=1)]"),
@@ -64,8 +82,8 @@ MUTATIONS = [
         "urfb/grid/expand.py",
         "tests/grid/test_files.py::test_runs_of_several_files_are_one_grid_and_each_file_keeps_its_defaults_and_networks",
         (
-            "**file.defaults.given(), **experiment.defaults.given()",
-            "**experiment.defaults.given(), **file.defaults.given()",
+            "**file.defaults.values(), **experiment.defaults.values()",
+            "**experiment.defaults.values(), **file.defaults.values()",
         ),
     ),
     *of(
@@ -73,14 +91,12 @@ MUTATIONS = [
         SETTINGS,
         ('named(name, convention or "paper")', 'named(name, "paper")'),
         ("> dataset.training:", ">= dataset.training:"),
-        ('"off_class_margin", "true_class_margin") if key', '"off_class_margin") if key'),
         ("parameter not in rule.required + rule.optional:", "parameter not in rule.required:"),
         ('for key in ("pretraining_rule", "frozen") if key in values', 'for key in ("frozen",) if key in values'),
         (
             'for key in ("pretraining_rule", "frozen") if key in values',
             'for key in ("pretraining_rule", "frozen") if values.get(key, "none") != "none"',
         ),
-        ('"epochs": 1000, **values', '"epochs": 100, **values'),
     ),
     *of(
         "urfb/grid/expand.py",
@@ -88,10 +104,10 @@ MUTATIONS = [
         ('shapes(values["layers"], dataset.shape, dataset', 'shapes(values["layers"], (3, 32, 32), dataset'),
     ),
     *of(
-        "urfb/grid/expand.py",
+        "urfb/grid/settings.py",
         "tests/test_plugins.py::test_what_only_the_notation_says_is_refused_beside_a_users_model",
-        ('    "pool_padding",\n)', ")"),
-        ('"untied", "untied_start", "pretraining_epochs"', '"untied", "untied_start"'),
+        ("pool_padding: Annotated[PoolPadding, Use(notation=True, ", "pool_padding: Annotated[PoolPadding, Use("),
+        ("pretraining_epochs: Annotated[Whole, Use(notation=True, ", "pretraining_epochs: Annotated[Whole, Use("),
     ),
     *of(
         "urfb/grid/expand.py",
@@ -116,15 +132,7 @@ MUTATIONS = [
         "tests/grid/test_schema.py",
         ("if name in NETWORKS and text != canonical(NETWORKS[name]):", "if name in NETWORKS:"),
         ("{column + 1}", "{column}"),
-        ("            taken |= set(axes) & set(Settings.model_fields)\n", ""),
-    ),
-    *of(
-        "urfb/grid/schema.py",
-        SETTINGS,
-        (
-            "pretraining_epochs: Annotated[int, Field(ge=0, lt=2**31)] | None",
-            "pretraining_epochs: Annotated[int, Field(ge=1, lt=2**31)] | None",
-        ),
+        ("            taken |= set(axes) & IN_GRID_FILE.keys()\n", ""),
     ),
     *of(
         "urfb/grid/plan.py",
@@ -142,9 +150,15 @@ MUTATIONS = [
     *of(
         "urfb/grid/estimate.py",
         "tests/grid/test_estimate.py",
-        ("run.layers, run.source, run.dataset", "run.layers, None, run.dataset"),
-        ("(run.connectivity < 1) + (run.feedback_connectivity < 1)", "int(run.connectivity < 1)"),
-        ("(run.connectivity < 1) + (run.feedback_connectivity < 1)", "(run.connectivity < 1) * 2"),
+        ("if setting.use.workload)", 'if setting.use.workload and name != "source")'),
+        (
+            '(values.pop("connectivity") < 1) + (values.pop("feedback_connectivity") < 1)',
+            '(values.pop("connectivity") < 1) + 0 * values.pop("feedback_connectivity")',
+        ),
+        (
+            '(values.pop("connectivity") < 1) + (values.pop("feedback_connectivity") < 1)',
+            '(values.pop("connectivity") < 1) * 2 + 0 * values.pop("feedback_connectivity")',
+        ),
         ("workload = workloads(spec)[1]", "workload = workloads(spec)[0]"),
         ("or BYTES_PER_EPOCH))", "or 0))"),
         ("any(its not in timings for its, _ in stages)", "all(its not in timings for its, _ in stages)"),

@@ -8,7 +8,7 @@ MUTATIONS = [
     *of(
         "urfb/report/selection.py",
         "tests/report/test_selection.py",
-        ('    "gradient_batch": None,\n', ""),
+        ('_comparing("panels", "untied") if', '_comparing("panels") if'),
         ('own = {"run", "seed", "source"', 'own = {"run", "seed", "precision", "source"'),
         ('own = {"run", "seed", "source"', 'own = {"run", "seed", "convention", "source"'),
         ('own = {"run", "seed", "source"', 'own = {"run", "seed", "gradient_batch", "source"'),

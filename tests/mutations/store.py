@@ -119,7 +119,7 @@ MUTATIONS = [
     *of(
         "urfb/store/tables.py",
         CONTRACT + "a_runs_rows_are_read_back_as_tidy_frames",
-        ('    "input_offset",\n    "step_size",\n', '    "step_size",\n'),
+        ('if name != "epochs")', 'if name not in ("epochs", "input_offset"))'),
     ),
     *of(
         "urfb/store/tables.py",

@@ -38,7 +38,10 @@ def raw(path: Path, view: str) -> pd.DataFrame:
 
 
 def schema(path: Path) -> dict[str, object]:
-    """Return each table's columns, with type, whether it may be empty and default, and each view's text."""
+    """Return each table's columns, with type, whether it may be empty and its place in the key, and each view's text.
+
+    Defaults are left out: they fill the rows that a migration finds, and every new row has all columns.
+    """
     connection = sqlite3.connect(path)
     try:
         names = connection.execute(
@@ -47,7 +50,7 @@ def schema(path: Path) -> dict[str, object]:
         return {
             name: sql
             if kind == "view"
-            else sorted(row[1:] for row in connection.execute(f"PRAGMA table_info({name})").fetchall())
+            else sorted((*row[1:4], row[5]) for row in connection.execute(f"PRAGMA table_info({name})").fetchall())
             for name, kind, sql in names
         }
     finally:

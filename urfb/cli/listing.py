@@ -22,6 +22,7 @@ from urfb.cli.options import Format
 from urfb.cli.terminal import console
 from urfb.errors import SelectionError
 from urfb.grid.plan import STATES
+from urfb.grid.settings import SETTINGS
 from urfb.grid.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -56,13 +57,6 @@ SHOWN = {
         "run network dataset rule loss connectivity seed step epoch layer layer_name correlation correlation_shared"
     ),
 }
-
-
-SHOWN_IF_DIFFERENT = (
-    "convention", "untied", "pretraining_epochs", "step_size", "batch_size", "input_offset", "precision",
-    "gradient_batch",
-)  # fmt: skip
-"""What a plan has columns for only where its runs differ in it."""
 
 
 def describe(spec: RunSpec) -> str:
@@ -157,7 +151,8 @@ def print_plan(plan: GridPlan) -> None:
     """Print each run of a plan with the reason for its state, how many are in which state, and what is to come."""
     planned = plan.runs
     specs = [one.run.spec for one in planned]
-    differing = [name for name in SHOWN_IF_DIFFERENT if len({getattr(spec, name) for spec in specs}) > 1]
+    listed = [name for name, setting in SETTINGS.items() if setting.use.listed]
+    differing = [name for name in listed if len({getattr(spec, name) for spec in specs}) > 1]
     rows = []
     for one in planned:
         spec = one.run.spec

@@ -5,16 +5,18 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from urfb.grid.plan import PlannedRun
 from urfb.grid.schedule import is_training_error_epoch
+from urfb.grid.settings import SETTINGS
 from urfb.grid.shown import costs_of
 from urfb.grid.spec import RunSpec
 from urfb.plugins import is_import_path
 
+WORKLOAD_SETTINGS = tuple(name for name, setting in SETTINGS.items() if setting.use.workload)
 LOOK = 1.25
 """How many times as long an epoch takes if the training images are evaluated after it: a pass forward is a quarter."""
 BYTES_PER_EPOCH = 300
@@ -23,26 +25,23 @@ BYTES_PER_EPOCH = 300
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Workload:
+class Workload(NamedTuple):
     """What an epoch's time and a step's memory depend on; runs of one workload are alike.
 
-    `masks` says how many there are for each layer. The other attributes are those of a run's spec.
+    Attributes:
+        rule: of the stage.
+        masks: how many there are for each layer.
+        others: the values of the other settings that count.
     """
 
-    layers: str
-    source: str | None
-    dataset: str
-    batch_size: int
-    precision: str
-    untied: str
     rule: str
     masks: int
+    others: tuple[Any, ...]
 
     @property
     def of_any_rule(self) -> Workload:
         """The same network on the same data, whatever its rule and its connectivity."""
-        return replace(self, rule="", masks=0)
+        return self._replace(rule="", masks=0)
 
 
 class TimedEpochs(NamedTuple):
@@ -97,11 +96,13 @@ def workloads(run: Any) -> tuple[Workload, Workload]:
     Args:
         run: a spec, or a row of the store with the same names.
     """
-    masks = (run.connectivity < 1) + (run.feedback_connectivity < 1)
-    last = Workload(
-        run.layers, run.source, run.dataset, run.batch_size, run.precision, run.untied, run.rule, masks
-    )  # fmt: skip
-    return (replace(last, untied="none", rule=run.pretraining_rule) if run.pretraining_epochs else last), last
+    values = {name: getattr(run, name) for name in WORKLOAD_SETTINGS}
+    masks = (values.pop("connectivity") < 1) + (values.pop("feedback_connectivity") < 1)
+    pretraining_epochs, pretraining_rule = values.pop("pretraining_epochs"), values.pop("pretraining_rule")
+    last = Workload(values.pop("rule"), masks, tuple(values.values()))
+    if not pretraining_epochs:
+        return last, last
+    return Workload(pretraining_rule, masks, tuple((values | {"untied": "none"}).values())), last
 
 
 def of_each(specs: Iterable[RunSpec], measure: Callable[[RunSpec], T]) -> list[T]:

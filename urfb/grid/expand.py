@@ -12,7 +12,8 @@ from typing import Any
 from urfb.data.catalog import dataset_info
 from urfb.errors import GridError, NotationError, PluginError, SelectionError, nearest
 from urfb.grid.schema import Axes, Experiment, GridFile, Matrix, read_grid
-from urfb.grid.spec import CONVENTIONS, RunSpec, conv_numbers
+from urfb.grid.settings import CONVENTIONS, SETTINGS
+from urfb.grid.spec import RunSpec, conv_numbers
 from urfb.nn.networks import NETWORKS, named
 from urfb.nn.notation import canonical, shapes
 from urfb.nn.rules import RULES
@@ -20,12 +21,6 @@ from urfb.plugins import find_rule, folder_of, is_import_path, load_plugin, look
 
 UNTIED_BATCH_SIZE = 50
 """The author's code takes small batches where layers are untied; the paper says 500 throughout."""
-
-OF_THE_NOTATION = (
-    "untied", "untied_start", "pretraining_epochs", "pretraining_rule", "frozen", "dense_output", "activation_slope",
-    "pool_padding",
-)  # fmt: skip
-"""Settings that only networks in the paper's notation have."""
 
 PAPER_NAMES = {named(name, convention): name for convention in CONVENTIONS for name in NETWORKS}
 
@@ -162,7 +157,7 @@ def _add(runs: dict[str, GridRun], name: str, spec: RunSpec) -> None:
 
 def settings_of(file: GridFile, experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
     """Return one run's settings: the file's defaults, then the experiment's, then the matrix's."""
-    return {**file.defaults.given(), **experiment.defaults.given(), **settings}
+    return {**file.defaults.values(), **experiment.defaults.values(), **settings}
 
 
 def combinations(matrix: Matrix) -> Iterator[dict[str, Any]]:
@@ -213,7 +208,8 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
     missing = [name for name in ("network", "dataset", "rule") if name not in settings]
     if missing:
         raise ValueError(f"no {' and no '.join(missing)} is given: put it into the matrix or under 'defaults'")
-    values = dict(settings)
+    usual = {name: setting.use.usual for name, setting in SETTINGS.items() if setting.use.usual is not None}
+    values = usual | settings
     convention = values.pop("convention", None)
     dataset = dataset_info(values["dataset"])
     name = values["network"]
@@ -223,7 +219,7 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
     # The paper's networks go by their own names, whatever a file calls them: reports find them so.
     values["network"] = PAPER_NAMES.get(values["layers"], name)
     if is_import_path(values["layers"]):
-        _check_users_model(values, convention)
+        _check_users_model(values["layers"], settings)
     else:
         for setting, value in CONVENTIONS[convention or "paper"].items():
             values.setdefault(setting, value)
@@ -240,18 +236,17 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
             raise ValueError(
                 f"{setting} {values[setting]} is more than the {dataset.training} training images of {dataset.name}"
             )
-    values.setdefault("loss", "hinge")
     if values["loss"] == "hinge":
         values.setdefault("off_class_weight", 1 / (dataset.classes - 1))
         values.setdefault("off_class_margin", -1.0)
-    elif given := [key for key in ("off_class_weight", "off_class_margin", "true_class_margin") if key in values]:
-        raise ValueError(f"{' and '.join(given)} belongs to the hinge loss, and the loss here is {values['loss']}")
+    elif unused := [name for name in values if SETTINGS[name].use.compares == "hinge"]:
+        raise ValueError(f"{' and '.join(unused)} belongs to the hinge loss, and the loss here is {values['loss']}")
     _resolve_rule(values)
     own = (values.get(key) or "" for key in ("layers", "dataset", "rule", "pretraining_rule"))
     sources = [path for path in own if is_import_path(path)]
     if sources:
         values["source"] = source_hash(sources)
-    return RunSpec(**{"step_size": 0.1, "epochs": 1000, **values})
+    return RunSpec(**values)
 
 
 def _resolve_rule(values: dict[str, Any]) -> None:
@@ -307,12 +302,12 @@ def _numbers(setting: str, which: str, layers: str) -> str:
     return "all" if chosen == every else " ".join(map(str, sorted(chosen)))
 
 
-def _check_users_model(values: dict[str, Any], convention: str | None) -> None:
+def _check_users_model(model: str, settings: dict[str, Any]) -> None:
     """Refuse the settings that only a network in the paper's notation has."""
-    given = [setting for setting in OF_THE_NOTATION if setting in values] + ["convention"] * (convention is not None)
-    if given:
+    refused = [name for name, setting in SETTINGS.items() if setting.use.notation and name in settings]
+    if refused:
         raise ValueError(
-            f"{', '.join(given)}: only a network in the paper's notation has that; '{values['layers']}' says itself "
-            "how it is built"
+            f"{', '.join(refused)}: only a network in the paper's notation has that; '{model}' says itself how it is "
+            "built"
         )
-    load_plugin(values["layers"])
+    load_plugin(model)

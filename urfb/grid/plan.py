@@ -9,7 +9,7 @@ from typing import Any
 
 from urfb.errors import SelectionError, nearest
 from urfb.grid.expand import GridRun
-from urfb.grid.spec import FIELD_TYPES
+from urfb.grid.settings import SETTINGS
 
 STATES = ("new", "running", "unfinished", "failed", "cancelled", "done")
 
@@ -99,7 +99,8 @@ def select(runs: Sequence[GridRun], conditions: Sequence[str]) -> list[GridRun]:
     Raises:
         SelectionError: a condition cannot be read, names no setting of a run, or holds for no run.
     """
-    filters = parse_filters(conditions, FIELD_TYPES)
+    kinds = {"run": str} | {name: setting.kind for name, setting in SETTINGS.items()}
+    filters = parse_filters(conditions, kinds)
     for name, values in filters.items():
         present = {getattr(run.spec, name) for run in runs}
         for value in values:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +24,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     create_model,
     field_validator,
 )
@@ -33,23 +32,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from urfb.errors import GridError, NotationError, nearest
-from urfb.grid import spec
+from urfb.errors import GridError, nearest
+from urfb.grid.settings import SETTINGS, checked_notation
 from urfb.nn.networks import NETWORKS
 from urfb.nn.notation import canonical
-from urfb.plugins import is_import_path
 
 Place = tuple[int | str, ...]
-
-
-def _notation(text: str) -> str:
-    """Accept a network in the paper's notation, or the import path of a model."""
-    if is_import_path(text):
-        return text
-    try:
-        return canonical(text)
-    except NotationError as error:
-        raise PydanticCustomError("notation", "{problem}", {"problem": str(error)}) from error
 
 
 def _name(name: str) -> str:
@@ -58,31 +46,6 @@ def _name(name: str) -> str:
         raise PydanticCustomError("name", "an experiment's name has letters, digits, '_', '-' and '.' alone")
     return name
 
-
-def _known_network(value: str, info: ValidationInfo) -> str:
-    """Accept the name of a network, or a network written out."""
-    names = {*NETWORKS, *(info.context or {}).get("networks", ())}
-    if value in names or is_import_path(value):
-        return value
-    if ";" in value:
-        return _notation(value)
-    raise PydanticCustomError(
-        "unknown_network",
-        "{problem}; a network is one of these names, a name under 'networks:', a text such as 'Full 100; Output', "
-        "or a model's import path such as 'my_models:build'",
-        {"problem": nearest(value, sorted(names))},
-    )
-
-
-def _written_numbers(value: Any) -> Any:
-    """Accept the numbers of conv layers as YAML has them, 2 or [2, 3], beside the text '2 3'."""
-    numbers = value if isinstance(value, list) else [value]
-    if numbers and all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
-        return " ".join(str(number) for number in numbers)
-    return value
-
-
-ConvLayers = Annotated[spec.ConvLayers, BeforeValidator(_written_numbers)]
 
 T = TypeVar("T")
 Part = Annotated[T, BeforeValidator(lambda value: {} if value is None else value)]
@@ -95,104 +58,53 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
-class Settings(Strict):
-    """The settings of a run as a user gives them; what is left out has a default or follows from the others.
-
-    The documentation's table of settings is made of this class.
-    """
-
-    network: Annotated[str, AfterValidator(_known_network)] | None = None
-    """One of the paper's networks, a name under `networks:`, a text in the paper's notation, or the import path of a
-    model of your own, such as `my_models:build`."""
-    dataset: spec.DatasetName | None = None
-    """The images, cut into training, validation and test images the same way always, or the import path of a data set
-    of your own, such as `my_data:stripes`."""
-    rule: spec.RuleName | None = None
-    """The learning rule, or the import path of one of your own, such as `my_models:halfway`."""
-    epsilon: spec.Finite | None = None
-    """ε, the multiple of W's increment that R takes, under a rule that leaves it open."""
-    decay: spec.Decay | None = None
-    """λ, the fraction of W and R that each update takes away, under a rule that leaves it open."""
-    loss: spec.LossName | None = None
-    """`hinge` is the paper's local multi-class hinge loss, `softmax` cross-entropy."""
-    connectivity: spec.Density | None = None
-    """The fraction of W's connections that exist, in every layer but the output."""
-    feedback_connectivity: spec.Density | None = None
-    """The fraction of R's connections that exist; as many as of W where nothing is said."""
-    dense_output: bool | None = None
-    """Whether the output layer keeps all of its connections."""
-    untied: ConvLayers | None = None
-    """Conv layers that have filters of their own at every location: `none`, `all`, or numbers such as `[2, 3]`."""
-    untied_start: spec.UntiedStart | None = None
-    """Whether the locations of an untied layer start from draws of their own or from one filter."""
-    pretraining_epochs: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    """The epochs of a first stage, in which all layers are tied. After it the layers in `frozen` keep W and R, all
-    others are drawn again, and `untied` holds. `epochs` counts both stages."""
-    pretraining_rule: spec.RuleName | None = None
-    """The rule of the first stage."""
-    frozen: ConvLayers | None = None
-    """The conv layers that keep what they have learned in the first stage, written as for `untied`."""
-    convention: Annotated[str, AfterValidator(spec.OneOf(spec.CONVENTIONS))] | None = None
-    """A reading of what the paper leaves open: it stands for `activation_slope`, `pool_padding` and `untied_start`,
-    which can also be given one by one."""
-    activation_slope: spec.Positive | None = None
-    """The slope of σ between its bounds −1 and 1."""
-    pool_padding: spec.PoolPadding | None = None
-    """Where the zeros of overlapping pools stand: on every side, or on the bottom and right."""
-    off_class_weight: spec.NotNegative | None = None
-    """μ of the hinge loss: what each wrong class counts. 1 / (classes − 1) where nothing is said."""
-    off_class_margin: spec.Finite | None = None
-    """The activity below which the hinge loss leaves a wrong class alone."""
-    true_class_margin: spec.Finite | None = None
-    """The activity above which the hinge loss leaves the true class alone."""
-    input_offset: spec.Finite | None = None
-    """Subtracted from every pixel after scaling to 0 … 1; 0.5 centres them."""
-    step_size: spec.Positive | None = None
-    """η, of plain stochastic gradient descent."""
-    batch_size: spec.Count | None = None
-    """Images an update. `author-code` has 50 at most where layers are untied."""
-    precision: spec.Precision | None = None
-    """Of the arithmetic. `bfloat16` shortens activity and error signals, `tf32` (on a GPU) the factors of products;
-    W and R stay float32 under both."""
-    seed: spec.Seed | None = None
-    """Of weights, masks, the order of images and dropout. Runs that differ in the rule alone start from the same W."""
-    gradient_batch: spec.Count | None = None
-    """On so many training images, the rule's gradient is compared with true back-propagation's wherever alignment is
-    measured."""
-    epochs: spec.Count | None = None
-    """How far to train; a longer target later continues the same run."""
-
-    def given(self) -> dict[str, Any]:
-        """Return the settings that are given."""
-        return self.model_dump(exclude_none=True)
-
-
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
+
+
+class _SettingsBase(Strict):
+    """The settings of a run that a grid file gives; the others have a default or follow from these.
+
+    The documentation's table of settings is made from the fields.
+    """
+
+    def values(self) -> dict[str, Any]:
+        """Return the settings that have a value."""
+        return self.model_dump(exclude_none=True)
 
 
 class _AxesBase(Strict):
     """Settings with one value or several each; the fields are those of `Settings`."""
 
     def axes(self) -> dict[str, list[Any]]:
-        """Return each axis that is given, with its values."""
-        return {name: getattr(self, name) for name in Settings.model_fields if getattr(self, name) is not None}
+        """Return the values of each axis that has any."""
+        return {name: getattr(self, name) for name in IN_GRID_FILE if getattr(self, name) is not None}
 
     def in_step(self) -> list[dict[str, Any]]:
         """Return one combination for each position of the axes, which are of one length."""
         return [dict(zip(self.axes(), values, strict=True)) for values in zip(*self.axes().values(), strict=True)]
 
 
+IN_GRID_FILE = {
+    name: setting.use.grid_type or setting.type for name, setting in SETTINGS.items() if setting.use.in_grid_file
+}
+"""The settings that a grid file can give, with their types there."""
+
 if TYPE_CHECKING:
+    Settings = _SettingsBase
     Axes = _AxesBase
 else:
+    # A setting may be left out, so it is `T | None`; a value of an axis may not.
+    Settings = create_model(
+        "Settings",
+        __base__=_SettingsBase,
+        **{name: (kind | None, Field(None, description=SETTINGS[name].doc)) for name, kind in IN_GRID_FILE.items()},
+    )
     Axes = create_model(
         "Axes",
         __base__=_AxesBase,
         **{
-            # A setting may be left out, so it is `T | None`; a value of an axis may not.
-            name: (Annotated[list[get_args(field.annotation)[0]], BeforeValidator(_as_list)] | None, None)
-            for name, field in Settings.model_fields.items()
+            name: (Annotated[list[kind], BeforeValidator(_as_list)] | None, None) for name, kind in IN_GRID_FILE.items()
         },
     )
 
@@ -224,7 +136,7 @@ class GridFile(Strict):
 
     defaults: Part[Settings] = Settings()
     """Settings of every run, unless an experiment says otherwise."""
-    networks: Part[dict[str, Annotated[str, AfterValidator(_notation)]]] = Field(default_factory=dict)
+    networks: Part[dict[str, Annotated[str, AfterValidator(checked_notation)]]] = Field(default_factory=dict)
     """Names of your own for networks, each a text in the paper's notation or the import path of a model."""
     reports: str | None = None
     """A Python file beside this one, with figures and tables of your own."""
@@ -355,7 +267,7 @@ def _zip_mistakes(experiments: Any) -> Iterator[tuple[Place, str]]:
         matrix = experiment.get("matrix") if isinstance(experiment, dict) else None
         if not isinstance(matrix, dict) or not isinstance(matrix.get("zip"), list):
             continue
-        taken = set(matrix) & set(Settings.model_fields)
+        taken = set(matrix) & IN_GRID_FILE.keys()
         for number, axes in enumerate(matrix["zip"]):
             if not isinstance(axes, dict):
                 continue
@@ -367,7 +279,7 @@ def _zip_mistakes(experiments: Any) -> Iterator[tuple[Place, str]]:
             for setting in axes:
                 if setting in taken:
                     yield (*place, setting), f"'{setting}' is an axis of this matrix already; keep it in one place"
-            taken |= set(axes) & set(Settings.model_fields)
+            taken |= set(axes) & IN_GRID_FILE.keys()
 
 
 def _message(detail: ErrorDetails) -> str:

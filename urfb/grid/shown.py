@@ -11,7 +11,8 @@ from urfb.data.catalog import dataset_info
 from urfb.errors import InputError, SelectionError, nearest
 from urfb.grid.expand import resolve
 from urfb.grid.schema import Settings
-from urfb.grid.spec import CONVENTIONS, RunSpec
+from urfb.grid.settings import CONVENTIONS
+from urfb.grid.spec import RunSpec
 from urfb.nn.costs import NetworkCosts, network_costs
 from urfb.nn.networks import NETWORKS, named
 from urfb.nn.notation import parse
@@ -62,7 +63,7 @@ def checked(given: dict[str, Any]) -> dict[str, Any]:
         InputError: saying all that is wrong with them.
     """
     try:
-        return Settings.model_validate({key: value for key, value in given.items() if value is not None}).given()
+        return Settings.model_validate({key: value for key, value in given.items() if value is not None}).values()
     except ValidationError as error:
         raise InputError(
             "\n".join(f"{one['loc'][0]} '{one['input']}': {one['msg']}" for one in error.errors())

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from urfb.errors import SelectionError, nearest
-from urfb.grid.spec import CONVENTIONS
+from urfb.grid.settings import CONVENTIONS, SETTINGS
 from urfb.report.protocols import (
     PAPER_EPOCHS,
     PAPER_SECOND_STAGE,
@@ -22,24 +22,21 @@ from urfb.report.protocols import (
     tied_and_untied,
 )  # fmt: skip
 
+
+def _comparing(*kinds: str) -> tuple[str, ...]:
+    return tuple(name for name, setting in SETTINGS.items() if setting.use.compares in kinds)
+
+
 PAPER: Mapping[str, Any] = {
-    "convention": "paper",
-    "step_size": 0.1,
-    "batch_size": 500,
-    "input_offset": 0,
-    "precision": "float32",
-    "dense_output": True,
-    "gradient_batch": None,
-    "untied": "none",
-    "pretraining_epochs": 0,
+    name: SETTINGS[name].paper for name in _comparing("panels", "untied") if SETTINGS[name].use.fixed
 }
 """What the paper's own runs have in common; the network and the data set are each figure's own."""
 
 # What tells the protocols of one panel apart. All other fields of a run, but its seed, tell panels apart.
-PROTOCOL_FIELDS = ("rule", "epsilon", "decay", "loss", "connectivity", "feedback_connectivity")
-HINGE_FIELDS = ("off_class_weight", "off_class_margin", "true_class_margin")  # mean nothing under softmax
+PROTOCOL_FIELDS = _comparing("protocols")
+HINGE_FIELDS = _comparing("hinge")  # mean nothing under softmax
 # What protocols differ in, too, where tied and untied ones share a panel.
-UNTIED_FIELDS = ("untied", "untied_start", "pretraining_epochs", "pretraining_rule", "frozen")
+UNTIED_FIELDS = _comparing("untied")
 
 # What a network's name stands for, and its convention.
 OF_CONVENTIONS = ("layers", *CONVENTIONS["paper"])
@@ -174,9 +171,8 @@ def matching(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series[bool]:
 
 
 def own_fields(runs: pd.DataFrame) -> list[str]:
-    """Return the columns that say what a run is: the store puts them first, before what became of it."""
-    columns = list(runs.columns)
-    return columns[: columns.index("state")]
+    """Return the columns that say what a run is: its identity and its settings."""
+    return [name for name in runs.columns if name == "run" or name in SETTINGS]
 
 
 def _of_newest_science(runs: pd.DataFrame) -> pd.DataFrame:

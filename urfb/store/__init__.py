@@ -39,7 +39,7 @@ from sqlalchemy.exc import DBAPIError
 
 from urfb.errors import InputError, SelectionError, StoreError
 from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, Lost, SavedFilters, Started, Stopped
-from urfb.grid.estimate import TimedEpochs, workloads
+from urfb.grid.estimate import WORKLOAD_SETTINGS, TimedEpochs, workloads
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import parse_filters
 from urfb.grid.spec import SCIENCE_VERSION, RunSpec
@@ -64,10 +64,6 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 60.0
 FOLLOW_SECONDS = 0.5
-WORKLOAD_COLUMNS = (
-    "layers", "source", "dataset", "batch_size", "precision", "untied", "rule", "connectivity",
-    "feedback_connectivity", "pretraining_epochs", "pretraining_rule",
-)  # fmt: skip
 TIMED_EXECUTIONS = 5
 """Of each workload, so that a store of any size answers at once."""
 EPOCHS_TO_TELL = 1000
@@ -401,7 +397,7 @@ class Store:
         """Return how long epochs took on such a device with so many threads, of each workload's latest executions."""
         run, attempt, epoch = tables.run.c, tables.attempt.c, tables.epoch.c
         later = tables.attempt.alias()
-        columns = [run[name] for name in WORKLOAD_COLUMNS]
+        columns = [run[name] for name in WORKLOAD_SETTINGS]
         # What an execution has trained ends where a later one of the same run began.
         end = (
             select(func.min(later.c.first_epoch))
@@ -419,7 +415,7 @@ class Store:
         execution = executions.c
         in_last_stage = (epoch.epoch > execution.pretraining_epochs).label("in_last_stage")
         looked = epoch.training_error.is_not(None).label("looked")
-        kinds = [*(execution[name] for name in WORKLOAD_COLUMNS), in_last_stage, looked]
+        kinds = [*(execution[name] for name in WORKLOAD_SETTINGS), in_last_stage, looked]
         query = (
             select(*kinds, func.count().label("epochs"), func.sum(epoch.seconds).label("seconds"))
             .join(executions, execution.run_id == epoch.run_id)

@@ -15,6 +15,8 @@ tables that `urfb.store` and pandas read.
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -29,75 +31,34 @@ from sqlalchemy import (
     Text,
 )
 
+from urfb.grid.settings import SETTINGS, Setting
+
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """The schemas there have been, the last one this one; `migrations` leads from each to the next."""
 
 metadata = MetaData()
 
-SPEC_COLUMNS = (
-    "network",
-    "layers",
-    "dataset",
-    "rule",
-    "epsilon",
-    "decay",
-    "loss",
-    "connectivity",
-    "feedback_connectivity",
-    "dense_output",
-    "untied",
-    "untied_start",
-    "pretraining_epochs",
-    "pretraining_rule",
-    "frozen",
-    "convention",
-    "activation_slope",
-    "pool_padding",
-    "off_class_weight",
-    "off_class_margin",
-    "true_class_margin",
-    "input_offset",
-    "step_size",
-    "batch_size",
-    "precision",
-    "seed",
-    "gradient_batch",
-    "source",
-)
+SPEC_COLUMNS = tuple(name for name in SETTINGS if name != "epochs")
+"""The settings of a run, as columns: all but its target, which is `epochs_target`."""
+
+KINDS: dict[type, Any] = {str: Text, int: Integer, float: Float, bool: Boolean}
+BIG_INTEGER = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _column(setting: Setting) -> Column[Any]:
+    """Return the column of a setting; the documentation has one row for all that a grid file can set."""
+    upper_bounds = (getattr(bound, "lt", 0) for bound in get_args(setting.type)[1:])
+    kind = BIG_INTEGER if max(upper_bounds, default=0) > 2**31 and setting.kind is int else KINDS[setting.kind]
+    doc = None if setting.use.in_grid_file else setting.doc
+    return Column(setting.name, kind, nullable=setting.optional, doc=doc)
+
 
 run = Table(
     "run",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("identity", String(16), nullable=False, unique=True, doc="hash of all that the run's numbers depend on"),
-    Column("network", Text, nullable=False),
-    Column("layers", Text, nullable=False, doc="the network in the paper's notation, or a model's import path"),
-    Column("dataset", Text, nullable=False),
-    Column("rule", Text, nullable=False),
-    Column("epsilon", Float),
-    Column("decay", Float),
-    Column("loss", Text, nullable=False),
-    Column("connectivity", Float, nullable=False),
-    Column("feedback_connectivity", Float, nullable=False),
-    Column("dense_output", Boolean, nullable=False),
-    Column("untied", Text, nullable=False, server_default="none"),
-    Column("untied_start", Text),
-    Column("pretraining_epochs", Integer, nullable=False, server_default="0"),
-    Column("pretraining_rule", Text),
-    Column("frozen", Text),
-    Column("convention", Text, nullable=False, doc="the one whose values the run has: paper, author-code or custom"),
-    Column("activation_slope", Float, nullable=False),
-    Column("pool_padding", Text, nullable=False),
-    Column("off_class_weight", Float),
-    Column("off_class_margin", Float),
-    Column("true_class_margin", Float, nullable=False, server_default="1.0"),
-    Column("input_offset", Float, nullable=False),
-    Column("step_size", Float, nullable=False),
-    Column("batch_size", Integer, nullable=False),
-    Column("precision", Text, nullable=False),
-    Column("seed", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
-    Column("gradient_batch", Integer),
-    Column("source", Text, doc="hash of the source of the user's own model, rule and data set; empty without"),
+    *(_column(SETTINGS[name]) for name in SPEC_COLUMNS),
     Column("science_version", Integer, nullable=False, doc="of the numbers, raised when they change beyond rounding"),
     Column(
         "state",
@@ -264,7 +225,7 @@ simulation = Table(
     Column("layers", Text, nullable=False, doc="sizes, input first: '40-100-100-10'"),
     Column("rule", Text, nullable=False),
     Column("epsilon", Float),
-    Column("draw", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+    Column("draw", BIG_INTEGER, nullable=False),
     Column("method", Text, nullable=False),
     Column("start", Text, nullable=False),
     Column("teacher", Text, nullable=False),
