@@ -281,17 +281,12 @@ def _columns(of: str, columns: list[tuple[str, str, str]]) -> str:
 
 def views() -> str:
     """Return the columns of each view, as a database has them, with what the table that each comes from says of it."""
-    docs = {(one.name, column.name): column.doc or "" for one in store.metadata.sorted_tables for column in one.columns}
     parts = []
     with TemporaryDirectory() as folder:
         empty = open_for_writing(f"{folder}/empty.sqlite")
-        for view, query in store.VIEWS.items():
-            columns = []
-            for column, kind in empty.columns(view).items():
-                found = re.search(rf'(\w+)\.(\w+) AS {column}\b|(\w+)\."?({column})"?(?! AS)\b', query)
-                table_name, own_name = [part for part in found.groups() if part] if found else ("", "")
-                doc = store.VIEW_DOCS.get((view, column)) or docs[table_name, own_name]
-                columns.append((column, TYPES[kind], doc))
+        for view in store.VIEWS:
+            described = store.view_columns(view)
+            columns = [(name, TYPES[kind], described[name].doc or "") for name, kind in empty.columns(view).items()]
             of = "run" if "run" in empty.columns(view) else "simulation"
             parts.append(f"### {view}\n\n{_columns(of, columns)}")
         empty.close()

@@ -17,12 +17,14 @@ from sqlalchemy import text
 
 from tests.helpers import tiny_run
 from tests.store.recorded import PROVENANCE, epoch, finish, started
+from tests.store.simulated import simulated
 from urfb import open_store
 from urfb.errors import SelectionError, StoreError
 from urfb.events import AlignmentPoint, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.expand import GridRun
+from urfb.grid.plan import parse_filters
 from urfb.grid.spec import RunSpec
-from urfb.store import WritableStore, open_for_writing, stored_progress
+from urfb.store import WritableStore, open_for_writing, stored_progress, tables
 from urfb.store.engine import Location, connect
 
 Sql = Callable[[str], list[tuple[Any, ...]]]
@@ -452,6 +454,27 @@ def test_runs_are_chosen_by_the_beginning_of_their_identities_and_by_conditions(
         store.chosen([], [])
     with pytest.raises(SelectionError, match="did you mean 'seed'"):
         store.chosen([], ["sead=4"])
+
+
+def test_a_condition_is_read_as_its_own_view_has_the_column(store: WritableStore, run: GridRun) -> None:
+    """`epoch` is a whole number of the view epochs, and a number with a fraction of alignment."""
+    store.claim(run.spec)
+    halfway = AlignmentPoint(13, 0.5, 1, "Conv 4 3x3", 0.1)
+    store.record(run.spec.identity, Started(0, PROVENANCE, (halfway, replace(halfway, step=26, epoch=1.0))))
+    conditions = parse_filters(["epoch=0.5"], store.columns("alignment"))
+    assert store.alignment(**conditions)["step"].tolist() == [13]
+    with pytest.raises(SelectionError, match="epoch is a number"):
+        parse_filters(["epoch=0.5"], store.columns("epochs"))
+
+
+@pytest.mark.parametrize("view", list(tables.VIEWS))
+def test_columns_hold_what_is_said_of_them(store: WritableStore, run: GridRun, view: str) -> None:
+    finish(store, run)
+    store.keep_simulation(simulated())
+    frame = getattr(store, view)()
+    assert list(store.columns(view)) == frame.columns.tolist()
+    for name, kind in store.columns(view).items():
+        assert {type(value) for value in frame[name].dropna().tolist()} <= {kind}, name
 
 
 def test_a_database_of_something_else_is_refused_and_left_alone(location: str, sql: Sql) -> None:

@@ -342,8 +342,9 @@ class Store:
 
     def columns(self, view: str) -> dict[str, type]:
         """Return the columns of a view such as 'runs' or 'trajectories', with what they hold."""
+        columns = tables.view_columns(view)
         names = [described["name"] for described in inspect(self._engine).get_columns(view)]
-        return {name: tables.COLUMN_TYPES.get(name, str) for name in names}
+        return {name: columns[name].type.python_type for name in names}
 
     def _read(self, view: str, filters: dict[str, Any]) -> pd.DataFrame:
         from urfb.store.frames import read_view

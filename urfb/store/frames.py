@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_list_like
-from sqlalchemy import Connection, Engine, column, inspect, or_, select, table
+from sqlalchemy import Column, Connection, Engine, column, inspect, or_, select, table
 from sqlalchemy.sql import ColumnElement
 
 from urfb.errors import SelectionError, nearest
 from urfb.store import tables
-
-MISSING_INTEGERS = ("test_epoch", "process", "threads", "gradient_batch", "diverged_at")
-"""Whole numbers that a row may not have yet; the other columns of whole numbers are always there."""
 
 MEASUREMENTS = {
     "epochs": (tables.epoch, ("run_id", "epoch")),
@@ -48,9 +45,16 @@ def read_view(engine: Engine, view: str, filters: Mapping[str, Any]) -> pd.DataF
             query = query.where(*(_agrees(column(name), wanted) for name, wanted in filters.items()))
             result = connection.execute(query)
             frame = pd.DataFrame.from_records(result.cursor.fetchall(), columns=columns, coerce_float=True)
-    kinds: dict[str, Any] = {name: float for name in columns if tables.COLUMN_TYPES.get(name) is float}
-    kinds |= dict.fromkeys(MISSING_INTEGERS, "Int64") | {"dense_output": bool}
-    return frame.astype({name: kind for name, kind in kinds.items() if name in columns})
+    shown = tables.view_columns(view)
+    return frame.astype({name: kind for name in columns if (kind := _kind(shown[name])) is not None})
+
+
+def _kind(stored: Column[Any]) -> str | type | None:
+    """Return what a frame's column must be made; None where pandas finds it out by itself."""
+    python_type = stored.type.python_type
+    if python_type is int:
+        return "Int64" if stored.nullable else None
+    return python_type if python_type in (bool, float) else None
 
 
 def _measurements(

@@ -278,20 +278,35 @@ thumbnail = Table(
     Column("image", LargeBinary, nullable=False, doc="[height, width, 3], uint8"),
 )
 
-COLUMN_TYPES: dict[str, type] = {
-    column.name: column.type.python_type for table in metadata.sorted_tables for column in table.columns
-} | {"attempts": int, "test_epoch": int, "time": float}
-"""What the columns of tables and views hold; the other columns that views add are text."""
-
-VIEW_DOCS = {
-    ("runs", "experiments"): "names of the experiments that ask for it, with commas between",
-    ("runs", "seconds"): "that its epochs took, together",
-    ("runs", "attempts"): "how often it was begun",
-    ("simulations", "error"): "the last one, e = tr(EᵗE)",
-    ("trajectories", "time"): "step_size · iteration",
-    ("trajectory_layers", "time"): "step_size · iteration",
+VIEW_TABLES = {
+    "runs": (run, epoch, test, attempt),
+    "epochs": (run, epoch),
+    "alignment": (run, layer_alignment),
+    "simulations": (simulation,),
+    "trajectories": (simulation, trajectory),
+    "trajectory_layers": (simulation, trajectory_layer),
 }
-"""What the columns are that a view makes; the others are a table's, whose `doc` says it."""
+"""The tables that each view joins; where two have a column of one name, the view shows the later table's."""
+
+_RUN = Column("run", run.c.identity.type, nullable=False, doc=run.c.identity.doc)
+_OF_SIMULATION = Column("simulation", simulation.c.identity.type, nullable=False, doc=simulation.c.identity.doc)
+_TIME = Column("time", Float, nullable=False, doc="step_size · iteration")
+
+VIEW_ADDITIONS: dict[str, tuple[Column[Any], ...]] = {
+    "runs": (
+        _RUN,
+        Column("test_epoch", Integer, doc=test.c.epoch.doc),
+        Column("experiments", Text, doc="names of the experiments that ask for it, with commas between"),
+        Column("seconds", Float, doc="that its epochs took, together"),
+        Column("attempts", Integer, nullable=False, doc="how often it was begun"),
+    ),
+    "epochs": (_RUN,),
+    "alignment": (_RUN,),
+    "simulations": (_OF_SIMULATION, Column("error", Float, doc="the last one, e = tr(EᵗE)")),
+    "trajectories": (_OF_SIMULATION, _TIME),
+    "trajectory_layers": (_OF_SIMULATION, _TIME),
+}
+"""The columns that views compute or rename."""
 
 _SIMULATION = "simulation.identity AS simulation, " + ", ".join(f"simulation.{name}" for name in SIMULATION_COLUMNS)
 
@@ -356,3 +371,9 @@ VIEWS = {
 def view(name: str, dialect: str) -> str:
     """Return the query of a view, in the words of SQLAlchemy's `dialect`."""
     return VIEWS[name].format(joined="group_concat" if dialect == "sqlite" else "string_agg")
+
+
+def view_columns(view: str) -> dict[str, Column[Any]]:
+    """Return the columns that a view can show, by name, each with the type and the doc that its table gives it."""
+    shown = [column for table in VIEW_TABLES[view] for column in table.columns]
+    return {column.name: column for column in (*shown, *VIEW_ADDITIONS[view])}
