@@ -8,32 +8,32 @@ RUNNER = "tests/engines/test_runner.py::test_"
 
 MUTATIONS = [
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/writing.py",
         CONTRACT + "a_runner_renews_and_gives_back_its_own_runs_alone",
         (
             ".where(tables.run.c.owner == self._token)\n                .values(leased_until",
             ".values(leased_until",
         ),
         (
-            ".values(leased_until=_clock(connection) + LEASE_SECONDS)\n            )",
-            ".values(leased_until=_clock(connection))\n            )",
+            ".values(leased_until=clock(connection) + LEASE_SECONDS)\n            )",
+            ".values(leased_until=clock(connection))\n            )",
         ),
-        ("epochs_done=event.epoch, leased_until=_clock(connection) + LEASE_SECONDS", "epochs_done=event.epoch"),
+        ("epochs_done=event.epoch, leased_until=clock(connection) + LEASE_SECONDS", "epochs_done=event.epoch"),
         ("own = select(columns.id).where(columns.owner == self._token)", "own = select(columns.id)"),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/writing.py",
         CONTRACT + "a_run_that_is_taken_or_cancelled_while_it_is_claimed_is_not_claimed",
         ("columns.owner.is_not_distinct_from(row.owner), columns.state == row.state", "columns.state == row.state"),
         (", columns.state == row.state)\n                .values(", ")\n                .values("),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/writing.py",
         CONTRACT + "a_runner_that_lives_beside_this_one_keeps_its_run",
-        ("(_is_here(row.owner) and row.owner_process == os.getpid())", "_is_here(row.owner)"),
+        ("(is_here(row.owner) and row.owner_process == os.getpid())", "is_here(row.owner)"),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/writing.py",
         CONTRACT + "going_on_from_an_earlier_epoch_drops_what_is_stored_past_it",
         (
             "for table in (tables.epoch, tables.test, tables.layer_alignment, tables.filters):",
@@ -42,7 +42,7 @@ MUTATIONS = [
         ("past = table.c.epoch > event.epochs_done", "past = table.c.epoch > event.epochs_done + 1"),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/writing.py",
         CONTRACT + "closing_a_run_again_replaces_its_test_error_of_that_epoch",
         (
             ".where(columns.run_id == run.id, columns.epoch == event.epoch)",
@@ -54,45 +54,45 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/writing.py",
         CONTRACT + "a_target_nearer_than_what_is_stored_is_what_is_stored",
         ("epochs_target=max(spec.epochs, epochs_done)", "epochs_target=spec.epochs"),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/writing.py",
         CONTRACT + "failures_are_counted",
         ('.where(attempts.run_id == row.id, attempts.outcome == "failed")', ".where(attempts.run_id == row.id)"),
         ('.where(attempts.run_id == row.id, attempts.outcome == "failed")', '.where(attempts.outcome == "failed")'),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/writing.py",
         CONTRACT + "a_run_goes_on_with_the_threads_of_its_own_last_training",
         (".order_by(columns.id.desc())\n        .limit(1)", ".order_by(columns.id)\n        .limit(1)"),
         ("columns.run_id == run_id, columns.threads.is_not(None)", "columns.run_id == run_id"),
         ("columns.run_id == run_id, columns.threads.is_not(None)", "columns.threads.is_not(None)"),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/writing.py",
         CONTRACT + "a_runner_that_has_lost_its_run_stores_nothing_of_it",
         ("if run.owner != self._token:", "if run.owner is None:"),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/liveness.py",
         CONTRACT + "a_run_belongs_to_one_living_process",
         ("if leased_until is None or leased_until < now:", "if leased_until is None:"),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/reading.py",
         CONTRACT + "filters_are_read_back_as_arrays_each_where_it_was",
         (".where(tables.run.c.identity == self.spec(run).identity)\n            .order_by", ".order_by"),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/writing.py",
         CONTRACT + "a_runs_rows_are_read_back_as_tidy_frames",
         ("None if value != value else value", "value"),
     ),
     *of(
-        "urfb/store/__init__.py",
+        "urfb/store/writing.py",
         "tests/store/test_simulations.py::test_thumbnails_are_read_back_by_label_and_position_and_replaced",
         ('for name in ("dataset", "label", "position")', 'for name in ("label", "position")'),
     ),

@@ -27,7 +27,7 @@ def make_large_store(path: Path, *, runs: int, epochs: int) -> None:
     rules = ("urfb", "frfb")
     grid = [tiny_run("large", rule=rules[number % 2], seed=number // 2, epochs=epochs) for number in range(runs)]
     store.register(grid)
-    with store._writing() as connection:
+    with store.writing() as connection:
         ids = connection.execute(select(tables.run.c.id).order_by(tables.run.c.id)).scalars().all()
         connection.execute(update(tables.run).values(state="done", epochs_done=epochs))
         for run_id in ids:

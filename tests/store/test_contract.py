@@ -232,7 +232,7 @@ def test_closing_a_run_again_replaces_its_test_error_of_that_epoch(
 
 def test_a_reading_store_cannot_write(store: WritableStore, run: GridRun, location: str) -> None:
     reading = open_store(location)
-    with pytest.raises(Exception, match=r"read-?only"), reading._engine.begin() as connection:
+    with pytest.raises(Exception, match=r"read-?only"), reading.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM run")
     assert len(store.runs()) == 1
 

@@ -115,7 +115,7 @@ def test_a_store_that_fills_its_disk_says_so_and_loses_nothing(store: WritableSt
     store.claim(run.spec)
     store.record(run.spec.identity, started())
 
-    @sqlalchemy.event.listens_for(store._engine, "begin")
+    @sqlalchemy.event.listens_for(store.engine, "begin")
     def full(connection: Any) -> None:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
@@ -126,7 +126,7 @@ def test_a_store_that_fills_its_disk_says_so_and_loses_nothing(store: WritableSt
 
     with pytest.raises(StoreError, match=r"cannot be written .*full"):
         record_for_ever()
-    sqlalchemy.event.remove(store._engine, "begin", full)
+    sqlalchemy.event.remove(store.engine, "begin", full)
     store.close()  # the limit is the connection's
     stored = len(store.epochs())
     assert stored > 0

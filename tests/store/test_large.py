@@ -15,7 +15,7 @@ from urfb.store.status import run_statuses
 
 
 def viewed(store: Store, view: str, condition: str = "true") -> pd.DataFrame:
-    with store._reading() as connection:
+    with store.reading() as connection:
         return plain(pd.read_sql_query(text(f"SELECT * FROM {view} WHERE {condition}"), connection))
 
 

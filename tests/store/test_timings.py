@@ -6,7 +6,8 @@ from tests.helpers import tiny_run
 from urfb.events import EpochEnded, Provenance, Started
 from urfb.grid.estimate import TimedEpochs, workloads
 from urfb.grid.expand import GridRun
-from urfb.store import TIMED_EXECUTIONS, WritableStore
+from urfb.store import WritableStore
+from urfb.store.reading import TIMED_EXECUTIONS
 
 
 def train(

@@ -15,7 +15,8 @@ from urfb.engines import Engine, Job
 from urfb.errors import StoreError
 from urfb.events import END, EpochEnded, Event, Failed, Finished, Lost
 from urfb.grid.spec import RunSpec
-from urfb.store import LEASE_SECONDS, WritableStore
+from urfb.store import WritableStore
+from urfb.store.liveness import LEASE_SECONDS
 
 POLL_SECONDS = 1.0
 LOSSES = 3

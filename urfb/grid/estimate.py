@@ -11,12 +11,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from urfb.grid.plan import PlannedRun
 from urfb.grid.schedule import is_training_error_epoch
-from urfb.grid.settings import SETTINGS
+from urfb.grid.settings import WORKLOAD_SETTINGS
 from urfb.grid.shown import costs_of
 from urfb.grid.spec import RunSpec
 from urfb.plugins import is_import_path
 
-WORKLOAD_SETTINGS = tuple(name for name, setting in SETTINGS.items() if setting.use.workload)
 LOOK = 1.25
 """How many times as long an epoch takes if the training images are evaluated after it: a pass forward is a quarter."""
 BYTES_PER_EPOCH = 300

@@ -272,3 +272,6 @@ def _with_convention() -> Iterator[Setting]:
 
 SETTINGS: dict[str, Setting] = {setting.name: setting for setting in _with_convention()}
 """All settings by name, in the order of the declarations."""
+
+WORKLOAD_SETTINGS = tuple(name for name, setting in SETTINGS.items() if setting.use.workload)
+"""What the time and the memory of a training step depend on."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from urfb.errors import InputError, SelectionError
 from urfb.grid.plan import parse_filters
-from urfb.store import Store
+from urfb.store.reading import Store
 
 if TYPE_CHECKING:
     import pandas as pd

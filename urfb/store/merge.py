@@ -15,9 +15,13 @@ from sqlalchemy import Connection, RowMapping, Select, Table, delete, insert, se
 from sqlalchemy.exc import DBAPIError
 
 from urfb.errors import StoreError
-from urfb.store import Store, _clock, _insert_new, _now, _true_state, open_for_writing, open_store, tables
+from urfb.store import tables
 from urfb.store.engine import Location, unreadable
+from urfb.store.liveness import clock, timestamp, true_state
+from urfb.store.opening import open_for_writing, open_store
+from urfb.store.reading import Store
 from urfb.store.simulations import copy_simulation
+from urfb.store.writing import insert_new
 from urfb.training.files import CheckpointFiles
 
 OF_A_RUN = tuple(
@@ -88,14 +92,14 @@ def merge_stores(target: str, sources: Sequence[str]) -> list[Merged]:
     into = open_for_writing(target)
     merged: list[Merged] = []
     holders: dict[str, list[Store]] = defaultdict(list)
-    with ExitStack() as replaced, into._writing() as writing:
+    with ExitStack() as replaced, into.writing() as writing:
         for source in opened:
             memberships = source.memberships()  # before the runs, which then are all there
-            with source._engine.connect() as reading:
+            with source.engine.connect() as reading:
                 read = partial(_read, source, reading)
                 merged += _merge_simulations(writing, read, source)
                 _merge_thumbnails(writing, read)
-                for one in _merge(writing, into, read, _clock(reading), source, replaced):
+                for one in _merge(writing, into, read, clock(reading), source, replaced):
                     merged.append(one)
                     if one.became in ("added", "replaced"):
                         holders[one.run] = [source]
@@ -145,7 +149,7 @@ def _merge(
     """
     run = tables.run.c
     runs_there = select(tables.run).with_for_update()
-    ours = _versions(lambda query: writing.execute(query).mappings().all(), runs_there, _clock(writing))
+    ours = _versions(lambda query: writing.execute(query).mappings().all(), runs_there, clock(writing))
     for identity, their in _versions(read, select(tables.run).order_by(run.id), now).items():
         their = their._replace(state="unfinished" if their.state == "running" else their.state)
         our = ours.get(identity)
@@ -173,7 +177,7 @@ def _merge_simulations(writing: Connection, read: Read, source: Store) -> Iterat
 def _merge_thumbnails(writing: Connection, read: Read) -> None:
     """Add the thumbnails that are not there."""
     rows = [dict(row) for row in read(select(tables.thumbnail))]
-    _insert_new(writing, tables.thumbnail, rows)
+    insert_new(writing, tables.thumbnail, rows)
 
 
 def _versions(read: Read, runs: Select[Any], now: float) -> dict[str, Version]:
@@ -186,7 +190,7 @@ def _versions(read: Read, runs: Select[Any], now: float) -> dict[str, Version]:
     return {
         row["identity"]: Version(
             row,
-            _true_state(row["state"], row["owner"], row["owner_process"], row["leased_until"], now),
+            true_state(row["state"], row["owner"], row["owner_process"], row["leased_until"], now),
             tuple(attempts[row["id"]]),
             (row["id"], row["epochs_done"]) in tested,
         )
@@ -216,7 +220,11 @@ def _copy_rows(writing: Connection, run_id: int, read: Read, their_id: int) -> N
         for row in rows:
             row.pop("id", None)
             if table is tables.attempt and row["ended"] is None:
-                row |= {"ended": _now(), "outcome": "interrupted", "reason": "its store was merged before it ended"}
+                row |= {
+                    "ended": timestamp(),
+                    "outcome": "interrupted",
+                    "reason": "its store was merged before it ended",
+                }
         if rows:
             writing.execute(insert(table), rows)
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from sqlalchemy.exc import DBAPIError
 
 from urfb.errors import SelectionError
-from urfb.store import Store, tables
+from urfb.store import tables
+from urfb.store.reading import Store
 
 READING = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|WITH|VALUES|EXPLAIN)\b", re.IGNORECASE | re.DOTALL)
 """How a statement begins that gives a table. Others can do what a connection that refuses to write lets pass: ATTACH
@@ -32,7 +33,7 @@ def query(store: Store, statement: str) -> Answer:
     """
     try:
         if READING.match(statement):
-            with store._engine.connect() as connection:
+            with store.engine.connect() as connection:
                 if connection.dialect.name == "postgresql":
                     # A prepared statement is always one; the first of several could end the reading transaction.
                     connection.connection.driver_connection.prepare_threshold = 0  # type: ignore[union-attr]

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from urfb.store import Store, tables
+from urfb.store import tables
+from urfb.store.reading import Store
 
 
 class RunStatus(NamedTuple):
@@ -41,7 +42,7 @@ def run_statuses(store: Store) -> list[RunStatus]:
     experiments = defaultdict(list)
     for name, identity in sorted(store.memberships()):
         experiments[identity].append(name)
-    with store._reading() as connection:
+    with store.reading() as connection:
         rows = connection.execute(query).all()
     progress = store.progress()  # after the rows, so that it has every one of them
     return [

@@ -1,0 +1,343 @@
+"""A store as a runner writes it: runs claimed, and what becomes of them recorded, each in one transaction."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import Connection, Engine, ScalarSelect, Select, Table, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from urfb.errors import InputError, StoreError
+from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, Lost, SavedFilters, Started, Stopped
+from urfb.grid.expand import GridRun
+from urfb.grid.spec import SCIENCE_VERSION, RunSpec
+from urfb.store import tables
+from urfb.store.engine import Location, cause, exclude_others
+from urfb.store.liveness import LEASE_SECONDS, clock, is_alive, is_here, machine, timestamp
+from urfb.store.reading import Store, Thumbnail
+from urfb.store.simulations import insert_simulation
+from urfb.theory.spec import Simulated
+
+
+class Claim(NamedTuple):
+    """What became of a run that was to be claimed.
+
+    Attributes:
+        became: 'claimed'; 'elsewhere', if another living process has it; 'done', if it has reached its target; or
+            'cancelled'; or 'failed', if it has failed more often than it may.
+        epochs_done: how many of its epochs are stored.
+        threads: with how many CPU threads they were trained; None where there are none.
+    """
+
+    became: Literal["claimed", "elsewhere", "done", "cancelled", "failed"]
+    epochs_done: int
+    threads: int | None = None
+
+
+class WritableStore(Store):
+    """A store, open for one runner, which has a token of its own: a process number can come back.
+
+    A run belongs to at most one runner. It is claimed by one statement, which holds only if the run still has the
+    owner that was seen, and stays the runner's own for as long as its lease is renewed. What a runner records of a run
+    that is no more its own is not stored. The rows of a run are whole epochs from the first on, and `epochs_done` says
+    how many.
+
+    Every method raises StoreError where the store cannot be written, a full disk for one; each is one transaction, so
+    nothing of it is stored then.
+    """
+
+    def __init__(self, location: Location, engine: Engine) -> None:
+        super().__init__(location, engine)
+        self._token = f"{machine()} {uuid.uuid4().hex}"
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction.
+
+        Raises:
+            StoreError: the store cannot be written; nothing of the transaction is stored.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise StoreError(
+                f"{self.location}: cannot be written ({cause(error)}); what is stored is safe, and running the command "
+                "again goes on from there"
+            ) from error
+
+    def register(self, runs: Iterable[GridRun]) -> None:
+        """Add the runs that are not there yet, and which experiments ask for them."""
+        runs = list(runs)
+        specs = [run.spec for run in runs]
+        with self.writing() as connection:
+            exclude_others(connection)
+            insert_new(connection, tables.run, [_row_of(spec) for spec in specs])
+            names = {name for run in runs for name in run.experiments}
+            insert_new(connection, tables.experiment, [{"name": name} for name in sorted(names)])
+            runs_there, experiments_there = tables.run.c, tables.experiment.c
+            run_ids = _lookup(connection, select(runs_there.identity, runs_there.id))
+            experiment_ids = _lookup(connection, select(experiments_there.name, experiments_there.id))
+            memberships = [
+                {"experiment_id": experiment_ids[name], "run_id": run_ids[run.spec.identity]}
+                for run in runs
+                for name in run.experiments
+            ]
+            insert_new(connection, tables.experiment_run, memberships)
+
+    def claim(self, spec: RunSpec, *, cancelled: bool = False, failures: int | None = None) -> Claim:
+        """Make a run this process's own, unless another living process has it, it is done, or was cancelled.
+
+        Args:
+            spec: of the run.
+            cancelled: whether to take it even if it was cancelled.
+            failures: how often it may have failed, so that of many runners one tries again; None for any number.
+        """
+        columns, attempts = tables.run.c, tables.attempt.c
+        with self.writing() as connection:
+            now = clock(connection)
+            row = connection.execute(select(tables.run).where(columns.identity == spec.identity)).one()
+            epochs_done = int(row.epochs_done)
+            if row.state == "done" and epochs_done >= spec.epochs:
+                return Claim("done", epochs_done)
+            if row.state == "cancelled" and not cancelled:
+                return Claim("cancelled", epochs_done)
+            if row.state == "failed" and failures is not None:
+                failed = select(func.count()).where(attempts.run_id == row.id, attempts.outcome == "failed")
+                if connection.execute(failed).scalar_one() > failures:
+                    return Claim("failed", epochs_done)
+            is_ours = row.owner == self._token or (is_here(row.owner) and row.owner_process == os.getpid())
+            if row.owner is not None and not is_ours and is_alive(row.owner, row.owner_process, row.leased_until, now):
+                return Claim("elsewhere", epochs_done)
+            claimed = connection.execute(
+                update(tables.run)
+                .where(columns.id == row.id, columns.owner.is_not_distinct_from(row.owner), columns.state == row.state)
+                .values(
+                    state="running",
+                    epochs_target=max(spec.epochs, epochs_done),
+                    owner=self._token,
+                    owner_host=socket.gethostname(),
+                    owner_process=os.getpid(),
+                    leased_until=now + LEASE_SECONDS,
+                )
+            )
+            if claimed.rowcount == 0:  # another runner was faster
+                return Claim("elsewhere", epochs_done)
+            threads = connection.execute(_last_threads(row.id)).scalar() if epochs_done else None
+            _end_attempt(connection, row.id, "interrupted", "its runner died")
+            connection.execute(
+                insert(tables.attempt).values(run_id=row.id, started=timestamp(), host=socket.gethostname())
+            )
+            return Claim("claimed", epochs_done, threads)
+
+    def renew_leases(self) -> None:
+        """Show that this process lives and still trains what it has claimed."""
+        with self.writing() as connection:
+            connection.execute(
+                update(tables.run)
+                .where(tables.run.c.owner == self._token)
+                .values(leased_until=clock(connection) + LEASE_SECONDS)
+            )
+
+    def release(self, reason: str) -> None:
+        """Give back every run that this process has claimed: it was interrupted."""
+        columns = tables.run.c
+        with self.writing() as connection:
+            own = select(columns.id).where(columns.owner == self._token).with_for_update()
+            for run_id in connection.execute(own).scalars().all():
+                _end_attempt(connection, run_id, "interrupted", reason)
+                _end_run(connection, run_id, "unfinished")
+
+    def keep_simulation(self, simulated: Simulated) -> bool:
+        """Store a simulation whole; return whether there was none of its identity. One that is there stays."""
+        with self.writing() as connection:
+            return insert_simulation(connection, simulated)
+
+    def keep_thumbnails(self, thumbnails: Iterable[Thumbnail]) -> None:
+        """Store small pictures, in the place of those of the same data set, label and position.
+
+        Raises:
+            InputError: an image is not uint8 [height, width, 3]; none is stored then.
+        """
+        rows = []
+        for one in thumbnails:
+            shape = one.image.shape
+            if one.image.dtype != "uint8" or len(shape) != 3 or shape[2] != 3:
+                raise InputError(
+                    f"thumbnail {one.position} of label {one.label} of {one.dataset}: is {one.image.dtype} "
+                    f"{list(shape)}; give uint8 [height, width, 3]"
+                )
+            rows.append(one._asdict() | {"height": shape[0], "width": shape[1], "image": one.image.tobytes()})
+        columns = tables.thumbnail.c
+        with self.writing() as connection:
+            for row in rows:
+                connection.execute(
+                    delete(tables.thumbnail).where(
+                        *(columns[name] == row[name] for name in ("dataset", "label", "position"))
+                    )
+                )
+                connection.execute(insert(tables.thumbnail).values(row))
+
+    def cancel(self, identities: Iterable[str]) -> list[str]:
+        """Let nobody train these runs any more, and return those that were not done; who trains one now drops it."""
+        cancelled = []
+        with self.writing() as connection:
+            for identity in sorted(identities):  # all in one order, so that none waits for another that waits for it
+                run = connection.execute(_of_identity(identity)).one()
+                if run.state not in ("done", "cancelled"):
+                    _end_attempt(connection, run.id, "cancelled", "cancelled")
+                    _end_run(connection, run.id, "cancelled")
+                    cancelled.append(identity)
+        return cancelled
+
+    def record(self, identity: str, event: Event) -> bool:
+        """Store what a run has told, and return whether the run is still this process's own: if not, nothing is."""
+        with self.writing() as connection:
+            run = connection.execute(_of_identity(identity)).one()
+            if run.owner != self._token:
+                return False
+            match event:
+                case Started():
+                    _record_start(connection, run.id, event)
+                case EpochEnded():
+                    _record_epoch(connection, run.id, event)
+                case Finished():
+                    # Again, if the run was closed here before: the same weights, the same error.
+                    columns = tables.test.c
+                    connection.execute(
+                        delete(tables.test).where(columns.run_id == run.id, columns.epoch == event.epoch)
+                    )
+                    connection.execute(insert(tables.test).values(run_id=run.id, **vars(event)))
+                    _end_attempt(connection, run.id, "done", None)
+                    _end_run(connection, run.id, "done")
+                case Failed():
+                    _end_attempt(connection, run.id, "failed", event.reason, event.traceback)
+                    _end_run(connection, run.id, "failed")
+                case Stopped():
+                    _end_attempt(connection, run.id, "interrupted", "stopped after its epoch, as asked")
+                    _end_run(connection, run.id, "unfinished")
+                case Lost():
+                    _end_attempt(connection, run.id, "interrupted", event.reason)
+                    _end_run(connection, run.id, "unfinished")
+            return True
+
+
+def _row_of(spec: RunSpec) -> dict[str, Any]:
+    """Return the row of a run that is new."""
+    return {
+        "identity": spec.identity,
+        "convention": spec.convention,
+        "science_version": SCIENCE_VERSION,
+        "epochs_target": spec.epochs,
+        "state": "new",
+        "epochs_done": 0,
+        **spec.model_dump(exclude={"epochs"}),
+    }
+
+
+def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert rows, leaving out those that are there already."""
+    if rows:
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+
+
+def _lookup(connection: Connection, query: Select[Any]) -> dict[str, int]:
+    return {name: int(number) for name, number in connection.execute(query)}
+
+
+def _of_identity(identity: str) -> Select[Any]:
+    """Select a run to be changed; on a server, nobody else changes it before this transaction ends."""
+    columns = tables.run.c
+    wanted = select(columns.id, columns.owner, columns.state, columns.epochs_done)
+    return wanted.where(columns.identity == identity).with_for_update()
+
+
+def _last_threads(run_id: int) -> Select[Any]:
+    """Select how many CPU threads a run was last trained with."""
+    columns = tables.attempt.c
+    return (
+        select(columns.threads)
+        .where(columns.run_id == run_id, columns.threads.is_not(None))
+        .order_by(columns.id.desc())
+        .limit(1)
+    )
+
+
+def _record_start(connection: Connection, run_id: int, event: Started) -> None:
+    """Say what the attempt runs on, and drop what is stored past the epoch from which it goes on."""
+    for table in (tables.epoch, tables.test, tables.layer_alignment, tables.filters):
+        past = table.c.epoch > event.epochs_done
+        connection.execute(delete(table).where(table.c.run_id == run_id, past))
+    if event.epochs_done == 0:
+        for table in (tables.layer_alignment, tables.filters):  # which have rows of epoch 0
+            connection.execute(delete(table).where(table.c.run_id == run_id))
+    connection.execute(update(tables.run).where(tables.run.c.id == run_id).values(epochs_done=event.epochs_done))
+    connection.execute(
+        update(tables.attempt)
+        .where(tables.attempt.c.id == _open_attempt(run_id))
+        .values(first_epoch=event.epochs_done + 1, **vars(event.provenance))
+    )
+    _insert_alignment(connection, run_id, event.alignment)
+    _insert_filters(connection, run_id, event.filters)
+
+
+def _record_epoch(connection: Connection, run_id: int, event: EpochEnded) -> None:
+    values = dict(vars(event))
+    del values["alignment"], values["filters"]
+    connection.execute(insert(tables.epoch).values(run_id=run_id, **values))
+    _insert_alignment(connection, run_id, event.alignment)
+    _insert_filters(connection, run_id, event.filters)
+    connection.execute(
+        update(tables.run)
+        .where(tables.run.c.id == run_id)
+        .values(epochs_done=event.epoch, leased_until=clock(connection) + LEASE_SECONDS)
+    )
+
+
+def _insert_alignment(connection: Connection, run_id: int, points: Sequence[AlignmentPoint]) -> None:
+    if points:
+        # A server keeps NaN as it is, and SQLite as NULL, which is what an undefined correlation is in both.
+        rows = [{"run_id": run_id, **vars(point)} for point in points]
+        rows = [{name: None if value != value else value for name, value in row.items()} for row in rows]
+        connection.execute(insert(tables.layer_alignment), rows)
+
+
+def _insert_filters(connection: Connection, run_id: int, saved: Sequence[SavedFilters]) -> None:
+    for one in saved:
+        values = vars(one) | dict(zip(("filters", "height", "width", "channels"), one.shape, strict=True))
+        values["weights"] = values.pop("values")
+        del values["shape"]
+        connection.execute(insert(tables.filters).values(run_id=run_id, **values))
+
+
+def _end_attempt(connection: Connection, run_id: int, outcome: str, reason: str | None, traceback: str = "") -> None:
+    connection.execute(
+        update(tables.attempt)
+        .where(tables.attempt.c.id == _open_attempt(run_id))
+        .values(outcome=outcome, reason=_storable(reason or ""), traceback=_storable(traceback), ended=timestamp())
+    )
+
+
+def _open_attempt(run_id: int) -> ScalarSelect[Any]:
+    columns = tables.attempt.c
+    return select(func.max(columns.id)).where(columns.run_id == run_id, columns.ended.is_(None)).scalar_subquery()
+
+
+def _end_run(connection: Connection, run_id: int, state: str) -> None:
+    connection.execute(
+        update(tables.run)
+        .where(tables.run.c.id == run_id)
+        .values(state=state, owner=None, owner_host=None, owner_process=None, leased_until=None)
+    )
+
+
+def _storable(text: str) -> str | None:
+    """Return a text that every database takes, whatever an exception had to say; None if it is empty."""
+    return text.replace("\0", "").encode(errors="backslashreplace").decode() or None
