@@ -13,11 +13,11 @@ import pytest
 
 from tests.helpers import tiny_run
 from tests.store.recorded import PROVENANCE, epoch
+from urfb.engines.estimate import BYTES_PER_EPOCH
 from urfb.engines.planner import GridPlan, plan_grid
 from urfb.engines.runner import memory_needed
 from urfb.errors import DeviceError
 from urfb.events import Event, Failed, Finished, Started
-from urfb.grid.estimate import BYTES_PER_EPOCH
 from urfb.grid.expand import GridRun
 from urfb.store import open_for_writing, open_store
 from urfb.training.provenance import device_name

@@ -46,8 +46,8 @@ def check_everywhere(folder: Path, default_identity: str) -> None:
     from tests.helpers import tiny_run, tiny_spec
     from urfb import open_store
     from urfb.cli import app
+    from urfb.engines.estimate import workloads
     from urfb.errors import GridError
-    from urfb.grid.estimate import workloads
     from urfb.grid.expand import load_grid
     from urfb.report.selection import PAPER, Selection, panels
     from urfb.store import open_for_writing

@@ -148,9 +148,9 @@ MUTATIONS = [
         ('not in ("cancelled", "done")', 'not in ("cancelled", "done", "running")'),
     ),
     *of(
-        "urfb/grid/estimate.py",
-        "tests/grid/test_estimate.py",
-        ("if setting.use.workload)", 'if setting.use.workload and name != "source")'),
+        "urfb/engines/estimate.py",
+        "tests/engines/test_estimate.py",
+        ("for name in WORKLOAD_SETTINGS}", 'for name in WORKLOAD_SETTINGS if name != "source"}'),
         (
             '(values.pop("connectivity") < 1) + (values.pop("feedback_connectivity") < 1)',
             '(values.pop("connectivity") < 1) + 0 * values.pop("feedback_connectivity")',

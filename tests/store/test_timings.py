@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.helpers import tiny_run
+from urfb.engines.estimate import TimedEpochs, of_stored, workloads
 from urfb.events import EpochEnded, Provenance, Started
-from urfb.grid.estimate import TimedEpochs, workloads
 from urfb.grid.expand import GridRun
 from urfb.store import WritableStore
 from urfb.store.reading import TIMED_EXECUTIONS
@@ -25,7 +25,7 @@ def train(
 
 
 def told(store: WritableStore, device: str = "a processor", threads: int = 1) -> set[TimedEpochs]:
-    return set(store.epoch_seconds(device, threads))
+    return set(of_stored(store.epoch_seconds(device, threads)))
 
 
 def test_epochs_count_for_the_device_and_the_threads_that_trained_them(store: WritableStore) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from urfb.bench.baseline import Baseline, training_step
-from urfb.data.catalog import dataset_info
-from urfb.data.datasets import Dataset, Split
+from urfb.data.datasets import Dataset
+from urfb.engines.calibration import random_images
 from urfb.grid.shown import checked, resolved
 from urfb.grid.spec import RunSpec
 from urfb.training.arithmetic import arithmetic
@@ -86,17 +86,6 @@ def _prepare_ours(spec: RunSpec, dataset: Dataset) -> Prepared:
             passes.step(positions)
 
     return Prepared(lambda: passes.train(1), step, lambda: passes.evaluate("training"))
-
-
-def random_images(spec: RunSpec, steps: int, device: torch.device) -> Dataset:
-    """Return `steps` batches of images like the data set's, which need not be there."""
-    info = dataset_info(spec.dataset)
-    channels, height, width = info.shape
-    count = steps * spec.batch_size
-    images = torch.randint(0, 256, (count, height, width, channels), dtype=torch.uint8)
-    labels = torch.randint(0, info.classes, (count,))
-    split = Split(images.to(device), labels.to(device))
-    return Dataset(info, split, split, split)
 
 
 def candidates(network: str, dataset: str, batch_size: int, device: torch.device) -> list[Candidate]:

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import resource
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from urfb.bench.candidates import Candidate, Prepared, candidates
 from urfb.data.catalog import dataset_info
+from urfb.engines.calibration import seconds
 from urfb.engines.memory import keep_freed_memory
 from urfb.engines.runner import find_devices
 from urfb.grid.shown import costs_of, memory_of
@@ -102,17 +102,6 @@ def measure(
             peak,
             sum(memory_of(spec, on_gpu=device.type == "cuda").values()) if candidate.code == "urfb" else None,
         )
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return how long something takes, whatever it has launched on a GPU included."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    began = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - began
 
 
 class _Recorded(TorchDispatchMode):  # type: ignore[no-untyped-call]

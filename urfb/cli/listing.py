@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from urfb.bench.measure import Figures
     from urfb.doctor import Finding
+    from urfb.engines.estimate import Estimate
     from urfb.engines.planner import GridPlan
-    from urfb.grid.estimate import Estimate
     from urfb.grid.shown import ShownNetwork
     from urfb.store.merge import Merged
     from urfb.store.status import RunStatus

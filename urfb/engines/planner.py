@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from urfb.engines import Workplace
+from urfb.engines.estimate import Estimate, estimate, of_each, of_stored
 from urfb.engines.runner import divide, find_devices, memory_needed, refuse_unfit
-from urfb.grid.estimate import Estimate, estimate, of_each
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
 from urfb.store import open_store, stored_progress
@@ -59,12 +59,12 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
     workplaces = divide(nowhere, devices, jobs, len(missing), max(memory))
     name = device_name(devices[0])
     if calibrate:
-        from urfb.bench.calibration import measured_epochs
+        from urfb.engines.calibration import measured_epochs
 
         refuse_unfit(specs, devices)
         times = measured_epochs(specs, workplaces)
     else:
-        times = known.epoch_seconds(name, workplaces[0].threads) if known else []
+        times = of_stored(known.epoch_seconds(name, workplaces[0].threads)) if known else []
     found = estimate(
         missing,
         times,

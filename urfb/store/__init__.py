@@ -5,11 +5,12 @@ and the run's `epochs_done` in one transaction, so that what is stored is always
 """
 
 from urfb.store.opening import open_for_writing, open_store, stored_progress, upgrade_store
-from urfb.store.reading import LocatedFilters, Store, Thumbnail
+from urfb.store.reading import EpochTimes, LocatedFilters, Store, Thumbnail
 from urfb.store.writing import Claim, WritableStore
 
 __all__ = [
     "Claim",
+    "EpochTimes",
     "LocatedFilters",
     "Store",
     "Thumbnail",

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, Engine, func, inspect, or_, select, text
 from sqlalchemy.exc import DBAPIError
 
 from urfb.errors import SelectionError, StoreError
-from urfb.grid.estimate import TimedEpochs, workloads
 from urfb.grid.plan import parse_filters
 from urfb.grid.settings import WORKLOAD_SETTINGS
 from urfb.grid.spec import RunSpec
@@ -48,6 +47,24 @@ class LocatedFilters(NamedTuple):
     row: int
     column: int
     weights: np.ndarray
+
+
+class EpochTimes(NamedTuple):
+    """Some epochs of runs that are alike, and how long they took.
+
+    Attributes:
+        settings: of the runs, by the names in `WORKLOAD_SETTINGS`.
+        in_last_stage: whether the epochs are of the runs' last stage, which is the only one of most.
+        evaluated: whether the training images were evaluated after each of the epochs, or after none.
+        epochs: how many they are.
+        seconds: that they took together.
+    """
+
+    settings: dict[str, Any]
+    in_last_stage: bool
+    evaluated: bool
+    epochs: int
+    seconds: float
 
 
 class Thumbnail(NamedTuple):
@@ -278,7 +295,7 @@ class Store:
                     )
         return told
 
-    def epoch_seconds(self, device_name: str, threads: int) -> list[TimedEpochs]:
+    def epoch_seconds(self, device_name: str, threads: int) -> list[EpochTimes]:
         """Return how long epochs took on such a device with so many threads, of each workload's latest executions."""
         run, attempt, epoch = tables.run.c, tables.attempt.c, tables.epoch.c
         later = tables.attempt.alias()
@@ -299,8 +316,8 @@ class Store:
         )
         execution = executions.c
         in_last_stage = (epoch.epoch > execution.pretraining_epochs).label("in_last_stage")
-        looked = epoch.training_error.is_not(None).label("looked")
-        kinds = [*(execution[name] for name in WORKLOAD_SETTINGS), in_last_stage, looked]
+        evaluated = epoch.training_error.is_not(None).label("evaluated")
+        kinds = [*(execution[name] for name in WORKLOAD_SETTINGS), in_last_stage, evaluated]
         query = (
             select(*kinds, func.count().label("epochs"), func.sum(epoch.seconds).label("seconds"))
             .join(executions, execution.run_id == epoch.run_id)
@@ -309,10 +326,14 @@ class Store:
             .group_by(*kinds)
         )
         with self.reading() as connection:
-            return [
-                TimedEpochs(workloads(row)[row.in_last_stage], bool(row.looked), row.epochs, row.seconds)
-                for row in connection.execute(query)
-            ]
+            rows = connection.execute(query).mappings().all()
+        return [
+            EpochTimes(
+                {name: row[name] for name in WORKLOAD_SETTINGS}, bool(row["in_last_stage"]), bool(row["evaluated"]),
+                row["epochs"], row["seconds"],
+            )
+            for row in rows
+        ]  # fmt: skip
 
     def bytes_per_epoch(self) -> float | None:
         """Return what an epoch takes on disk with all that belongs to it; None where there are too few to tell."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
-from urfb.bench.candidates import random_images
-from urfb.bench.measure import seconds
 from urfb.data.catalog import dataset_info
+from urfb.data.datasets import Dataset, Split
 from urfb.engines import Workplace
+from urfb.engines.estimate import TimedEpochs, Workload, workloads
 from urfb.engines.memory import keep_freed_memory
 from urfb.errors import DeviceError, PluginError
-from urfb.grid.estimate import TimedEpochs, Workload, workloads
 from urfb.grid.spec import RunSpec
 from urfb.training.networks import build_network
 from urfb.training.passes import Passes
@@ -75,3 +75,25 @@ def _measure(stage: tuple[RunSpec, int], workplace: Workplace) -> tuple[float, f
         ) from error
     without_look = step * -(-info.training // spec.batch_size) + look * info.validation
     return without_look, without_look + look * info.training
+
+
+def random_images(spec: RunSpec, steps: int, device: torch.device) -> Dataset:
+    """Return `steps` batches of images like the data set's, which need not be there."""
+    info = dataset_info(spec.dataset)
+    channels, height, width = info.shape
+    count = steps * spec.batch_size
+    images = torch.randint(0, 256, (count, height, width, channels), dtype=torch.uint8)
+    labels = torch.randint(0, info.classes, (count,))
+    split = Split(images.to(device), labels.to(device))
+    return Dataset(info, split, split, split)
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return how long something takes, whatever it has launched on a GPU included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began

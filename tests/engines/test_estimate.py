@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import tiny_spec
-from urfb.grid.estimate import BYTES_PER_EPOCH, Estimate, TimedEpochs, estimate, of_each, workloads
+from urfb.engines.estimate import BYTES_PER_EPOCH, Estimate, TimedEpochs, estimate, of_each, workloads
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun
 from urfb.grid.spec import RunSpec

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from urfb.grid.plan import PlannedRun
 from urfb.grid.schedule import is_training_error_epoch
@@ -15,6 +16,9 @@ from urfb.grid.settings import WORKLOAD_SETTINGS
 from urfb.grid.shown import costs_of
 from urfb.grid.spec import RunSpec
 from urfb.plugins import is_import_path
+
+if TYPE_CHECKING:
+    from urfb.store import EpochTimes
 
 LOOK = 1.25
 """How many times as long an epoch takes if the training images are evaluated after it: a pass forward is a quarter."""
@@ -93,7 +97,7 @@ def workloads(run: Any) -> tuple[Workload, Workload]:
     """Return the workloads of a run's first stage and of its last, which is the only one of most.
 
     Args:
-        run: a spec, or a row of the store with the same names.
+        run: a spec, or what a store has of one under the same names.
     """
     values = {name: getattr(run, name) for name in WORKLOAD_SETTINGS}
     masks = (values.pop("connectivity") < 1) + (values.pop("feedback_connectivity") < 1)
@@ -102,6 +106,16 @@ def workloads(run: Any) -> tuple[Workload, Workload]:
     if not pretraining_epochs:
         return last, last
     return Workload(pretraining_rule, masks, tuple((values | {"untied": "none"}).values())), last
+
+
+def of_stored(times: Iterable[EpochTimes]) -> list[TimedEpochs]:
+    """Return a store's epochs, each under the workload of the stage that it was in."""
+    return [
+        TimedEpochs(
+            workloads(SimpleNamespace(**some.settings))[some.in_last_stage], some.evaluated, some.epochs, some.seconds
+        )
+        for some in times
+    ]
 
 
 def of_each(specs: Iterable[RunSpec], measure: Callable[[RunSpec], T]) -> list[T]:
