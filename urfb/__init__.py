@@ -51,7 +51,10 @@ def load_weights(run: str, store: str = "results/urfb.sqlite") -> list[LayerWeig
     """
     from urfb.training.weights import load_weights as load
 
-    return load(run, store)
+    opened = open_store(store)
+    spec = opened.spec(run)
+    _, epochs_done = opened.progress()[spec.identity]
+    return load(spec, opened.location.checkpoints, epochs_done)
 
 
 def convert(

@@ -6,6 +6,7 @@ import math
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -15,11 +16,11 @@ import pytest
 
 from urfb import open_store
 from urfb.errors import InputError
-from urfb.store import open_for_writing
+from urfb.store import Store, WritableStore, open_for_writing
 from urfb.theory import experiment, integration
 from urfb.theory.experiment import DIVERGED, kept_iterations, problem, run, simulate, specs
 from urfb.theory.spec import Simulated, SimulationSpec
-from urfb.theory.summary import summarize
+from urfb.theory.summary import Summary, summarize
 
 SMALL: dict[str, Any] = {"layers": (8, 6, 7, 4), "iterations": 60, "teacher_scale": 0.6, "step_size": 0.01}
 
@@ -41,6 +42,15 @@ def simulated() -> dict[float | None, list[Simulated]]:
     for spec in specs(DRAWS, [epsilon for epsilon in REPRODUCED if epsilon is not None], ["discrete"]):
         found[spec.epsilon].append(simulate(spec))
     return found
+
+
+def run_into(store: WritableStore, wanted: Sequence[SimulationSpec]) -> Iterator[Simulated | None]:
+    return run(wanted, set(store.simulations()["simulation"]), store.keep_simulation)
+
+
+def summary_of(store: Store, wanted: Sequence[SimulationSpec]) -> list[Summary]:
+    identities = [spec.identity for spec in wanted]
+    return summarize(store.trajectories(simulation=identities), store.trajectory_layers(simulation=identities))
 
 
 def log_errors(one: Simulated) -> dict[int, float]:
@@ -163,7 +173,7 @@ def test_a_start_without_numbers_is_refused_and_one_that_cannot_be_left_is_kept(
     store = open_for_writing(str(tmp_path / "urfb.sqlite"))
     for method in ("discrete", "ode"):  # its first step is beyond every number
         spec = SimulationSpec(epsilon=0.0, method=method, feedback_scale=1e200, **SMALL)
-        (one,) = run([spec], store)
+        (one,) = run_into(store, [spec])
         assert one is not None
         assert [point.iteration for point in one.points] == [0]
         assert one.diverged_at == 1
@@ -216,7 +226,7 @@ def test_what_is_stored_is_what_was_simulated_and_is_not_simulated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, wanted = open_for_writing(str(tmp_path / "urfb.sqlite")), specs(2, [0, 1], ["discrete", "ode"], **SMALL)
-    ended = list(run(wanted, store))
+    ended = list(run_into(store, wanted))
     assert len(ended) == 2 * 2 * 3
     read = open_store(str(tmp_path / "urfb.sqlite"))
     for one in ended:
@@ -227,7 +237,7 @@ def test_what_is_stored_is_what_was_simulated_and_is_not_simulated_again(
         expected = [point.correlations[1] for point in one.points if point.correlations]
         assert layers["correlation"].replace({np.nan: None}).tolist() == expected
     monkeypatch.setattr(experiment, "simulate", lambda spec: pytest.fail("simulated again"))
-    assert list(run(wanted, store)) == [None] * len(wanted)
+    assert list(run_into(store, wanted)) == [None] * len(wanted)
 
 
 def test_a_process_that_is_killed_leaves_whole_simulations_and_the_next_one_does_the_rest(tmp_path: Path) -> None:
@@ -247,7 +257,8 @@ def test_a_process_that_is_killed_leaves_whole_simulations_and_the_next_one_does
         "    return insert(table)\n"
         "simulations.insert = killing\n"
         f"store = open_for_writing({str(path)!r})\n"
-        "list(experiment.run(experiment.specs(1, [0, 1], ['discrete', 'ode'], **SMALL), store))\n"
+        "wanted = experiment.specs(1, [0, 1], ['discrete', 'ode'], **SMALL)\n"
+        "list(experiment.run(wanted, (), store.keep_simulation))\n"
     )
     done = subprocess.run([sys.executable, "-c", killed], cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -256,7 +267,7 @@ def test_a_process_that_is_killed_leaves_whole_simulations_and_the_next_one_does
     assert 0 < len(stored) < len(wanted)
     for identity in stored["simulation"]:
         assert store.trajectories(simulation=identity)["iteration"].tolist() == kept_iterations(60)
-    ended = list(run(wanted, store))
+    ended = list(run_into(store, wanted))
     assert sum(one is None for one in ended) == len(stored)
     assert len(store.simulations()) == len(wanted)
 
@@ -264,8 +275,8 @@ def test_a_process_that_is_killed_leaves_whole_simulations_and_the_next_one_does
 def test_a_summary_tells_errors_correlations_divergence_and_how_far_the_methods_are_apart(tmp_path: Path) -> None:
     store = open_for_writing(str(tmp_path / "urfb.sqlite"))
     wanted = specs(2, [1], ["discrete", "ode"], **SMALL)
-    ended = [one for one in run(wanted, store) if one is not None]
-    summaries = {(one.rule, one.method): one for one in summarize(store, [spec.identity for spec in wanted])}
+    ended = [one for one in run_into(store, wanted) if one is not None]
+    summaries = {(one.rule, one.method): one for one in summary_of(store, wanted)}
     assert len(summaries) == 4
     of = {(one.spec.rule, one.spec.method, one.spec.draw): one for one in ended}
     feedback = summaries["feedback", "discrete"]
@@ -284,8 +295,8 @@ def test_a_summary_tells_errors_correlations_divergence_and_how_far_the_methods_
     assert feedback.apart == pytest.approx(apart)
     assert apart > 0
     large = specs(1, [1], ["discrete"], **{**SMALL, "step_size": 50.0})
-    list(run(large, store))
-    _, diverged = summarize(store, [spec.identity for spec in large])
+    list(run_into(store, large))
+    _, diverged = summary_of(store, large)
     assert diverged.draws == 0
     assert diverged.diverged.keys() == {0}
     assert diverged.apart is None

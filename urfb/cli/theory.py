@@ -88,8 +88,10 @@ def run(
         iterations=iterations, tolerance=tolerance,
     )  # fmt: skip
     opened = open_for_writing(store)
-    show_progress(run_all(wanted, opened), len(wanted), str(opened.location))
-    summaries = summarize(opened, [spec.identity for spec in wanted])
+    stored = set(opened.simulations()["simulation"])
+    show_progress(run_all(wanted, stored, opened.keep_simulation), len(wanted), str(opened.location))
+    identities = [spec.identity for spec in wanted]
+    summaries = summarize(opened.trajectories(simulation=identities), opened.trajectory_layers(simulation=identities))
     print_summaries(summaries)
     if any(one.diverged for one in summaries):
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from itertools import pairwise, product
 from typing import Any, NamedTuple
@@ -15,7 +15,6 @@ import scipy
 
 import urfb
 from urfb.errors import InputError
-from urfb.store import WritableStore
 from urfb.theory.integration import discrete, ode, one_thread
 from urfb.theory.spec import Point, Simulated, SimulationSpec
 from urfb.theory.system import Matrices, Matrix, activities, correlation, derivative, error, updated_feedback
@@ -154,16 +153,20 @@ def specs(draws: int, epsilons: Iterable[float], methods: Iterable[str], **setti
     return list({spec.identity: spec for spec in found}.values())
 
 
-def run(wanted: Sequence[SimulationSpec], store: WritableStore) -> Iterator[Simulated | None]:
-    """Run and store the simulations that are not in a store, one after the other, and yield each; None for the others.
+def run(
+    wanted: Iterable[SimulationSpec], stored: Container[str], keep: Callable[[Simulated], object]
+) -> Iterator[Simulated | None]:
+    """Run the simulations that are not stored yet, one after the other, and yield each; None for the others.
 
-    Each is stored whole when it has ended, so what a process that is killed has stored is whole, too.
+    Args:
+        wanted: the simulations.
+        stored: identities of those that a store has.
+        keep: stores one. Each is stored whole when it has ended, so what a process that is killed has stored is whole.
     """
-    there = set(store.simulations()["simulation"])
     for spec in wanted:
-        if spec.identity in there:
+        if spec.identity in stored:
             yield None
             continue
         simulated = simulate(spec)
-        store.keep_simulation(simulated)
+        keep(simulated)
         yield simulated

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from urfb.store import Store
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -53,17 +51,17 @@ class Summary(NamedTuple):
     apart: float | None
 
 
-def summarize(store: Store, simulations: Sequence[str]) -> list[Summary]:
+def summarize(trajectories: pd.DataFrame, layers: pd.DataFrame) -> list[Summary]:
     """Return a summary for each rule and method of some simulations, which have the same other settings.
 
     Args:
-        store: that has them.
-        simulations: their identities.
+        trajectories: of the simulations, as `Store.trajectories` gives them.
+        layers: likewise, `Store.trajectory_layers`.
     """
-    trajectories = store.trajectories(simulation=list(simulations))
-    layers = store.trajectory_layers(simulation=list(simulations))
-    trajectories["told"] = trajectories["error"] > _solver_error(trajectories)
-    trajectories["error"] = np.log10(trajectories["error"].clip(lower=np.finfo(float).tiny))
+    trajectories = trajectories.assign(
+        told=trajectories["error"] > _solver_error(trajectories),
+        error=np.log10(trajectories["error"].clip(lower=np.finfo(float).tiny)),
+    )
     kept, last = trajectories["iteration"].unique(), trajectories["iterations"].max()
     told = sorted({int(kept[np.abs(kept - part * last).argmin()]) for part in MOMENTS})
     return [

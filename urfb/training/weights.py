@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from urfb.data.catalog import dataset_info
 from urfb.errors import StoreError
-from urfb.store import open_store
+from urfb.grid.spec import RunSpec
 from urfb.training.checkpoint import Checkpoints
 from urfb.training.networks import asymmetric_layers, build_network
 
@@ -32,23 +33,20 @@ class LayerWeights(NamedTuple):
     R_mask: torch.Tensor | None
 
 
-def load_weights(run: str, store: str) -> list[LayerWeights]:
+def load_weights(spec: RunSpec, folder: Path, epochs_done: int) -> list[LayerWeights]:
     """Return the weights of a run after its last stored epoch, from the lowest layer up.
 
     Args:
-        run: its identity in the store, or the beginning of it.
-        store: location of the store, beside which the checkpoints are.
+        spec: of the run.
+        folder: of its store's checkpoints.
+        epochs_done: how many of its epochs are stored.
 
     Raises:
-        SelectionError: there is no such run.
-        StoreError: there is no store, or no checkpoint of the run's last epoch.
+        StoreError: there is no checkpoint of the run's last epoch.
         PluginError: a model, rule or data set of the user's own cannot be imported, or has changed since.
     """
-    opened = open_store(store)
-    spec = opened.spec(run)
-    _, epochs_done = opened.progress()[spec.identity]
     info = dataset_info(spec.dataset)
-    checkpoints = Checkpoints(opened.location.checkpoints, spec.identity)
+    checkpoints = Checkpoints(folder, spec.identity)
     network, epoch = checkpoints.load(lambda epoch: build_network(spec, info, epoch), at_most=epochs_done)
     if epoch != epochs_done or epoch == 0:
         raise StoreError(
