@@ -23,6 +23,33 @@ EpsilonOption = Annotated[
 ]
 LayersOption = Annotated[str, typer.Option("--layers", metavar="N,…", help="Sizes, input first, output last.")]
 DrawsOption = Annotated[int, typer.Option("--draws", min=1, help="How many draws of teacher, W(0) and R(0).")]
+MethodOption = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="both|ode|discrete",
+        help="An adaptive solver, or the paper's steps.",
+        autocompletion=completion.words("both", "ode", "discrete"),
+    ),
+]
+StartOption = Annotated[
+    str,
+    typer.Option(
+        "--start",
+        metavar="zero|random",
+        help="W(0) under the feedback rules; BP starts at random.",
+        autocompletion=completion.words("zero", "random"),
+    ),
+]
+TeacherOption = Annotated[
+    str,
+    typer.Option(
+        "--teacher",
+        metavar="product|random",
+        help="Y: of a network of such sizes, or any entries.",
+        autocompletion=completion.words("product", "random"),
+    ),
+]
 ScaleOption = Annotated[float, typer.Option(metavar="SD", help="Standard deviation of its entries.")]
 StepOption = Annotated[float, typer.Option("--step-size", help="Time of an iteration.")]
 IterationsOption = Annotated[int, typer.Option("--iterations", min=1, help="How many; the ODE ends at the same time.")]
@@ -33,33 +60,9 @@ def run(
     draws: DrawsOption = 3,
     epsilon: EpsilonOption = "0,0.25,0.5,1",
     layers: LayersOption = "40,100,100,10",
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            metavar="both|ode|discrete",
-            help="An adaptive solver, or the paper's steps.",
-            autocompletion=completion.words("both", "ode", "discrete"),
-        ),
-    ] = "both",
-    start: Annotated[
-        str,
-        typer.Option(
-            "--start",
-            metavar="zero|random",
-            help="W(0) under the feedback rules; BP starts at random.",
-            autocompletion=completion.words("zero", "random"),
-        ),
-    ] = "zero",
-    teacher: Annotated[
-        str,
-        typer.Option(
-            "--teacher",
-            metavar="product|random",
-            help="Y: of a network of such sizes, or any entries.",
-            autocompletion=completion.words("product", "random"),
-        ),
-    ] = "product",
+    method: MethodOption = "both",
+    start: StartOption = "zero",
+    teacher: TeacherOption = "product",
     teacher_scale: ScaleOption = 0.2,
     weight_scale: ScaleOption = 0.2,
     feedback_scale: ScaleOption = 0.2,
