@@ -31,6 +31,11 @@ def store() -> urfb.store.Store:
     return urfb.open_store(str(REFERENCE / "urfb.sqlite"))
 
 
+@pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.sqlite")), ids=lambda path: path.name)
+def test_a_published_store_has_this_versions_schema(path: Path) -> None:
+    urfb.open_store(str(path))  # which refuses any other, and says how to upgrade it
+
+
 @pytest.mark.usefixtures("coarse_pictures")
 @pytest.mark.parametrize("exhibits", [FIGURES, TABLES], ids=["figures", "tables"])
 def test_the_published_figures_and_tables_show_the_published_store(
