@@ -15,7 +15,8 @@ from urfb.bench.measure import Figures, _Recorded, peak_memory
 from urfb.cli import app
 from urfb.data.datasets import Dataset
 from urfb.grid.expand import resolve
-from urfb.training.networks import build_network
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import build_network
 from urfb.training.passes import Passes, images_of
 
 CPU = torch.device("cpu")
@@ -37,7 +38,7 @@ def test_the_baseline_takes_the_same_step_as_back_propagation(digits: Dataset) -
             parameter.copy_(weight)
     torch.testing.assert_close(model(x), network(x))
     training_step(model, torch.optim.SGD(model.parameters(), lr=spec.step_size), x, labels)
-    Passes(network, spec, digits).step(positions)
+    Passes(build_learner(network, spec), spec, digits).step(positions)
     torch.testing.assert_close(model(x), network(x))
     assert not torch.allclose(next(model.parameters()), weights[0])
 

@@ -2,6 +2,7 @@
 
 from tests.mutations.mutation import of
 
+LEARNER = "tests/learning/test_learner.py"
 MEASUREMENTS = "tests/training/test_measurements.py"
 
 MUTATIONS = [
@@ -21,31 +22,50 @@ MUTATIONS = [
     *of(
         "urfb/training/passes.py",
         MEASUREMENTS,
-        ("getattr(dataset, name)), network", 'getattr(dataset, "training")), network'),
+        ("getattr(dataset, name)), learner", 'getattr(dataset, "training")), learner'),
         ("self._looks[split](positions)", 'self._looks["validation"](positions)'),
-        ("        off_class_margin=spec.off_class_margin,\n", ""),
-        ("        true_class_margin=spec.true_class_margin,\n", ""),
         (
             "images_of(self.spec, self.dataset, split, positions)",
             'images_of(self.spec.model_copy(update={"input_offset": 0.0}), self.dataset, split, positions)',
         ),
-        ("self.network.eval()\n        images", "images"),
+        ("self.learner.eval()\n        images", "images"),
+    ),
+    *of(
+        "urfb/training/passes.py",
+        LEARNER,
+        ("            self.learner.after()\n", ""),
+        ("module.stream = self.streams.setdefault(module.purpose, torch.Generator(self.device))", "pass"),
+    ),
+    *of(
+        "urfb/training/checkpoint.py",
+        LEARNER,
+        ('"learner": rest}', '"learner": {}}'),
+        ('state.update(saved.get("learner", {}))', 'state.update(learner.state_dict() if "learner" in saved else {})'),
+        ("learner.load_state_dict(state)  #", "learner.load_state_dict(state, strict=False)  #"),
+    ),
+    *of(
+        "urfb/learning/learner.py",
+        MEASUREMENTS,
+        ("        off_class_margin=spec.off_class_margin,\n", ""),
+        ("        true_class_margin=spec.true_class_margin,\n", ""),
+    ),
+    *of(
+        "urfb/learning/feedback.py",
+        "tests/nn/test_reference.py",
+        ("torch.autograd.grad(loss, self.learning)", "torch.autograd.grad(loss * len(labels) / 8, self.learning)"),
+        ("torch._foreach_mul_(self.decaying, 1", "torch._foreach_mul_(self.learning, 1"),
     ),
     *of(
         "urfb/training/passes.py",
         "tests/nn/test_reference.py",
-        (
-            "gradients = torch.autograd.grad(loss, self.learning)",
-            "gradients = torch.autograd.grad(loss * len(labels) / self.spec.batch_size, self.learning)",
-        ),
-        ("torch._foreach_mul_(self.decaying, 1 - self.decay)", "torch._foreach_mul_(self.learning, 1 - self.decay)"),
+        ("            self.learner.decay()\n", ""),
     ),
     *of(
         "urfb/training/measurements.py",
         MEASUREMENTS,
         (
-            "loss_function = build_loss(self.spec)",
-            "loss_function = torch.nn.functional.cross_entropy",
+            "lambda: learner.loss_function(learner(x), labels)",
+            "lambda: torch.nn.functional.cross_entropy(learner(x), labels)",
         ),
     ),
     *of(

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 from torch.nn.functional import cross_entropy
 
 from urfb.nn.alignment import filter_similarity, gradient_cosines, weight_alignment
+from urfb.nn.asymmetric import AsymmetricLayer
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
 
@@ -18,6 +21,15 @@ TEXT = "Conv 4 3x3; Conv 4 3x3; Maxpool 3; Full 12; Output"
 
 def network(rule: str, **settings: object) -> Network:
     return Network(TEXT, (2, 6, 7), 5, RULES[rule], seed=0, dtype=torch.float64, **settings).eval()  # type: ignore[arg-type]
+
+
+def gradients(network: Network, loss: Tensor) -> dict[Tensor, Tensor]:
+    weights = [layer.weight for layer in network.layers if layer.weight.requires_grad]
+    return dict(zip(weights, torch.autograd.grad(loss, weights), strict=True))
+
+
+def cosines(network: Network, loss_of_batch: Callable[[], Tensor]) -> dict[AsymmetricLayer, float]:
+    return gradient_cosines(network.layers, gradients(network, loss_of_batch()), loss_of_batch)
 
 
 def test_each_number_is_numpys_over_all_entries_and_over_the_shared_ones() -> None:
@@ -70,7 +82,7 @@ def test_gradients_are_compared_with_back_propagations_at_the_same_weights(untie
     x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64), torch.arange(6) % 5
     of_rule = network("urfb", untied=untied)
     layers = of_rule.layers
-    found = gradient_cosines(layers, lambda: cross_entropy(of_rule(x), labels))
+    found = cosines(of_rule, lambda: cross_entropy(of_rule(x), labels))
     of_bp = network("bp", untied=untied)  # which starts from the same W
     true = torch.autograd.grad(cross_entropy(of_bp(x), labels), [layer.weight for layer in of_bp.layers])
     own = torch.autograd.grad(cross_entropy(of_rule(x), labels), [layer.weight for layer in layers])
@@ -85,7 +97,7 @@ def test_gradients_are_compared_with_back_propagations_at_the_same_weights(untie
 def test_the_true_gradient_is_plain_autograds_under_every_rule(rule: str) -> None:
     x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), ONE_TO_SIX
     of_rule = network(rule)
-    found = gradient_cosines(of_rule.layers, lambda: cross_entropy(of_rule(x), labels))
+    found = cosines(of_rule, lambda: cross_entropy(of_rule(x), labels))
     W = [layer.weight.detach().clone().requires_grad_() for layer in of_rule.layers]
     grid = x
     for bank in W[:2]:
@@ -103,7 +115,7 @@ def test_gradients_have_a_cosine_however_small_and_none_where_they_vanish() -> N
     x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), ONE_TO_SIX
     of_rule = network("urfb")
     whole, small, none = (
-        gradient_cosines(of_rule.layers, lambda scale=scale: scale * cross_entropy(of_rule(x), labels)).values()
+        cosines(of_rule, lambda scale=scale: scale * cross_entropy(of_rule(x), labels)).values()
         for scale in (1, 1e-12, 0)
     )
     assert list(small) == pytest.approx(list(whole))
@@ -113,10 +125,10 @@ def test_gradients_have_a_cosine_however_small_and_none_where_they_vanish() -> N
 def test_the_same_gradients_have_cosine_one_and_layers_that_do_not_learn_have_none() -> None:
     x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64), torch.arange(6) % 5
     for of_rule in (network("bp"), network("sham"), network("zipser-rumelhart")):
-        cosines = gradient_cosines(of_rule.layers, lambda network=of_rule: cross_entropy(network(x), labels))
-        assert list(cosines.values()) == pytest.approx([1] * 4)
+        found = cosines(of_rule, lambda network=of_rule: cross_entropy(network(x), labels))
+        assert list(found.values()) == pytest.approx([1] * 4)
     shallow = network("shallow")
-    assert list(gradient_cosines(shallow.layers, lambda: cross_entropy(shallow(x), labels))) == shallow.layers[-1:]
+    assert list(cosines(shallow, lambda: cross_entropy(shallow(x), labels))) == shallow.layers[-1:]
 
 
 def test_the_similarity_of_filters_is_the_mean_correlation_over_pairs_of_locations() -> None:

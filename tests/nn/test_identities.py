@@ -14,10 +14,11 @@ from torch import Tensor
 from tests.helpers import tiny_spec
 from urfb.data.datasets import Dataset, load
 from urfb.grid.spec import RunSpec
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import build_network
 from urfb.nn.losses import hinge_loss
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
-from urfb.training.networks import build_network
 from urfb.training.passes import Passes
 
 TEXT = "Conv 4 3x3; Conv 4 3x2; SUM; Maxpool 3; Drop .3; Conv 3 2x2; Maxpool 2; Full 12; Output"
@@ -45,7 +46,7 @@ def trained(spec: RunSpec, digits: Dataset, start: Network | None = None) -> Net
     """Return the network after an epoch, from another start than the run's own if one is given."""
     network = build_network(spec, digits.info) if start is None else start
     assert isinstance(network, Network)
-    Passes(network, spec, digits).train(1)
+    Passes(build_learner(network, spec), spec, digits).train(1)
     return network
 
 
@@ -271,7 +272,7 @@ def test_brsf_draws_anew_for_every_batch_within_ws_bounds_and_not_while_evaluati
             assert_equal(feedback(network), before)
             draws.append(before)
 
-        Passes(network, spec, digits).train(epoch, note)
+        Passes(build_learner(network, spec), spec, digits).train(epoch, note)
         return draws
 
     runs = [epoch_of_draws(1, 0), epoch_of_draws(2, 0), epoch_of_draws(1, 1)]

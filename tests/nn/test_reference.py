@@ -10,10 +10,11 @@ import pytest
 from tests.nn import reference
 from tests.training.made import CLASSES, SCALE, random_dataset
 from urfb.grid.expand import resolve
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import build_network
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
 from urfb.training.passes import Passes
-from urfb.training.trainer import build_network
 
 NETWORKS: dict[str, list[reference.Statement]] = {
     # text: the same, in the reference's own words
@@ -90,7 +91,7 @@ def check_a_step(text: str, settings: dict[str, Any]) -> None:
         )
         for weight, layer in zip(W, network.layers, strict=True)
     ]  # fmt: skip
-    Passes(network, spec, dataset).train(1)
+    Passes(build_learner(network, spec), spec, dataset).train(1)
     feedback = [layer.feedback.detach().numpy() for layer in network.layers if layer.feedback is not None]
     if spec.rule == "brsf":  # drawn for this one batch
         assert all(np.abs(new - old).max() > 0.01 for new, old in zip(feedback, R, strict=True))

@@ -11,9 +11,10 @@ from urfb import open_store
 from urfb.cli import app
 from urfb.data.datasets import load
 from urfb.events import EpochEnded, Finished
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import build_network
 from urfb.nn.rules import RULES
 from urfb.training.graphs import Graphed
-from urfb.training.networks import build_network
 from urfb.training.passes import Passes
 from urfb.training.trainer import train
 
@@ -72,7 +73,7 @@ def test_a_graph_does_what_its_launches_do(tmp_path: Path) -> None:
     ends = []
     for graphed in (True, False):
         network = build_network(spec, dataset.info).to("cuda")
-        passes = Passes(network, spec, dataset)
+        passes = Passes(build_learner(network, spec), spec, dataset)
         assert isinstance(passes._step, Graphed)
         if not graphed:
             passes._step = passes.step

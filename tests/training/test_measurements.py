@@ -20,10 +20,11 @@ from urfb.data.datasets import Dataset, Split
 from urfb.errors import DivergedError
 from urfb.events import EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import build_network
 from urfb.nn.modules import Network
 from urfb.training import trainer
 from urfb.training.checkpoint import Checkpoints
-from urfb.training.networks import build_network
 
 train = partial(trainer.train, seconds_between_checkpoints=0.0)
 TEXT = "Conv 3 3x3; Maxpool 3; Full 6; Output"
@@ -40,11 +41,11 @@ def float64_spec(**settings: Any) -> RunSpec:
 def trained(spec: RunSpec, dataset: Dataset, folder: Path) -> tuple[nn.Module, list[Event]]:
     """Return a run's network after its last epoch, and its events."""
     events = list(train(spec, dataset, folder))
-    network, epoch = Checkpoints(folder, spec.identity).load(
-        lambda epoch: build_network(spec, dataset.info, epoch), at_most=spec.epochs
+    learner, epoch = Checkpoints(folder, spec.identity).load(
+        lambda epoch: build_learner(build_network(spec, dataset.info, epoch), spec), at_most=spec.epochs
     )
     assert epoch == spec.epochs
-    return network.eval(), events
+    return learner.network.eval(), events
 
 
 def mean_loss_and_error(network: nn.Module, spec: RunSpec, split: Split) -> tuple[float, float]:

@@ -13,7 +13,8 @@ from urfb.data.datasets import Dataset
 from urfb.engines import runner
 from urfb.errors import DeviceError
 from urfb.events import Finished
-from urfb.training.networks import asymmetric_layers, build_network
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import asymmetric_layers, build_network
 from urfb.training.passes import Passes, images_of
 from urfb.training.trainer import train
 
@@ -26,7 +27,7 @@ def test_precision_is_part_of_the_identity() -> None:
 def test_bfloat16_computes_activity_shorter_and_keeps_the_weights(digits: Dataset) -> None:
     spec = tiny_spec(rule="urfb", precision="bfloat16", connectivity=0.5, feedback_connectivity=0.5)
     network = build_network(spec, digits.info)
-    passes = Passes(network, spec, digits)
+    passes = Passes(build_learner(network, spec), spec, digits)
     types = set()
     for layer in asymmetric_layers(network):
         layer.register_forward_hook(lambda module, inputs, h: types.add(h.dtype))
@@ -59,7 +60,7 @@ def test_the_outputs_of_a_bfloat16_run_are_near_those_of_float32(digits: Dataset
         network = build_network(spec, digits.info).eval()
         noted: list[torch.Tensor] = []
         network.register_forward_hook(lambda module, inputs, output, noted=noted: noted.append(output))
-        Passes(network, spec, digits).evaluate("test")
+        Passes(build_learner(network, spec), spec, digits).evaluate("test")
         outputs += noted
     assert outputs[1].dtype == torch.bfloat16
     x, _ = images_of(tiny_spec(precision="bfloat16"), digits, digits.test, torch.arange(2))

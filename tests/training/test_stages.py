@@ -17,13 +17,14 @@ from tests.helpers import STEPS_AN_EPOCH, tiny_spec
 from urfb.data.datasets import Dataset
 from urfb.events import EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import build_network, second_stage
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
 from urfb.nn.saturation import saturation
 from urfb.training import trainer
 from urfb.training.checkpoint import Checkpoints
 from urfb.training.measurements import Measurements, saved_filters
-from urfb.training.networks import build_network, second_stage
 from urfb.training.passes import Passes
 
 TEXT = "Conv 4 3x3; Conv 4 3x3; SUM; Maxpool 3; Drop .3; Full 12; Output"
@@ -64,7 +65,7 @@ def pretrained_network(spec: RunSpec, digits: Dataset) -> Network:
     """Return the network after the only epoch of the first stage."""
     network = build_network(spec, digits.info)
     assert isinstance(network, Network)
-    Passes(network, spec, digits).train(1)
+    Passes(build_learner(network, spec), spec, digits).train(1)
     return network
 
 
@@ -75,7 +76,7 @@ def second_stages(spec: RunSpec, digits: Dataset) -> tuple[Network, Network]:
     end = second_stage(spec, digits.info, pretrained)
     assert isinstance(start, Network)
     assert isinstance(end, Network)
-    Passes(end, spec, digits).train(2)
+    Passes(build_learner(end, spec), spec, digits).train(2)
     return start, end
 
 
@@ -168,7 +169,7 @@ def test_a_second_stage_of_several_epochs_is_begun_once(digits: Dataset, tmp_pat
     for epoch in (1, 2, 3, 4):
         if epoch == 3:
             network = second_stage(spec, digits.info, network)
-        Passes(network, spec, digits).train(epoch)
+        Passes(build_learner(network, spec), spec, digits).train(epoch)
     found = saved_weights(tmp_path, spec)
     assert all(torch.equal(found[name], value) for name, value in network.state_dict().items())
 
@@ -182,7 +183,7 @@ def test_measuring_changes_no_weight(rule: str, digits: Dataset, tmp_path: Path)
     spec = tiny_spec(**settings)
     network = build_network(spec, digits.info)
     for epoch in (1, 2):
-        Passes(network, spec, digits).train(epoch)
+        Passes(build_learner(network, spec), spec, digits).train(epoch)
     found = saved_weights(tmp_path, measured)
     assert all(torch.equal(found[name], value) for name, value in network.state_dict().items())
 
@@ -202,8 +203,8 @@ def test_every_epoch_and_seed_has_its_own_order_and_drops_its_own_units(digits: 
             shown.extend(labels.tolist())
             return outputs.sum()
 
-        passes = Passes(network, spec, digits)
-        passes.loss_function = loss
+        passes = Passes(build_learner(network, spec), spec, digits)
+        passes.learner.loss_function = loss
         passes.train(epoch)
         assert sorted(shown) == sorted(digits.training.labels.tolist())
         assert sum(dropped) / len(dropped) == pytest.approx(0.5, abs=0.02)
@@ -257,17 +258,19 @@ def test_saturation_is_that_of_the_first_training_images_as_the_network_sees_the
     spec = tiny_spec(network="Conv 4 3x3; Maxpool 3; Drop .5; Full 20; Output", rule="bp", input_offset=0.5, epochs=3)
     *_, last, _ = train(spec, digits, tmp_path)
     assert isinstance(last, EpochEnded)
-    network, epoch = Checkpoints(tmp_path, spec.identity).load(
-        lambda epoch: build_network(spec, digits.info, epoch), at_most=spec.epochs
+    learner, epoch = Checkpoints(tmp_path, spec.identity).load(
+        lambda epoch: build_learner(build_network(spec, digits.info, epoch), spec), at_most=spec.epochs
     )
     assert epoch == last.epoch == 3
+    network = learner.network
     assert isinstance(network, Network)
     x = digits.training.images[:500].permute(0, 3, 1, 2).float() / digits.info.scale - 0.5
     expected = saturation(network.eval(), x)
     assert [point.saturation for point in last.alignment] == pytest.approx(list(expected.values()))
     assert max(expected.values()) > 0.01
     assert expected != saturation(network.train(), x)
-    within_an_epoch = Measurements(spec, digits).alignment(network, step=1)  # where dropout is on
+    learner.train()
+    within_an_epoch = Measurements(spec, digits).alignment(learner, step=1)  # where dropout is on
     assert [point.saturation for point in within_an_epoch] == pytest.approx(list(expected.values()))
     assert network.training
 
@@ -324,7 +327,7 @@ def test_equal_specs_give_equal_bits_whatever_was_drawn_or_trained_before(
 
     def trained() -> list[Tensor]:
         network = build_network(spec, digits.info)
-        Passes(network, spec, digits).train(1)
+        Passes(build_learner(network, spec), spec, digits).train(1)
         return list(network.state_dict().values())
 
     first = trained()

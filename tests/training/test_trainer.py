@@ -12,10 +12,12 @@ from urfb.data.datasets import Dataset
 from urfb.errors import DivergedError
 from urfb.events import EpochEnded, Event, Finished, Started, Stopped
 from urfb.grid.spec import RunSpec
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import build_network
 from urfb.nn.modules import Network
 from urfb.training import trainer
 from urfb.training.passes import Passes
-from urfb.training.trainer import build_network, is_alignment_epoch
+from urfb.training.trainer import is_alignment_epoch
 
 train = partial(trainer.train, seconds_between_checkpoints=0.0)
 
@@ -33,7 +35,7 @@ def trained(spec: RunSpec, digits: Dataset, epochs: int = 2) -> tuple[Network, N
     """Return a run's network as drawn, and after some epochs."""
     start, network = build_network(spec, digits.info), build_network(spec, digits.info)
     for epoch in range(1, epochs + 1):
-        Passes(network, spec, digits).train(epoch)
+        Passes(build_learner(network, spec), spec, digits).train(epoch)
     return start, network
 
 

@@ -14,8 +14,9 @@ from urfb.data.datasets import Dataset
 from urfb.engines.calibration import random_images
 from urfb.grid.shown import checked, resolved
 from urfb.grid.spec import RunSpec
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import build_network
 from urfb.training.arithmetic import arithmetic
-from urfb.training.networks import build_network
 from urfb.training.passes import Passes
 
 BASELINE = "plain PyTorch, NCHW"
@@ -77,11 +78,11 @@ class Candidate:
 
 def _prepare_ours(spec: RunSpec, dataset: Dataset) -> Prepared:
     device = dataset.training.labels.device
-    passes = Passes(build_network(spec, dataset.info).to(device), spec, dataset)
+    passes = Passes(build_learner(build_network(spec, dataset.info), spec).to(device), spec, dataset)
     positions = torch.arange(spec.batch_size, device=device)
 
     def step() -> None:
-        passes.network.train()
+        passes.learner.train()
         with arithmetic(spec.precision, device):
             passes.step(positions)
 

@@ -18,7 +18,8 @@ from urfb.engines.estimate import TimedEpochs, Workload, workloads
 from urfb.engines.memory import keep_freed_memory
 from urfb.errors import DeviceError, PluginError
 from urfb.grid.spec import RunSpec
-from urfb.training.networks import build_network
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import build_network
 from urfb.training.passes import Passes
 
 STEPS_ON_A_CPU, STEPS_ON_A_GPU = 3, 50
@@ -63,7 +64,8 @@ def _measure(stage: tuple[RunSpec, int], workplace: Workplace) -> tuple[float, f
     device, info = torch.device(workplace.device), dataset_info(spec.dataset)
     steps = STEPS_ON_A_GPU if device.type == "cuda" else STEPS_ON_A_CPU
     try:
-        passes = Passes(build_network(spec, info, epoch).to(device), spec, random_images(spec, steps, device))
+        learner = build_learner(build_network(spec, info, epoch), spec).to(device)
+        passes = Passes(learner, spec, random_images(spec, steps, device))
         for _ in range(2):  # the first time, libraries choose their algorithms and GPUs make their graphs
             step = seconds(lambda: passes.train(epoch), device) / steps
             look = seconds(lambda: passes.evaluate("training"), device) / (steps * spec.batch_size)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from urfb.nn.notation import Maxpool, Shape
+from urfb.nn.randomness import Drawing
 
 LEVELS = 2**16
 """Of dropout: a unit is kept or not by a draw of 16 bits."""
@@ -128,19 +129,19 @@ class Windows:
         self.cut_short = (length + self.after + 2 * self.before - size) // stride + 1 < self.count
 
 
-class Dropout(nn.Module):
+class Dropout(Drawing):
     """Zeroes a fraction of the units for each sample anew and scales the rest, while training.
 
-    Its stream is set by the trainer at the start of each epoch, so that a resumed epoch drops the same units. A draw of
-    64 random bits decides about four units, so that the fraction is a multiple of 1/65,536; a draw for each, as in
-    PyTorch's own dropout, takes a sixth of a training step on the CPU.
+    A draw of 64 random bits decides about four units, so that the fraction is a multiple of 1/65,536; a draw for each,
+    as in PyTorch's own dropout, takes a sixth of a training step on the CPU.
     """
+
+    purpose = "dropout"
 
     def __init__(self, fraction: float) -> None:
         super().__init__()
         self.fraction = fraction
         self.kept = max(round((1 - fraction) * LEVELS), 1)
-        self.stream: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with dropout while training, else x."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -54,22 +54,22 @@ def _cosine(first: Tensor, second: Tensor) -> Tensor:
 
 
 def gradient_cosines(
-    layers: Sequence[AsymmetricLayer], loss_of_batch: Callable[[], Tensor]
+    layers: Sequence[AsymmetricLayer], gradients: Mapping[Tensor, Tensor], loss_of_batch: Callable[[], Tensor]
 ) -> dict[AsymmetricLayer, float]:
     """Return the cosine of each layer's increment under its rule and under true back-propagation, at the same weights.
 
     Args:
         layers: of a network; those whose W does not learn are left out.
-        loss_of_batch: computes the loss of a fixed batch, dropout off.
+        gradients: of each tensor that learns, on a fixed batch, dropout off.
+        loss_of_batch: computes the loss of the same batch.
     """
     learning = [layer for layer in layers if layer.weight.requires_grad]
     weights = [layer.weight for layer in learning]
-    of_the_rule = torch.autograd.grad(loss_of_batch(), weights)
     with back_propagation(layers):
         true = torch.autograd.grad(loss_of_batch(), weights)
     return {
-        layer: float(_cosine(one.double(), other.double()))
-        for layer, one, other in zip(learning, of_the_rule, true, strict=True)
+        layer: float(_cosine(gradients[layer.weight].double(), gradient.double()))
+        for layer, gradient in zip(learning, true, strict=True)
     }
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from urfb.nn.randomness import Drawing
 from urfb.nn.rules import Rule
 
 
@@ -238,7 +239,7 @@ class Pad(NamedTuple):
     mode: str
 
 
-class AsymmetricLayer(nn.Module):
+class AsymmetricLayer(Drawing):
     """A linear map with weights W, and under a rule with separate feedback, R.
 
     Attributes:
@@ -248,10 +249,10 @@ class AsymmetricLayer(nn.Module):
             without. It takes no gradient where the rule leaves it fixed.
         bias: [out] or [filters] of a converted layer that has one; else None.
         mask, feedback_mask: 1 where W and R have a connection, 0 where not; None if every connection is there.
-        stream: from which R is drawn anew for every update, under a rule that does so; None for PyTorch's own.
         back_propagates: whether Wᵗ carries the error signal for now, whatever the rule.
     """
 
+    purpose = "feedback of the batch"
     mask: Tensor | None
     feedback_mask: Tensor | None
 
@@ -282,7 +283,6 @@ class AsymmetricLayer(nn.Module):
         super().__init__()
         self.name, self.linear_map, self.rule = name, linear_map, rule
         self.limit, self.output_error, self.is_output = start.limit, output_error, is_output
-        self.stream: torch.Generator | None = None
         self.back_propagates = False
         self.weight = nn.Parameter(start.weight)
         self.feedback = None if start.feedback is None else nn.Parameter(start.feedback, rule.epsilon != 0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def generator(seed: int, *name: object, device: torch.device | str = "cpu") -> torch.Generator:
@@ -21,6 +22,27 @@ def seed_of(seed: int, *name: object) -> int:
     """Return the seed of the stream that `generator` returns."""
     digest = hashlib.sha256(repr((seed, *name)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
+
+
+@contextmanager
+def seeded(seed: int, *name: object, device: torch.device | None = None) -> Iterator[None]:
+    """Draw from a stream of the seed's where modules, such as a user's dropout, draw from PyTorch's own."""
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(gpus):
+        torch.manual_seed(seed_of(seed, *name))
+        yield
+
+
+class Drawing(nn.Module):
+    """A module that draws for each batch.
+
+    Attributes:
+        purpose: the name of its stream.
+        stream: training seeds it for each epoch, so that a resumed epoch draws the same; None for PyTorch's own.
+    """
+
+    purpose: str
+    stream: torch.Generator | None = None
 
 
 def glorot_limit(fan_in: int, fan_out: int) -> float:

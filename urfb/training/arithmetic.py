@@ -9,11 +9,6 @@ from typing import Any
 import torch
 
 
-def weight_dtype(precision: str) -> torch.dtype:
-    """Return the type of W, R and the images."""
-    return torch.float64 if precision == "float64" else torch.float32
-
-
 @contextmanager
 def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
     """Compute in a run's precision while the context is open.

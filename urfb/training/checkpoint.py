@@ -1,4 +1,4 @@
-"""Checkpoints of a run: its weights after some epoch, written so that a crash at any moment leaves a whole one."""
+"""Checkpoints of a run: what it has learned by some epoch, written so that a crash at any moment leaves a whole one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
 
+from urfb.learning.learner import Learner
 from urfb.training.files import CheckpointFiles
 
 log = logging.getLogger(__name__)
@@ -19,8 +19,8 @@ class Checkpoints:
     """The latest checkpoint of a run and the one before it.
 
     Two are kept because the latest may be ahead of the store, whose runner died before it wrote that epoch's rows, or
-    damaged. What an epoch draws depends on seed and epoch alone, and masks on the seed, so
-    the weights are all there is to save.
+    damaged. What an epoch draws depends on seed and epoch alone, and masks on the seed, so the weights are all there is
+    to save of a network. What else its learner holds stands beside them; older checkpoints have weights alone.
     """
 
     def __init__(self, folder: Path, identity: str, seconds_between: float = 60.0) -> None:
@@ -30,24 +30,25 @@ class Checkpoints:
         self._latest_is_good = False
         self._saved_at = time.monotonic()
 
-    def save(self, network: nn.Module, epoch: int, *, last: bool = False) -> None:
-        """Save the weights after `epoch`, unless that was done a moment ago; in any case after the last epoch."""
+    def save(self, learner: Learner, epoch: int, *, last: bool = False) -> None:
+        """Save what is learned after `epoch`, unless that was done a moment ago; in any case after the last epoch."""
         if not last and time.monotonic() - self._saved_at < self._seconds_between:
             return
         self.latest.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"epoch": epoch, "weights": network.state_dict()}, self.partial)
+        rest = {name: value for name, value in learner.state_dict().items() if not name.startswith("network.")}
+        torch.save({"epoch": epoch, "weights": learner.network.state_dict(), "learner": rest}, self.partial)
         if self._latest_is_good:  # one that was passed over must not push out the one that this run went on from
             self.latest.replace(self.previous)
         self.partial.replace(self.latest)
         self._latest_is_good = True
         self._saved_at = time.monotonic()
 
-    def load(self, build: Callable[[int], nn.Module], *, at_most: int) -> tuple[nn.Module, int]:
-        """Return the network of the newest whole checkpoint of at most `at_most` epochs, and its epoch.
+    def load(self, build: Callable[[int], Learner], *, at_most: int) -> tuple[Learner, int]:
+        """Return the learner of the newest whole checkpoint of at most `at_most` epochs, and its epoch.
 
         Args:
-            build: makes the network, as drawn, that an epoch belongs to.
-            at_most: epochs. Without a checkpoint, the network is the one that training starts from, its epoch 0.
+            build: makes the learner, its network as drawn, that an epoch belongs to.
+            at_most: epochs. Without a checkpoint, the learner is the one that training starts from, its epoch 0.
         """
         for path in (self.latest, self.previous):
             if at_most == 0 or not path.exists():
@@ -57,11 +58,14 @@ class Checkpoints:
                 epoch, weights = int(saved["epoch"]), saved["weights"]
                 if epoch > at_most:
                     continue
-                network = build(epoch)
-                network.load_state_dict(weights)
+                learner = build(epoch)
+                learner.network.load_state_dict(weights)
+                state = learner.network.state_dict(prefix="network.")
+                state.update(saved.get("learner", {}))
+                learner.load_state_dict(state)  # raises where the checkpoint lacks something that the learner holds
             except Exception as error:  # damage shows itself in as many ways as there are bytes
                 log.warning("checkpoint %s is damaged (%s); going back to the one before it", path, error)
                 continue
             self._latest_is_good = path == self.latest
-            return network, epoch
+            return learner, epoch
         return build(1), 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from urfb.learning.learner import Learner
 from urfb.nn.modules import Network
 
 WARM_UP = 3
@@ -16,17 +17,18 @@ Work = Callable[[Tensor], None]
 """What is done with the images at some positions [batch] of a split."""
 
 
-def launched(work: Work, network: nn.Module, size: int, streams: Sequence[torch.Generator] = ()) -> Work:
+def launched(work: Work, learner: Learner, size: int, streams: Sequence[torch.Generator] = ()) -> Work:
     """Return `work` as it is, or on a GPU as a CUDA graph for batches of `size`.
 
     Args:
         work: to do with each batch.
-        network: that it is done with. A user's own model stays as it is, for it may do what no graph can hold.
+        learner: that does it. A user's own model is launched as usual, for it may do what no graph can hold.
         size: of a whole batch; a smaller one at the end is launched as usual.
         streams: of random numbers that the work draws from.
     """
-    on_gpu = any(parameter.is_cuda for parameter in network.parameters())
-    return Graphed(work, size, streams) if on_gpu and isinstance(network, Network) else work
+    on_gpu = any(parameter.is_cuda for parameter in learner.parameters())
+    graphable = learner.graphable and isinstance(learner.network, Network)
+    return Graphed(work, size, streams) if on_gpu and graphable else work
 
 
 class Graphed:

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from urfb.data.datasets import Dataset
 from urfb.events import AlignmentPoint, SavedFilters
 from urfb.grid.spec import RunSpec
+from urfb.learning.learner import Learner
+from urfb.learning.networks import asymmetric_layers
 from urfb.nn.alignment import filter_similarity, gradient_cosines, weight_alignment
 from urfb.nn.asymmetric import AsymmetricLayer, UntiedMap
 from urfb.nn.modules import Network
 from urfb.nn.saturation import saturation
 from urfb.training.arithmetic import arithmetic
-from urfb.training.networks import asymmetric_layers
-from urfb.training.passes import build_loss, images_of
+from urfb.training.passes import images_of
 
 EARLY_STEPS = frozenset((1, 2, 5, 10, 20, 50))
 """Steps of a stage's first epoch after which alignment is measured, too."""
@@ -38,25 +39,25 @@ class Measurements:
         """Return how many updates an epoch has; the last one may have a smaller batch."""
         return -(-len(self.dataset.training.labels) // self.spec.batch_size)
 
-    def early(self, points: list[AlignmentPoint], epoch: int) -> Callable[[nn.Module, int], None] | None:
+    def early(self, points: list[AlignmentPoint], epoch: int) -> Callable[[Learner, int], None] | None:
         """Return what adds to `points` after the first steps of a stage; None in any epoch but its first."""
         if self.spec.epoch_of_stage(epoch) != 1:
             return None
 
-        def measure(network: nn.Module, step: int) -> None:
+        def measure(learner: Learner, step: int) -> None:
             if step in EARLY_STEPS and step < self.steps_an_epoch:
-                points.extend(self.alignment(network, (epoch - 1) * self.steps_an_epoch + step))
+                points.extend(self.alignment(learner, (epoch - 1) * self.steps_an_epoch + step))
 
         return measure
 
-    def alignment(self, network: nn.Module, step: int) -> tuple[AlignmentPoint, ...]:
+    def alignment(self, learner: Learner, step: int) -> tuple[AlignmentPoint, ...]:
         """Return what there is to tell of each layer after `step` updates; nothing of a layer without anything."""
-        layers = asymmetric_layers(network)
-        was_training = network.training
-        network.eval()
-        cosines = {} if self.spec.gradient_batch is None else self.gradient_cosines(network)
-        saturated = self.saturation(network)
-        network.train(was_training)
+        layers = asymmetric_layers(learner.network)
+        was_training = learner.training
+        learner.eval()
+        cosines = {} if self.spec.gradient_batch is None else self.gradient_cosines(learner)
+        saturated = self.saturation(learner.network)
+        learner.train(was_training)
         points = []
         for number, layer in enumerate(layers, start=1):
             alignment = weight_alignment(layer)
@@ -71,13 +72,15 @@ class Measurements:
                 points.append(AlignmentPoint(step, step / self.steps_an_epoch, number, layer.name, **measured))
         return tuple(points)
 
-    def gradient_cosines(self, network: nn.Module) -> dict[AsymmetricLayer, float]:
-        """Compare gradients on the first so many training images."""
+    def gradient_cosines(self, learner: Learner) -> dict[AsymmetricLayer, float]:
+        """Compare the learner's gradients with back-propagation's on the first so many training images."""
         assert self.spec.gradient_batch is not None
         x, labels = self._first_images(self.spec.gradient_batch)
-        loss_function = build_loss(self.spec)
         with arithmetic(self.spec.precision, x.device):
-            return gradient_cosines(asymmetric_layers(network), lambda: loss_function(network(x).to(x.dtype), labels))
+            gradients = dict(zip(learner.learning, learner.step(x, labels).gradients, strict=True))
+            return gradient_cosines(
+                asymmetric_layers(learner.network), gradients, lambda: learner.loss_function(learner(x), labels)
+            )
 
     def saturation(self, network: nn.Module) -> dict[AsymmetricLayer, float]:
         """Count the units at σ's bounds; of a user's model, whose units may have no bounds, nothing."""

@@ -14,9 +14,10 @@ from urfb.errors import DivergedError
 from urfb.events import AlignmentPoint, EpochEnded, Event, Finished, Started, Stopped
 from urfb.grid.schedule import is_alignment_epoch, is_training_error_epoch
 from urfb.grid.spec import RunSpec
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import build_network, second_stage
 from urfb.training.checkpoint import Checkpoints
 from urfb.training.measurements import Measurements, saved_filters
-from urfb.training.networks import build_network, second_stage
 from urfb.training.passes import Passes
 from urfb.training.provenance import provenance
 
@@ -58,21 +59,22 @@ def train(
         torch.cuda.set_device(device)  # the one whose streams CUDA graphs are made on
     info = dataset.info
     saved = Checkpoints(checkpoints, spec.identity, seconds_between_checkpoints)
-    network, epochs_done = saved.load(
-        lambda epoch: build_network(spec, info, epoch), at_most=min(epochs_stored, spec.epochs)
+    learner, epochs_done = saved.load(
+        lambda epoch: build_learner(build_network(spec, info, epoch), spec), at_most=min(epochs_stored, spec.epochs)
     )
-    passes = Passes(network.to(device), spec, dataset)
+    passes = Passes(learner.to(device), spec, dataset)
     measurements = Measurements(spec, dataset)
     if epochs_done == 0:
-        yield Started(0, provenance(device, log), measurements.alignment(network, step=0), saved_filters(network, 0))
+        filters = saved_filters(learner.network, 0)
+        yield Started(0, provenance(device, log), measurements.alignment(learner, step=0), filters)
     else:
         yield Started(epochs_done, provenance(device, log))
 
     for epoch in range(epochs_done + 1, spec.epochs + 1):
         began = time.perf_counter()
         if epoch == spec.pretraining_epochs + 1 and epoch > 1:
-            network = second_stage(spec, info, network).to(device)
-            passes = Passes(network, spec, dataset)
+            learner = build_learner(second_stage(spec, info, learner.network), spec).to(device)
+            passes = Passes(learner, spec, dataset)
         points: list[AlignmentPoint] = []
         running = passes.train(epoch, measurements.early(points, epoch))
         last = epoch == spec.epochs
@@ -82,7 +84,7 @@ def train(
             if measured is not None and not math.isfinite(measured.loss):
                 raise DivergedError(f"a loss is {measured.loss} in epoch {epoch}; a smaller step_size may help")
         if is_alignment_epoch(spec.epoch_of_stage(epoch)) or last:
-            points.extend(measurements.alignment(network, epoch * measurements.steps_an_epoch))
+            points.extend(measurements.alignment(learner, epoch * measurements.steps_an_epoch))
         yield EpochEnded(
             epoch,
             *running,
@@ -91,10 +93,10 @@ def train(
             *validation,
             seconds=time.perf_counter() - began,
             alignment=tuple(points),
-            filters=saved_filters(network, epoch) if last else (),
+            filters=saved_filters(learner.network, epoch) if last else (),
         )
         stopping = not last and stop()
-        saved.save(network, epoch, last=last or stopping)
+        saved.save(learner, epoch, last=last or stopping)
         if stopping:
             yield Stopped()
             return

@@ -10,8 +10,9 @@ import torch
 from urfb.data.catalog import dataset_info
 from urfb.errors import StoreError
 from urfb.grid.spec import RunSpec
+from urfb.learning.catalog import build_learner
+from urfb.learning.networks import asymmetric_layers, build_network
 from urfb.training.checkpoint import Checkpoints
-from urfb.training.networks import asymmetric_layers, build_network
 
 
 class LayerWeights(NamedTuple):
@@ -47,7 +48,9 @@ def load_weights(spec: RunSpec, folder: Path, epochs_done: int) -> list[LayerWei
     """
     info = dataset_info(spec.dataset)
     checkpoints = Checkpoints(folder, spec.identity)
-    network, epoch = checkpoints.load(lambda epoch: build_network(spec, info, epoch), at_most=epochs_done)
+    learner, epoch = checkpoints.load(
+        lambda epoch: build_learner(build_network(spec, info, epoch), spec), at_most=epochs_done
+    )
     if epoch != epochs_done or epoch == 0:
         raise StoreError(
             f"run {spec.identity}: {checkpoints.latest.parent} has no checkpoint of its epoch {epochs_done}; "
@@ -61,5 +64,5 @@ def load_weights(spec: RunSpec, folder: Path, epochs_done: int) -> list[LayerWei
             layer.mask,
             layer.feedback_mask,
         )
-        for layer in asymmetric_layers(network)
+        for layer in asymmetric_layers(learner.network)
     ]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from collections.abc import Set
 
 import torch
 from torch import nn
@@ -14,10 +13,9 @@ from urfb.grid.spec import RunSpec
 from urfb.nn.asymmetric import AsymmetricLayer
 from urfb.nn.convert import convert
 from urfb.nn.modules import Network
-from urfb.nn.randomness import seed_of
+from urfb.nn.randomness import seeded
 from urfb.nn.rules import Rule
 from urfb.plugins import is_import_path, load_plugin, source_hash
-from urfb.training.arithmetic import weight_dtype
 
 
 def build_network(spec: RunSpec, info: DatasetInfo, epoch: int = 1) -> nn.Module:
@@ -56,6 +54,11 @@ def second_stage(spec: RunSpec, info: DatasetInfo, pretrained: nn.Module) -> nn.
 def asymmetric_layers(network: nn.Module) -> list[AsymmetricLayer]:
     """Return the layers that have W and R, from the lowest up; of a user's model in the order of its modules."""
     return [module for module in network.modules() if isinstance(module, AsymmetricLayer)]
+
+
+def weight_dtype(precision: str) -> torch.dtype:
+    """Return the type of W, R and the images."""
+    return torch.float64 if precision == "float64" else torch.float32
 
 
 def _network(
@@ -110,12 +113,3 @@ def _users_model(spec: RunSpec, info: DatasetInfo) -> nn.Module:
         feedback_connectivity=spec.feedback_connectivity,
         example=example,
     )
-
-
-@contextmanager
-def seeded(seed: int, *name: object, device: torch.device | None = None) -> Iterator[None]:
-    """Draw from a stream of the seed's where modules, such as a user's dropout, draw from PyTorch's own."""
-    gpus = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(gpus):
-        torch.manual_seed(seed_of(seed, *name))
-        yield

@@ -1,0 +1,180 @@
+"""What training asks of every learner: the same numbers after an interruption, and steps that only tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.helpers import tiny_spec
+from tests.training.made import random_dataset
+from urfb.events import EpochEnded, Event, Finished, Started, Stopped
+from urfb.grid.spec import RunSpec
+from urfb.learning.catalog import ALGORITHMS, Settings, build_learner
+from urfb.learning.feedback import Feedback
+from urfb.learning.learner import Step
+from urfb.learning.networks import build_network
+from urfb.training import trainer
+from urfb.training.passes import images_of
+
+train = partial(trainer.train, seconds_between_checkpoints=0.0)
+TEXT = "Conv 3 3x3; Maxpool 3; Drop .2; Full 6; Output"
+DATASET = random_dataset(training=14)
+
+
+class Momentum(Feedback):
+    """Gradient steps with momentum 0.9: the least that a learner can hold beside a network's weights."""
+
+    def __init__(self, network: nn.Module, spec: RunSpec, settings: Settings) -> None:
+        super().__init__(network, spec, settings)
+        for number, parameter in enumerate(self.learning):
+            self.register_buffer(f"velocity{number}", torch.zeros_like(parameter))
+
+    def step(self, x: Tensor, labels: Tensor) -> Step:
+        step = super().step(x, labels)
+        self.latest = [0.9 * velocity + new for velocity, new in zip(self.velocities, step.gradients, strict=True)]
+        return step._replace(gradients=self.latest)
+
+    def after(self) -> None:
+        for velocity, latest in zip(self.velocities, self.latest, strict=True):
+            velocity.copy_(latest)
+
+    @property
+    def velocities(self) -> list[Tensor]:
+        return [self.get_buffer(f"velocity{number}") for number in range(len(self.learning))]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums are taken in one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=[*ALGORITHMS, "momentum"])
+def algorithm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of each algorithm, and of one of the tests' own, which takes the place of 'feedback'."""
+    if request.param == "momentum":
+        momentum = replace(ALGORITHMS["feedback"], learner=f"{__name__}:Momentum")
+        monkeypatch.setitem(ALGORITHMS, "feedback", momentum)
+    return str(request.param)
+
+
+def spec_of(**settings: Any) -> RunSpec:
+    return tiny_spec(
+        **{"network": TEXT, "rule": "urfb", "precision": "float64", "batch_size": 4, "epochs": 4, **settings}
+    )
+
+
+def numbers(events: list[Event]) -> list[Any]:
+    """Return all that events tell but when and where."""
+    epochs = [replace(event, seconds=0.0) for event in events if isinstance(event, EpochEnded)]
+    return [repr(epoch) for epoch in epochs] + [event for event in events if isinstance(event, Finished)]
+
+
+def saved(folder: Path, spec: RunSpec) -> dict[str, dict[str, Tensor]]:
+    checkpoint = torch.load(folder / f"{spec.identity}.pt", weights_only=True)
+    return {part: checkpoint[part] for part in ("weights", "learner")}
+
+
+@pytest.mark.parametrize("settings", [{}, {"pretraining_epochs": 2, "untied": "all"}], ids=str)
+@pytest.mark.parametrize("stopped_after", [1, 2, 3])
+def test_an_interrupted_run_ends_where_a_whole_one_does(
+    algorithm: str, stopped_after: int, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    spec = spec_of(**settings)
+    whole = list(train(spec, DATASET, tmp_path / "whole"))
+    asked = iter(range(1, spec.epochs))
+    part = list(train(spec, DATASET, tmp_path / "parts", stop=lambda: next(asked) == stopped_after))
+    assert isinstance(part[-1], Stopped)
+    resumed = list(train(spec, DATASET, tmp_path / "parts", epochs_stored=stopped_after))
+    assert isinstance(resumed[0], Started)
+    assert resumed[0].epochs_done == stopped_after
+    assert numbers(part) + numbers(resumed) == numbers(whole)
+    expected, found = saved(tmp_path / "whole", spec), saved(tmp_path / "parts", spec)
+    for of_whole, of_parts in zip(expected.values(), found.values(), strict=True):
+        assert of_whole.keys() == of_parts.keys()
+        assert all(torch.equal(of_parts[name], value) for name, value in of_whole.items())
+    assert algorithm != "momentum" or all(velocity.any() for velocity in found["learner"].values())
+
+
+def test_a_step_changes_nothing_that_learns(algorithm: str) -> None:
+    spec = spec_of(decay=0.1, rule="kolen-pollack")
+    learner = build_learner(build_network(spec, DATASET.info), spec).eval()
+    before = {name: value.clone() for name, value in learner.state_dict().items()}
+    x, labels = images_of(spec, DATASET, DATASET.training, torch.arange(4))
+    first, again = learner.step(x, labels), learner.step(x, labels)
+    assert all(torch.equal(value, before[name]) for name, value in learner.state_dict().items())
+    assert torch.equal(first.outputs, learner(x))
+    assert torch.equal(first.loss, learner.loss_function(first.outputs, labels))
+    for gradient, same, values in zip(first.gradients, again.gradients, learner.learning, strict=True):
+        assert gradient.shape == values.shape
+        assert torch.equal(gradient, same)
+
+
+def test_weights_stand_apart_in_a_checkpoint(algorithm: str, tmp_path: Path) -> None:
+    spec = spec_of()
+    list(train(spec, DATASET, tmp_path))
+    parts = saved(tmp_path, spec)
+    network = build_network(spec, DATASET.info)
+    network.load_state_dict(parts["weights"])
+    learner = build_learner(network, spec)
+    assert {f"network.{name}" for name in parts["weights"]} | parts["learner"].keys() == learner.state_dict().keys()
+
+
+def without_learner(path: Path) -> None:
+    """Leave a checkpoint as it was written before learners held anything."""
+    checkpoint = torch.load(path, weights_only=True)
+    torch.save({"epoch": checkpoint["epoch"], "weights": checkpoint["weights"]}, path)
+
+
+def test_a_run_goes_on_from_a_checkpoint_with_weights_alone(tmp_path: Path) -> None:
+    spec = spec_of()
+    whole = list(train(spec, DATASET, tmp_path / "whole"))
+    list(train(spec.model_copy(update={"epochs": 2}), DATASET, tmp_path / "old"))
+    without_learner(tmp_path / "old" / f"{spec.identity}.pt")
+    resumed = list(train(spec, DATASET, tmp_path / "old", epochs_stored=2))
+    assert isinstance(resumed[0], Started)
+    assert resumed[0].epochs_done == 2
+    assert numbers(resumed) == numbers(whole)[2:]
+
+
+def test_a_checkpoint_that_lacks_a_learners_state_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    momentum = replace(ALGORITHMS["feedback"], learner=f"{__name__}:Momentum")
+    monkeypatch.setitem(ALGORITHMS, "feedback", momentum)
+    spec = spec_of()
+    list(train(spec.model_copy(update={"epochs": 2}), DATASET, tmp_path))
+    without_learner(tmp_path / f"{spec.identity}.pt")
+    started = next(train(spec, DATASET, tmp_path, epochs_stored=2))
+    assert isinstance(started, Started)
+    assert started.epochs_done == 1
+    assert "velocity0" in caplog.text
+
+
+def test_gradient_cosines_are_of_what_the_learner_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of gradients turned round they have the other sign, and of a learner's own they are not autograd's."""
+    spec = spec_of(gradient_batch=8)
+    started = next(train(spec, DATASET, tmp_path))
+    assert isinstance(started, Started)
+    step = Feedback.step
+
+    def turned(self: Feedback, x: Tensor, labels: Tensor) -> Step:
+        told = step(self, x, labels)
+        return told._replace(gradients=[-gradient for gradient in told.gradients])
+
+    monkeypatch.setattr(Feedback, "step", turned)
+    again = next(train(spec, DATASET, tmp_path))
+    assert isinstance(again, Started)
+    cosines = [point.gradient_cosine for point in started.alignment]
+    assert None not in cosines
+    assert [point.gradient_cosine for point in again.alignment] == [-cosine for cosine in cosines]  # type: ignore[operator]

@@ -1,0 +1,36 @@
+"""Every rule of `RULES`: the paper's separate feedback, and what it is compared with (section 3.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from urfb.grid.spec import RunSpec
+from urfb.learning.catalog import Settings
+from urfb.learning.learner import Learner, Step
+from urfb.learning.networks import asymmetric_layers
+
+
+class Feedback(Learner):
+    """Gradients of the loss, in which the layers' rule says what carries the error signal and what R takes."""
+
+    def __init__(self, network: nn.Module, spec: RunSpec, settings: Settings) -> None:
+        """Teach `network`, whose layers know their rule."""
+        super().__init__(network, spec, settings)
+        layers = [layer for layer in asymmetric_layers(network) if layer.weight.requires_grad]
+        self.decay_fraction = layers[0].rule.decay if layers else 0.0
+        self.decaying: list[Tensor] = [
+            values for layer in layers for values in (layer.weight, layer.feedback) if values is not None
+        ]
+
+    def step(self, x: Tensor, labels: Tensor) -> Step:
+        """Return the outputs, the loss and the gradients of W, R and whatever else learns."""
+        outputs = self(x)
+        loss = self.loss_function(outputs, labels)
+        # Every gradient is formed from the weights as they were before the update (Remark 1).
+        return Step(outputs, loss, torch.autograd.grad(loss, self.learning))
+
+    def decay(self) -> None:
+        """Take λ from each W and R of every layer that learns."""
+        if self.decay_fraction:
+            torch._foreach_mul_(self.decaying, 1 - self.decay_fraction)
