@@ -103,10 +103,10 @@ def test_a_grid_that_is_killed_at_random_moments_ends_as_one_that_is_not(tmp_pat
         assert process.poll() is None, "ended before it could be killed"
         match chance.choice(["worker", "runner", "all"]):
             case "worker":
-                workers = psutil.Process(process.pid).children()
-                training = [one for one in workers if "spawn_main" in " ".join(one.cmdline())]
-                for one in training[:1]:
-                    one.kill()
+                processes = psutil.Process(process.pid).children(recursive=True)
+                workers = [one for one in processes if one.ppid() != process.pid]  # they are the server's children
+                for worker in workers[:1]:
+                    worker.kill()
                 time.sleep(0.5)
                 os.killpg(process.pid, signal.SIGKILL)
             case "runner":

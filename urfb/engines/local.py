@@ -12,6 +12,7 @@ from multiprocessing import connection as pipes
 from multiprocessing.connection import Connection
 
 from urfb.engines import Job, Workplace
+from urfb.engines.processes import start_process
 from urfb.engines.worker import execute, log_of, output_to
 from urfb.events import END, Event, Lost
 
@@ -77,7 +78,7 @@ class _Worker:
 
     def begin(self, job: Job) -> None:
         if self._process is None or not self._process.is_alive():
-            self._start()
+            self._process, self.pipe = start_process(_serve, self.workplace)
         self.identity = job.spec.identity
         self.send(job)
 
@@ -109,20 +110,6 @@ class _Worker:
         if self.pipe is not None:
             self.pipe.close()
         self._process, self.pipe, self.identity = None, None, None
-
-    def _start(self) -> None:
-        # Spawned, not forked: a fork after torch has started its threads, or CUDA, does not work.
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self.workplace), daemon=True)
-        # Ctrl-C reaches every process of the terminal; the runner decides what becomes of its workers, even while they
-        # start: a signal that is ignored stays so in a new process.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            self._process.start()
-        finally:
-            signal.signal(signal.SIGINT, before)
-        theirs.close()  # so that the pipe closes when the worker dies
 
 
 def _serve(pipe: Connection, workplace: Workplace) -> None:

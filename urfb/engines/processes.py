@@ -1,0 +1,45 @@
+"""Processes that begin with PyTorch in memory, forked from a server that imports it once for all of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+
+
+def warm_context() -> ForkServerContext:
+    """Return the context whose processes have PyTorch already.
+
+    The server runs nothing but imports: a fork after torch has started its threads, or CUDA, would not work.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["urfb.engines.preloaded"])
+    return context
+
+
+def start_process(target: Callable[..., object], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """Start `target` in a process of its own; its first argument is the other end of the pipe that is returned.
+
+    The process ignores Ctrl-C, which reaches every process of the terminal: whoever started it decides what becomes of
+    it. It ends with this process.
+    """
+    context = warm_context()
+    pipe, far_end = context.Pipe()
+    process = context.Process(target=target, args=(far_end, *arguments), daemon=True)
+    # A signal that is ignored stays so in a new process, even while it starts.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    far_end.close()  # so that the pipe closes when the process dies
+    return process, pipe
+
+
+def cores() -> int:
+    """Return how many of the CPU's cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
