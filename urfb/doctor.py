@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import psutil
 
 from urfb.data.catalog import CATALOG
-from urfb.engines.runner import PROCESS_BYTES
+from urfb.engines.processes import cores
 from urfb.errors import SelectionError, StoreError
 from urfb.store import Store, open_store
 from urfb.store.engine import Location
@@ -30,6 +30,8 @@ NETWORK_FILE_SYSTEMS = frozenset(
 """As they are called, some of them after `fuse.` or `macfuse.`"""
 FIRST_WITH_WAL_BUG, LAST_WITH_WAL_BUG = (3, 7, 0), (3, 51, 2)
 LITTLE_DISK, TOO_LITTLE_DISK = 2**30, 2**26
+LITTLE_MEMORY = 2**29
+"""PyTorch alone takes about as much."""
 
 
 class Finding(NamedTuple):
@@ -187,14 +189,12 @@ def disk(subject: Subject) -> Iterator[Finding]:
 
 def processor_and_memory(subject: Subject) -> Iterator[Finding]:
     """Look at the CPU's cores and at the memory that is free for runs."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = psutil.virtual_memory()
-    what = f"{cores} CPU cores, {_size(memory.available)} of {_size(memory.total)} memory free"
-    fitting = memory.available // PROCESS_BYTES
-    if fitting < 1:
-        yield Finding("problem", what, f"a run needs {_size(PROCESS_BYTES)} and what its network needs; end something")
-    elif fitting < cores:
-        yield Finding("warning", what, f"no more than {fitting} runs fit at a time, which `urfb grid run` heeds")
+    what = f"{cores()} CPU cores, {_size(memory.available)} of {_size(memory.total)} memory free"
+    if memory.available < LITTLE_MEMORY:
+        yield Finding("problem", what, f"PyTorch alone takes about {_size(LITTLE_MEMORY)}; end something")
+    elif memory.available < LITTLE_MEMORY * cores():
+        yield Finding("warning", what, "fewer runs than cores may fit at a time; `urfb grid run` measures that")
     else:
         yield Finding("ok", what)
 
@@ -210,7 +210,7 @@ def gpu(subject: Subject) -> Iterator[Finding]:
         ]
         free, total = torch.cuda.mem_get_info(index)
         what = f"GPU cuda:{index}: {device.name}, {_size(free)} of {_size(total)} free, {', '.join(ability)}"
-        if free < PROCESS_BYTES:
+        if free < LITTLE_MEMORY:
             yield Finding("warning", what, "something else has its memory; end that, or choose --device cpu")
         else:
             yield Finding("ok", what)

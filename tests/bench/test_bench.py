@@ -65,8 +65,8 @@ def test_candidates_are_measured_against_the_baseline() -> None:
 
 
 def test_ratios_are_of_the_same_round_and_evaluation_is_of_a_long_run() -> None:
-    one = Figures("n", "cifar10", "a", (10.0, 20.0), (8.0, 10.0), (5.0, 5.0), 100, 1, None)
-    other = Figures("n", "cifar10", "b", (20.0, 30.0), (8.0, 10.0), (), 100, 1, None)
+    one = Figures("n", "cifar10", "a", (10.0, 20.0), (8.0, 10.0), (5.0, 5.0), 100, 1)
+    other = Figures("n", "cifar10", "b", (20.0, 30.0), (8.0, 10.0), (), 100, 1)
     assert one.ratios(other) == [2.0, 1.5]
     assert one.over_bare == pytest.approx((10 / 8 + 20 / 10) / 2)
     look = 5 * (1 / 5 + 5_000 / 45_000)

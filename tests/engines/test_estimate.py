@@ -27,7 +27,7 @@ def stored(seconds: float, *, looked: bool = False, epochs: int = 1, stage: int 
 
 
 def estimated(
-    runs: Sequence[PlannedRun], times: Sequence[TimedEpochs], slots: int = 1, memory: Sequence[int] = (1,)
+    runs: Sequence[PlannedRun], times: Sequence[TimedEpochs], slots: int = 1, memory: Sequence[int] | None = None
 ) -> Estimate:
     return estimate(runs, times, slots=slots, memory=memory, bytes_per_epoch=None)
 
@@ -114,6 +114,7 @@ def test_memory_is_what_the_largest_runs_need_together_and_disk_what_checkpoints
     # Two checkpoints: W and R in float32 of two runs, and W in float64 of one without an R
     assert found.checkpoints == 2 * (2 * 2 * 4 * weights + 8 * weights)
     assert found.uncounted == 0
+    assert estimated(runs, []).memory is None
     assert estimated(runs, []).rows == 3 * 6 * BYTES_PER_EPOCH
 
 

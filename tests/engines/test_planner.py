@@ -14,8 +14,8 @@ import pytest
 from tests.helpers import tiny_run
 from tests.store.recorded import PROVENANCE, epoch
 from urfb.engines.estimate import BYTES_PER_EPOCH
+from urfb.engines.measuring import measured_memory
 from urfb.engines.planner import GridPlan, plan_grid
-from urfb.engines.runner import memory_needed
 from urfb.errors import DeviceError
 from urfb.events import Event, Failed, Finished, Started
 from urfb.grid.expand import GridRun
@@ -23,7 +23,15 @@ from urfb.store import open_for_writing, open_store
 from urfb.training.provenance import device_name
 
 RUNS = [tiny_run(seed=seed) for seed in (0, 1)]
-LARGE = [tiny_run(network="Full 1000000; Output", seed=seed) for seed in (0, 1)]
+LARGE = [tiny_run(network="Full 50000; Output", seed=seed) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def sizes() -> tuple[int, int]:
+    """The memory of a large run, and of a small one."""
+    large, small = measured_memory([runs[0].spec for runs in (LARGE, RUNS)], "cpu", 2**40)
+    assert 5 * large > 7 * small
+    return large, small
 
 
 @pytest.fixture(autouse=True)
@@ -62,28 +70,31 @@ def test_missing_runs_take_the_time_of_epochs_with_as_many_threads(store: str, j
     assert {place.threads for place in found.workplaces} == {8 if jobs == 1 else 4}
 
 
-def test_runs_that_are_done_need_neither_places_nor_memory(store: str) -> None:
+def test_runs_that_are_done_need_neither_places_nor_memory(store: str, sizes: tuple[int, int]) -> None:
     train(store, LARGE[0], 1.0)
-    found = planned([LARGE[0], *RUNS], store, 3)
+    found = planned([LARGE[0], *RUNS], store, 3, calibrate=True)
     assert found.estimate
     assert (found.estimate.runs, len(found.workplaces)) == (2, 2)
-    assert found.estimate.memory == 2 * memory_needed(RUNS[0].spec, "cpu")
+    assert found.estimate.memory == pytest.approx(2 * sizes[1], rel=0.1)
     nothing = planned(LARGE[:1], store)
     assert (nothing.estimate, nothing.workplaces) == (None, ())
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_as_many_runs_are_trained_at_a_time_as_the_largest_leaves_room_for(
-    store: str, monkeypatch: pytest.MonkeyPatch, order: int
+    store: str, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int], order: int
 ) -> None:
-    large, small = (memory_needed(runs[0].spec, "cpu") for runs in (LARGE, RUNS))
-    assert 2 * large > 3 * small
-    available = SimpleNamespace(available=2 * large)
+    large, _ = sizes
+    available = SimpleNamespace(available=5 * large // 2)
     monkeypatch.setattr("psutil.virtual_memory", lambda: available)
-    found = planned([RUNS[0], *LARGE, RUNS[1], tiny_run(seed=2), tiny_run(seed=3)][::order], store)
+    runs = [RUNS[0], *LARGE, RUNS[1], tiny_run(seed=2), tiny_run(seed=3)][::order]
+    found = planned(runs, store, calibrate=True)
     assert found.estimate
     assert len(found.workplaces) == 2
-    assert found.estimate.memory == 2 * large
+    assert found.estimate.memory == pytest.approx(2 * large, rel=0.1)
+    uncalibrated = planned(runs, store)
+    assert uncalibrated.estimate
+    assert (uncalibrated.estimate.memory, len(uncalibrated.workplaces)) == (None, 6)
 
 
 def test_a_failed_run_is_planned_again_and_the_plan_says_why_it_failed(store: str) -> None:

@@ -263,13 +263,13 @@ def test_failed_and_cancelled_runs_are_tried_again_within_bounds(tmp_path: Path)
 
 
 def test_a_run_whose_workers_die_again_and_again_fails_and_the_others_are_trained(tmp_path: Path) -> None:
-    (tmp_path / "deadly.py").write_text("import os\n\n\ndef build(shape, classes):\n    os.kill(os.getpid(), 9)\n")
+    (tmp_path / "deadly.py").write_text("import os\n\n\ndef build(shape, classes):\n    os.abort()\n")
     look_in(tmp_path)
     deadly, watcher = tiny_run(network="deadly:build"), Watcher()
     assert run([deadly, tiny_run()], tmp_path, watcher, jobs=1) == Outcome(done=1, failed=1)
     assert sum(isinstance(event, Lost) for event in watcher.events) == 2
     row = open_store(str(tmp_path / "urfb.sqlite")).runs(state="failed").iloc[0]
-    assert "SIGKILL" in row["reason"]
+    assert "SIGABRT" in row["reason"]
     assert "3 times in a row" in row["reason"]
     assert row["attempts"] == 3
 

@@ -168,9 +168,7 @@ MUTATIONS = [
     *of(
         "urfb/grid/shown.py",
         "tests/grid/test_shown.py",
-        ("masks = (spec.connectivity < 1) + (spec.feedback_connectivity < 1)", "masks = int(spec.connectivity < 1)"),
         ("spec.rule_of(spec.epochs)", "spec.rule_of(1)"),
-        ("memory(spec.batch_size, spec", "memory(500, spec"),
     ),
     *of(
         "urfb/grid/shown.py",
@@ -181,12 +179,12 @@ MUTATIONS = [
         "urfb/engines/planner.py",
         "tests/engines/test_planner.py",
         ("[one.run.spec for one in missing]", "[one.run.spec for one in planned]"),
-        ("jobs, len(missing), max(memory)", "jobs, len(planned), max(memory)"),
-        ("jobs, len(missing), max(memory)", "jobs, len(missing), min(memory)"),
+        ("jobs, len(missing), max(", "jobs, len(planned), max("),
+        ("jobs, len(missing), max(", "jobs, len(missing), min("),
         ("known.epoch_seconds(name, workplaces[0].threads)", "known.epoch_seconds(name, 1)"),
         ("known.reasons() if known else {}", "{}"),
         ("slots=len(workplaces)", "slots=1"),
-        ("refuse_unfit(specs, devices)", "pass"),
+        ("refuse_precision(specs, has_tf32=has_tf32)", "pass"),
         ("bytes_per_epoch=known.bytes_per_epoch() if known else None", "bytes_per_epoch=None"),
     ),
     *of(

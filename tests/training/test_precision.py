@@ -10,7 +10,6 @@ import torch
 from tests.engines.test_runner import run
 from tests.helpers import tiny_run, tiny_spec
 from urfb.data.datasets import Dataset
-from urfb.engines import runner
 from urfb.errors import DeviceError
 from urfb.events import Finished
 from urfb.learning.catalog import build_learner
@@ -73,18 +72,3 @@ def test_what_the_device_cannot_compute_is_refused_before_anything_is_written(tm
     with pytest.raises(DeviceError, match=r"Conv.*: precision 'tf32' needs a GPU that has it; choose float32"):
         run([tiny_run(), tiny_run(precision="tf32")], tmp_path)
     assert not list(tmp_path.glob("*.sqlite"))
-
-
-def test_runs_that_do_not_fit_are_refused_all_at_once_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    large = [tiny_run(batch_size=1297, seed=seed) for seed in (0, 1)]
-    free = runner.memory_needed(tiny_run().spec, "cpu") + 2**20
-    monkeypatch.setattr(runner, "capacity", lambda devices: (free, False))
-    with pytest.raises(DeviceError) as refused:
-        run([tiny_run(), *large], tmp_path)
-    message = str(refused.value)
-    assert message.count("GiB at batch size 1297, where cpu has 0.6 GiB free; a smaller batch_size") == 2
-    assert "seed 1" in message
-    assert not list(tmp_path.glob("*.sqlite"))
-    assert runner.memory_needed(large[0].spec, "cpu") > free

@@ -10,8 +10,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from urfb.bench.baseline import Baseline, training_step
+from urfb.data.catalog import dataset_info
 from urfb.data.datasets import Dataset
-from urfb.engines.calibration import random_images
+from urfb.engines.measuring import random_images
 from urfb.grid.shown import checked, resolved
 from urfb.grid.spec import RunSpec
 from urfb.learning.catalog import build_learner
@@ -54,7 +55,7 @@ class Candidate:
 
     def prepare(self, steps: int, device: torch.device) -> Prepared:
         """Build the network and random images, for epochs of `steps` steps."""
-        dataset = random_images(self.spec, steps, device)
+        dataset = random_images(dataset_info(self.spec.dataset), steps * self.spec.batch_size, device)
         if self.code == "urfb":
             return _prepare_ours(self.spec, dataset)
         split = dataset.training

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import resource
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,10 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from urfb.bench.candidates import Candidate, Prepared, candidates
 from urfb.data.catalog import dataset_info
-from urfb.engines.calibration import seconds
+from urfb.engines.measuring import peak_resident, seconds
 from urfb.engines.memory import keep_freed_memory
 from urfb.engines.runner import find_devices
-from urfb.grid.shown import costs_of, memory_of
+from urfb.grid.shown import costs_of
 from urfb.training.arithmetic import arithmetic
 from urfb.training.provenance import provenance
 
@@ -41,8 +40,7 @@ class Figures:
         bare_ms: of each round, those of the step's own convolutions and matrix products, alone on the same tensors.
         evaluation_ms: of each round, those of evaluating as many images as a step has; empty for other people's code.
         flop: floating-point operations of a step.
-        memory, predicted_memory: bytes that a step takes at its peak beside PyTorch and the data, and what
-            `urfb network show` says; None of other people's code.
+        memory: bytes that a step takes at its peak beside PyTorch and the data.
     """
 
     network: str
@@ -53,7 +51,6 @@ class Figures:
     evaluation_ms: tuple[float, ...]
     flop: int
     memory: int
-    predicted_memory: int | None
 
     def ratios(self, other: Figures) -> list[float]:
         """Return how many times as fast as `other` this is, round by round."""
@@ -100,7 +97,6 @@ def measure(
             tuple(own["evaluation"]),
             costs_of(spec).step * spec.batch_size,
             peak,
-            sum(memory_of(spec, on_gpu=device.type == "cuda").values()) if candidate.code == "urfb" else None,
         )
 
 
@@ -153,15 +149,6 @@ def _growth(candidate: Candidate, threads: int) -> int:
     for _ in range(3):
         ready.step()
     return peak_resident() - before
-
-
-def peak_resident() -> int:
-    """Return the most bytes that this process has had in memory."""
-    status = Path("/proc/self/status")
-    if status.exists():  # there, getrusage would count what the process that started this one had
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(peak.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def run_bench(

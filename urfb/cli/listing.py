@@ -202,7 +202,8 @@ def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
             estimate.by_other_rules > 0
         )
         typer.echo(f"  from {estimate.epochs} stored epochs of like runs on such a device with as many threads{others}")
-    typer.echo(f"memory: up to {_size(estimate.memory)}")
+    if estimate.memory is not None:
+        typer.echo(f"memory: up to {_size(estimate.memory)}, measured")
     own = f", without those of {counted_runs(estimate.uncounted)} of a model of your own" * (estimate.uncounted > 0)
     typer.echo(
         f"disk: up to {_size(estimate.checkpoints + estimate.rows)}: checkpoints {_size(estimate.checkpoints)}{own}, "
@@ -256,11 +257,6 @@ def print_network(shown: ShownNetwork) -> None:
     typer.echo(f"{name} on {spec.dataset}, rule {spec.rule}, convention {spec.convention}")
     table(columns, rows, right=columns[3:])
     typer.echo("MFLOP: a million multiplications and additions, an image; step: forward, increments and error signal.")
-    megabytes = sum(shown.memory.values()) / 2**20
-    typer.echo(
-        f"memory at batch size {spec.batch_size}, {spec.precision}: about {megabytes:,.0f} MiB, beside PyTorch and data"
-    )
-    typer.echo("  " + ", ".join(f"{what} {size / 2**20:,.1f}" for what, size in shown.memory.items()))
 
 
 def print_figures(measured: Sequence[Figures]) -> None:
@@ -280,10 +276,9 @@ def print_figures(measured: Sequence[Figures]) -> None:
                 f"{one.over_bare:.2f}",
                 f"{one.evaluation_share:.0%}" if one.evaluation_ms else "",
                 f"{one.memory / 2**20:,.0f}",
-                "" if one.predicted_memory is None else f"{one.predicted_memory / 2**20:,.0f}",
             ]
         )
-    columns += ["evaluation", "MiB", "predicted"]
+    columns += ["evaluation", "MiB"]
     table(columns, rows, right=columns[1:])
     typer.echo(
         "medians, the fastest and the slowest; bare: a step's own products alone; evaluation: its share of an epoch; "

@@ -45,24 +45,12 @@ def show(
         str, typer.Option("--rule", help="Says what feedback weights there are.", autocompletion=completion.rules)
     ] = "urfb",
     untied: Annotated[str, typer.Option("--untied", metavar="none|all|'2 3'", help="Untied conv layers.")] = "none",
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="For the memory; the data set's where not given.")
-    ] = None,
-    precision: Annotated[
-        str,
-        typer.Option(
-            "--precision",
-            metavar="float32|float64|tf32|bfloat16",
-            help="For the memory.",
-            autocompletion=completion.words("float32", "float64", "tf32", "bfloat16"),
-        ),
-    ] = "float32",
 ) -> None:
-    """Print a network's layers, weights, arithmetic and memory.
+    """Print a network's layers, weights and arithmetic.
 
-    Example: urfb network show deepnet_s --untied all --batch-size 50
+    Example: urfb network show deepnet_s --untied all --rule frfb
     """
     from urfb.cli.listing import print_network
     from urfb.grid.shown import shown_network
 
-    print_network(shown_network(name, dataset, convention, rule, untied, batch_size, precision))
+    print_network(shown_network(name, dataset, convention, rule, untied))

@@ -39,12 +39,17 @@ class Cluster:
     def capacity(self, device: str) -> tuple[int, bool]:
         """Return the bytes that a run can have at most, and whether it can be computed in TF32.
 
-        For the CPU it is what Ray may give away on the machine that has most. Ray does not know the memory of GPUs: all
-        is taken to fit, and a run that does not fails for itself, when it is trained.
+        For the CPU it is what Ray may give away on the machine that has most. Ray does not know the memory of GPUs: how
+        much they have shows itself when a run is measured there.
         """
         if device == "cpu":
-            return max(int(machine.get("memory", 0)) for machine in self.machines if machine.get("CPU")), False
+            return int(self.largest(device).get("memory", 0)), False
         return sys.maxsize, not any(f"accelerator_type:{gpu}" in machine for machine in self.machines for gpu in OLD)
+
+    def largest(self, device: str) -> Mapping[str, float]:
+        """Return the machine that has the most memory of those that have a device, 'cpu' or 'cuda'."""
+        resource = "CPU" if device == "cpu" else "GPU"
+        return max((one for one in self.machines if one.get(resource)), key=lambda one: one.get("memory", 0))
 
     def find_device(self, name: str) -> str:
         """Return the device that 'auto', 'cpu' or 'cuda' stands for on this cluster: 'cpu' or 'cuda'.
@@ -94,7 +99,8 @@ class Cluster:
     def _places(self, threads: int, needed: int) -> int:
         """Return how many runs the machines hold that have so many threads and bytes each."""
         return sum(
-            int(min(machine.get("CPU", 0) // threads, machine.get("memory", 0) // needed)) for machine in self.machines
+            int(min(machine.get("CPU", 0) // threads, machine.get("memory", 0) // max(needed, 1)))
+            for machine in self.machines
         )
 
 

@@ -77,7 +77,7 @@ class Estimate:
         untimed: runs without, which are not in `seconds`.
         by_other_rules: runs that are timed by the same network under another rule or connectivity.
         epochs: those that the timings are the mean of.
-        memory: bytes that those trained at one time need at most.
+        memory: bytes that those trained at one time need at most; None where it was not measured.
         checkpoints, rows: bytes beside the store, and in it.
         uncounted: runs of models of the user's own, whose checkpoints are not in `checkpoints`.
     """
@@ -87,7 +87,7 @@ class Estimate:
     untimed: int
     by_other_rules: int
     epochs: int
-    memory: int
+    memory: int | None
     checkpoints: int
     rows: int
     uncounted: int
@@ -157,7 +157,7 @@ def estimate(
     times: Sequence[TimedEpochs],
     *,
     slots: int,
-    memory: Sequence[int],
+    memory: Sequence[int] | None,
     bytes_per_epoch: float | None,
 ) -> Estimate:
     """Return what the missing runs will take.
@@ -166,7 +166,7 @@ def estimate(
         missing: the runs, in the order in which they are trained.
         times: of epochs on the device where they will be trained, and with as many threads.
         slots: how many runs are trained at a time.
-        memory: bytes that the process of each run needs.
+        memory: bytes that the process of each run needs; None where that was not measured.
         bytes_per_epoch: what an epoch takes in the store, None where it is too small to tell.
     """
     timings = mean_timings(times)
@@ -204,7 +204,7 @@ def estimate(
         untimed=untimed,
         by_other_rules=by_other_rules,
         epochs=sum(timing.epochs for timing in used.values()),
-        memory=sum(heapq.nlargest(slots, memory)),
+        memory=None if memory is None else sum(heapq.nlargest(slots, memory)),
         checkpoints=sum(size or 0 for size in checkpoints),
         rows=round(epochs_missing * (bytes_per_epoch or BYTES_PER_EPOCH)),
         uncounted=checkpoints.count(None),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from urfb.engines import Workplace
-from urfb.engines.estimate import Estimate, estimate, of_each, of_stored
-from urfb.engines.runner import divide, find_devices, memory_needed, refuse_unfit
+from urfb.engines.estimate import Estimate, estimate, of_stored
+from urfb.engines.measuring import measured_epochs, measured_memory
+from urfb.engines.runner import capacity, divide, find_devices, refuse_precision, refuse_unfit
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
 from urfb.store import open_store, stored_progress
@@ -24,7 +25,7 @@ class GridPlan:
         estimate: what the missing ones will take; None where none is.
         workplaces: where they would be trained at a time.
         device_name: of the processor or GPU there.
-        calibrated: whether times were measured for this plan, and not stored.
+        calibrated: whether times and memory were measured for this plan.
     """
 
     runs: Sequence[PlannedRun]
@@ -41,10 +42,11 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
         runs: of the grid.
         store: its location; there may be none yet.
         jobs, device: as `run_grid` takes them.
-        calibrate: measure a few steps here of each unlike run, in place of the stored times.
+        calibrate: measure a few steps here of each unlike run, for its memory, and its time in place of stored ones.
 
     Raises:
-        DeviceError, PluginError, StoreError: the device, the user's own code or the store cannot be used.
+        DeviceError, PluginError, StoreError: the device, the user's own code or the store cannot be used, or a run
+            does not fit.
     """
     progress = stored_progress(store)
     known = open_store(store) if progress else None
@@ -54,14 +56,16 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
     if not missing:
         return GridPlan(planned, None, (), "", calibrated=False)
     devices = find_devices(device)
-    memory = of_each(specs, lambda spec: memory_needed(spec, devices[0]))
+    memory = None
+    if calibrate:
+        free, has_tf32 = capacity(devices)
+        refuse_precision(specs, has_tf32=has_tf32)
+        memory = measured_memory(specs, devices[0], free)
+        refuse_unfit(specs, memory, devices[0], free)
     nowhere = Workplace(Path(), Path(), Path(), devices[0], 1)  # nothing is read or written
-    workplaces = divide(nowhere, devices, jobs, len(missing), max(memory))
+    workplaces = divide(nowhere, devices, jobs, len(missing), max(memory or [0]))
     name = device_name(devices[0])
     if calibrate:
-        from urfb.engines.calibration import measured_epochs
-
-        refuse_unfit(specs, devices)
         times = measured_epochs(specs, workplaces)
     else:
         times = of_stored(known.epoch_seconds(name, workplaces[0].threads)) if known else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,12 @@ from typing import Any
 import ray
 
 from urfb.engines import Job, Workplace
+from urfb.engines.cluster import Cluster
+from urfb.engines.measuring import measured_memory
 from urfb.engines.worker import execute, log_of, output_to
 from urfb.errors import DeviceError
 from urfb.events import END, Event, Failed, Lost
+from urfb.grid.spec import RunSpec
 from urfb.plugins import look_in
 
 MEMORY = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
@@ -23,6 +26,44 @@ MEMORY = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
 would spend two fifths of its time on getting them again, as `urfb.engines.memory` says."""
 STARTS = 3
 """A slot whose worker fails to start so often in a row is given up."""
+
+
+def measured_on_cluster(
+    cluster: Cluster, specs: Sequence[RunSpec], device: str, free: int, *, stop: Callable[[], bool]
+) -> list[int]:
+    """Return what `measured_memory` says of some runs on the cluster's largest machine.
+
+    Raises:
+        DeviceError: they cannot be measured there.
+        KeyboardInterrupt: measuring was stopped.
+    """
+    resources = {"num_cpus": 1} if device == "cpu" else {"num_cpus": 0, "num_gpus": 1}
+    # Each machine has a resource with its own name, of which a task may take a little to be there.
+    names = [name for name in cluster.largest(device) if name.startswith("node:") and name != "node:__internal_head__"]
+    remote: Any = ray.remote
+    measure = remote(max_calls=1, max_retries=0, resources=dict.fromkeys(names, 1e-3), **resources)(_measure)
+    task = measure.remote(_import_folders(), specs, device, free)
+    try:
+        while not ray.wait([task], timeout=0.5)[0]:
+            if stop():
+                raise KeyboardInterrupt
+        memory: list[int] = ray.get(task)
+    except ray.exceptions.RayError as error:
+        raise DeviceError(f"no run can be measured on the Ray cluster ({_cause(error)})") from error
+    finally:
+        ray.cancel(task, force=True)
+    return memory
+
+
+def _measure(folders: Sequence[str], specs: Sequence[RunSpec], device: str, free: int) -> list[int]:
+    for folder in folders:
+        look_in(Path(folder))
+    return measured_memory(specs, device, free)
+
+
+def _import_folders() -> list[str]:
+    """Return where this process finds modules: the user's own are found there on any machine that has the folder."""
+    return [str(Path(folder).absolute()) for folder in sys.path]
 
 
 class RayEngine:
@@ -98,7 +139,7 @@ class _Slot:
         groups = {"training": 1, "asking": 1}
         remote: Any = ray.remote  # its types know no groups
         self._new = remote(concurrency_groups=groups, runtime_env=MEMORY, **resources)(_Trainer)
-        self._arguments = (workplace, [str(Path(folder).absolute()) for folder in sys.path])
+        self._arguments = (workplace, _import_folders())
         self._start()
 
     @property
@@ -165,7 +206,6 @@ class _Trainer:
 
         self._workplace = workplace
         self._last: int | None = None
-        # What is the user's own is found where the runner finds it, if that machine has the folder.
         for folder in folders:
             look_in(Path(folder))
 

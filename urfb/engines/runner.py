@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -17,21 +16,17 @@ from urfb.engines import Engine, Workplace, scheduler
 from urfb.engines.cluster import joined
 from urfb.engines.inline import InlineEngine
 from urfb.engines.local import LocalEngine
+from urfb.engines.measuring import measured_memory
+from urfb.engines.processes import cores
 from urfb.errors import DataError, DeviceError, InputError, StoreError, nearest
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
-from urfb.grid.shown import memory_of
 from urfb.grid.spec import RunSpec
-from urfb.plugins import is_import_path
 from urfb.store import WritableStore, open_for_writing, open_store, stored_progress, upgrade_store
 from urfb.training.files import CheckpointFiles
 
 DEVICES = ("auto", "cpu", "cuda")
 ENGINES = ("local", "ray")
-PROCESS_BYTES = 2**29
-"""Of memory, for PyTorch and a data set, beside what a run's network needs."""
-BYTES_OF_A_USERS_MODEL = 3 * 2**29
-"""Of memory, for a model whose needs cannot be counted."""
 
 
 class Observer(scheduler.Observer, Protocol):
@@ -64,11 +59,11 @@ def run_grid(
         runs: of a grid.
         store: its location; made where there is none yet.
         data: folder of the data sets.
-        jobs: how many runs are trained at a time; None for as many as fit, 0 for one, in this process.
+        jobs: how many runs are trained at a time; None for as many as fit, 0 for one, in this process, whose memory is
+            not measured before.
         device: 'auto', 'cpu' or 'cuda'.
         observer: is told of everything that happens.
-        engine: 'local' for this machine, 'ray' for a cluster. A cluster's machines look for the data sets when they
-            train, and how much memory its GPUs have shows itself only then.
+        engine: 'local' for this machine, 'ray' for a cluster, whose machines look for the data sets when they train.
         address: of the Ray cluster, as `urfb.engines.cluster.joined` takes it.
         limit: how many of the missing runs to train at most; those that another runner trains do not count.
         fail_fast: whether to stop after the first run that fails.
@@ -78,7 +73,8 @@ def run_grid(
         stop: is asked again and again whether to stop, every run after the epoch that it is in.
 
     Raises:
-        DeviceError, DataError, StoreError: the device, a data set or the store cannot be used.
+        DeviceError, DataError, StoreError: the device, a data set or the store cannot be used, or a run does not fit.
+        KeyboardInterrupt: stopped while memory was measured.
         InputError: the engine does not exist, or these settings do not go together.
     """
     refuse_contradictions(engine, address, jobs)
@@ -101,21 +97,25 @@ def run_grid(
     with joined(address) if engine == "ray" else nullcontext() as cluster:
         if cluster is None:
             devices = find_devices(device)
-            refuse_unfit(specs, devices)
+            free, has_tf32 = capacity(devices)
+            refuse_precision(specs, has_tf32=has_tf32)
             verify_data({spec.dataset for spec in specs}, data)
+            memory = [0] * len(specs) if jobs == 0 else measured_memory(specs, devices[0], free, stop=stop)
         else:
+            from urfb.engines.ray import RayEngine, measured_on_cluster
+
             devices = [cluster.find_device(device)]
-            refuse_unfit(specs, devices, cluster.capacity(devices[0]))
+            free, has_tf32 = cluster.capacity(devices[0])
+            refuse_precision(specs, has_tf32=has_tf32)
+            memory = measured_on_cluster(cluster, specs, devices[0], free, stop=stop)
+        refuse_unfit(specs, memory, devices[0], free)
         writable = open_for_writing(store)
-        needed = max(memory_needed(spec, devices[0]) for spec in specs)
         of_one = Workplace(data.absolute(), *make_folders(writable), devices[0], 1, seconds_between_checkpoints)
         if cluster is None:
-            workplaces = divide(of_one, devices, jobs, len(specs), needed)
+            workplaces = divide(of_one, devices, jobs, len(specs), max(memory))
             trainer = InlineEngine(workplaces[0]) if jobs == 0 else LocalEngine(workplaces)
         else:
-            from urfb.engines.ray import RayEngine
-
-            workplaces, resources = cluster.divide(of_one, jobs, len(specs), needed)
+            workplaces, resources = cluster.divide(of_one, jobs, len(specs), max(memory))
             trainer = RayEngine(workplaces, resources)
         writable.register(runs)
         observer.planned(planned, workplaces)
@@ -246,38 +246,42 @@ def _has_gpu_driver() -> bool:
     return True
 
 
-def refuse_unfit(specs: Sequence[RunSpec], devices: Sequence[str], limits: tuple[int, bool] | None = None) -> None:
-    """Make sure that every run can be computed on the devices, before the first begins.
-
-    Args:
-        specs: of the runs.
-        devices: to choose from.
-        limits: their capacity; None for devices of this machine, which are asked.
+def refuse_precision(specs: Sequence[RunSpec], *, has_tf32: bool) -> None:
+    """Make sure that every run can be computed in its precision, before the first begins.
 
     Raises:
-        DeviceError: naming every run that cannot, and what to do about it.
+        DeviceError: naming every run that cannot.
     """
-    free, has_tf32 = limits or capacity(devices)
-    problems = []
-    for spec in specs:
-        name = f"{spec.network} {spec.dataset} {spec.rule} seed {spec.seed}"
-        if spec.precision == "tf32" and not has_tf32:
-            problems.append(f"{name}: precision 'tf32' needs a GPU that has it; choose float32 or bfloat16")
-        needed = memory_needed(spec, devices[0])
-        if needed > free:
-            problems.append(
-                f"{name}: needs about {needed / 2**30:,.1f} GiB at batch size {spec.batch_size}, where "
-                f"{devices[0]} has {free / 2**30:,.1f} GiB free; a smaller batch_size needs less"
-            )
+    problems = [
+        f"{spec.network} {spec.dataset} {spec.rule} seed {spec.seed}: "
+        "precision 'tf32' needs a GPU that has it; choose float32 or bfloat16"
+        for spec in specs
+        if spec.precision == "tf32" and not has_tf32
+    ]
     if problems:
         raise DeviceError("\n".join(problems))
 
 
-def memory_needed(spec: RunSpec, device: str) -> int:
-    """Return the bytes that a process needs on a device to train a run."""
-    if is_import_path(spec.layers):
-        return PROCESS_BYTES + BYTES_OF_A_USERS_MODEL
-    return PROCESS_BYTES + sum(memory_of(spec, on_gpu=device != "cpu").values())
+def refuse_unfit(specs: Sequence[RunSpec], memory: Sequence[int], device: str, free: int) -> None:
+    """Make sure that every run fits on a device, before the first begins.
+
+    Args:
+        specs: of the runs.
+        memory: bytes that the process of each run was measured to need.
+        device: where it was measured.
+        free: bytes there.
+
+    Raises:
+        DeviceError: naming every run that does not, and what to do about it.
+    """
+    problems = [
+        f"{spec.network} {spec.dataset} {spec.rule} seed {spec.seed}: needs more than the {free / 2**30:,.1f} GiB "
+        f"that {device} has free, at batch size {spec.batch_size}; a smaller batch_size needs less"
+        for spec, size in zip(specs, memory, strict=True)
+        if size > free
+    ]
+    if problems:
+        raise DeviceError("\n".join(problems))
 
 
 def capacity(devices: Sequence[str]) -> tuple[int, bool]:
@@ -298,12 +302,13 @@ def divide(of_one: Workplace, devices: Sequence[str], jobs: int | None, runs: in
         devices: to share.
         jobs: how many to make; None for as many as there are cores, or GPUs, and as fit.
         runs: that there are.
-        needed: bytes of memory for one.
+        needed: bytes of memory for one; 0 where that is not known.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    fitting = min(cores, psutil.virtual_memory().available // needed) if devices[0] == "cpu" else len(devices)
+    fitting = len(devices)
+    if devices[0] == "cpu":
+        fitting = min(cores(), psutil.virtual_memory().available // max(needed, 1))
     places = max(1, min(fitting if jobs is None else jobs, runs))
-    threads = max(1, cores // places)
+    threads = max(1, cores() // places)
     return [replace(of_one, device=devices[place % len(devices)], threads=threads) for place in range(places)]
 
 

@@ -32,12 +32,9 @@ class ShownNetwork:
 
     spec: RunSpec
     costs: NetworkCosts
-    memory: dict[str, int]
 
 
-def shown_network(
-    name: str, dataset: str, convention: str, rule: str, untied: str, batch_size: int | None, precision: str
-) -> ShownNetwork:
+def shown_network(name: str, dataset: str, convention: str, rule: str, untied: str) -> ShownNetwork:
     """Return a network and what it costs.
 
     Raises:
@@ -45,15 +42,10 @@ def shown_network(
     """
     if is_import_path(name):
         raise InputError(f"'{name}' is a model of your own: only networks in the paper's notation can be shown")
-    given = {
-        "network": name, "dataset": dataset, "convention": convention, "rule": rule, "untied": untied,
-        "batch_size": batch_size, "precision": precision,
-    }  # fmt: skip
-    settings = checked(given)
+    settings = checked({"network": name, "dataset": dataset, "convention": convention, "rule": rule, "untied": untied})
     # A rule's ε and λ have no part in what it costs.
     spec = resolved({**settings, "rule": "urfb"}).model_copy(update={"rule": settings["rule"]})
-    counted = costs_of(spec)
-    return ShownNetwork(spec, counted, memory_of(spec))
+    return ShownNetwork(spec, costs_of(spec))
 
 
 def checked(given: dict[str, Any]) -> dict[str, Any]:
@@ -80,12 +72,6 @@ def resolved(settings: dict[str, Any]) -> RunSpec:
         return resolve(settings, {})
     except ValueError as error:
         raise InputError(str(error)) from error
-
-
-def memory_of(spec: RunSpec, *, on_gpu: bool = False) -> dict[str, int]:
-    """Return the bytes that a run's training step needs beside PyTorch and the data, by what they are for."""
-    masks = (spec.connectivity < 1) + (spec.feedback_connectivity < 1)
-    return costs_of(spec).memory(spec.batch_size, spec.precision, masks, on_gpu=on_gpu)
 
 
 def costs_of(spec: RunSpec) -> NetworkCosts:

@@ -1,0 +1,107 @@
+"""What is measured of runs before they are trained: their memory, and what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.engines.test_runner import run
+from tests.helpers import tiny_run, tiny_spec
+from urfb.engines import runner
+from urfb.engines.measuring import measured_memory
+from urfb.engines.scheduler import Outcome
+from urfb.errors import DeviceError
+from urfb.plugins import look_in
+
+GIB = 2**30
+MODEL = """
+import os
+from pathlib import Path
+from torch import nn
+
+
+class Model(nn.Sequential):
+    def forward(self, x):
+        {before}
+        return super().forward(x)
+
+
+def build(shape, classes):
+    return Model(nn.Flatten(), nn.Linear(64, classes))
+"""
+
+
+def model(folder: Path, name: str, before: str) -> str:
+    """Write a model that does something before each pass, in a module of its own, and return its import path."""
+    (folder / f"{name}.py").write_text(MODEL.replace("{before}", before))
+    look_in(folder)
+    return f"{name}:build"
+
+
+def large(folder: Path, name: str) -> str:
+    """Return a model that asks for 4 GiB, of which it touches nothing."""
+    return model(folder, name, "hidden = x.new_empty(2**30)")
+
+
+def test_a_users_model_that_cannot_fit_is_refused_and_one_that_fits_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "capacity", lambda devices: (3 * GIB, False))
+    too_large = [tiny_run(network=large(tmp_path, "too_large"), seed=seed) for seed in (0, 1)]
+    with pytest.raises(DeviceError) as refused:
+        run([tiny_run(), *too_large], tmp_path, jobs=1)
+    message = str(refused.value)
+    assert message.count("needs more than the 3.0 GiB that cpu has free, at batch size 50; a smaller batch_size") == 2
+    assert "too_large:build digits urfb seed 1" in message
+    assert "Conv" not in message
+    assert not list(tmp_path.glob("*.sqlite"))
+    monkeypatch.setattr(runner, "capacity", lambda devices: (GIB, False))
+    small = tiny_run(network=model(tmp_path, "small", "pass"))
+    assert run([small], tmp_path, jobs=1) == Outcome(done=1)
+
+
+def test_memory_is_of_the_run_and_like_runs_are_measured_once(tmp_path: Path) -> None:
+    note = f"with Path('{tmp_path}/passes').open('a') as file: file.write(f'{{os.getpid()}}\\n')"
+    specs = [tiny_spec(network=model(tmp_path, "noted", note), seed=seed) for seed in (0, 1)]
+    specs += [tiny_spec(dataset=name, network="Conv 32 5x5; Output", batch_size=500) for name in ("digits", "mnist")]
+    two, same, digits, mnist = measured_memory(specs, "cpu", 8 * GIB)
+    assert two == same
+    assert len(set((tmp_path / "passes").read_text().split())) == 1
+    # A pass over 1,000 images, or 500 with the error signal, has 32 numbers a pixel, and MNIST has 70,000 images.
+    assert two + 500 * 64 * 32 * 4 < digits < mnist - 1000 * (784 - 64) * 32 * 4 - 70_000 * 784 < GIB
+
+
+def test_a_batch_that_gradients_are_compared_on_and_both_stages_are_measured() -> None:
+    network = "Conv 64 3x3; Output"
+    specs = [
+        tiny_spec(network=network, batch_size=20),
+        tiny_spec(network=network, batch_size=20, gradient_batch=1000),
+        tiny_spec(network=network, batch_size=20, pretraining_epochs=1, untied="1"),
+        tiny_spec(network=network, batch_size=20, untied="1"),
+    ]
+    plain, compared, *untied = measured_memory(specs, "cpu", 8 * GIB)
+    assert compared > plain + 1000 * 64 * 64 * 4
+    assert untied[0] == pytest.approx(untied[1], rel=0.1)
+
+
+def test_a_run_that_the_system_kills_does_not_fit_and_one_that_fails_is_left_to_training(tmp_path: Path) -> None:
+    killed = tiny_spec(network=model(tmp_path, "killed", "os.kill(os.getpid(), 9)"))
+    crashed = tiny_spec(network=model(tmp_path, "crashed", "os.abort()"))
+    raising = tiny_spec(network=model(tmp_path, "raising", "raise ValueError('not today')"))
+    starved = tiny_spec(network=model(tmp_path, "starved", "raise MemoryError"))
+    sizes = measured_memory([killed, crashed, raising, starved, tiny_spec()], "cpu", GIB)
+    assert [size > GIB for size in sizes] == [True, False, False, True, False]
+    assert [size == 0 for size in sizes] == [False, True, True, False, False]
+
+
+def test_measuring_stops_when_it_is_asked_to_and_leaves_no_process(tmp_path: Path) -> None:
+    endless = tiny_spec(
+        network=model(tmp_path, "endless", f"Path('{tmp_path}/begun').touch(); __import__('time').sleep(99)")
+    )
+    measured_memory([tiny_spec()], "cpu", GIB)
+    before = psutil.Process().children(recursive=True)
+    with pytest.raises(KeyboardInterrupt):
+        measured_memory([endless], "cpu", GIB, stop=(tmp_path / "begun").exists)
+    assert psutil.Process().children(recursive=True) == before

@@ -1,0 +1,272 @@
+"""What a run takes, from a few steps on random images: the memory of its process, and the time of an epoch."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+
+from urfb.data.catalog import DatasetInfo, dataset_info
+from urfb.engines import Workplace
+from urfb.engines.estimate import TimedEpochs, Workload, workloads
+from urfb.engines.memory import keep_freed_memory
+from urfb.engines.processes import cores, start_process, warm_context
+from urfb.engines.worker import output_to
+from urfb.errors import DeviceError, PluginError
+from urfb.grid.spec import RunSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from urfb.data.datasets import Dataset
+
+STEPS_ON_A_CPU, STEPS_ON_A_GPU = 3, 50
+"""Training steps that are timed."""
+BATCHES_ON_A_CPU, BATCHES_ON_A_GPU = 2, 5
+"""Batches after which a process has its largest size: on a GPU the first three come before the CUDA graph."""
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "memory object")
+"""How PyTorch and its libraries say in a RuntimeError that there is no memory left."""
+
+
+class Stage(NamedTuple):
+    """A stage of a run: the one that `epoch` belongs to."""
+
+    spec: RunSpec
+    epoch: int
+
+
+def measured_memory(
+    specs: Sequence[RunSpec], device: str, free: int, *, stop: Callable[[], bool] = lambda: False
+) -> list[int]:
+    """Return the bytes that the process of each run takes at its peak on a device; like runs are measured once.
+
+    A run that runs out of memory counts as more than `free`. One that fails otherwise counts as 0: training tells why.
+
+    Args:
+        specs: of the runs.
+        device: such as 'cpu' or 'cuda:0'.
+        free: bytes that a process may take.
+        stop: is asked again and again whether to stop.
+
+    Raises:
+        KeyboardInterrupt: measuring was stopped.
+    """
+    stages = {key: stage for spec in specs for key, stage in _stages_by_likeness(spec).items()}
+    peaks = dict(zip(stages, _peaks(list(stages.values()), device, free, stop), strict=True))
+    return [max(peaks[key] for key in _stages_by_likeness(spec)) for spec in specs]
+
+
+def measured_epochs(specs: Iterable[RunSpec], workplaces: Sequence[Workplace]) -> list[TimedEpochs]:
+    """Time each workload of some runs once, as many at a time as runs would be trained.
+
+    Raises:
+        DeviceError: a process died, for want of memory most likely.
+        PluginError: a model or rule of the user's own failed.
+    """
+    stages: dict[Workload, Stage] = {}
+    for spec in specs:
+        for stage in _stages(spec):
+            stages.setdefault(_workload(stage), stage)
+    places = [workplaces[number % len(workplaces)] for number in range(len(stages))]
+    # Workers leave Ctrl-C to the process that waits for them.
+    with ProcessPoolExecutor(len(workplaces), warm_context(), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        try:
+            measured = list(pool.map(_epoch_seconds, stages.values(), places))
+        except BrokenProcessPool as error:
+            raise DeviceError(
+                "a process that measured died, most likely for want of memory; fewer --jobs need less"
+            ) from error
+    return [
+        TimedEpochs(workload, looked, 1, took)
+        for workload, both in zip(stages, measured, strict=True)
+        for looked, took in zip((False, True), both, strict=True)
+    ]
+
+
+def random_images(info: DatasetInfo, count: int, device: torch.device, *, whole: bool = False) -> Dataset:
+    """Return a data set of `count` random images like those of another, which need not be there.
+
+    With `whole`, it takes the memory of the other, too, and has no split larger than its own.
+    """
+    import torch
+
+    from urfb.data.datasets import Dataset, Split
+
+    channels, height, width = info.shape
+    sizes = (info.training, info.validation, info.test)
+    total = max(count, sum(sizes)) if whole else count
+    images = torch.ones((total, height, width, channels), dtype=torch.uint8, device=device)
+    labels = torch.zeros(total, dtype=torch.int64, device=device)
+    images[:count].random_(0, 256)
+    labels[:count].random_(0, info.classes)
+    shown = [min(count, size) if whole else count for size in sizes]
+    return Dataset(info, *(Split(images[:number], labels[:number]) for number in shown))
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return how long something takes, whatever it has launched on a GPU included."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
+
+
+def peak_resident() -> int:
+    """Return the most bytes that this process has had in memory."""
+    status = Path("/proc/self/status")
+    if status.exists():  # there, getrusage would count what the process that started this one had
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _stages(spec: RunSpec) -> list[Stage]:
+    first = [Stage(spec, 1)] if spec.pretraining_epochs else []
+    return [*first, Stage(spec, spec.pretraining_epochs + 1)]
+
+
+def _workload(stage: Stage) -> Workload:
+    return workloads(stage.spec)[stage.epoch > stage.spec.pretraining_epochs]
+
+
+def _stages_by_likeness(spec: RunSpec) -> dict[tuple[Workload, int | None], Stage]:
+    """Return a run's stages by what their memory depends on."""
+    return {(_workload(stage), spec.gradient_batch): stage for stage in _stages(spec)}
+
+
+def _peaks(stages: Sequence[Stage], device: str, free: int, stop: Callable[[], bool]) -> list[int]:
+    """Return the bytes of each stage: more than `free` where it runs out of memory, 0 where it fails otherwise.
+
+    On the CPU each has a process of its own, whose size is that of this stage alone.
+    """
+    peaks: list[int] = []
+    while len(peaks) < len(stages):
+        rest = stages[len(peaks) :] if device != "cpu" else stages[len(peaks) : len(peaks) + 1]
+        process, pipe = start_process(_tell_peaks, rest, device, free)
+        try:
+            for _ in rest:
+                while not pipe.poll(0.2):
+                    if stop():
+                        raise KeyboardInterrupt
+                peaks.append(pipe.recv())
+        except EOFError:
+            process.join()
+            peaks.append(free + 1 if process.exitcode == -signal.SIGKILL else 0)  # so the system ends what is too large
+        finally:
+            process.kill()
+            process.join()
+            pipe.close()
+    return peaks
+
+
+def _tell_peaks(pipe: Connection, stages: Sequence[Stage], device: str, free: int) -> None:
+    """Measure stages one after the other in this new process."""
+    import torch
+
+    with output_to(Path(os.devnull)):
+        _limit_memory(torch.device(device), free)
+        for stage in stages:
+            try:
+                peak = _peak(stage, torch.device(device))
+            except Exception as error:  # a user's module may raise anything
+                peak = free + 1 if _is_out_of_memory(error) else 0
+            pipe.send(peak)
+
+
+def _limit_memory(device: torch.device, free: int) -> None:
+    """Let an allocation fail beyond what is free, before the system ends this process, or another."""
+    import torch
+
+    if device.type == "cuda":
+        fraction = min(free / torch.cuda.get_device_properties(device).total_memory, 1.0)
+        torch.cuda.set_per_process_memory_fraction(fraction, device)
+        return
+    keep_freed_memory()
+    torch.set_num_threads(cores())
+    if sys.platform == "linux":
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = psutil.Process().memory_info().data + free
+        if most == resource.RLIM_INFINITY or limit < most:
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def _peak(stage: Stage, device: torch.device) -> int:
+    """Return the bytes that this process has had at most, after some steps, evaluations and measurements."""
+    import torch
+
+    from urfb.learning.catalog import build_learner
+    from urfb.learning.networks import build_network
+    from urfb.training.measurements import Measurements
+    from urfb.training.passes import EVALUATION_BATCH, Passes
+
+    spec, epoch = stage
+    info, on_gpu = dataset_info(spec.dataset), device.type == "cuda"
+    steps, evaluations = (BATCHES_ON_A_GPU, BATCHES_ON_A_GPU) if on_gpu else (BATCHES_ON_A_CPU, 1)
+    count = max(steps * spec.batch_size, evaluations * EVALUATION_BATCH, spec.gradient_batch or 0)
+    if on_gpu:
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    dataset = random_images(info, min(count, info.training), device, whole=True)
+    learner = build_learner(build_network(spec, info, epoch), spec).to(device)
+    passes = Passes(learner, spec, dataset)
+    Measurements(spec, dataset).alignment(learner, 0)
+    passes.train(epoch)
+    passes.evaluate("training")
+    if on_gpu:  # where each split has a graph, with memory of its own
+        passes.evaluate("validation")
+        passes.evaluate("test")
+    return torch.cuda.max_memory_reserved(device) if on_gpu else peak_resident()
+
+
+def _epoch_seconds(stage: Stage, workplace: Workplace) -> tuple[float, float]:
+    """Return the seconds of an epoch of a stage, without and with an evaluation of the training images."""
+    import torch
+
+    from urfb.learning.catalog import build_learner
+    from urfb.learning.networks import build_network
+    from urfb.training.passes import Passes
+
+    spec, epoch = stage
+    keep_freed_memory()
+    torch.set_num_threads(workplace.threads)
+    device, info = torch.device(workplace.device), dataset_info(spec.dataset)
+    steps = STEPS_ON_A_GPU if device.type == "cuda" else STEPS_ON_A_CPU
+    images = random_images(info, steps * spec.batch_size, device)
+    try:
+        passes = Passes(build_learner(build_network(spec, info, epoch), spec).to(device), spec, images)
+        for _ in range(2):  # the first time, libraries choose their algorithms and GPUs make their graphs
+            step = seconds(lambda: passes.train(epoch), device) / steps
+            look = seconds(lambda: passes.evaluate("training"), device) / (steps * spec.batch_size)
+    except Exception as error:  # a user's module may raise anything
+        if not spec.import_paths:
+            raise
+        raise PluginError(
+            f"{', '.join(spec.import_paths)}: cannot be measured ({type(error).__name__}: {error})"
+        ) from error
+    without_look = step * -(-info.training // spec.batch_size) + look * info.validation
+    return without_look, without_look + look * info.training
