@@ -18,6 +18,7 @@ from urfb.plugins import look_in
 GIB = 2**30
 MODEL = """
 import os
+import time
 from pathlib import Path
 from torch import nn
 
@@ -97,9 +98,8 @@ def test_a_run_that_the_system_kills_does_not_fit_and_one_that_fails_is_left_to_
 
 
 def test_measuring_stops_when_it_is_asked_to_and_leaves_no_process(tmp_path: Path) -> None:
-    endless = tiny_spec(
-        network=model(tmp_path, "endless", f"Path('{tmp_path}/begun').touch(); __import__('time').sleep(99)")
-    )
+    wait = f"Path('{tmp_path}/begun').touch(); time.sleep(99)"
+    endless = tiny_spec(network=model(tmp_path, "endless", wait))
     measured_memory([tiny_spec()], "cpu", GIB)
     before = psutil.Process().children(recursive=True)
     with pytest.raises(KeyboardInterrupt):
