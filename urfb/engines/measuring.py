@@ -21,7 +21,7 @@ from urfb.data.catalog import DatasetInfo, dataset_info
 from urfb.engines import Workplace
 from urfb.engines.estimate import TimedEpochs, Workload, workloads
 from urfb.engines.memory import keep_freed_memory
-from urfb.engines.processes import cores, start_process, warm_context
+from urfb.engines.processes import start_process, warm_context
 from urfb.engines.worker import output_to
 from urfb.errors import DeviceError, PluginError
 from urfb.grid.spec import RunSpec
@@ -198,7 +198,6 @@ def _limit_memory(device: torch.device, free: int) -> None:
         torch.cuda.set_per_process_memory_fraction(fraction, device)
         return
     keep_freed_memory()
-    torch.set_num_threads(cores())
     if sys.platform == "linux":
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         limit = psutil.Process().memory_info().data + free
