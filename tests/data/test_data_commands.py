@@ -1,12 +1,9 @@
-import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10
 from typer.testing import CliRunner
 
-from urfb import open_store
 from urfb.cli import app
 from urfb.data.catalog import CATALOG
-from urfb.thumbnails import IMAGES_PER_CLASS, sample_images
 
 
 @pytest.fixture
@@ -65,53 +62,7 @@ def test_fetch_goes_on_after_a_download_that_fails(run, tmp_path, monkeypatch):
     assert result.stdout == "digits: ready\n"
 
 
-def test_thumbnails_are_kept_once_however_often(run, cifar_directory, tmp_path):
-    location = tmp_path / "new" / "urfb.sqlite"
-    for names in (["cifar10", "cifar100"], [], ["cifar10"]):
-        result = run("thumbnails", *names, "--store", location, "--data-dir", cifar_directory)
-        assert result.exit_code == 0, result.output
-        assert result.stdout.splitlines() == [f"{name}: kept" for name in names or ("cifar10", "cifar100")]
-        store = open_store(str(location))
-        for name in IMAGES_PER_CLASS:
-            kept, expected = store.thumbnails(dataset=name), sample_images(name, cifar_directory)
-            assert [one[:4] for one in kept] == [
-                (name, one.label, one.position, one.label_name) for one in expected
-            ]  # fmt: skip
-            assert all(np.array_equal(one.image, other.image) for one, other in zip(kept, expected, strict=True))
-
-
-def test_thumbnails_of_what_is_not_there_make_no_store(run, tmp_path):
-    location = tmp_path / "urfb.sqlite"
-    result = run("thumbnails", "--store", location, "--data-dir", tmp_path)
-    assert result.exit_code == 2
-    for name in IMAGES_PER_CLASS:
-        assert f"urfb data fetch {name} --data-dir {tmp_path}" in result.stderr
-    assert not location.exists()
-
-
-def test_thumbnails_of_a_wrong_pixel_are_not_kept(run, cifar_directory, tmp_path):
-    folder = tmp_path / CIFAR10.base_folder
-    folder.mkdir()
-    for file in (cifar_directory / CIFAR10.base_folder).iterdir():
-        (folder / file.name).symlink_to(file)
-    content = bytearray((folder / "data_batch_1").read_bytes())
-    content[len(content) // 2] ^= 1
-    (folder / "data_batch_1").unlink()
-    (folder / "data_batch_1").write_bytes(content)
-    result = run("thumbnails", "cifar10", "--store", tmp_path / "urfb.sqlite", "--data-dir", tmp_path)
-    assert result.exit_code == 2
-    assert f"{folder / 'data_batch_1'} is damaged" in result.stderr
-    assert not (tmp_path / "urfb.sqlite").exists()
-
-
-@pytest.mark.parametrize("name", ["mnist", "cifar"])
-def test_thumbnails_are_of_two_data_sets(run, tmp_path, name):
-    result = run("thumbnails", name, "--store", tmp_path / "urfb.sqlite", "--data-dir", tmp_path)
-    assert result.exit_code == 2
-    assert "cifar10" in result.stderr
-
-
-@pytest.mark.parametrize("command", ["list", "fetch", "verify", "thumbnails"])
+@pytest.mark.parametrize("command", ["list", "fetch", "verify"])
 def test_every_command_has_an_example_and_says_where_the_data_sets_are(run, command):
     text = run(command, "--help").stdout
     assert f"Example: urfb data {command}" in text

@@ -92,11 +92,6 @@ MUTATIONS = [
         ("None if value != value else value", "value"),
     ),
     *of(
-        "urfb/store/writing.py",
-        "tests/store/test_simulations.py::test_thumbnails_are_read_back_by_label_and_position_and_replaced",
-        ('for name in ("dataset", "label", "position")', 'for name in ("label", "position")'),
-    ),
-    *of(
         "urfb/store/engine.py",
         CONTRACT + "a_reader_sees_one_moment",
         ('"READ COMMITTED" if writing else "REPEATABLE READ"', '"READ COMMITTED"'),

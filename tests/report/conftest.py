@@ -89,7 +89,6 @@ class FakeStore:
     rows: list[dict[str, Any]] = field(default_factory=list)
     epoch_rows: list[dict[str, Any]] = field(default_factory=list)
     alignment_rows: list[dict[str, Any]] = field(default_factory=list)
-    images: list[Any] = field(default_factory=list)
 
     def runs(self, **filters: Any) -> pd.DataFrame:
         return self._frame(self.rows, [*OWN, *STATE], filters)
@@ -99,9 +98,6 @@ class FakeStore:
 
     def alignment(self, **filters: Any) -> pd.DataFrame:
         return self._frame(self.alignment_rows, [*OWN, *ALIGNMENT], filters)
-
-    def thumbnails(self, *, dataset: str) -> list[Any]:
-        return [image for image in self.images if image.dataset == dataset]
 
     def simulations(self, **filters: Any) -> pd.DataFrame:
         return pd.DataFrame(columns=["simulation", *tables.SIMULATION_COLUMNS, "error", "diverged_at"])
@@ -222,12 +218,6 @@ def edges_of() -> Callable[[PolyCollection], np.ndarray]:
         return corners.groupby("x")["y"].agg(["min", "max"]).reset_index().to_numpy()
 
     return edges
-
-
-@pytest.fixture(autouse=True)
-def no_data_sets(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the data sets of this machine have no part in what figures show."""
-    monkeypatch.setenv("URFB_DATA_DIR", str(tmp_path_factory.getbasetemp() / "no data sets"))
 
 
 @pytest.fixture

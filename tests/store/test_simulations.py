@@ -1,4 +1,4 @@
-"""Simulations and thumbnails in every kind of store: whole or not at all, merged, exported, and read as tidy frames."""
+"""Simulations in every kind of store: whole or not at all, merged, exported, and read as tidy frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -16,23 +15,14 @@ from tests.store.recorded import finish
 from tests.store.simulated import POINTS, simulated, simulated_bp
 from urfb import open_store
 from urfb.cli import app
-from urfb.errors import InputError, SelectionError, StoreError
-from urfb.store import Thumbnail, WritableStore, open_for_writing
+from urfb.errors import SelectionError, StoreError
+from urfb.store import WritableStore, open_for_writing
 from urfb.store.export import export
 from urfb.store.merge import merge_stores
 from urfb.store.query import query
 from urfb.theory.spec import Point
 
 Sql = Callable[[str], list[tuple[Any, ...]]]
-
-
-def picture(dataset: str = "cifar10", label: int = 1, position: int = 0, shade: int = 7) -> Thumbnail:
-    image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) + np.uint8(shade)
-    return Thumbnail(dataset, label, position, "cat's", image)
-
-
-def pictures(store: Any, dataset: str = "cifar10") -> list[tuple[Any, ...]]:
-    return [(*one[:4], one.image.tolist()) for one in store.thumbnails(dataset=dataset)]
 
 
 def test_a_simulation_is_read_back_as_tidy_frames(store: WritableStore, location: str) -> None:
@@ -94,34 +84,11 @@ def test_simulations_are_queried_in_sql(store: WritableStore) -> None:
     assert query(store, statement).rows == [(0.5, 3, 1.0), (0.5, 10, 0.5)]
 
 
-def test_thumbnails_are_read_back_by_label_and_position_and_replaced(store: WritableStore, location: str) -> None:
-    kept = [picture(label=2), picture(position=1), picture(), picture("cifar100")]
-    store.keep_thumbnails(kept)
-    read = open_store(location)
-    assert [(one.label, one.position, one.label_name) for one in read.thumbnails(dataset="cifar10")] == [
-        (1, 0, "cat's"), (1, 1, "cat's"), (2, 0, "cat's"),
-    ]  # fmt: skip
-    store.keep_thumbnails([picture(shade=9)])
-    assert [one.image[0, 0, 0] for one in read.thumbnails(dataset="cifar10")] == [9, 7, 7]
-    assert read.thumbnails(dataset="cifar10")[1].image.tolist() == kept[1].image.tolist()
-    assert len(read.thumbnails(dataset="cifar100")) == 1
-    assert read.thumbnails(dataset="mnist") == []
-
-
-def test_a_thumbnail_of_another_form_is_refused_and_none_is_stored(store: WritableStore) -> None:
-    grey = picture(label=3)._replace(image=np.zeros((2, 3)))
-    with pytest.raises(InputError, match=r"thumbnail 0 of label 3 of cifar10: is float64 \[2, 3\]; give uint8"):
-        store.keep_thumbnails([picture(), grey])
-    assert store.thumbnails(dataset="cifar10") == []
-
-
-def test_merging_adds_the_simulations_and_thumbnails_that_are_not_there(location: str, tmp_path: Path) -> None:
+def test_merging_adds_the_simulations_that_are_not_there(location: str, tmp_path: Path) -> None:
     ours, theirs = open_for_writing(location), open_for_writing(str(tmp_path / "theirs.sqlite"))
     ours.keep_simulation(simulated())
-    ours.keep_thumbnails([picture(shade=1)])
     for one in (simulated(POINTS[:2]), simulated(draw=1), simulated_bp()):
         theirs.keep_simulation(one)
-    theirs.keep_thumbnails([picture(), picture(position=5)])
     for expected in (["unchanged", "added", "added"], ["unchanged"] * 3):
         merged = merge_stores(location, [str(theirs.location)])
         assert [(one.kind, one.became) for one in merged] == [("simulation", became) for became in expected]
@@ -130,10 +97,6 @@ def test_merging_adds_the_simulations_and_thumbnails_that_are_not_there(location
                 left, right = (getattr(store, view)(**conditions) for store in (ours, theirs))
                 pd.testing.assert_frame_equal(left, right)
         assert len(ours.trajectories(rule="feedback", draw=0)) == len(POINTS)
-        assert pictures(ours) == [
-            (*picture()[:4], picture(shade=1).image.tolist()),
-            (*picture(position=5)[:4], picture().image.tolist()),
-        ]
 
 
 def test_the_merge_command_counts_simulations_beside_runs(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`urfb data`: the data sets on this machine, and the images of them that a store keeps."""
+"""`urfb data`: the data sets on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from urfb.cli import completion
-from urfb.cli.options import DEFAULT_STORE, DataOption, StoreOption
+from urfb.cli.options import DataOption
 from urfb.data.catalog import CATALOG, data_directory, dataset_info
 from urfb.errors import DataError
 from urfb.plugins import look_in
@@ -76,34 +76,7 @@ def verify(
     _do(datasets.verify, names or list(CATALOG), data_directory(data_dir))
 
 
-@app.command()
-def thumbnails(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME",
-            help="cifar10, cifar100; both where none is given.",
-            autocompletion=completion.words("cifar10", "cifar100"),
-        ),
-    ] = None,
-    store: StoreOption = DEFAULT_STORE,
-    data_dir: DataOption = None,
-) -> None:
-    """Keep in the store the images that Figure 3 shows.
-
-    So it can be drawn where the data sets are not.
-
-    Example: urfb data thumbnails cifar10 cifar100 --store results/urfb.sqlite
-    """
-    from urfb.thumbnails import IMAGES_PER_CLASS, keep_thumbnails
-
-    def keep(name: str, directory: Path) -> None:
-        keep_thumbnails(name, directory, store)
-
-    _do(keep, names or list(IMAGES_PER_CLASS), data_directory(data_dir), "kept")
-
-
-def _do(action: Callable[[str, Path], None], names: list[str], directory: Path, done: str = "ready") -> None:
+def _do(action: Callable[[str, Path], None], names: list[str], directory: Path) -> None:
     """Do `action` for every data set, so that one that fails hides no other; raises DataError with all that failed."""
     look_in(Path.cwd())  # where a data set of the user's own may be
     for name in names:
@@ -112,7 +85,7 @@ def _do(action: Callable[[str, Path], None], names: list[str], directory: Path, 
     for name in names:
         try:
             action(name, directory)
-            typer.echo(f"{name}: {done}")
+            typer.echo(f"{name}: ready")
         except DataError as error:
             problems.append(str(error))
     if problems:

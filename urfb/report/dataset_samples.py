@@ -1,36 +1,42 @@
-"""Figure 3: what the images of CIFAR-10 and CIFAR-100 look like."""
+"""Figure 3: what the images of CIFAR-10 and CIFAR-100 look like.
+
+The images lie beside this module, so that the figure needs neither the data sets nor a store. `dataset_samples.png` is
+one sheet of them, ten a row, and `dataset_samples.csv` names them in the same order. They come unchanged from the
+training files of CIFAR-10 and CIFAR-100 (Krizhevsky, 2009); `tests/report/test_dataset_samples.py` makes both files
+from these again and compares.
+"""
 
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.image import imread
 
-from urfb.report.canvas import GREY, PANEL_WIDTH, page
+from urfb.report.canvas import PANEL_WIDTH, page
 from urfb.report.drawn import Drawn
 from urfb.report.exhibits import Data
-from urfb.thumbnails import IMAGES_PER_CLASS
 
 MEANING = (
     "each class shows the first of its images in the files of the training set; index: the image's place in them, "
     "from 0; position: its place in the row of its class, from 1"
 )
 EXPLANATION = "The first images of each class in the files of the training set."
-DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 TITLES = {"cifar10": "CIFAR-10: ten images of each class", "cifar100": "CIFAR-100: one image of each class"}
 
 # Inches.
 WIDTHS = {"cifar10": 2.85, "cifar100": 2 * PANEL_WIDTH - 2.85}  # a name stands below each image of CIFAR-100
 HEIGHT = 5.05
-HEIGHT_OF_NONE = 1.2
 TITLE_HEIGHT = 0.3
 ROW = 0.47
 IMAGE = 0.275
 
-COLUMNS = 10  # of the panel of CIFAR-100
+COLUMNS = 10  # of the sheet of images, and of the panel of CIFAR-100
+PIXELS = 32  # an image's height and width
 NAME_SIZE = 5.5
 NAME_LINE = 0.083  # inches
 NAME_CHARACTERS = 9  # in a line below an image; longer words are cut
@@ -44,52 +50,48 @@ HYPHENATED = {
 """Names of CIFAR-100 that are wider than their image's room."""
 
 
-def draw(data: Data) -> Drawn:
+def samples() -> tuple[pd.DataFrame, np.ndarray]:
+    """Return one row an image, and the images in the same order: uint8 [images, height, width, 3]."""
+    table = pd.read_csv(Path(__file__).with_suffix(".csv"))
+    sheet = (255 * imread(Path(__file__).with_suffix(".png"))).round().astype(np.uint8)
+    tiles = sheet.reshape(-1, PIXELS, COLUMNS, PIXELS, 3).swapaxes(1, 2)
+    return table, tiles.reshape(-1, PIXELS, PIXELS, 3)
+
+
+def draw(_: Data) -> Drawn:
     """Draw ten images of each class of CIFAR-10, a row each, and one of each class of CIFAR-100."""
-    images = data.measured["sample images"].sort_values(["dataset", "label", "index"])
-    images["position"] = images.groupby(["dataset", "label"]).cumcount() + 1
-    images = images[images["position"] <= images["dataset"].map(IMAGES_PER_CLASS)]
-    lacking = [
-        f"{title}: neither its files (`urfb data fetch {dataset}`) nor images in the store (`urfb data thumbnails`)"
-        for dataset, title in DATASETS.items()
-        if dataset not in set(images["dataset"])
-    ]
-    tall = HEIGHT if len(images) else HEIGHT_OF_NONE
-    figure = page(2, tall, EXPLANATION if len(images) else "", lacking)
+    table, images = samples()
+    figure = page(2, HEIGHT, EXPLANATION, [])
     figure.set_layout_engine("none")
     width, height = figure.get_size_inches()
     left = 0.0
     for dataset, title in TITLES.items():
-        axes = figure.add_axes((left / width, 1 - tall / height, WIDTHS[dataset] / width, tall / height))
+        axes = figure.add_axes((left / width, 1 - HEIGHT / height, WIDTHS[dataset] / width, HEIGHT / height))
         left += WIDTHS[dataset]
-        shown = images[images["dataset"] == dataset]
+        shown = table[table["dataset"] == dataset]
         if dataset == "cifar10":
-            _draw_classes_by_row(axes, shown)
+            _draw_classes_by_row(axes, shown, images)
         else:
-            _draw_named_images(axes, shown)
-        axes.set(xlim=(0, WIDTHS[dataset]), ylim=(tall, 0), aspect="equal")  # inches from the upper left corner
+            _draw_named_images(axes, shown, images)
+        axes.set(xlim=(0, WIDTHS[dataset]), ylim=(HEIGHT, 0), aspect="equal")  # inches from the upper left corner
         axes.set_axis_off()
         axes.text(WIDTHS[dataset] / 2, TITLE_HEIGHT / 2, title, ha="center", va="center", fontsize="medium")
-        if shown.empty:
-            axes.text(WIDTHS[dataset] / 2, tall / 2, f"no images of {DATASETS[dataset]}", ha="center", color=GREY)
-    columns = ["dataset", "label", "label_name", "position", "index"]
-    table = images[columns].rename(columns={"label_name": "name"}).reset_index(drop=True)
-    return Drawn(figure, table, pd.DataFrame(), lacking, MEANING)
+    return Drawn(figure, table, pd.DataFrame(), [], MEANING)
 
 
-def _draw_classes_by_row(axes: Axes, images: pd.DataFrame) -> None:
+def _draw_classes_by_row(axes: Axes, shown: pd.DataFrame, images: np.ndarray) -> None:
     """Draw the images of each class in a row below the class's name."""
-    for row, (_, of_class) in enumerate(images.groupby("label")):
+    for row, (_, of_class) in enumerate(shown.groupby("label")):
         top = TITLE_HEIGHT + row * ROW
-        name = _as_words(of_class["label_name"].iloc[0])
+        name = _as_words(of_class["name"].iloc[0])
         axes.text(0.05, top + 0.09, name, va="center", fontsize=6.5, parse_math=False)
-        _draw_image(axes, np.hstack(list(of_class["image"])), 0.05, top + ROW - IMAGE - 0.02)
+        _draw_image(axes, np.hstack(list(images[of_class.index])), 0.05, top + ROW - IMAGE - 0.02)
 
 
-def _draw_named_images(axes: Axes, images: pd.DataFrame) -> None:
+def _draw_named_images(axes: Axes, shown: pd.DataFrame, images: np.ndarray) -> None:
     """Draw images row by row, each above its name."""
     room = (WIDTHS["cifar100"] - 0.05) / COLUMNS
-    for number, (image, name) in enumerate(zip(images["image"], images["label_name"], strict=True)):
+    for number, (image, name) in enumerate(zip(images[shown.index], shown["name"], strict=True)):
         row, column = divmod(number, COLUMNS)
         centre, top = (column + 0.5) * room, TITLE_HEIGHT + row * ROW
         _draw_image(axes, image, centre - IMAGE / 2, top)

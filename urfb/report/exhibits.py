@@ -26,16 +26,14 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from urfb import __version__
-from urfb.data.catalog import data_directory
-from urfb.errors import DataError, ReportError, SelectionError, nearest
+from urfb.errors import ReportError, SelectionError, nearest
 from urfb.nn.networks import NETWORKS
 from urfb.report.drawn import Drawn, Tabulated, identities
 from urfb.report.selection import PAPER as PAPER_FIELDS
 from urfb.report.selection import Panel, Selection, matching, own_fields, panels, split_names
-from urfb.thumbnails import IMAGES_PER_CLASS, sample_images
 
 if TYPE_CHECKING:
-    from urfb.store import LocatedFilters, Thumbnail
+    from urfb.store import LocatedFilters
 
 PAPER = "Amit (2019), Deep Learning With Asymmetric Connections and Hebbian Updates"
 
@@ -66,10 +64,6 @@ class Frames(Interface):
 
     def filters(self, run: str) -> list[LocatedFilters]:
         """Return the filters of an untied layer that are kept of one run."""
-        ...
-
-    def thumbnails(self, *, dataset: str) -> list[Thumbnail]:
-        """Return the images of a data set that are kept."""
         ...
 
     def simulations(self, **filters: Any) -> pd.DataFrame:
@@ -119,23 +113,10 @@ def _filters(frames: Frames, runs: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "epoch", "layer", "row", "column", "filter", "weights"])
 
 
-def _sample_images(frames: Frames, runs: list[str]) -> pd.DataFrame:
-    """Return one row for each image that stands for its class: of the data sets' files, else those that are kept."""
-    rows = []
-    for dataset in IMAGES_PER_CLASS:
-        try:
-            images: Sequence[Any] = sample_images(dataset, data_directory())
-        except DataError:
-            images = frames.thumbnails(dataset=dataset)
-        rows += [(dataset, one.label, one.label_name, one.position, one.image) for one in images]
-    return pd.DataFrame(rows, columns=["dataset", "label", "label_name", "index", "image"])
-
-
 READERS: dict[str, Reader] = {
     "epochs": lambda frames, runs: frames.epochs(run=runs),
     "alignment": lambda frames, runs: frames.alignment(run=runs),
     "filters": _filters,
-    "sample images": _sample_images,
     "simulations": lambda frames, _: frames.simulations(),
     "trajectories": lambda frames, _: frames.trajectories(),
     "trajectory_layers": lambda frames, _: frames.trajectory_layers(),
@@ -419,10 +400,11 @@ def _rows(frame: pd.DataFrame) -> bytes:
 
 @cache
 def _code() -> str:
-    """Return a hash of the code that makes exhibits, and of the versions of what it draws with."""
+    """Return a hash of the code and images that make exhibits, and of the versions of what it draws with."""
     import matplotlib
     import seaborn
 
-    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    files = Path(__file__).parent.rglob("*")
+    sources = sorted(file for file in files if file.suffix in (".py", ".png", ".csv"))
     versions = (__version__, matplotlib.__version__, seaborn.__version__, pd.__version__)
     return hashlib.sha256(b"".join([str(versions).encode(), *(path.read_bytes() for path in sources)])).hexdigest()

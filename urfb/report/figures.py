@@ -69,8 +69,6 @@ FIGURES: tuple[Exhibit, ...] = (
         "3",
         "images of CIFAR-10 and CIFAR-100",
         dataset_samples.draw,
-        measured=("sample images",),
-        completed_by="data thumbnails",
         says="The classes are broad: a bird may be of any kind, at any angle and size. Each data set has 50,000 "
         "training and 10,000 test images.",
     ),

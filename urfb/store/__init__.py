@@ -5,7 +5,7 @@ and the run's `epochs_done` in one transaction, so that what is stored is always
 """
 
 from urfb.store.opening import open_for_writing, open_store, stored_progress, upgrade_store
-from urfb.store.reading import EpochTimes, LocatedFilters, Store, Thumbnail
+from urfb.store.reading import EpochTimes, LocatedFilters, Store
 from urfb.store.writing import Claim, WritableStore
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "EpochTimes",
     "LocatedFilters",
     "Store",
-    "Thumbnail",
     "WritableStore",
     "open_for_writing",
     "open_store",

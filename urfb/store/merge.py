@@ -21,7 +21,6 @@ from urfb.store.liveness import clock, timestamp, true_state
 from urfb.store.opening import open_for_writing, open_store
 from urfb.store.reading import Store
 from urfb.store.simulations import copy_simulation
-from urfb.store.writing import insert_new
 from urfb.training.files import CheckpointFiles
 
 OF_A_RUN = tuple(
@@ -76,8 +75,8 @@ def merge_stores(target: str, sources: Sequence[str]) -> list[Merged]:
 
     All rows of a run come from one store. Of two executions of a run the one of more epochs wins, then one that ended
     with them, then the target's own; nothing is averaged. The sources' experiments ask for their runs in the target,
-    too. Of two targets of epochs the farther one holds; a run that is short of it is unfinished. Simulations and
-    thumbnails that the target lacks are added.
+    too. Of two targets of epochs the farther one holds; a run that is short of it is unfinished. Simulations that the
+    target lacks are added.
 
     Sources are only read. All rows are written in one transaction. After it, the checkpoints of the runs that were
     taken are copied to beside the target. A run whose source has none has none any more, for weights of another
@@ -98,7 +97,6 @@ def merge_stores(target: str, sources: Sequence[str]) -> list[Merged]:
             with source.engine.connect() as reading:
                 read = partial(_read, source, reading)
                 merged += _merge_simulations(writing, read, source)
-                _merge_thumbnails(writing, read)
                 for one in _merge(writing, into, read, clock(reading), source, replaced):
                     merged.append(one)
                     if one.became in ("added", "replaced"):
@@ -172,12 +170,6 @@ def _merge_simulations(writing: Connection, read: Read, source: Store) -> Iterat
     for row in read(select(tables.simulation).order_by(tables.simulation.c.id)):
         became: Literal["added", "unchanged"] = "added" if copy_simulation(writing, read, row) else "unchanged"
         yield Merged(str(source.location), row["identity"], became, "", "", "simulation")
-
-
-def _merge_thumbnails(writing: Connection, read: Read) -> None:
-    """Add the thumbnails that are not there."""
-    rows = [dict(row) for row in read(select(tables.thumbnail))]
-    insert_new(writing, tables.thumbnail, rows)
 
 
 def _versions(read: Read, runs: Select[Any], now: float) -> dict[str, Version]:

@@ -67,19 +67,6 @@ class EpochTimes(NamedTuple):
     seconds: float
 
 
-class Thumbnail(NamedTuple):
-    """A small picture out of a data set: `image` is uint8 [height, width, 3], red, green and blue.
-
-    `position` tells pictures of one label apart, such as its place in the data set's file or 0, 1, ….
-    """
-
-    dataset: str
-    label: int
-    position: int
-    label_name: str
-    image: np.ndarray
-
-
 class Store:
     """A store, open for reading, by one process or many, also while a runner writes to it.
 
@@ -171,22 +158,6 @@ class Store:
             StoreError: the store cannot be read.
         """
         return self._read("trajectory_layers", filters)
-
-    def thumbnails(self, *, dataset: str) -> list[Thumbnail]:
-        """Return the small pictures of a data set that are kept, by label and position; none if there are none."""
-        import numpy as np
-
-        columns = tables.thumbnail.c
-        query = select(tables.thumbnail).where(columns.dataset == dataset).order_by(columns.label, columns.position)
-        with self.reading() as connection:
-            rows = connection.execute(query).all()
-        return [
-            Thumbnail(
-                row.dataset, row.label, row.position, row.label_name,
-                np.frombuffer(row.image, dtype=np.uint8).reshape(row.height, row.width, 3),
-            )
-            for row in rows
-        ]  # fmt: skip
 
     def filters(self, run: str) -> list[LocatedFilters]:
         """Return the filters W that a run's untied first layer had at some locations, first and last (Figure 8).

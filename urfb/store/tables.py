@@ -7,7 +7,7 @@
                                        └─ filters          one row a location at which an untied layer's W is kept
 
     simulation ─ trajectory ─ trajectory_layer  section 5: one row a simulation, moment of it, and layer at that moment
-    thumbnail                                   small pictures of the data sets
+    thumbnail                                   pictures that older versions kept; nothing reads them
 
 The views `runs`, `epochs`, `alignment`, `simulations`, `trajectories` and `trajectory_layers` join these into the tidy
 tables that `urfb.store` and pandas read.

@@ -13,14 +13,14 @@ from sqlalchemy import Connection, Engine, ScalarSelect, Select, Table, delete, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
-from urfb.errors import InputError, StoreError
+from urfb.errors import StoreError
 from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, Lost, SavedFilters, Started, Stopped
 from urfb.grid.expand import GridRun
 from urfb.grid.spec import SCIENCE_VERSION, RunSpec
 from urfb.store import tables
 from urfb.store.engine import Location, cause, exclude_others
 from urfb.store.liveness import LEASE_SECONDS, clock, is_alive, is_here, machine, timestamp
-from urfb.store.reading import Store, Thumbnail
+from urfb.store.reading import Store
 from urfb.store.simulations import insert_simulation
 from urfb.theory.spec import Simulated
 
@@ -158,31 +158,6 @@ class WritableStore(Store):
         """Store a simulation whole; return whether there was none of its identity. One that is there stays."""
         with self.writing() as connection:
             return insert_simulation(connection, simulated)
-
-    def keep_thumbnails(self, thumbnails: Iterable[Thumbnail]) -> None:
-        """Store small pictures, in the place of those of the same data set, label and position.
-
-        Raises:
-            InputError: an image is not uint8 [height, width, 3]; none is stored then.
-        """
-        rows = []
-        for one in thumbnails:
-            shape = one.image.shape
-            if one.image.dtype != "uint8" or len(shape) != 3 or shape[2] != 3:
-                raise InputError(
-                    f"thumbnail {one.position} of label {one.label} of {one.dataset}: is {one.image.dtype} "
-                    f"{list(shape)}; give uint8 [height, width, 3]"
-                )
-            rows.append(one._asdict() | {"height": shape[0], "width": shape[1], "image": one.image.tobytes()})
-        columns = tables.thumbnail.c
-        with self.writing() as connection:
-            for row in rows:
-                connection.execute(
-                    delete(tables.thumbnail).where(
-                        *(columns[name] == row[name] for name in ("dataset", "label", "position"))
-                    )
-                )
-                connection.execute(insert(tables.thumbnail).values(row))
 
     def cancel(self, identities: Iterable[str]) -> list[str]:
         """Let nobody train these runs any more, and return those that were not done; who trains one now drops it."""
