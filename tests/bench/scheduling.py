@@ -27,10 +27,6 @@ class NothingIsTrained:
     def room(self) -> int:
         return int(not self.told)
 
-    @property
-    def busy(self) -> bool:
-        return bool(self.told)
-
     def submit(self, job: Job) -> None:
         events = [started(), *(epoch(number) for number in range(1, job.spec.epochs + 1)), Finished(1, 1.0, 0.5)]
         self.told.extend((job.spec.identity, event) for event in events)

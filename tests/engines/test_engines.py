@@ -62,7 +62,7 @@ def make(folder: Path, local: LocalEngine, request: pytest.FixtureRequest) -> It
 
     yield make
     for engine in made:
-        if engine is not local or engine.busy:
+        if engine is not local or not engine.room:
             engine.close()
 
 
@@ -75,7 +75,7 @@ def finish(engine: Engine, *specs: RunSpec) -> dict[str, list[Event]]:
     """Train runs one after another, and return what each has told."""
     told: dict[str, list[Event]] = {spec.identity: [] for spec in specs}
     waiting = list(specs)
-    while waiting or engine.busy:
+    while waiting or not engine.room:
         if waiting and engine.room:
             engine.submit(Job(waiting.pop(0), 0))
         for identity, event in engine.poll(60):
@@ -95,7 +95,6 @@ def test_a_run_that_raises_is_told_as_failed_and_the_next_is_trained(make: Makin
     assert failure.reason.endswith(f"(on {socket.gethostname()})") == (kind == "ray")
     assert "Traceback (most recent call last)" in failure.traceback
     assert [type(event) for event in told[good.identity]] == [Started, EpochEnded, EpochEnded, Finished]
-    assert not engine.busy
     assert engine.room == 1
 
 
@@ -125,7 +124,7 @@ def test_a_worker_that_is_killed_loses_its_run_and_a_new_one_takes_its_place(mak
     assert isinstance(started, Started)
     os.kill(started.provenance.process, signal.SIGKILL)
     events: list[Event] = []
-    while engine.busy:
+    while not engine.room:
         events += [event for _, event in engine.poll(60)]
     assert isinstance(events[-1], Lost)
     if kind == "local":
@@ -143,7 +142,6 @@ def test_closing_stops_the_workers(make: Making, kind: str) -> None:
     ((_, started),) = engine.poll(60)
     assert isinstance(started, Started)
     engine.close()
-    assert not engine.busy
     deadline = time.monotonic() + 60  # a cluster is told to stop it, and does so in a moment
     while kind == "ray" and time.monotonic() < deadline and psutil.pid_exists(started.provenance.process):
         time.sleep(0.1)
@@ -158,7 +156,6 @@ def test_no_more_is_told_of_a_run_that_is_dropped_and_the_next_is_trained(make: 
     engine.submit(Job(dropped, 0))
     assert [identity for identity, _ in engine.poll(60)] == [dropped.identity]
     engine.drop(dropped.identity)
-    assert not engine.busy
     (told,) = finish(engine, next_one).values()
     assert isinstance(told[-1], Finished)
 
@@ -169,7 +166,7 @@ def test_a_job_that_is_asked_to_end_before_it_has_begun_ends_with_its_first_epoc
     engine.submit(Job(tiny_spec(epochs=10_000), 0))
     engine.finish_epochs()
     told: list[Event] = []
-    while engine.busy:
+    while not engine.room:
         told += [event for _, event in engine.poll(60)]
     assert [type(event) for event in told] == [Started, EpochEnded, Stopped]
 
@@ -183,7 +180,7 @@ def test_a_job_that_is_asked_to_ends_with_its_epoch_and_the_next_goes_on(make: M
     while not any(isinstance(event, EpochEnded) for event in told):
         told += [event for _, event in engine.poll(60)]
     engine.finish_epochs()
-    while engine.busy:
+    while not engine.room:
         told += [event for _, event in engine.poll(60)]
     assert isinstance(told[-1], Stopped)
     epochs = sum(isinstance(event, EpochEnded) for event in told)
@@ -192,7 +189,7 @@ def test_a_job_that_is_asked_to_ends_with_its_epoch_and_the_next_goes_on(make: M
     ((_, started),) = engine.poll(60)
     assert isinstance(started, Started)
     assert started.epochs_done == epochs
-    while engine.busy:
+    while not engine.room:
         told += [event for _, event in engine.poll(60)]
     assert isinstance(told[-1], Finished)
 
@@ -217,7 +214,7 @@ def test_a_run_has_a_log_that_each_attempt_adds_to(make: Making, folder: Path, k
     bad, good = tiny_spec(dataset="mnist", seed=2), tiny_spec(seed=2)
     finish(engine, bad, good)
     engine.submit(Job(good, 2))
-    while engine.busy:
+    while not engine.room:
         engine.poll(60)
     log = (folder / kind / "logs" / f"{good.identity}.log").read_text()
     assert [line.split(" ", 2)[2][:20] for line in log.splitlines() if "begins" in line] == [

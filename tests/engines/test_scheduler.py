@@ -39,10 +39,6 @@ class Scripted:
     def room(self) -> int:
         return self.most - len(self.at_work)
 
-    @property
-    def busy(self) -> bool:
-        return bool(self.at_work)
-
     def submit(self, job: Job) -> None:
         assert self.room
         self.jobs.append(job)
@@ -161,14 +157,14 @@ def test_a_runner_that_waits_for_another_can_be_stopped(store: WritableStore, sq
 
 def test_a_stop_is_asked_of_the_engine_once_and_nothing_else_begins(store: WritableStore) -> None:
     engine, watcher = Scripted({FIRST: [DONE]}), Watcher()
-    assert run_missing([FIRST, SECOND], store, engine, watcher, stop=lambda: engine.busy) == Outcome(stopped=True)
+    assert run_missing([FIRST, SECOND], store, engine, watcher, stop=lambda: not engine.room) == Outcome(stopped=True)
     assert watcher.stops == 1
     assert [job.spec for job in engine.jobs] == [FIRST]
 
 
 def test_a_worker_that_dies_while_the_runner_stops_is_not_replaced(store: WritableStore) -> None:
     engine = Scripted({FIRST: [[started(), LOST]]})
-    assert run_missing([FIRST], store, engine, Watcher(), stop=lambda: engine.busy) == Outcome(stopped=True)
+    assert run_missing([FIRST], store, engine, Watcher(), stop=lambda: not engine.room) == Outcome(stopped=True)
     assert store.runs()["state"].tolist() == ["unfinished", "new"]
 
 

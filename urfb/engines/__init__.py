@@ -49,10 +49,6 @@ class Engine(Protocol):
     def room(self) -> int:
         """How many more jobs can be submitted now."""
 
-    @property
-    def busy(self) -> bool:
-        """Whether a job that was submitted has not ended yet."""
-
     def submit(self, job: Job) -> None:
         """Begin a job; only where there is room."""
 

@@ -23,11 +23,6 @@ class InlineEngine:
         """How many more jobs can be submitted now."""
         return int(self._events is None)
 
-    @property
-    def busy(self) -> bool:
-        """Whether a job has not ended yet."""
-        return self._events is not None
-
     def submit(self, job: Job) -> None:
         """Begin a job."""
         self._identity, self._stopping = job.spec.identity, False

@@ -36,11 +36,6 @@ class LocalEngine:
         """How many more jobs can be submitted now."""
         return sum(worker.identity is None for worker in self._workers)
 
-    @property
-    def busy(self) -> bool:
-        """Whether a job has not ended yet."""
-        return any(worker.identity is not None for worker in self._workers)
-
     def submit(self, job: Job) -> None:
         """Give a job to a worker that has none."""
         next(worker for worker in self._workers if worker.identity is None).begin(job)

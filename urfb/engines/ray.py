@@ -83,11 +83,6 @@ class RayEngine:
         """How many more jobs can be submitted now."""
         return sum(slot.is_idle for slot in self._slots)
 
-    @property
-    def busy(self) -> bool:
-        """Whether a job has not ended yet."""
-        return any(slot.identity is not None for slot in self._slots)
-
     def submit(self, job: Job) -> None:
         """Give a job to an actor that has none."""
         next(slot for slot in self._slots if slot.is_idle).begin(job)

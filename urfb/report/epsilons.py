@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 
+from urfb.nn.rules import RULES
 from urfb.report.alignment import LAYER_MARKERS, of_last_stage
 from urfb.report.canvas import page
 from urfb.report.drawn import Drawn, drawn_runs, explain, over_seeds, shortfalls, stack, students_interval
@@ -49,9 +50,9 @@ def draw(data: Data) -> Drawn:
 
 def _epsilon(protocol: Protocol) -> float | None:
     """Return a protocol's ε; None of rules of another kind, such as one without an R of its own."""
-    if protocol.rule == "interpolated":
-        return protocol.epsilon
-    return {"frfb": 0.0, "urfb": 1.0}.get(protocol.rule)
+    if protocol.rule not in ("frfb", "interpolated", "urfb"):
+        return None
+    return RULES[protocol.rule].epsilon if protocol.epsilon is None else protocol.epsilon
 
 
 def _values(panel: Panel, data: Data) -> pd.DataFrame:

@@ -25,7 +25,6 @@ ACROSS = (0.85, 1.65, 2.45)  # where the units of a layer stand
 RIGHT = 2.82  # where the equations begin
 LETTERS = 6.5
 RED = sns.color_palette("colorblind").as_hex()[3]
-BLUE = sns.color_palette("colorblind").as_hex()[0]
 SATURATED = "0.82"
 FAINT = "0.78"
 LAYER_NAMES = {0: "input", 1: "layer 1", 2: "layer 2", 3: "layer 3\n(output)"}
