@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -89,9 +90,10 @@ def test_what_cannot_be_written_is_named_and_what_was_there_stays(store: Store, 
     with pytest.raises(InputError, match=r"file.*: cannot be written"):
         export(store, tmp_path / "file" / "exported", "csv")
     folder = tmp_path / "exported"
-    (folder / ".alignment.csv.partial").mkdir(parents=True)  # the last of the three cannot be written
+    partial_file = f".alignment.csv.{os.getpid()}.partial"
+    (folder / partial_file).mkdir(parents=True)  # the last of the three cannot be written
     (folder / "runs.csv").write_text("of before")
     with pytest.raises(InputError, match=r"alignment.csv.*: cannot be written"):
         export(store, folder, "csv")
     assert (folder / "runs.csv").read_text() == "of before"
-    assert {path.name for path in folder.iterdir()} == {"runs.csv", ".alignment.csv.partial"}
+    assert {path.name for path in folder.iterdir()} == {"runs.csv", partial_file}

@@ -20,6 +20,7 @@ from urfb.data.catalog import dataset_info
 from urfb.engines.measuring import peak_resident, seconds
 from urfb.engines.memory import keep_freed_memory
 from urfb.engines.runner import find_devices
+from urfb.files import write_file
 from urfb.grid.shown import costs_of
 from urfb.training.arithmetic import arithmetic
 from urfb.training.provenance import provenance
@@ -164,7 +165,7 @@ def run_bench(
     """Measure networks one after the other, and yield the figures of each; write all of them to `json_file`.
 
     Raises:
-        InputError: a network, the data set or the device is not one.
+        InputError: a network, the data set or the device is not one, or `json_file` cannot be written.
     """
     where = torch.device(find_devices(device)[0])
     planned = [(name, candidates(name, dataset, batch_size, where)) for name in networks]
@@ -182,5 +183,5 @@ def run_bench(
                 "default_malloc": default_malloc,
                 "figures": [asdict(figures) for figures in found],
             }
-            json_file.write_text(json.dumps(written, indent=1))
+            write_file(json_file, json.dumps(written, indent=1).encode(), "--json")
         yield own

@@ -174,9 +174,9 @@ def claims(
     Example: urfb report claims 1 2 --setting short
     """
     from urfb.cli.listing import printable
+    from urfb.files import write_file
     from urfb.report.claims import SETTINGS, evaluate, exit_code
     from urfb.report.claims.telling import as_json, as_text
-    from urfb.report.files import write
     from urfb.store import open_store
 
     opened = open_store(store)
@@ -185,7 +185,7 @@ def claims(
     if out is None:
         typer.echo(told)
     else:
-        write(out, f"{told}\n".encode())
+        write_file(out, f"{told}\n".encode())
     raise typer.Exit(exit_code(results))
 
 

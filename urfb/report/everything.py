@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from urfb.files import write_file
 from urfb.report.claims import SETTINGS, ClaimResult, evaluate
 from urfb.report.claims.telling import as_json, as_text
 from urfb.report.exhibits import Exhibit, Frames, fitting
-from urfb.report.files import write
 from urfb.report.page.document import default_file, write_page
 from urfb.report.rendering import render
 
@@ -82,5 +82,5 @@ def everything(
 def _write_if_changed(file: Path, content: bytes, anew: bool) -> bool:
     if not anew and file.exists() and file.read_bytes() == content:
         return False
-    write(file, content)
+    write_file(file, content)
     return True

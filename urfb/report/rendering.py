@@ -13,10 +13,10 @@ from typing import Any
 import matplotlib
 
 from urfb import __version__
+from urfb.files import write_file
 from urfb.report.canvas import STYLE
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import Exhibit, Frames, fingerprint
-from urfb.report.files import write
 from urfb.report.texts import latex, markdown
 
 SUFFIXES = {"figure": ("png", "pdf", "csv"), "table": ("md", "tex", "csv")}
@@ -86,7 +86,7 @@ def render(
             made = exhibit.build(data)
             contents = _contents(exhibit, made, provenance(exhibit, made, command, stamp), stem)
         for file, content in zip(files, contents, strict=True):
-            write(file, content)
+            write_file(file, content)
         yield Rendered(exhibit, files, made.shortfalls, completing, made=True)
 
 

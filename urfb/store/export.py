@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from urfb.errors import InputError, SelectionError
+from urfb.files import atomic_write
 from urfb.grid.plan import parse_filters
 from urfb.store.reading import Store
 
@@ -58,19 +59,15 @@ def export(store: Store, to: Path, file_format: str | None = None, conditions: S
             read |= {name: partial(getattr(store, name), **chosen) for name in measurements}
     exported = []
     try:
-        with ExitStack() as partial_files:
+        with ExitStack() as all_files:
             for path in paths:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial_file = path.with_name(f".{path.name}.partial")
-                partial_files.callback(partial_file.unlink, missing_ok=True)
+                partial_file = all_files.enter_context(atomic_write(path))
                 frame = read[path.stem]()
                 if path.suffix == ".parquet":
                     frame.to_parquet(partial_file, index=False)
                 else:
                     frame.to_csv(partial_file, index=False)
                 exported.append(Exported(path, len(frame)))
-            for path in paths:
-                path.with_name(f".{path.name}.partial").replace(path)
     except OSError as error:
         raise InputError(f"{error.filename or to}: cannot be written ({error.strerror or error})") from error
     return exported

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, RowMapping, Select, Table, delete, insert, se
 from sqlalchemy.exc import DBAPIError
 
 from urfb.errors import StoreError
+from urfb.files import atomic_write
 from urfb.store import tables
 from urfb.store.engine import Location, unreadable
 from urfb.store.liveness import clock, timestamp, true_state
@@ -282,13 +283,10 @@ def _copy_checkpoints(theirs: Sequence[Path], ours: Sequence[Path]) -> None:
     for file, copy in zip(theirs, ours, strict=True):
         if copy.exists() or not file.exists():
             continue
-        partial_copy = copy.with_name(f"{copy.name}.partial")
         try:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, partial_copy)
-            partial_copy.replace(copy)
+            with atomic_write(copy) as partial_copy:
+                shutil.copyfile(file, partial_copy)
         except OSError as error:
-            partial_copy.unlink(missing_ok=True)
             raise StoreError(
                 f"{copy}: cannot be written ({error.strerror}); the rows of all runs are merged, and merging again "
                 "copies the checkpoints that are missing"

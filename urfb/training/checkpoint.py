@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from urfb.files import atomic_write
 from urfb.learning.learner import Learner
 from urfb.training.files import CheckpointFiles
 
@@ -34,12 +35,12 @@ class Checkpoints:
         """Save what is learned after `epoch`, unless that was done a moment ago; in any case after the last epoch."""
         if not last and time.monotonic() - self._saved_at < self._seconds_between:
             return
-        self.latest.parent.mkdir(parents=True, exist_ok=True)
+        weights = learner.network.state_dict()
         rest = {name: value for name, value in learner.state_dict().items() if not name.startswith("network.")}
-        torch.save({"epoch": epoch, "weights": learner.network.state_dict(), "learner": rest}, self.partial)
-        if self._latest_is_good:  # one that was passed over must not push out the one that this run went on from
-            self.latest.replace(self.previous)
-        self.partial.replace(self.latest)
+        with atomic_write(self.latest, self.partial) as partial:
+            torch.save({"epoch": epoch, "weights": weights, "learner": rest}, partial)
+            if self._latest_is_good:  # one that was passed over must not push out the one that this run went on from
+                self.latest.replace(self.previous)
         self._latest_is_good = True
         self._saved_at = time.monotonic()
 

@@ -16,12 +16,12 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from urfb import __version__
+from urfb.files import write_file
 from urfb.report.canvas import STYLE
 from urfb.report.claims import ClaimResult, Verdict
 from urfb.report.claims.telling import as_json, claimed, measured, missing, tested_by, undecided
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import Data, Exhibit, Frames, fingerprint, fitting
-from urfb.report.files import write
 from urfb.report.page.runs import details, rows
 from urfb.report.rendering import completing_command, file_prefix, making_command, provenance
 from urfb.report.selection import split_names
@@ -161,7 +161,7 @@ def write_page(
         rows=listed,
         details=unfolded,
     )
-    write(out, text.encode("utf-8", errors="replace"))
+    write_file(out, text.encode("utf-8", errors="replace"))
     return Written(out, made=True)
 
 
