@@ -77,6 +77,12 @@ MUTATIONS = [
         ("between(1 - 1e-6, 1 + 1e-6)", "between(0, 1 + 1e-6)"),
     ),
     *of(
+        "urfb/report/texts.py",
+        "tests/report/test_texts.py",
+        ("first_row + place : first_row + place]", "first_row + place : first_row + place + 1]"),
+        (".reset_index(drop=True)  # Styler", "  # Styler"),
+    ),
+    *of(
         "urfb/report/epsilons.py",
         "tests/report/test_epsilons.py",
         ("of_all.index[of_all].max()", 'measured["epoch"].max()'),

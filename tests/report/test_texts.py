@@ -153,6 +153,19 @@ def test_latex_says_once_what_rows_share() -> None:
     ]
 
 
+def test_latex_takes_rows_and_columns_of_one_name() -> None:
+    rows = [("x", "a\u2028b", "1.0 ± 0.1", "2"), ("x", "c", "1", "3")]
+    shown = pd.DataFrame(rows, index=[7, 7], columns=["net", "rule", "e", "e"])
+    body = latex("Table", shown, [], [], "t").split("\\toprule\n")[1].split("\n")[:5]
+    assert body == [
+        r"rule & \multicolumn{2}{c}{e} & e \\",
+        r"\midrule",
+        r"\multicolumn{4}{l}{x} \\",
+        "a\u2028b & 1.0 & $\\,\\pm\\,$0.1 & 2 \\\\",
+        r"c & 1 & & 3 \\",
+    ]
+
+
 def test_latex_breaks_long_texts_into_lines() -> None:
     text = latex("Table", pd.DataFrame({"layers": ["Conv 32 5x5; Maxpool 3; Full 500; Output"]}), [], [], "t")
     assert r"\begin{tabular}{p{.3\linewidth}}" in text

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -60,40 +60,35 @@ def latex(caption: str, shown: pd.DataFrame, notes: Sequence[str], provenance: S
     Numbers stand on the right, those with an interval with one ± below the other. Rows that begin alike stand below a
     line with what they share, and of the next cells of text only the first of several alike is said.
     """
-    kinds = _kinds(shown)
+    kinds, places = _kinds(shown), list(range(shown.shape[1]))
+    heads: dict[Any, str] = {
+        place: f"\\multicolumn{{2}}{{c}}{{{_in_latex(name)}}}" if kinds[place] == "interval" else _in_latex(name)
+        for place, name in enumerate(shown.columns)
+    }
+    shown = shown.set_axis(places, axis=1).reset_index(drop=True)  # Styler takes no name twice
     texts = next((place for place, kind in enumerate(kinds) if kind != "text"), len(kinds))
     repeated = (shown == shown.shift()).iloc[:, : max(texts - 1, 0)].cumprod(axis=1).astype(bool)
-    groups = None
+    groups: dict[Any, str] = {}
     if not repeated.empty and repeated.iloc[:, 0].any():
-        groups = shown.iloc[:, 0].mask(repeated.iloc[:, 0], "")
-        alike = shown.copy()
-        alike.iloc[:, : repeated.shape[1]] = shown.iloc[:, : repeated.shape[1]].mask(repeated, "")
-        shown, kinds = alike.iloc[:, 1:], kinds[1:]
-    forms = [_form(kind, [str(text) for text in shown.iloc[:, place]]) for place, kind in enumerate(kinds)]
-    names = zip(map(_in_latex, shown.columns), kinds, strict=True)
-    head = _row(f"\\multicolumn{{2}}{{c}}{{{name}}}" if kind == "interval" else name for name, kind in names)
-    body = []
-    for place, cells in enumerate(shown.itertuples(index=False, name=None)):
-        if groups is not None and groups.iloc[place]:
-            width = len(kinds) + kinds.count("interval")
-            above = [r"\addlinespace"] if place else []
-            body += [*above, f"\\multicolumn{{{width}}}{{l}}{{{_in_latex(groups.iloc[place])}}} \\\\"]
-        body.append(_row(_cell(str(text), kind) for text, kind in zip(cells, kinds, strict=True)))
-    lines = [
-        *(f"% {line}" for line in provenance),
-        r"% It needs \usepackage{booktabs}.",
-        r"\begin{table}",
-        r"\centering\footnotesize",
-        r"\setlength{\belowcaptionskip}{6pt}",
-        *([r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"] if len(kinds) > MOST_COLUMNS else [r"\small"]),
-        f"\\caption[{_in_latex(caption)}]{{{' '.join([f'{_in_latex(caption)}.', *map(_in_latex, notes)])}}}",
-        f"\\label{{tab:{label}}}",
-        f"\\begin{{tabular}}{{{''.join(forms)}}}",
-        *(r"\toprule", head, r"\midrule", *body, r"\bottomrule"),
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+        groups = shown.loc[~repeated[0], 0].map(_in_latex).to_dict()
+        shown, places = shown.mask(repeated.reindex(columns=places, fill_value=False), ""), places[1:]
+    styler = shown[places].style.hide(axis="index").format_index(heads.__getitem__, axis=1)
+    styler.format({place: _interval_in_latex if kinds[place] == "interval" else _in_latex for place in places})
+    table = styler.to_latex(
+        column_format="".join(_form(kinds[place], shown[place]) for place in places),
+        position_float="centering",
+        hrules=True,
+        label=f"tab:{label}",
+        caption=(" ".join([f"{_in_latex(caption)}.", *map(_in_latex, notes)]), _in_latex(caption)),
+    )
+    lines = table.split("\n")
+    width, first_row = len(places) + kinds.count("interval"), lines.index(r"\midrule") + 1
+    for place, group in reversed(groups.items()):
+        above = [r"\addlinespace"] if place else []
+        lines[first_row + place : first_row + place] = [*above, f"\\multicolumn{{{width}}}{{l}}{{{group}}} \\\\"]
+    size = [r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"] if len(places) > MOST_COLUMNS else [r"\small"]
+    lines[1:2] = [r"\centering\footnotesize", r"\setlength{\belowcaptionskip}{6pt}", *size]
+    return "\n".join([*(f"% {line}" for line in provenance), r"% It needs \usepackage{booktabs}.", *lines])
 
 
 def _kinds(shown: pd.DataFrame) -> list[Literal["text", "number", "interval"]]:
@@ -108,22 +103,11 @@ def _kinds(shown: pd.DataFrame) -> list[Literal["text", "number", "interval"]]:
     return kinds
 
 
-def _form(kind: str, cells: Sequence[str]) -> str:
+def _form(kind: str, cells: pd.Series[str]) -> str:
     """Return how LaTeX sets a column; the one of intervals is two, which meet at the ±."""
     if kind == "text":
-        return r"p{.3\linewidth}" if max(map(len, cells), default=0) > LONGEST else "l"
+        return r"p{.3\linewidth}" if cells.map(str).map(len).max() > LONGEST else "l"
     return "r@{}l" if kind == "interval" else "r"
-
-
-def _cell(text: str, kind: str) -> str:
-    if kind != "interval":
-        return _in_latex(text)
-    mean, _, half = text.partition(PLUS_MINUS)
-    return f"{_in_latex(mean)} & " + (f"$\\,\\pm\\,${_in_latex(half)}" if half else "")
-
-
-def _row(cells: Iterable[str]) -> str:
-    return " & ".join(cells).rstrip() + r" \\"
 
 
 def _plain(text: object) -> str:
@@ -152,3 +136,9 @@ _LATEX = str.maketrans(
 
 def _in_latex(text: object) -> str:
     return _plain(text).translate(_LATEX)
+
+
+def _interval_in_latex(text: object) -> str:
+    """Return the two cells of a mean and its interval, if any."""
+    mean, _, half = str(text).partition(PLUS_MINUS)
+    return f"{_in_latex(mean)} &" + (f" $\\,\\pm\\,${_in_latex(half)}" if half else "")
