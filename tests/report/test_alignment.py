@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.report.conftest import EARLY_STEPS, STEPS_AN_EPOCH, made
 
@@ -106,11 +108,13 @@ def test_of_two_stages_the_second_is_drawn_by_its_own_epochs_without_frozen_laye
     assert "URFB: 103 of the paper's 1,100 epochs" in drawn.shortfalls
 
 
-def test_an_epoch_that_was_added_up_from_steps_is_whole(store):
-    store.add(3)
-    for row in store.alignment_rows:
-        row["epoch"] -= 1e-9
-    assert made("10", store).figure.get_axes()[0].get_title() == "URFB (1 seed, 3 epochs)"
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 10**6), st.data())
+def test_whole_epochs_are_exact_numbers_and_no_others_are(first_stage, epoch, steps, data):
+    """A measurement's epoch is step / steps an epoch. So reports compare epochs without a tolerance."""
+    whole = (first_stage + epoch) * steps
+    assert whole / steps - first_stage == epoch
+    if steps > 1:
+        assert (epoch * steps + data.draw(st.integers(1, steps - 1))) / steps % 1 != 0
 
 
 def test_a_correlation_that_is_not_defined_is_left_out(store):

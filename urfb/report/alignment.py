@@ -108,7 +108,7 @@ def _draw(found: list[Panel], data: Data, measure: _Measure) -> Drawn:
     [column, *_] = measure.columns
     alignment = of_last_stage(data.measured["alignment"].dropna(subset=[column]), data.runs)
     last = alignment.groupby("run")["epoch"].max()
-    reached = {str(run): int(epoch + 1e-6) for run, epoch in last.items()}  # 25.0 may have been added up from steps
+    reached = {str(run): int(epoch) for run, epoch in last.items()}
     of_layer = ["run", "step", "epoch", "layer", "layer_name"]
     measured = alignment[[*of_layer, *measure.columns]].rename(columns=measure.columns)
     measured = measured.melt(of_layer, list(measure.columns.values()), "entries", "value").dropna(subset=["value"])

@@ -83,8 +83,8 @@ def _by_step(panel: Panel, alignment: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_epoch(panel: Panel, alignment: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
-    whole = alignment[(alignment["epoch"] % 1).between(0, 1e-6)]  # 25.0 may have been added up from steps
-    mean = whole.assign(epoch=whole["epoch"].round()).groupby(["run", "epoch"], as_index=False)["correlation"].mean()
+    whole = alignment[alignment["epoch"] % 1 == 0]
+    mean = whole.groupby(["run", "epoch"], as_index=False)["correlation"].mean()
     values = panel.runs[["run", "seed", "protocol", "rule"]].merge(errors, on="run")
     values = values.merge(mean, on=["run", "epoch"], how="left")
     values = values[values["correlation"].notna() | (values["rule"] == "bp")]
@@ -148,7 +148,7 @@ def _finish_steps(axes: Axes, correlations: pd.DataFrame) -> None:
     axes.set(xlabel=f"step, of which the first {EARLY} are shaded", ylabel="correlation of W and Rᵗ")
     lowest = correlations["low"].min() if len(correlations) else 0.0
     axes.set_ylim(min(lowest, 0.0) - 0.03, 1.02)
-    first = correlations[correlations["epoch"].between(1 - 1e-6, 1 + 1e-6)]
+    first = correlations[correlations["epoch"] == 1]
     if len(first):
         axes.axvline(first["step"].iloc[0], color=GREY, linewidth=0.6, linestyle=":")
         where = (first["step"].iloc[0], 1.0)

@@ -29,7 +29,7 @@ def tabulate(data: Data) -> Tabulated:
     found = with_feedback(data.panels)
     alignment = of_last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
     final = alignment[alignment["step"] == alignment.groupby("run")["step"].transform("max")]
-    final = final.assign(epochs=(final["epoch"] + 1e-6).astype(int))  # 25.0 may have been added up from steps
+    final = final.assign(epochs=final["epoch"].astype(int))
     final = final[["run", "layer", "layer_name", "epochs", "correlation", "correlation_shared"]]
     values = stack([_of_panel(panel, final) for panel in found])
     table = over_seeds(

@@ -68,8 +68,7 @@ def _values(panel: Panel, data: Data) -> pd.DataFrame:
     measured = errors[["run", "seed", "protocol", "epsilon", "of_epoch"]].merge(
         alignment[["run", "epoch", "layer", "layer_name", "correlation"]], on="run"
     )
-    measured = measured[measured["epoch"] <= shown + 1e-6]
-    measured = measured.assign(epoch=measured["epoch"].round(6))  # 25.0 may have been added up from steps
+    measured = measured[measured["epoch"] <= shown]
     of_all = measured.groupby("epoch")["run"].nunique() == measured["run"].nunique()
     measured = measured[measured["epoch"] == of_all.index[of_all].max()]
     measured = measured.assign(quantity="correlation", value=measured["correlation"])

@@ -114,7 +114,7 @@ def _similarity(data: Data) -> pd.DataFrame:
 def _reached(data: Data, similarity: pd.DataFrame) -> dict[str, int]:
     """Return the last epoch that anything is shown of, by run."""
     moments = pd.concat([data.measured["filters"][["run", "epoch"]], similarity[["run", "epoch"]]])
-    return {str(run): int(epoch + 1e-6) for run, epoch in moments.groupby("run")["epoch"].max().items()}
+    return {str(run): int(epoch) for run, epoch in moments.groupby("run")["epoch"].max().items()}
 
 
 def _filters_of_lowest_seed(panel: Panel, filters: pd.DataFrame) -> tuple[pd.Series[Any] | None, pd.DataFrame]:

@@ -152,9 +152,9 @@ class Runs:
         epochs = epochs[epochs["epoch"] <= wanted].sort_values("epoch")
         if alignment is None:
             alignment = pd.DataFrame(columns=["epoch", "layer", "correlation"])
-        of_stage = alignment["epoch"] <= wanted + 1e-6
+        of_stage = alignment["epoch"] <= wanted
         if spec.pretraining_epochs:
-            of_stage &= alignment["epoch"] > spec.pretraining_epochs + 1e-6
+            of_stage &= alignment["epoch"] > spec.pretraining_epochs
         return Trained(spec, float(self._rows[identity]["test_error"]), epochs, alignment[of_stage])
 
     def _lacking(self, cell: Cell, seed: int, reason: str, **more: Any) -> Lacking:

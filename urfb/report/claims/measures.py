@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -146,8 +145,8 @@ def rise(run: Trained) -> float:
 
 
 def _at(layers: pd.DataFrame, epoch: int) -> pd.Series[float]:
-    """Return the layers' values after an epoch; epochs that were added up from steps are nearly whole."""
-    rows = layers[np.isclose(layers.index.to_numpy(dtype=float), epoch)]
+    """Return the layers' values after an epoch."""
+    rows = layers[layers.index == epoch]
     return rows.iloc[0] if len(rows) else pd.Series(dtype=float)
 
 
