@@ -46,7 +46,7 @@ def test_only_what_has_changed_is_made_again(store: FakeStore, tmp_path: Path) -
     assert made(store, tmp_path) == ["Figure 10", "Table 10", "Page"]
     (tmp_path / "claims.txt").write_text("something else")
     assert made(store, tmp_path) == ["Claims"]
-    assert made(store, tmp_path, anew=True) == PARTS
+    assert made(store, tmp_path, force=True) == PARTS
 
 
 def test_an_experiments_report_has_no_verdicts_on_the_paper(store: FakeStore, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def everything(tmp_path_factory):
         patched.setattr("matplotlib.pyplot.figure", refuse)
         files, told = [], []
         for _ in range(2):
-            told.append(render(store, [], folder, anew=True))
+            told.append(render(store, [], folder, force=True))
             files.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
     return SimpleNamespace(files=files, told=told[0], settings=(before, matplotlib.rcParams.copy()))
 
@@ -83,7 +83,7 @@ def test_only_what_its_data_changed_is_made_again(store, tmp_path):
     again = render(store, [4, 5, 10], tmp_path)
     assert [figure.made for figure in again] == [False] * 3
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
-    assert again[1].shortfalls == render(store, [5], tmp_path, anew=True)[0].shortfalls != []
+    assert again[1].shortfalls == render(store, [5], tmp_path, force=True)[0].shortfalls != []
 
     store.add(3, dataset="cifar100", off_class_weight=1 / 99)  # is in Figure 5 alone
     assert [figure.made for figure in render(store, [4, 5, 10], tmp_path)] == [False, True, False]

@@ -100,3 +100,19 @@ def test_modules_load_no_more_than_they_need(module, heavy):
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert heavy.isdisjoint(done.stdout.split())
+
+
+@pytest.mark.parametrize("flag", ["--force", "--anew"])
+def test_force_makes_again_what_has_not_changed_by_its_old_name_too(run, store, flag):
+    store.add(2)
+    assert "(unchanged)" not in run(4).stdout
+    assert "(unchanged)" in run(4).stdout
+    forced = run(4, flag)
+    assert "(unchanged)" not in forced.stdout
+    assert forced.stderr == ("urfb: --anew is now called --force\n" if flag == "--anew" else "")
+
+
+def test_the_help_names_force_alone(run):
+    text = run("--help").stdout
+    assert "--force" in text
+    assert "--anew" not in text

@@ -47,7 +47,17 @@ GridOption = Annotated[
         "--grid", metavar="FILE", help="The grid file that names your own (reports:); else ./experiments.yaml, if any."
     ),
 ]
-AnewOption = Annotated[bool, typer.Option("--anew", help="Make again what has not changed, too.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Make again what has not changed, too.")]
+
+
+def show_new_name(context: typer.Context, requested: bool) -> bool:
+    """Say that --anew is now called --force."""
+    if requested and not context.resilient_parsing:
+        typer.echo("urfb: --anew is now called --force", err=True)
+    return requested
+
+
+AnewOption = Annotated[bool, typer.Option("--anew", hidden=True, callback=show_new_name)]
 
 
 class SettingName(str, Enum):
@@ -77,6 +87,7 @@ def figures(
     out: OutOption = None,
     experiment: ExperimentOption = None,
     grid: GridOption = None,
+    force: ForceOption = False,
     anew: AnewOption = False,
 ) -> None:
     """Draw figures as PNG, PDF and CSV, and say what each lacks.
@@ -85,7 +96,7 @@ def figures(
 
     Example: urfb report figures 4 10 --experiment quick
     """
-    for rendered in make("figure", names, store, out, experiment, grid, anew):
+    for rendered in make("figure", names, store, out, experiment, grid, force or anew):
         tell(rendered)
 
 
@@ -96,6 +107,7 @@ def tables(
     out: OutOption = None,
     experiment: ExperimentOption = None,
     grid: GridOption = None,
+    force: ForceOption = False,
     anew: AnewOption = False,
     printed: Annotated[
         bool, typer.Option("--print", help="Print each table, in Markdown, in place of its files' names.")
@@ -110,7 +122,7 @@ def tables(
     from urfb.cli.listing import printable
     from urfb.report.texts import without_provenance
 
-    for place, rendered in enumerate(make("table", names, store, out, experiment, grid, anew)):
+    for place, rendered in enumerate(make("table", names, store, out, experiment, grid, force or anew)):
         if printed:
             text = without_provenance(rendered.files[0].read_text(encoding="utf-8"))
             typer.echo("\n" * (place > 0) + printable(text, keep="\n"), nl=False)
@@ -125,7 +137,7 @@ def make(
     out: Path | None,
     experiment: str | None,
     grid: Path | None,
-    anew: bool,
+    force: bool,
 ) -> Iterator[Rendered]:
     """Write the files of some figures or tables, by default into a folder of their own beside the store."""
     from urfb.report.exhibits import chosen, fitting
@@ -137,7 +149,7 @@ def make(
     wanted = chosen(exhibits(kind, grid), names or [], experiment, grid)
     if not names:
         wanted = fitting(wanted, opened.runs())
-    yield from render(opened, wanted, out or opened.location.folder / f"{kind}s", str(opened.location), anew=anew)
+    yield from render(opened, wanted, out or opened.location.folder / f"{kind}s", str(opened.location), force=force)
 
 
 @app.command()
@@ -198,6 +210,7 @@ def page(
     ] = None,
     experiment: ExperimentOption = None,
     grid: GridOption = None,
+    force: ForceOption = False,
     anew: AnewOption = False,
 ) -> None:
     """Write one HTML file with verdicts, figures, tables and runs.
@@ -224,7 +237,7 @@ def page(
         experiment=experiment,
         logs=place.logs,
         folder=place.folder,
-        anew=anew,
+        force=force or anew,
     )
     typer.echo(f"{written.file}{'' if written.made else ' (unchanged)'}")
 
@@ -238,6 +251,7 @@ def everything(
     ] = None,
     experiment: ExperimentOption = None,
     grid: GridOption = None,
+    force: ForceOption = False,
     anew: AnewOption = False,
 ) -> None:
     """Make all figures, all tables, the verdicts and the page.
@@ -262,7 +276,7 @@ def everything(
         location=str(place),
         experiment=experiment,
         logs=place.logs,
-        anew=anew,
+        force=force or anew,
     ):
         lacking = ", incomplete" if part.shortfalls else ""
         if not part.files:

@@ -37,7 +37,7 @@ def everything(
     location: str = "results/urfb.sqlite",
     experiment: str | None = None,
     logs: Path | None = None,
-    anew: bool = False,
+    force: bool = False,
 ) -> Iterator[Part]:
     """Make what has changed of a report, and yield each part of it.
 
@@ -48,7 +48,7 @@ def everything(
         location: how the user named the store, for the commands that the files give.
         experiment: the one that is shown; the claims, which are the paper's, are then left out.
         logs: the folder of the store's logs.
-        anew: whether to write what is as it has to be, too.
+        force: write files even if nothing has changed.
 
     Raises:
         SelectionError: an exhibit selects by an experiment or a field that does not exist.
@@ -57,13 +57,13 @@ def everything(
     exhibits = fitting(exhibits, store.runs())
     for kind in ("figure", "table"):
         of_kind = [exhibit for exhibit in exhibits if exhibit.kind == kind]
-        for one in render(store, of_kind, folder / f"{kind}s", location, anew=anew):
+        for one in render(store, of_kind, folder / f"{kind}s", location, force=force):
             yield Part(one.exhibit.label, one.files, one.made, one.shortfalls)
     claims = [] if experiment else verdicts(store, location)
     if claims:
         by_setting = [[one for one in claims if one.setting is setting] for setting in SETTINGS.values()]
         texts = {"claims.json": as_json(claims), "claims.txt": "\n\n\n".join(as_text(part) for part in by_setting)}
-        changed = [_write_if_changed(folder / name, f"{text}\n".encode(), anew) for name, text in texts.items()]
+        changed = [_write_if_changed(folder / name, f"{text}\n".encode(), force) for name, text in texts.items()]
         yield Part("Claims", [folder / name for name in texts], any(changed), [])
     page = write_page(
         store,
@@ -74,13 +74,13 @@ def everything(
         experiment=experiment,
         logs=logs,
         folder=folder,
-        anew=anew,
+        force=force,
     )
     yield Part("Page", [page.file], page.made, [])
 
 
-def _write_if_changed(file: Path, content: bytes, anew: bool) -> bool:
-    if not anew and file.exists() and file.read_bytes() == content:
+def _write_if_changed(file: Path, content: bytes, force: bool) -> bool:
+    if not force and file.exists() and file.read_bytes() == content:
         return False
     write_file(file, content)
     return True

@@ -43,7 +43,7 @@ class Rendered:
 
 
 def render(
-    store: Frames, exhibits: Sequence[Exhibit], out: Path, location: str = "results/urfb.sqlite", *, anew: bool = False
+    store: Frames, exhibits: Sequence[Exhibit], out: Path, location: str = "results/urfb.sqlite", *, force: bool = False
 ) -> Iterator[Rendered]:
     """Write each exhibit's files, those that its data, its code or the command have changed since, and yield it.
 
@@ -52,7 +52,7 @@ def render(
         exhibits: what to make.
         out: the folder to write to; made if it does not exist.
         location: how the user named the store, for the commands that the files and the terminal give.
-        anew: whether to write files that are as they have to be, too.
+        force: write files even if nothing has changed.
 
     Raises:
         SelectionError: an exhibit selects by an experiment or a field that does not exist; nothing is written then.
@@ -76,7 +76,7 @@ def render(
             stem = f"{file_prefix(exhibit.selection.experiment)}{stem}"
         files = [out / f"{stem}.{suffix}" for suffix in SUFFIXES[exhibit.kind]]
         completing = completing_command(exhibit, location)
-        if not anew and all(file.exists() for file in files):
+        if not force and all(file.exists() for file in files):
             head = _head(files[-1])
             if f"fingerprint: {stamp}" in head:
                 lacking = [line.removeprefix("incomplete: ") for line in head if line.startswith("incomplete: ")]

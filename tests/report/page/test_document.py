@@ -39,7 +39,7 @@ def test_an_unchanged_page_is_not_written_again(mixed, tmp_path):
     assert write_page(store, [FIGURE], out, **options).made
     first = out.read_bytes()
     assert not write_page(store, [FIGURE], out, **options).made
-    assert write_page(store, [FIGURE], out, **options, anew=True).made
+    assert write_page(store, [FIGURE], out, **options, force=True).made
     assert out.read_bytes() == first
     run = tiny_run("tiny", seed=77)
     mixed.register([run])
@@ -81,7 +81,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(mixed, write, tmp_path
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(InputError, match="No space left on device"):
-        write(anew=True)
+        write(force=True)
     assert (tmp_path / "page.html").read_bytes() == before
     assert not list(tmp_path.glob(".page*"))
 

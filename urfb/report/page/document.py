@@ -93,7 +93,7 @@ def write_page(
     experiment: str | None = None,
     logs: Path | None = None,
     folder: Path = Path("results"),
-    anew: bool = False,
+    force: bool = False,
 ) -> Written:
     """Write the page of a store, unless it is as it has to be.
 
@@ -106,7 +106,7 @@ def write_page(
         experiment: the one whose runs are listed; all runs if there is none.
         logs: the folder of the store's logs.
         folder: the one in whose figures/ and tables/ the commands on the page write.
-        anew: whether to write a page that is as it has to be, too.
+        force: write the page even if nothing has changed.
 
     Raises:
         SelectionError: an exhibit selects by an experiment or a field that does not exist.
@@ -126,7 +126,7 @@ def write_page(
 
     sources = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.html.jinja", "page.css", "page.js")]
     stamp = _hash(__version__, *sources, *stamps, location, str(experiment), repr(listed), as_json(claims), unfolded)
-    if not anew and _stamp(out) == stamp:
+    if not force and _stamp(out) == stamp:
         return Written(out, made=False)
 
     shown = [
