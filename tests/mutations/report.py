@@ -9,11 +9,11 @@ MUTATIONS = [
         "urfb/report/selection.py",
         "tests/report/test_selection.py",
         ('_comparing("panels", "untied") if', '_comparing("panels") if'),
-        ('own = {"run", "seed", "source"', 'own = {"run", "seed", "precision", "source"'),
-        ('own = {"run", "seed", "source"', 'own = {"run", "seed", "convention", "source"'),
-        ('own = {"run", "seed", "source"', 'own = {"run", "seed", "gradient_batch", "source"'),
-        ('own = {"run", "seed", "source"', 'own = {"run", "seed", "input_offset", "source"'),
-        ('own = {"run", "seed", "source"', 'own = {"run", "seed", "batch_size", "source"'),
+        ('varying = {"run", "seed", "source"', 'varying = {"run", "seed", "precision", "source"'),
+        ('varying = {"run", "seed", "source"', 'varying = {"run", "seed", "convention", "source"'),
+        ('varying = {"run", "seed", "source"', 'varying = {"run", "seed", "gradient_batch", "source"'),
+        ('varying = {"run", "seed", "source"', 'varying = {"run", "seed", "input_offset", "source"'),
+        ('varying = {"run", "seed", "source"', 'varying = {"run", "seed", "batch_size", "source"'),
         ('== runs["science_version"].max()', '== runs["science_version"].min()'),
         ('seeds=runs["seed"].nunique()', "seeds=len(runs)"),
     ),
@@ -115,9 +115,9 @@ MUTATIONS = [
         ('layers["iteration"] == layers["iterations"]', 'layers["iteration"] == MOMENTS[0]'),
     ),
     *of(
-        "urfb/report/error_tables.py",
+        "urfb/report/selection.py",
         "tests/report/test_tables.py::test_a_control_is_not_set_beside_a_published_figure",
-        ("papers = all(", "papers = any("),
+        ("return all(self.where.get(name)", "return any(self.where.get(name)"),
     ),
     *of(
         "urfb/report/exhibits.py",
@@ -125,7 +125,7 @@ MUTATIONS = [
         ('for panel in self.panels]).drop_duplicates("run")', "for panel in self.panels])"),
     ),
     *of(
-        "urfb/report/exhibits.py",
+        "urfb/report/fingerprints.py",
         "tests/report/test_exhibits.py::test_a_figure_is_made_again_when_something_else_has_become_of_a_run",
         ('"epochs_target", "test_error", "test_epoch"', '"epochs_target", "test_epoch"'),
     ),
@@ -133,8 +133,8 @@ MUTATIONS = [
         "urfb/report/figures.py",
         "tests/report/test_exhibits.py::test_a_figure_shows_the_networks_that_its_title_names",
         (
-            "        alignment.draw,\n        Selection((DEEPERNET,)",
-            "        alignment.draw,\n        Selection((DEEPNET,)",
+            "        make=alignment.draw,\n        selection=Selection((DEEPERNET,)",
+            "        make=alignment.draw,\n        selection=Selection((DEEPNET,)",
         ),
     ),
     *of(

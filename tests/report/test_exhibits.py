@@ -16,10 +16,13 @@ from urfb.errors import GridError, ReportError, SelectionError
 from urfb.nn.networks import NETWORKS
 from urfb.report import Data, Drawn, figure
 from urfb.report.everything import everything
-from urfb.report.exhibits import chosen, fingerprint, fitting, own_exhibits
+from urfb.report.exhibits import Exhibit, chosen, fitting
 from urfb.report.figures import FIGURES
+from urfb.report.fingerprints import fingerprint
 from urfb.report.paper import exhibits
 from urfb.report.rendering import render
+from urfb.report.tables import TABLES
+from urfb.report.user_exhibits import load_exhibits
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reports.md"
 DECLARATION = """
@@ -171,8 +174,7 @@ def test_the_name_of_the_file_must_be_text(grid: Path) -> None:
 
 def test_an_experiment_is_shown_by_those_figures_that_show_runs(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(DECLARATION.format(name="noisy"))
-    own = own_exhibits(tmp_path / "mine.py", tmp_path / "grid.yaml")
-    everything = [*FIGURES, *own]
+    everything = [*FIGURES, *load_exhibits(tmp_path / "mine.py", tmp_path / "grid.yaml")]
     assert {one.selection.experiment for one in chosen(everything, [], "other")} == {"other"}
     assert "noisy" not in [one.name for one in chosen(everything, [], "other")]
     with pytest.raises(SelectionError, match="Figure noisy cannot show the runs of just any experiment"):
@@ -212,9 +214,31 @@ def test_a_run_in_two_panels_is_one_of_the_runs(store) -> None:  # type: ignore[
 
 
 def test_a_figure_shows_the_networks_that_its_title_names() -> None:
-    for one in FIGURES:
-        if named := set(re.findall(r"\w+", one.title)) & set(NETWORKS):
-            assert {panel["network"] for panel in one.selection.panels} == named
+    for exhibit in FIGURES:
+        if named := set(re.findall(r"\w+", exhibit.title)) & set(NETWORKS):
+            assert {panel["network"] for panel in exhibit.selection.panels} == named
+            assert named == set(re.findall(r"\w+", exhibit.subject)) & set(NETWORKS)
+
+
+@pytest.mark.parametrize("exhibit", [*FIGURES, *TABLES], ids=lambda exhibit: exhibit.stem)
+def test_an_experiments_title_names_no_network_and_is_not_empty(exhibit: Exhibit) -> None:
+    title = exhibit.of_experiment("mine").title
+    assert title
+    assert not set(re.findall(r"\w+", title)) & set(NETWORKS)
+    assert title == exhibit.title or exhibit.subject
+
+
+def test_names_and_headings_follow_from_the_papers_figure() -> None:
+    [four, control] = chosen(FIGURES, ["4", "7-alignment"], None)
+    assert (four.label, four.stem, four.paper_figure) == ("Figure 4", "figure04", 4)
+    assert four.heading.startswith("Figure 4 of Amit (2019)")
+    assert four.heading.endswith(": simpnet, error by epoch")
+    assert four.of_experiment("quick").heading == "Figure 4 for the experiment quick: error by epoch"
+    assert (control.stem, control.paper_figure) == ("figure-7-alignment", None)
+    assert control.heading == "Figure 7-alignment: deepernet, correlation of W and Rᵗ by epoch"
+    [five] = chosen(TABLES, ["5"], None)
+    assert five.stem == "table05"
+    assert five.heading.startswith("Table 5, behind Figure 5 of Amit (2019)")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The paper's figures, tables and claims, made from a results store's frames and nothing else."""
 
 from urfb.report.drawn import Drawn, Tabulated
-from urfb.report.exhibits import Data, figure, table
+from urfb.report.exhibits import Data
+from urfb.report.user_exhibits import figure, table
 
 __all__ = ["Data", "Drawn", "Tabulated", "figure", "table"]

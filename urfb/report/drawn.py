@@ -131,7 +131,7 @@ def shortfalls(panels: Sequence[Panel], reached: Mapping[str, int], lacking: str
     """
     # Panels of one network are told apart by the rest of their titles.
     one_network = len({panel.network for panel in panels}) == 1
-    titles = [panel.title.removeprefix(f"{panel.network}, ") if one_network else panel.title for panel in panels]
+    titles = [panel.description if one_network else panel.title for panel in panels]
     if all(panel.runs.empty for panel in panels):
         return [f"no run of this {kind} in the store"]
     everywhere = dict(zip(titles, ([protocol.name for protocol in panel.protocols] for panel in panels), strict=True))

@@ -48,9 +48,9 @@ def _unlike(panels: list[Panel]) -> list[Panel]:
     (small, with_small), *_, (large, with_large) = sorted(of_size.items())
     tied, untied = (panel.runs["untied"] == "none" for panel in (with_large, with_small))
     runs = pd.concat([with_large.runs[tied], with_small.runs[~untied]])
-    words = [with_large.network, DATASET_NAMES.get(with_large.dataset, with_large.dataset)]
-    title = ", ".join([*words, f"batch size {large} tied, {small} untied"])
-    return [replace(with_large, title=title, runs=runs)]
+    dataset = DATASET_NAMES.get(with_large.dataset, with_large.dataset)
+    description = f"{dataset}, batch size {large} tied, {small} untied"
+    return [replace(with_large, description=description, runs=runs)]
 
 
 def _draw(found: list[Panel], expected: list[Panel]) -> Drawn:

@@ -8,7 +8,6 @@ from urfb.report.drawn import Tabulated, drawn_runs, over_seeds, shortfalls, sta
 from urfb.report.error_bars import tested
 from urfb.report.exhibits import Data
 from urfb.report.published import BARS_SOURCE, bar_of
-from urfb.report.selection import PAPER
 from urfb.report.texts import NONE, number, with_interval
 
 SETS = ("training", "validation", "test")
@@ -48,7 +47,6 @@ def tabulate(data: Data) -> Tabulated:
     by_place = {(row["panel"], row["protocol"], row["set"]): row for row in table.to_dict("records")}
     rows = []
     for panel in found:
-        papers = all(panel.where.get(name) == value for name, value in PAPER.items())  # and no control beside it
         for protocol in panel.protocols:
             of = {name: by_place[panel.title, protocol.name, name] for name in SETS}
             test = of["test"]
@@ -59,7 +57,9 @@ def tabulate(data: Data) -> Tabulated:
                 "epochs": f"{test['epochs']:,}" if test["n"] else NONE,
             }
             row |= {f"{name} (%)": with_interval(of[name], DECIMALS) for name in SETS}
-            published = bar_of(panel.network, panel.dataset, protocol.name) if papers else float("nan")
+            published = (
+                bar_of(panel.network, panel.dataset, protocol.name) if panel.has_paper_settings else float("nan")
+            )
             rows.append(row | {"published (%)": number(published, 0)})
     shown = pd.DataFrame(rows)
     notes = [ABOUT_INTERVALS]

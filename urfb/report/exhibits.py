@@ -1,49 +1,30 @@
-"""Figures and tables as declarations: the runs that each shows, what it reads of them, and the function that makes it.
-
-A user's own stand in a file that the grid file names:
-
-    from urfb.report import Data, Drawn, figure
-
-    @figure("noisy", "Noise in the feedback", experiment="noisy", measured=["epochs"])
-    def noisy(data: Data) -> Drawn: ...
-"""
+"""Figures and tables as declarations: which runs each shows, what it reads of them, and the function that makes it."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import shlex
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, Literal
 from typing import Protocol as Interface
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
-from urfb import __version__
 from urfb.errors import ReportError, SelectionError, nearest
-from urfb.nn.networks import NETWORKS
 from urfb.report.drawn import Drawn, Tabulated, identities
-from urfb.report.selection import PAPER as PAPER_FIELDS
-from urfb.report.selection import Panel, Selection, matching, own_fields, panels, split_names
+from urfb.report.selection import Panel, Selection, panels, split_names
 
 if TYPE_CHECKING:
     from urfb.store import LocatedFilters
 
 PAPER = "Amit (2019), Deep Learning With Asymmetric Connections and Hebbian Updates"
 
-# What becomes of a run, as far as an exhibit can show it.
-OUTCOME = ("state", "epochs_done", "epochs_target", "test_error", "test_epoch", "commit", "device")
-
 # What the provenance says of each run.
-TOLD = ("network", "dataset", "protocol", "seed", "epochs_done", "state")
+DESCRIBED = ("network", "dataset", "protocol", "seed", "epochs_done", "state")
 
-NOTHING = Selection()
+SCHEMATIC = Selection()  # of no runs
 GRID_FILE = Path("experiments.yaml")
 
 
@@ -124,33 +105,49 @@ READERS: dict[str, Reader] = {
 """What an exhibit may ask to be read, by name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exhibit:
     """One figure or table.
 
     Attributes:
         kind: 'figure' or 'table'.
-        name: its number in the paper, or a name of its own.
-        title: what it shows, in a few words.
+        paper_figure: the number of the paper's figure that it is, or that a table is behind; None beyond the paper.
+        name: on the command line; a figure of the paper and the table behind it have the figure's number.
+        subject: the networks that it is about, in words; empty if the title names none.
+        shows: what it shows, in a few words that hold for whatever network.
+        title_format: how `subject` and `shows` make the title.
         make: draws or tabulates it; called by `build`, inside `matplotlib.rc_context` with the report's style.
         selection: the runs that it shows; none of a schematic.
         measured: what is read of them, names of `READERS`.
         completed_by: the command, less `urfb` and the store, that makes what it may lack.
         says: what the paper says of it.
-        source: of a user's own, the file that declares it.
-        grid: of a user's own, the grid file that names it.
+        source: the file that declares it, if a user does.
+        grid: the grid file that names `source`.
     """
 
     kind: Literal["figure", "table"]
-    name: str
-    title: str
+    paper_figure: int | None = None
+    name: str = ""
+    subject: str = ""
+    shows: str
+    title_format: str = "{subject}, {shows}"
     make: Callable[[Data], Drawn | Tabulated]
-    selection: Selection = NOTHING
+    selection: Selection = SCHEMATIC
     measured: tuple[str, ...] = ()
     completed_by: str = ""
     says: str = ""
     source: Path | None = None
     grid: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Name an exhibit of the paper by its figure."""
+        if self.paper_figure is not None:
+            object.__setattr__(self, "name", str(self.paper_figure))
+
+    @property
+    def title(self) -> str:
+        """What it shows of which networks, in a few words."""
+        return self.title_format.format(subject=self.subject, shows=self.shows) if self.subject else self.shows
 
     @property
     def label(self) -> str:
@@ -160,47 +157,56 @@ class Exhibit:
     @property
     def stem(self) -> str:
         """What its files' names begin with: 'figure04'."""
-        return f"{self.kind}{int(self.name):02d}" if self.name.isdecimal() else f"{self.kind}-{self.name}"
+        return f"{self.kind}-{self.name}" if self.paper_figure is None else f"{self.kind}{self.paper_figure:02d}"
 
     @property
     def heading(self) -> str:
         """Its full title, for heads and metadata."""
-        if not self.name.isdecimal():
-            return f"{self.label}: {self.title}"
+        if self.paper_figure is None:
+            return f"{self.label}: {self.caption}"
+        if self.kind == "table" and self.selection.experiment is None:
+            return f"{self.label}, {self.caption}"
+        return f"{self.label} {self.caption}"
+
+    @property
+    def caption(self) -> str:
+        """Its full title without its label."""
+        if self.paper_figure is None:
+            return self.title
         if self.selection.experiment is not None:
-            return f"{self.label} for the experiment {self.selection.experiment}: {self.title}"
-        figure = self.label if self.kind == "figure" else f"{self.label}, behind Figure {self.name}"  # it has no tables
-        return f"{figure} of {PAPER}: {self.title}"
+            return f"for the experiment {self.selection.experiment}: {self.title}"
+        behind = f"behind Figure {self.paper_figure} " if self.kind == "table" else ""  # the paper has no tables
+        return f"{behind}of {PAPER}: {self.title}"
 
     def of_experiment(self, name: str | None, grid: Path = GRID_FILE) -> Exhibit:
         """Return the exhibit of the runs of an experiment, which a grid file has; without a name, this one.
 
-        What the paper says is said of its own runs, and is left out.
+        Its title names no network, for the experiment may have others. What the paper says is said of the paper's
+        runs, and is left out.
         """
         if name is None:
             return self
         completed_by = shlex.join(["grid", "run", str(grid), name])
-        subject, _, shown = self.title.partition(", ")
-        title = shown if set(subject.split()) & set(NETWORKS) else self.title  # it may be of another network
-        selection = self.selection.of_experiment(name)
-        return replace(self, title=title, selection=selection, completed_by=completed_by, says="")
+        return replace(
+            self, subject="", selection=self.selection.of_experiment(name), completed_by=completed_by, says=""
+        )
 
     def waits(self, runs: pd.DataFrame) -> bool:
-        """Whether it is a user's own, of an experiment of which nothing is stored yet, out of all runs."""
+        """Whether a user declares it for an experiment of which nothing is stored yet, out of all runs."""
         names = {name for joined in runs["experiments"] for name in split_names(joined)}
         experiment = self.selection.experiment
         return self.source is not None and experiment is not None and experiment not in names
 
     def read(self, frames: Frames, runs: pd.DataFrame) -> Data:
         """Read all that it is made of, given all runs of the store."""
-        found = panels(runs, self.selection) if self.selection.panels or self.selection.experiment else []
-        return Data(found, {name: READERS[name](frames, identities(found)) for name in self.measured})
+        shown = panels(runs, self.selection) if self.selection.panels or self.selection.experiment else []
+        return Data(shown, {name: READERS[name](frames, identities(shown)) for name in self.measured})
 
     def build(self, data: Data) -> Drawn | Tabulated:
         """Draw or tabulate it.
 
         Raises:
-            ReportError: a user's own function fails, or what it returns cannot become files.
+            ReportError: a user's function fails, or what it returns cannot become files.
         """
         if self.source is None:
             return self.make(data)
@@ -216,107 +222,12 @@ class Exhibit:
             raise ReportError(
                 f"{self.source}: {self.label}: returns {returned}; a {self.kind} returns {wanted.__name__}"
             )
-        missing = [name for name in ("run", *TOLD) if name not in made.runs]
+        missing = [name for name in ("run", *DESCRIBED) if name not in made.runs]
         if missing and len(made.runs) and "simulation" not in made.runs:
             raise ReportError(
                 f"{self.source}: {self.label}: its runs have no '{missing[0]}'; give it rows of data.runs, whole"
             )
         return made
-
-
-def figure(
-    name: str,
-    title: str,
-    *,
-    experiment: str | None = None,
-    runs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    measured: Sequence[str] = (),
-) -> Callable[[Callable[[Data], Drawn]], Exhibit]:
-    """Declare the decorated function a figure: it gets `Data` and returns `Drawn`.
-
-    Args:
-        name: what it is called on the command line and in files' names; not a number, for those are the paper's.
-        title: what it shows, in a few words.
-        experiment: the name of the experiment whose runs it shows.
-        runs: or else what the runs' fields must be: a value or a list of those allowed; one mapping for each panel.
-        measured: what to read of these runs: 'epochs', 'alignment', 'filters' …
-
-    Raises:
-        ReportError: a name is not allowed, or there is nothing of the name in `measured`.
-    """
-    return _declare("figure", name, title, experiment, runs, measured)
-
-
-def table(
-    name: str,
-    title: str,
-    *,
-    experiment: str | None = None,
-    runs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    measured: Sequence[str] = (),
-) -> Callable[[Callable[[Data], Tabulated]], Exhibit]:
-    """Declare the decorated function a table, which returns `Tabulated`; all else is as for `figure`."""
-    return _declare("table", name, title, experiment, runs, measured)
-
-
-def _declare(
-    kind: Literal["figure", "table"],
-    name: str,
-    title: str,
-    experiment: str | None,
-    runs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
-    measured: Sequence[str],
-) -> Callable[[Callable[[Data], Any]], Exhibit]:
-    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or name.isdecimal():
-        raise ReportError(f"{kind} '{name}': a name of your own has letters, digits, - and _, and is no number")
-    unknown = [what for what in measured if what not in READERS]
-    if unknown:
-        raise ReportError(f"{kind} '{name}': nothing is measured as '{unknown[0]}': {nearest(unknown[0], READERS)}")
-    if (experiment is None) == (runs is None):
-        raise ReportError(f"{kind} '{name}': say which runs it shows, with either experiment=… or runs=…")
-    wanted = (runs,) if isinstance(runs, Mapping) else tuple(runs or ())
-    selection = Selection(panels=wanted, experiment=experiment)
-    return lambda make: Exhibit(kind, name, title, make, selection, tuple(measured))
-
-
-def own_exhibits(file: Path, grid: Path) -> list[Exhibit]:
-    """Return the exhibits that a user's file declares, in its order.
-
-    Args:
-        file: the Python file.
-        grid: the grid file that names it.
-
-    Raises:
-        ReportError: the file cannot be run, declares none, or two of one name.
-    """
-    spec = importlib.util.spec_from_file_location(f"urfb_report_{file.stem}", file)
-    if spec is None or spec.loader is None or not file.is_file():
-        raise ReportError(f"{file}: is no Python file; `reports:` in a grid file names one, beside it")
-    module = importlib.util.module_from_spec(spec)
-    if str(file.parent) not in sys.path:  # so that it may import its neighbours, after all other places
-        sys.path.append(str(file.parent))
-    sys.modules[spec.name] = module  # where data classes look for it
-    try:
-        spec.loader.exec_module(module)
-    except ReportError as error:
-        raise ReportError(f"{file}: {error}") from error
-    except Exception as error:
-        raise ReportError(f"{file}: cannot be run: {type(error).__name__}: {error}") from error
-    found = [
-        replace(one, source=file, grid=grid, completed_by=shlex.join(["grid", "run", str(grid), *_experiment(one)]))
-        for one in vars(module).values()
-        if isinstance(one, Exhibit)
-    ]
-    labels = [one.label for one in found]
-    if not found:
-        raise ReportError(f"{file}: declares no figure or table; put @figure or @table of urfb.report on one")
-    if len(set(labels)) < len(labels):
-        raise ReportError(f"{file}: {next(one for one in labels if labels.count(one) > 1)} is declared twice")
-    return found
-
-
-def _experiment(exhibit: Exhibit) -> list[str]:
-    return [] if exhibit.selection.experiment is None else [exhibit.selection.experiment]
 
 
 def chosen(
@@ -348,63 +259,11 @@ def fitting(exhibits: Sequence[Exhibit], runs: pd.DataFrame) -> list[Exhibit]:
 
     Figure 8 is of untied layers, so it is left out where no run has any; Figures 4 and 7 of one experiment are one.
     """
-    found: dict[object, Exhibit] = {}
-    for one in exhibits:
-        name = one.selection.experiment
-        if name is None or not one.selection.panels:
-            found[one.kind, one.name] = one
-            continue
-        own = runs[[name in split_names(names) for names in runs["experiments"]]]
-        if any(all((~matching(own, {at: usual})).any() for at, usual in fields.items()) for fields in _unusual(one)):
-            found.setdefault((one.kind, one.make, one.measured, one.selection.compares_untied), one)
-    return list(found.values())
-
-
-def _unusual(exhibit: Exhibit) -> Iterator[dict[str, Any]]:
-    """Yield, for each panel, the fields in which it is about something else than most are, with what most have."""
-    own_epsilon = any(protocol.epsilon is not None for protocol in exhibit.selection.protocols or ())
-    for panel in exhibit.selection.panels:
-        unusual = {field: usual for field, usual in PAPER_FIELDS.items() if panel.get(field, usual) != usual}
-        yield unusual | ({"epsilon": None} if own_epsilon else {})
-
-
-def fingerprint(exhibit: Exhibit, data: Data, command: str) -> str:
-    """Return what changes whenever the exhibit's files would: a hash of its data, the code and the command."""
-    digest = hashlib.sha256(
-        f"{_code()} {exhibit.heading} {exhibit.selection.describe()} {command} {exhibit.completed_by}".encode()
-    )
-    if exhibit.source is not None:
-        # It may import any file beside it, when it likes. An editor's lock is a link to nothing.
-        for file in sorted(filter(Path.is_file, exhibit.source.parent.glob("*.py"))):
-            digest.update(file.read_bytes())
-    for panel in data.panels:
-        columns = [*own_fields(panel.runs), *(name for name in OUTCOME if name in panel.runs)]
-        digest.update(f"{panel.title} {panel.protocols} {panel.runs[columns].to_csv(index=False)}".encode())
-    for name, frame in data.measured.items():
-        digest.update(f"{name} {list(frame.columns)}".encode())
-        digest.update(_rows(frame))
-    return digest.hexdigest()[:16]
-
-
-def _rows(frame: pd.DataFrame) -> bytes:
-    """Return what frames of different rows differ in; an array in a cell counts by its bytes."""
-    plain = {
-        name: values
-        if is_numeric_dtype(values)
-        else [getattr(value, "tobytes", str(value).encode)() for value in values]
-        for name, values in frame.items()
-    }
-    hashes: bytes = pd.util.hash_pandas_object(pd.DataFrame(plain), index=False).to_numpy().tobytes()
-    return hashes
-
-
-@cache
-def _code() -> str:
-    """Return a hash of the code and images that make exhibits, and of the versions of what it draws with."""
-    import matplotlib
-    import seaborn
-
-    files = Path(__file__).parent.rglob("*")
-    sources = sorted(file for file in files if file.suffix in (".py", ".png", ".csv"))
-    versions = (__version__, matplotlib.__version__, seaborn.__version__, pd.__version__)
-    return hashlib.sha256(b"".join([str(versions).encode(), *(path.read_bytes() for path in sources)])).hexdigest()
+    kept: dict[object, Exhibit] = {}
+    for exhibit in exhibits:
+        selection = exhibit.selection
+        if selection.experiment is None or not selection.panels:
+            kept[exhibit.kind, exhibit.name] = exhibit
+        elif selection.concerns(runs):
+            kept.setdefault((exhibit.kind, exhibit.make, exhibit.measured, selection.compares_untied), exhibit)
+    return list(kept.values())

@@ -1,4 +1,4 @@
-"""All exhibits that there are: the paper's, those beyond it, and the user's own."""
+"""All exhibits: the paper's, those beyond it, and a user's."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Literal
 
 from urfb.errors import ReportError
 from urfb.grid.schema import reports_of
-from urfb.report.exhibits import GRID_FILE, Exhibit, own_exhibits
+from urfb.report.exhibits import GRID_FILE, Exhibit
 from urfb.report.figures import FIGURES
 from urfb.report.tables import TABLES
+from urfb.report.user_exhibits import load_exhibits
 
 
 def exhibits(kind: Literal["figure", "table"] | None = None, grid: Path | None = None) -> list[Exhibit]:
@@ -30,9 +31,9 @@ def exhibits(kind: Literal["figure", "table"] | None = None, grid: Path | None =
     file = reports_of(grid)
     if file is None:
         return known
-    own = [exhibit for exhibit in own_exhibits(file, grid) if kind in (None, exhibit.kind)]
+    declared = [exhibit for exhibit in load_exhibits(file, grid) if kind in (None, exhibit.kind)]
     taken = {exhibit.label for exhibit in known}
-    for exhibit in own:
+    for exhibit in declared:
         if exhibit.label in taken:
             raise ReportError(f"{file}: there is a {exhibit.label} already; choose another name")
-    return [*known, *own]
+    return [*known, *declared]

@@ -16,7 +16,8 @@ from urfb import __version__
 from urfb.files import write_file
 from urfb.report.canvas import STYLE
 from urfb.report.drawn import Drawn, Tabulated
-from urfb.report.exhibits import Exhibit, Frames, fingerprint
+from urfb.report.exhibits import Exhibit, Frames
+from urfb.report.fingerprints import fingerprint
 from urfb.report.texts import latex, markdown
 
 SUFFIXES = {"figure": ("png", "pdf", "csv"), "table": ("md", "tex", "csv")}
@@ -144,8 +145,8 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str], label
     if isinstance(made, Tabulated):
         notes = [*made.notes, *(f"Incomplete: {line}." for line in made.shortfalls)]
         as_markdown = markdown(exhibit.heading, made.shown, notes, lines)
-        caption = exhibit.heading.removeprefix(exhibit.label).lstrip(",: ")  # LaTeX numbers its tables itself
-        as_latex = latex(caption[:1].upper() + caption[1:], made.shown, notes, lines, label)
+        caption = exhibit.caption[:1].upper() + exhibit.caption[1:]  # LaTeX numbers its tables itself
+        as_latex = latex(caption, made.shown, notes, lines, label)
         return [as_markdown.encode(), as_latex.encode(), numbers]
     subject = ". ".join(lines)
     png, pdf = io.BytesIO(), io.BytesIO()

@@ -5,7 +5,7 @@ A line or a bar averages over seeds and nothing else: runs that differ in any ot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,7 +39,7 @@ HINGE_FIELDS = _comparing("hinge")  # mean nothing under softmax
 UNTIED_FIELDS = _comparing("untied")
 
 # What a network's name stands for, and its convention.
-OF_CONVENTIONS = ("layers", *CONVENTIONS["paper"])
+CONVENTION_FIELDS = ("layers", *CONVENTIONS["paper"])
 
 DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST"}
 
@@ -68,6 +68,20 @@ class Selection:
         """Whether a panel shows tied and untied networks beside one another."""
         return any(protocol.untied is not None for protocol in self.protocols or ())
 
+    def concerns(self, runs: pd.DataFrame) -> bool:
+        """Whether the experiment has runs of what some panel is about, as Figure 8's is about untied layers."""
+        runs = runs[[self.experiment in split_names(names) for names in runs["experiments"]]]
+        return any(
+            all((~matching(runs, {name: usual})).any() for name, usual in unusual.items())
+            for unusual in self._unusual()
+        )
+
+    def _unusual(self) -> Iterator[dict[str, Any]]:
+        """Yield, for each panel, the fields in which it differs from most, with the value that most have."""
+        epsilon = {"epsilon": None} if any(protocol.epsilon is not None for protocol in self.protocols or ()) else {}
+        for panel in self.panels:
+            yield {name: usual for name, usual in PAPER.items() if panel.get(name, usual) != usual} | epsilon
+
     def describe(self) -> str:
         """Return the selection in words."""
         if self.experiment is not None:
@@ -81,8 +95,8 @@ class Selection:
         }
         if not any(self.panels):
             return "all runs"
-        own = [{name: value for name, value in panel.items() if name not in shared} for panel in self.panels]
-        return "; ".join(_in_words(part) for part in [*own, shared] if part)
+        distinct = [{name: value for name, value in panel.items() if name not in shared} for panel in self.panels]
+        return "; ".join(_in_words(part) for part in [*distinct, shared] if part)
 
     def check(self, runs: pd.DataFrame) -> None:
         """Make sure that the experiment and the fields exist.
@@ -111,10 +125,9 @@ class Panel:
 
     `runs` has one row a run, with two columns more than the store's: `protocol`, the protocol's name, and
     `expected_epochs`. `seeds` is how many each protocol should have. `where` is what the selection says of the
-    fields.
+    fields. `description` tells the panel from others of its network: the data set, and settings that differ.
     """
 
-    title: str
     network: str
     dataset: str
     runs: pd.DataFrame
@@ -122,10 +135,26 @@ class Panel:
     seeds: int
     of_paper: bool
     where: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+
+    @property
+    def title(self) -> str:
+        """The network and the description."""
+        return f"{self.network}, {self.description}"
+
+    @property
+    def has_paper_settings(self) -> bool:
+        """Whether the selection asks for the paper's settings, so that it is no control."""
+        return all(self.where.get(name) == value for name, value in PAPER.items())
 
     def runs_of(self, protocol: Protocol) -> pd.DataFrame:
         """Return the rows of `runs` that one protocol has."""
         return self.runs[self.runs["protocol"] == protocol.name]
+
+
+def paper_runs(network: str, dataset: str) -> dict[str, Any]:
+    """Return what the fields of the paper's runs of a network on a data set are."""
+    return {"network": network, "dataset": dataset, **PAPER}
 
 
 def split_names(names: object) -> list[str]:
@@ -143,21 +172,23 @@ def panels(runs: pd.DataFrame, selection: Selection) -> list[Panel]:
         SelectionError: the experiment or a field does not exist.
     """
     selection.check(runs)
-    runs = _of_newest_science(runs)
+    runs = _newest_science(runs)
     fields = own_fields(runs)
     if selection.experiment is not None:
         belongs = [selection.experiment in split_names(names) for names in runs["experiments"]]
-        return _titled([_found_panel(group, selection) for group in _comparable(runs[belongs], selection)], fields)
-    found: list[Panel] = []
+        return _described(
+            [_observed_panel(group, selection) for group in _comparable(runs[belongs], selection)], fields
+        )
+    selected: list[Panel] = []
     for where in selection.panels:
         chosen = runs[matching(runs, where)]
         if selection.protocols is None:
-            found += [_found_panel(group, selection) for group in _comparable(chosen, selection)]
+            selected += [_observed_panel(group, selection) for group in _comparable(chosen, selection)]
             continue
         chosen = _with_protocol(chosen, selection.protocols)
         groups = list(_comparable(chosen, selection)) or [chosen]
-        found += [_expected_panel(group, where, selection.protocols) for group in groups]
-    return _titled(found, fields) or [_expected_panel(runs.head(0), where, ()) for where in selection.panels]
+        selected += [_expected_panel(group, where, selection.protocols) for group in groups]
+    return _described(selected, fields) or [_expected_panel(runs.head(0), where, ()) for where in selection.panels]
 
 
 def matching(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series[bool]:
@@ -175,7 +206,24 @@ def own_fields(runs: pd.DataFrame) -> list[str]:
     return [name for name in runs.columns if name == "run" or name in SETTINGS]
 
 
-def _of_newest_science(runs: pd.DataFrame) -> pd.DataFrame:
+def deviations(run: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the settings in which a run differs from the paper's."""
+    return {
+        name: run[name]
+        for name, usual in PAPER.items()
+        if run[name] != usual and not (pd.isna(run[name]) and usual is None)
+    }
+
+
+def protocol_names(runs: pd.DataFrame) -> dict[str, str]:
+    """Return the name of each run's protocol, by the run's identity."""
+    names: dict[str, str] = {}
+    for _, group in runs.groupby(list(PROTOCOL_FIELDS), dropna=False):
+        names |= dict.fromkeys(group["run"], protocols_in(group.head(1))[0].name)
+    return names
+
+
+def _newest_science(runs: pd.DataFrame) -> pd.DataFrame:
     """Leave out runs of an older science version: they count as missing, and one seed may have a run of each."""
     if "science_version" not in runs:
         return runs
@@ -194,29 +242,28 @@ def _with_protocol(runs: pd.DataFrame, protocols: Iterable[Protocol]) -> pd.Data
 
 def _comparable(runs: pd.DataFrame, selection: Selection) -> Iterable[pd.DataFrame]:
     """Split the runs into groups that agree in everything but protocol and seed."""
-    own = {"run", "seed", "source", *PROTOCOL_FIELDS, *HINGE_FIELDS}
-    own |= set(UNTIED_FIELDS if selection.compares_untied else ())
-    shared = [name for name in own_fields(runs) if name not in own]
+    varying = {"run", "seed", "source", *PROTOCOL_FIELDS, *HINGE_FIELDS}
+    varying |= set(UNTIED_FIELDS if selection.compares_untied else ())
+    shared = [name for name in own_fields(runs) if name not in varying]
     for _, group in runs.groupby(shared, dropna=False, sort=True):
-        for part in _beside(group, group["source"].isna(), ["source"]):
-            yield from _beside(part, part["loss"] == "softmax", HINGE_FIELDS)
+        for part in _split(group, ["source"], meaningless=group["source"].isna()):
+            yield from _split(part, HINGE_FIELDS, meaningless=part["loss"] == "softmax")
 
 
-def _beside(runs: pd.DataFrame, meaningless: pd.Series[bool], fields: Sequence[str]) -> Iterable[pd.DataFrame]:
-    """Split the runs by fields; those for which the fields mean nothing stand beside each of the others."""
-    others = runs[~meaningless]
-    parts = [part for _, part in others.groupby(list(fields), dropna=False)]
-    for part in parts or [others]:
+def _split(runs: pd.DataFrame, fields: Sequence[str], meaningless: pd.Series[bool]) -> Iterable[pd.DataFrame]:
+    """Split the runs by fields; those for which the fields mean nothing go into every part."""
+    meaningful = runs[~meaningless]
+    parts = [part for _, part in meaningful.groupby(list(fields), dropna=False)]
+    for part in parts or [meaningful]:
         yield runs[meaningless | runs.index.isin(part.index)]
 
 
-def _found_panel(runs: pd.DataFrame, selection: Selection) -> Panel:
+def _observed_panel(runs: pd.DataFrame, selection: Selection) -> Panel:
     """Return a panel of whatever the runs are; they are expected to reach their own target."""
     protocols = protocols_in(runs)
     if selection.compares_untied:
-        protocols = tuple(one for one in tied_and_untied(protocols) if one.matches(runs).any())
+        protocols = tuple(protocol for protocol in tied_and_untied(protocols) if protocol.matches(runs).any())
     return Panel(
-        title="",
         network=_network_name(runs),
         dataset=str(runs["dataset"].iloc[0]),
         runs=_with_protocol(runs, protocols).assign(expected_epochs=runs["epochs_target"]),
@@ -235,7 +282,6 @@ def _expected_panel(runs: pd.DataFrame, where: Mapping[str, Any], protocols: Seq
     else:
         expected = runs["epochs_target"]
     return Panel(
-        title="",
         network=network,
         dataset=str(where.get("dataset", "")),
         runs=runs.assign(expected_epochs=expected),
@@ -252,29 +298,29 @@ def _network_name(runs: pd.DataFrame) -> str:
     return name if isinstance(name, str) and name else str(runs["layers"].iloc[0])
 
 
-def _titled(untitled: Sequence[Panel], fields: Sequence[str]) -> list[Panel]:
-    """Name each panel by network and data set, and by whatever else tells it from another of the same two."""
-    titled = []
-    for panel in untitled:
-        alike = [other for other in untitled if (other.network, other.dataset) == (panel.network, panel.dataset)]
-        conventions = {_value(other, "convention") for other in alike} - {None}
-        told = OF_CONVENTIONS if len(conventions) > 1 and "custom" not in conventions else ()
-        words = [panel.network, DATASET_NAMES.get(panel.dataset, panel.dataset)]
+def _described(panels: Sequence[Panel], fields: Sequence[str]) -> list[Panel]:
+    """Describe each panel by its data set, and by the settings that tell it from another of its network and data."""
+    described = []
+    for panel in panels:
+        group = [peer for peer in panels if (peer.network, peer.dataset) == (panel.network, panel.dataset)]
+        conventions = {_value(peer, "convention") for peer in group} - {None}
+        implied = CONVENTION_FIELDS if len(conventions) > 1 and "custom" not in conventions else ()
+        words = [DATASET_NAMES.get(panel.dataset, panel.dataset)]
         for name in fields:
             if name in ("run", "seed", "network", *PROTOCOL_FIELDS):
                 continue
             if name in UNTIED_FIELDS and any(protocol.untied is not None for protocol in panel.protocols):
                 continue
-            own = _value(panel, name)
-            values = {_value(other, name) for other in alike} - {None}
-            if name in told or (name in UNTIED_FIELDS and name != "untied" and own == "none"):
+            value = _value(panel, name)
+            values = {_value(peer, name) for peer in group} - {None}
+            if name in implied or (name in UNTIED_FIELDS and name != "untied" and value == "none"):
                 continue  # the convention says as much, or there is nothing untied
             if name == "convention" and "custom" in values:
                 continue  # the fields that it stands for say more
-            if own is not None and len(values) > 1:
-                words.append(f"{name.replace('_', ' ')} {own}")
-        titled.append(replace(panel, title=", ".join(words)))
-    return titled
+            if value is not None and len(values) > 1:
+                words.append(f"{name.replace('_', ' ')} {value}")
+        described.append(replace(panel, description=", ".join(words)))
+    return described
 
 
 def _in_words(where: Mapping[str, Any]) -> str:

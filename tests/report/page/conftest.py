@@ -30,7 +30,14 @@ def tabulate(data: Data) -> Tabulated:
     return Tabulated(shown, shown, data.runs, notes=[f"A note, {HOSTILE}"])
 
 
-TABLE = Exhibit("table", "mine", f"a table {HOSTILE}", tabulate, Selection(experiment="tiny"), says=f"So {HOSTILE}.")
+TABLE = Exhibit(
+    kind="table",
+    name="mine",
+    shows=f"a table {HOSTILE}",
+    make=tabulate,
+    selection=Selection(experiment="tiny"),
+    says=f"So {HOSTILE}.",
+)
 
 
 @pytest.fixture

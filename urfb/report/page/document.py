@@ -21,7 +21,8 @@ from urfb.report.canvas import STYLE
 from urfb.report.claims import ClaimResult, Verdict
 from urfb.report.claims.telling import as_json, claimed, measured, missing, tested_by, undecided
 from urfb.report.drawn import Drawn, Tabulated
-from urfb.report.exhibits import Data, Exhibit, Frames, fingerprint, fitting
+from urfb.report.exhibits import Data, Exhibit, Frames, fitting
+from urfb.report.fingerprints import fingerprint
 from urfb.report.page.runs import details, rows
 from urfb.report.rendering import completing_command, file_prefix, making_command, provenance
 from urfb.report.selection import split_names

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from urfb.report.exhibits import Frames
-from urfb.report.protocols import protocols_in
-from urfb.report.selection import DATASET_NAMES, PAPER, PROTOCOL_FIELDS, own_fields, split_names
+from urfb.report.selection import DATASET_NAMES, deviations, own_fields, protocol_names, split_names
 
 POINTS = 60
 """Of each curve, so that a page of thousands of runs stays light; what is drawn is 360 pixels wide."""
@@ -31,7 +30,7 @@ PROVENANCE = (
 class Row:
     """A run in the table, all of it text; errors in percent.
 
-    `protocol` is the paper's name for rule, loss and connectivity; `others` are those settings that differ from the
+    `protocol` is the paper's name for rule, loss and connectivity; `deviations` are those settings that differ from the
     paper's.
     """
 
@@ -40,7 +39,7 @@ class Row:
     network: str
     dataset: str
     protocol: str
-    others: str
+    deviations: str
     seed: str
     epochs: str
     training: str
@@ -51,17 +50,15 @@ class Row:
 
 def rows(runs: pd.DataFrame) -> list[Row]:
     """Return a row for each run, in the store's order."""
-    protocol = dict.fromkeys(runs["run"], "")
-    for _, alike in runs.groupby(list(PROTOCOL_FIELDS), dropna=False):
-        protocol |= dict.fromkeys(alike["run"], protocols_in(alike.head(1))[0].name)
+    protocols = protocol_names(runs)
     return [
         Row(
             identity=str(run["run"]),
             state=str(run["state"]),
             network=str(run["network"] or run["layers"]),
             dataset=DATASET_NAMES.get(run["dataset"], str(run["dataset"])),
-            protocol=protocol[run["run"]],
-            others=", ".join(_others(run)),
+            protocol=protocols[run["run"]],
+            deviations=", ".join(_deviations(run)),
             seed=str(run["seed"]),
             epochs=f"{run['epochs_done']:,}"
             + (f" of {run['epochs_target']:,}" if run["epochs_done"] < run["epochs_target"] else ""),
@@ -165,12 +162,10 @@ def _log(folder: Path | None, identity: str) -> str:
     return "\n".join(line[:LOG_LINE] for line in end.splitlines()[-LOG_LINES:])
 
 
-def _others(run: Mapping[Any, Any]) -> Iterator[str]:
-    """Yield the settings of a run that differ from the paper's."""
-    for name, usual in PAPER.items():
-        value = run[name]
-        if value != usual and not (pd.isna(value) and usual is None):
-            yield f"{name.replace('_', ' ')} {_text(value) or 'none'}"
+def _deviations(run: Mapping[Any, Any]) -> Iterator[str]:
+    """Yield the settings of a run that differ from the paper's, in words."""
+    for name, value in deviations(run).items():
+        yield f"{name.replace('_', ' ')} {_text(value) or 'none'}"
 
 
 def _percent(error: Any) -> str:

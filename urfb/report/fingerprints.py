@@ -1,0 +1,59 @@
+"""When an exhibit has to be made again: a hash of its data, of the code that makes it and of the command."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from urfb import __version__
+from urfb.report.exhibits import Data, Exhibit
+from urfb.report.selection import own_fields
+
+# What becomes of a run, as far as an exhibit can show it.
+OUTCOME = ("state", "epochs_done", "epochs_target", "test_error", "test_epoch", "commit", "device")
+
+
+def fingerprint(exhibit: Exhibit, data: Data, command: str) -> str:
+    """Return what changes whenever the exhibit's files would: a hash of its data, the code and the command."""
+    digest = hashlib.sha256(
+        f"{_code()} {exhibit.heading} {exhibit.selection.describe()} {command} {exhibit.completed_by}".encode()
+    )
+    if exhibit.source is not None:
+        # It may import any file beside it, when it likes. An editor's lock is a link to nothing.
+        for file in sorted(filter(Path.is_file, exhibit.source.parent.glob("*.py"))):
+            digest.update(file.read_bytes())
+    for panel in data.panels:
+        columns = [*own_fields(panel.runs), *(name for name in OUTCOME if name in panel.runs)]
+        digest.update(f"{panel.title} {panel.protocols} {panel.runs[columns].to_csv(index=False)}".encode())
+    for name, frame in data.measured.items():
+        digest.update(f"{name} {list(frame.columns)}".encode())
+        digest.update(_rows(frame))
+    return digest.hexdigest()[:16]
+
+
+def _rows(frame: pd.DataFrame) -> bytes:
+    """Return what frames of different rows differ in; an array in a cell counts by its bytes."""
+    plain = {
+        name: values
+        if is_numeric_dtype(values)
+        else [getattr(value, "tobytes", str(value).encode)() for value in values]
+        for name, values in frame.items()
+    }
+    hashes: bytes = pd.util.hash_pandas_object(pd.DataFrame(plain), index=False).to_numpy().tobytes()
+    return hashes
+
+
+@cache
+def _code() -> str:
+    """Return a hash of the code and images that make exhibits, and of the versions of what it draws with."""
+    import matplotlib
+    import seaborn
+
+    files = Path(__file__).parent.rglob("*")
+    sources = sorted(file for file in files if file.suffix in (".py", ".png", ".csv"))
+    versions = (__version__, matplotlib.__version__, seaborn.__version__, pd.__version__)
+    return hashlib.sha256(b"".join([str(versions).encode(), *(path.read_bytes() for path in sources)])).hexdigest()

@@ -1,0 +1,117 @@
+"""Figures and tables that users declare, in a file that a grid file names.
+
+from urfb.report import Data, Drawn, figure
+
+@figure("noisy", "Noise in the feedback", experiment="noisy", measured=["epochs"])
+def noisy(data: Data) -> Drawn: ...
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from urfb.errors import ReportError, nearest
+from urfb.report.drawn import Drawn, Tabulated
+from urfb.report.exhibits import READERS, Data, Exhibit
+from urfb.report.selection import Selection
+
+
+def figure(
+    name: str,
+    title: str,
+    *,
+    experiment: str | None = None,
+    runs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    measured: Sequence[str] = (),
+) -> Callable[[Callable[[Data], Drawn]], Exhibit]:
+    """Declare the decorated function a figure: it gets `Data` and returns `Drawn`.
+
+    Args:
+        name: what it is called on the command line and in files' names; not a number, for those are the paper's.
+        title: what it shows, in a few words.
+        experiment: the name of the experiment whose runs it shows.
+        runs: or else what the runs' fields must be: a value or a list of those allowed; one mapping for each panel.
+        measured: what to read of these runs: 'epochs', 'alignment', 'filters' …
+
+    Raises:
+        ReportError: a name is not allowed, or there is nothing of the name in `measured`.
+    """
+    return _declare("figure", name, title, experiment, runs, measured)
+
+
+def table(
+    name: str,
+    title: str,
+    *,
+    experiment: str | None = None,
+    runs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    measured: Sequence[str] = (),
+) -> Callable[[Callable[[Data], Tabulated]], Exhibit]:
+    """Declare the decorated function a table, which returns `Tabulated`; all else is as for `figure`."""
+    return _declare("table", name, title, experiment, runs, measured)
+
+
+def _declare(
+    kind: Literal["figure", "table"],
+    name: str,
+    title: str,
+    experiment: str | None,
+    runs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+    measured: Sequence[str],
+) -> Callable[[Callable[[Data], Any]], Exhibit]:
+    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or name.isdecimal():
+        raise ReportError(f"{kind} '{name}': a name of your own has letters, digits, - and _, and is no number")
+    unknown = [frame for frame in measured if frame not in READERS]
+    if unknown:
+        raise ReportError(f"{kind} '{name}': nothing is measured as '{unknown[0]}': {nearest(unknown[0], READERS)}")
+    if (experiment is None) == (runs is None):
+        raise ReportError(f"{kind} '{name}': say which runs it shows, with either experiment=… or runs=…")
+    panels = (runs,) if isinstance(runs, Mapping) else tuple(runs or ())
+    selection = Selection(panels=panels, experiment=experiment)
+    return lambda make: Exhibit(
+        kind=kind, name=name, shows=title, make=make, selection=selection, measured=tuple(measured)
+    )
+
+
+def load_exhibits(file: Path, grid: Path) -> list[Exhibit]:
+    """Return the exhibits that a user's file declares, in its order.
+
+    Args:
+        file: the Python file.
+        grid: the grid file that names it.
+
+    Raises:
+        ReportError: the file cannot be run, declares none, or two of one name.
+    """
+    spec = importlib.util.spec_from_file_location(f"urfb_report_{file.stem}", file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise ReportError(f"{file}: is no Python file; `reports:` in a grid file names one, beside it")
+    module = importlib.util.module_from_spec(spec)
+    if str(file.parent) not in sys.path:  # so that it may import its neighbours, after all other places
+        sys.path.append(str(file.parent))
+    sys.modules[spec.name] = module  # where data classes look for it
+    try:
+        spec.loader.exec_module(module)
+    except ReportError as error:
+        raise ReportError(f"{file}: {error}") from error
+    except Exception as error:
+        raise ReportError(f"{file}: cannot be run: {type(error).__name__}: {error}") from error
+    declared = [exhibit for exhibit in vars(module).values() if isinstance(exhibit, Exhibit)]
+    labels = [exhibit.label for exhibit in declared]
+    if not declared:
+        raise ReportError(f"{file}: declares no figure or table; put @figure or @table of urfb.report on one")
+    if len(set(labels)) < len(labels):
+        raise ReportError(f"{file}: {next(label for label in labels if labels.count(label) > 1)} is declared twice")
+    return [replace(exhibit, source=file, grid=grid, completed_by=_training(exhibit, grid)) for exhibit in declared]
+
+
+def _training(exhibit: Exhibit, grid: Path) -> str:
+    """Return the command, less `urfb` and the store, that trains the runs of a user's exhibit."""
+    experiment = exhibit.selection.experiment
+    return shlex.join(["grid", "run", str(grid), *([] if experiment is None else [experiment])])
