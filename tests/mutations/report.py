@@ -148,7 +148,7 @@ MUTATIONS = [
         ('int(runs["epochs_done"].sum())', 'int(runs["epochs_target"].sum())'),
         ('runs["seconds"].sum() / 3600', 'runs["seconds"].sum() / 60'),
         ("int(counts[state]) for state in order", "len(runs) for state in order"),
-        ("sum(one.verdict is verdict for one in claims)", "len(claims)"),
+        ("sum(claim.verdict is verdict for claim in claims)", "len(claims)"),
     ),
     *of(
         "urfb/report/claims/table.py",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import pandas as pd
 
 from urfb import __version__
 from urfb.files import write_file
@@ -113,24 +114,43 @@ def completing_command(exhibit: Exhibit, location: str) -> str:
 
 def provenance(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: str) -> list[str]:
     """Return what a reader needs to trust the numbers and to make them again, one line each."""
+    shortfalls = [_one_line(f"incomplete: {line}") for line in made.shortfalls]
+    runs = [] if "simulation" in made.runs else _described(made.runs)
+    return [*_meaning(exhibit, made), *shortfalls, *_making(made, command, stamp), *runs]
+
+
+def origin(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: str) -> list[str]:
+    """Return the provenance without shortfalls and runs, which the page has elsewhere."""
+    return [*_meaning(exhibit, made), *_making(made, command, stamp)]
+
+
+def _meaning(exhibit: Exhibit, made: Drawn | Tabulated) -> list[str]:
+    """Return which runs are selected and what the numbers mean."""
     selection = exhibit.selection.describe()
-    lines = [
-        *([f"selection: {selection}"] if selection else []),
-        *([made.meaning] if made.meaning else []),
-        *(f"incomplete: {line}" for line in made.shortfalls),
-        f"made by: {command}",
-        f"urfb: {__version__}",
-        f"fingerprint: {stamp}",
-    ]
+    return [_one_line(line) for line in (f"selection: {selection}" if selection else "", made.meaning) if line]
+
+
+def _making(made: Drawn | Tabulated, command: str, stamp: str) -> list[str]:
+    """Return what made the numbers: the command, the code, commits and devices, and the simulations of section 5."""
+    lines = [f"made by: {command}", f"urfb: {__version__}", f"fingerprint: {stamp}"]
     for column in ("commit", "device"):
         if column in made.runs and made.runs[column].notna().any():
             lines.append(f"{column}: {', '.join(sorted(made.runs[column].dropna().astype(str).unique()))}")
-    order = [name for name in ("network", "dataset", "protocol", "seed") if name in made.runs]
-    lines += [_described(run) for run in made.runs.sort_values(order, kind="stable").to_dict("records")]
-    return [" ".join(line.split()) for line in lines]
+    simulations = _described(made.runs) if "simulation" in made.runs else []
+    return [*(_one_line(line) for line in lines), *simulations]
 
 
-def _described(run: Mapping[Any, Any]) -> str:
+def _described(runs: pd.DataFrame) -> list[str]:
+    """Return what each run is, or each simulation of section 5."""
+    order = [name for name in ("network", "dataset", "protocol", "seed") if name in runs]
+    return [_one_line(_description(run)) for run in runs.sort_values(order, kind="stable").to_dict("records")]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _description(run: Mapping[Any, Any]) -> str:
     """Return what one run is, or one simulation of section 5."""
     if "simulation" in run:
         return f"simulation {run['simulation']}: {run['rule']}, draw {run['draw']}, {run['method']}"

@@ -163,8 +163,8 @@ def test_a_row_says_what_differs_from_the_paper():
     store.add(3, connectivity=0.5, batch_size=50, convention="author-code", experiments="a,b")
     store.add(3, rule="interpolated", epsilon=0.25, epochs_target=30, tested=False)
     plain, other, interpolated = rows(store.runs())
-    assert (plain.protocol, plain.others, plain.dataset, plain.epochs) == ("BP", "", "CIFAR-10", "3")
-    assert (other.protocol, other.others) == ("URFB 50 %", "convention author-code, batch size 50")
+    assert (plain.protocol, plain.deviations, plain.dataset, plain.epochs) == ("BP", "", "CIFAR-10", "3")
+    assert (other.protocol, other.deviations) == ("URFB 50 %", "convention author-code, batch size 50")
     assert other.experiments == "a, b"
     assert (interpolated.protocol, interpolated.test) == ("interpolated ε 0.25", "")
     assert interpolated.epochs == "3 of 30"

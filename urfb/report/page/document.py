@@ -10,10 +10,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from urfb import __version__
 from urfb.files import write_file
@@ -24,7 +25,7 @@ from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import Data, Exhibit, Frames, fitting
 from urfb.report.fingerprints import fingerprint
 from urfb.report.page.runs import details, rows
-from urfb.report.rendering import completing_command, file_prefix, making_command, provenance
+from urfb.report.rendering import completing_command, file_prefix, making_command, origin
 from urfb.report.selection import split_names
 
 MAGNIFIED = 1.35
@@ -37,6 +38,16 @@ NAMED_RUNS = 60
 SHOWN_ROWS = 500
 """Of the table of runs, until all are asked for: a browser takes a second to lay out thousands."""
 TEMPLATES = Path(__file__).parent
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """What an exhibit on the page is made of: its data, the command that makes its files, and the fingerprint."""
+
+    exhibit: Exhibit
+    data: Data
+    command: str
+    stamp: str
 
 
 @dataclass(frozen=True)
@@ -114,15 +125,10 @@ def write_page(
         InputError: the file cannot be written.
     """
     all_runs = store.runs()
-    exhibits = [exhibit for exhibit in fitting(exhibits, all_runs) if not exhibit.waits(all_runs)]
-    for exhibit in exhibits:
-        exhibit.selection.check(all_runs)
-    runs = all_runs
-    if experiment is not None:
-        runs = runs[[experiment in split_names(names) for names in runs["experiments"]]]
-    read = [(exhibit, exhibit.read(store, all_runs)) for exhibit in exhibits]
-    commands = [making_command(exhibit, folder / f"{exhibit.kind}s", location) for exhibit in exhibits]
-    stamps = [fingerprint(exhibit, data, command) for (exhibit, data), command in zip(read, commands, strict=True)]
+    inputs = _read(store, exhibits, all_runs, folder, location)
+    belongs = [experiment is None or experiment in split_names(names) for names in all_runs["experiments"]]
+    runs = all_runs[belongs]
+    stamps = [item.stamp for item in inputs]
     listed, unfolded = rows(runs), details(store, runs, logs)
 
     sources = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.html.jinja", "page.css", "page.js")]
@@ -130,18 +136,9 @@ def write_page(
     if not force and _stamp(out) == stamp:
         return Written(out, made=False)
 
-    shown = [
-        _shown(exhibit, data, command, its_stamp, location)
-        for (exhibit, data), command, its_stamp in zip(read, commands, stamps, strict=True)
-    ]
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
-    environment.trim_blocks = environment.lstrip_blocks = True
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    environment.globals |= {
-        function.__name__: function for function in (measured, claimed, tested_by, undecided, missing)
-    }
+    shown = [_shown(item, location) for item in inputs]
     _, style, script = sources
-    text = environment.get_template("page.html.jinja").render(
+    text = _template().render(
         version=__version__,
         stamp=stamp,
         style=style,
@@ -149,16 +146,10 @@ def write_page(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         location=location,
         experiment=experiment,
-        summary=_summary(runs),
-        states=_states(runs),
-        claims=claims,
-        settings=_by_setting(claims),
-        verdicts={verdict.value: sum(one.verdict is verdict for one in claims) for verdict in Verdict},
-        figures=[one for one in shown if one.exhibit.kind == "figure"],
-        tables=[one for one in shown if one.exhibit.kind == "table"],
-        named_runs=NAMED_RUNS,
-        shown_rows=SHOWN_ROWS,
-        there={row.identity for row in listed},
+        **_summaries(runs, claims),
+        figures=[item for item in shown if item.exhibit.kind == "figure"],
+        tables=[item for item in shown if item.exhibit.kind == "table"],
+        listed_runs={row.identity for row in listed},
         rows=listed,
         details=unfolded,
     )
@@ -166,13 +157,50 @@ def write_page(
     return Written(out, made=True)
 
 
-def _shown(exhibit: Exhibit, data: Data, command: str, stamp: str, location: str) -> Shown:
+def _read(store: Frames, exhibits: Sequence[Exhibit], runs: pd.DataFrame, folder: Path, location: str) -> list[_Inputs]:
+    """Read the exhibits' data, once it is sure that the runs have what all of them select."""
+    exhibits = [exhibit for exhibit in fitting(exhibits, runs) if not exhibit.waits(runs)]
+    for exhibit in exhibits:
+        exhibit.selection.check(runs)
+    inputs = []
+    for exhibit in exhibits:
+        data = exhibit.read(store, runs)
+        command = making_command(exhibit, folder / f"{exhibit.kind}s", location)
+        inputs.append(_Inputs(exhibit, data, command, fingerprint(exhibit, data, command)))
+    return inputs
+
+
+def _template() -> Template:
+    """Return the page's template with the functions and limits that it uses."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.globals |= {
+        function.__name__: function for function in (measured, claimed, tested_by, undecided, missing)
+    }
+    environment.globals |= {"named_runs": NAMED_RUNS, "shown_rows": SHOWN_ROWS}
+    return environment.get_template("page.html.jinja")
+
+
+def _summaries(runs: pd.DataFrame, claims: Sequence[ClaimResult]) -> dict[str, Any]:
+    """Return what the page says of all runs and claims together."""
+    return {
+        "summary": _summary(runs),
+        "states": _states(runs),
+        "claims": claims,
+        "settings": _by_setting(claims),
+        "verdicts": {verdict.value: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict},
+    }
+
+
+def _shown(inputs: _Inputs, location: str) -> Shown:
+    exhibit = inputs.exhibit
     picture, width, height = "", 0, 0
     columns: list[str] = []
     cells: list[list[str]] = []
     notes: list[str] = []
     with matplotlib.rc_context(STYLE):
-        made = exhibit.build(data)
+        made = exhibit.build(inputs.data)
         if isinstance(made, Drawn):
             picture = _picture(made)
             width, height = (round(96 * MAGNIFIED * inches) for inches in made.figure.get_size_inches())
@@ -180,9 +208,6 @@ def _shown(exhibit: Exhibit, data: Data, command: str, stamp: str, location: str
         columns = [str(name) for name in made.shown.columns]
         cells = [[str(cell) for cell in row] for row in made.shown.itertuples(index=False)]
         notes = made.notes
-    lines = [
-        line for line in provenance(exhibit, made, command, stamp) if not line.startswith(("run ", "incomplete: "))
-    ]
     return Shown(
         exhibit=exhibit,
         picture=picture,
@@ -193,7 +218,7 @@ def _shown(exhibit: Exhibit, data: Data, command: str, stamp: str, location: str
         notes=notes,
         shortfalls=made.shortfalls,
         command=completing_command(exhibit, location) if made.shortfalls else "",
-        provenance=lines,
+        provenance=origin(exhibit, made, inputs.command, inputs.stamp),
         runs=[str(run) for run in made.runs["run"]] if "run" in made.runs else [],
     )
 
@@ -225,23 +250,23 @@ def _states(runs: pd.DataFrame) -> dict[str, int]:
 def _summary(runs: pd.DataFrame) -> dict[str, str]:
     """Return what the runs amount to, in words."""
     epochs = int(runs["epochs_done"].sum())
-    told = {"Epochs trained": f"{epochs:,}"}
+    summary = {"Epochs trained": f"{epochs:,}"}
     if "seconds" in runs and runs["seconds"].sum() > 0:
         hours = runs["seconds"].sum() / 3600
-        told["Time of training"] = f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:,.1f} minutes"
+        summary["Time of training"] = f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:,.1f} minutes"
     for name, title in (("device_name", "Trained on"), ("commit", "Commits")):
         values = sorted({str(value) for value in runs[name].dropna()}) if name in runs else []
         if values:
-            told[title] = ", ".join(values[:5]) + (f" and {len(values) - 5} more" if len(values) > 5 else "")
-    return told
+            summary[title] = ", ".join(values[:5]) + (f" and {len(values) - 5} more" if len(values) > 5 else "")
+    return summary
 
 
 def _by_setting(claims: Sequence[ClaimResult]) -> dict[str, list[ClaimResult]]:
     """Return the claims by what they were tested on, in words."""
-    found: dict[str, list[ClaimResult]] = {}
+    groups: dict[str, list[ClaimResult]] = {}
     for claim in claims:
-        found.setdefault(claim.setting.title, []).append(claim)
-    return found
+        groups.setdefault(claim.setting.title, []).append(claim)
+    return groups
 
 
 def _hash(*parts: object) -> str:
@@ -255,7 +280,7 @@ def _stamp(file: Path) -> str | None:
     """Return the fingerprint that a page was made of; None if there is no such page."""
     try:
         with file.open(encoding="utf-8", errors="replace") as page:
-            found = re.search(r'<meta name="urfb-fingerprint" content="(\w+)">', page.read(4096))
+            stamp = re.search(r'<meta name="urfb-fingerprint" content="(\w+)">', page.read(4096))
     except OSError:
         return None
-    return found.group(1) if found else None
+    return stamp.group(1) if stamp else None
