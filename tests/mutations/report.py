@@ -67,8 +67,8 @@ MUTATIONS = [
     *of(
         "urfb/report/alignment_and_error.py",
         "tests/report/test_alignment_and_error.py",
-        ("return min(found, key", "return max(found, key"),
-        ('several["low"], several["high"], color', 'several["mean"], several["high"], color'),
+        ("return min(candidates, key", "return max(candidates, key"),
+        ('repeated["low"], repeated["high"], color', 'repeated["mean"], repeated["high"], color'),
         ('correlations["epoch"] == 1]', 'correlations["epoch"] <= 1]'),
     ),
     *of(
@@ -80,8 +80,8 @@ MUTATIONS = [
     *of(
         "urfb/report/epsilons.py",
         "tests/report/test_epsilons.py",
-        ("of_all.index[of_all].max()", 'measured["epoch"].max()'),
-        ('seeds["epsilon"] + beside, seeds["value"]', 'seeds["epsilon"] + beside, seeds["validation_error"]'),
+        ("common.index[common].max()", 'measured["epoch"].max()'),
+        ('seeds["epsilon"] + offsets, seeds["value"]', 'seeds["epsilon"] + offsets, seeds["validation_error"]'),
     ),
     *of(
         "urfb/report/filters.py",

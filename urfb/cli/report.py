@@ -188,16 +188,16 @@ def claims(
     from urfb.cli.listing import printable
     from urfb.files import write_file
     from urfb.report.claims import SETTINGS, evaluate, exit_code
-    from urfb.report.claims.telling import as_json, as_text
+    from urfb.report.claims.formatting import as_json, as_text
     from urfb.store import open_store
 
     opened = open_store(store)
     results = evaluate(opened, names or [], SETTINGS[setting.value], str(opened.location))
-    told = as_json(results) if form is ClaimsFormat.JSON else printable(as_text(results), keep="\n")
+    text = as_json(results) if form is ClaimsFormat.JSON else printable(as_text(results), keep="\n")
     if out is None:
-        typer.echo(told)
+        typer.echo(text)
     else:
-        write_file(out, f"{told}\n".encode())
+        write_file(out, f"{text}\n".encode())
     raise typer.Exit(exit_code(results))
 
 

@@ -104,18 +104,18 @@ def draw_saturation(data: Data) -> Drawn:
     return _draw(data.panels, data, SATURATION)
 
 
-def _draw(found: list[Panel], data: Data, measure: _Measure) -> Drawn:
+def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
     [column, *_] = measure.columns
-    alignment = of_last_stage(data.measured["alignment"].dropna(subset=[column]), data.runs)
+    alignment = last_stage(data.measured["alignment"].dropna(subset=[column]), data.runs)
     last = alignment.groupby("run")["epoch"].max()
     reached = {str(run): int(epoch) for run, epoch in last.items()}
-    of_layer = ["run", "step", "epoch", "layer", "layer_name"]
-    measured = alignment[[*of_layer, *measure.columns]].rename(columns=measure.columns)
-    measured = measured.melt(of_layer, list(measure.columns.values()), "entries", "value").dropna(subset=["value"])
+    layer_columns = ["run", "step", "epoch", "layer", "layer_name"]
+    measured = alignment[[*layer_columns, *measure.columns]].rename(columns=measure.columns)
+    measured = measured.melt(layer_columns, list(measure.columns.values()), "entries", "value").dropna(subset=["value"])
     first_stage = dict(zip(data.runs["run"], data.runs["pretraining_epochs"], strict=True))
     total = {run: epochs + int(first_stage[run]) for run, epochs in reached.items()}
-    lacking = shortfalls(found, total, "nothing measured yet")
-    rows = [row for panel in found for row in _rows(panel, measured, measure.losses_abreast)]
+    lacking = shortfalls(panels, total, "nothing measured yet")
+    rows = [row for panel in panels for row in _rows(panel, measured, measure.losses_abreast)]
 
     columns = max(len(row.protocols) for row in rows)
     about = [explain([row.table for row in rows], ABOUT_SEEDS)]
@@ -131,10 +131,10 @@ def _draw(found: list[Panel], data: Data, measure: _Measure) -> Drawn:
     lowest = min(0.0, shown["low"].min()) if len(shown) else 0.0
     for axes in figure.get_axes():
         axes.set_ylim(1.05 * lowest - 0.02, 1.02)
-    return Drawn(figure, shown, drawn_runs(found, total), lacking, measure.meaning)
+    return Drawn(figure, shown, drawn_runs(panels, total), lacking, measure.meaning)
 
 
-def of_last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return what was measured in each run's last stage, by that stage's own epochs, of the layers that learn in it."""
     stages = runs[["run", "pretraining_epochs", "frozen"]].drop_duplicates("run")
     rows = alignment.drop(columns=["pretraining_epochs", "frozen"], errors="ignore").merge(stages, on="run")
@@ -144,16 +144,16 @@ def of_last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(epoch=rows["epoch"] - rows["pretraining_epochs"])
 
 
-def with_feedback(found: list[Panel]) -> list[Panel]:
+def with_feedback(panels: list[Panel]) -> list[Panel]:
     """Leave out rules without an R of W's shape: back-propagation's is Wᵗ by definition."""
     return _without(
-        [name for name, rule in RULES.items() if rule.carrier is None and (rule.direct or not rule.separate)], found
+        [name for name, rule in RULES.items() if rule.carrier is None and (rule.direct or not rule.separate)], panels
     )
 
 
-def _without(rules: Sequence[str], found: list[Panel]) -> list[Panel]:
+def _without(rules: Sequence[str], panels: list[Panel]) -> list[Panel]:
     kept = []
-    for panel in found:
+    for panel in panels:
         protocols = tuple(protocol for protocol in panel.protocols if protocol.rule not in rules)
         kept.append(replace(panel, protocols=protocols, runs=panel.runs[~panel.runs["rule"].isin(rules)]))
     # A figure of nothing but such runs still says what it would show.
@@ -162,20 +162,20 @@ def _without(rules: Sequence[str], found: list[Panel]) -> list[Panel]:
 
 def _rows(panel: Panel, measured: pd.DataFrame, losses_abreast: bool) -> list[_Row]:
     """Sort a panel's protocols into rows; where there are several, their titles say how they differ."""
-    alike: dict[str, list[Protocol]] = {}
+    groups: dict[str, list[Protocol]] = {}
     for protocol in panel.protocols:
         words = f"connectivity {protocol.connectivity:g}"
         if not losses_abreast:
             words = f"{protocol.loss}, {words}"
         if protocol.feedback() != protocol.connectivity:
             words += f", feedback connectivity {protocol.feedback():g}"
-        alike.setdefault(words, []).append(protocol)
+        groups.setdefault(words, []).append(protocol)
     rows = []
-    for words, protocols in ((words, part) for words, every in alike.items() for part in _parts(every)):
+    for words, protocols in ((words, part) for words, members in groups.items() for part in _parts(members)):
         sparse = min(protocols[0].connectivity, protocols[0].feedback()) < 1
         runs = pd.concat([panel.runs_of(protocol)[["run", "seed", "protocol"]] for protocol in protocols])
         values = runs.merge(measured if sparse else measured[measured["entries"] == "all"], on="run")
-        title = f"{panel.title}, {words}" if len(alike) > 1 else panel.title
+        title = f"{panel.title}, {words}" if len(groups) > 1 else panel.title
         rows.append(_Row(title, panel, protocols, sparse, _table(panel, values)))
     return rows
 
@@ -193,7 +193,7 @@ def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
 def _draw_row(part: FigureBase, row: _Row, reached: Mapping[str, int], columns: int, quantity: str) -> None:
     names = row.table.drop_duplicates("layer").sort_values("layer", ascending=False)
     layers = [(int(layer), str(name)) for layer, name in zip(names["layer"], names["layer_name"], strict=True)]
-    looks = {
+    styles = {
         layer: {"color": colour, "marker": LAYER_MARKERS[layer % len(LAYER_MARKERS)]}
         for (layer, _), colour in zip(layers, sns.color_palette("viridis", len(layers)).as_hex(), strict=True)
     }
@@ -203,7 +203,7 @@ def _draw_row(part: FigureBase, row: _Row, reached: Mapping[str, int], columns: 
         for layer, name in layers:
             for kind, style in STYLES.items():
                 line = lines[(lines["layer"] == layer) & (lines["entries"] == kind)]
-                curve(axes, line, linestyle=style, label=f"{name}, {WORDS[kind]}", **looks[layer])
+                curve(axes, line, linestyle=style, label=f"{name}, {WORDS[kind]}", **styles[layer])
         epochs = [reached[run] for run in row.panel.runs_of(protocol)["run"] if run in reached]
         axes.set_title(f"{protocol.name} ({extent(epochs)})" if epochs else f"{protocol.name} (nothing measured)")
         epoch_axis(axes, max(row.table["epoch"], default=0) or 1)
@@ -212,7 +212,7 @@ def _draw_row(part: FigureBase, row: _Row, reached: Mapping[str, int], columns: 
     grid[0].set_ylabel(quantity)
     part.suptitle(textwrap.fill(row.title, columns * TITLE_CHARACTERS))
 
-    keys = [Line2D([], [], label=f"layer {layer}: {name}", **looks[layer]) for layer, name in layers]
+    keys = [Line2D([], [], label=f"layer {layer}: {name}", **styles[layer]) for layer, name in layers]
     kinds = sorted(set(row.table["entries"]))
     if len(kinds) > 1:
         keys += [Line2D([], [], color=GREY, linestyle=STYLES[kind], label=WORDS[kind]) for kind in kinds]

@@ -13,7 +13,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from urfb.report.alignment import of_last_stage, with_feedback
+from urfb.report.alignment import last_stage, with_feedback
 from urfb.report.canvas import GREY, MARKERS, NOTE_SIZE, by_rows, curve, page
 from urfb.report.drawn import Drawn, drawn_runs, explain, extent, over_seeds, shortfalls, stack
 from urfb.report.exhibits import Data
@@ -40,39 +40,43 @@ ABOUT_REFERENCE = "Numbers: epochs; level lines: the error of {} after as many, 
 
 def draw(data: Data) -> Drawn:
     """Draw, left, corr(W, Rᵗ) by step from the first one on; right, the validation error against it, beside BP's."""
-    found = data.panels
+    panels = data.panels
     alignment = _carrying(data)
     errors = data.measured["epochs"][["run", "epoch", "validation_error"]].dropna()
     errors = errors.assign(error=100 * errors["validation_error"]).drop(columns="validation_error")
     reached = {str(run): int(last) for run, last in errors.groupby("run")["epoch"].max().items()}
-    pairs = [[_by_step(panel, alignment), _by_epoch(panel, alignment, errors)] for panel in found]
+    pairs = [[_by_step(panel, alignment), _by_epoch(panel, alignment, errors)] for panel in panels]
     # pandas 2 warns of parts and of columns that are empty: so these are left out, and come after.
-    tables = [pd.concat([one for one in pair if len(one)] or pair).reindex(columns=COLUMNS) for pair in pairs]
-    lacking = shortfalls(found, reached, "no epoch yet")
+    tables = [pd.concat([table for table in pair if len(table)] or pair).reindex(columns=COLUMNS) for pair in pairs]
+    lacking = shortfalls(panels, reached, "no epoch yet")
 
-    references = [_reference(panel) for panel in found]
+    references = [_reference(panel) for panel in panels]
     about = [explain(tables, ABOUT_SEEDS)]
     if len(alignment):
         about.append(ABOUT)
-    told = [one.name for one, panel in zip(references, found, strict=True) if one and len(panel.runs_of(one))]
-    about += [ABOUT_REFERENCE.format(told[0])] if told else []
-    figure = page(2, 2.9 * len(found), " ".join(words for words in about if words), lacking)
-    parts = figure.subfigures(len(found), 1, squeeze=False)[:, 0]
-    for part, panel, table, reference in zip(parts, found, tables, references, strict=True):
+    names = [
+        reference.name
+        for reference, panel in zip(references, panels, strict=True)
+        if reference and len(panel.runs_of(reference))
+    ]
+    about += [ABOUT_REFERENCE.format(names[0])] if names else []
+    figure = page(2, 2.9 * len(panels), " ".join(words for words in about if words), lacking)
+    parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
+    for part, panel, table, reference in zip(parts, panels, tables, references, strict=True):
         _draw_panel(part, panel, table, reference, reached)
-    return Drawn(figure, stack(tables), drawn_runs(found, reached), lacking, MEANING)
+    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
 
 
 def _carrying(data: Data) -> pd.DataFrame:
     """Return the correlations of the layers that pass the error down: all but the lowest that learns."""
-    alignment = of_last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
+    alignment = last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
     return alignment[alignment["layer"] > alignment.groupby("run")["layer"].transform("min")]
 
 
 def _reference(panel: Panel) -> Protocol | None:
     """Return back-propagation, with the hinge loss if there is such a protocol."""
-    found = [protocol for protocol in panel.protocols if protocol.rule == "bp"]
-    return min(found, key=lambda protocol: protocol.loss, default=None)
+    candidates = [protocol for protocol in panel.protocols if protocol.rule == "bp"]
+    return min(candidates, key=lambda protocol: protocol.loss, default=None)
 
 
 def _by_step(panel: Panel, alignment: pd.DataFrame) -> pd.DataFrame:
@@ -104,12 +108,18 @@ def _draw_panel(
     styles = dict(zip(names["layer"], itertools.cycle(LAYER_STYLES), strict=False))
     [shown] = with_feedback([panel])
     for protocol in shown.protocols:
-        of_protocol = correlations[correlations["protocol"] == protocol.name]
+        lines = correlations[correlations["protocol"] == protocol.name]
         for layer, style in styles.items():
-            line = of_protocol[of_protocol["layer"] == layer]
+            line = lines[lines["layer"] == layer]
             by_step = line.drop(columns="epoch").rename(columns={"step": "epoch"}).astype({"epoch": float})
-            look = {"color": protocol.colour, "marker": protocol.marker, "linestyle": style}
-            curve(left, by_step, label=f"{protocol.name}, layer {int(layer)}", markevery=_marked(line["step"]), **look)
+            appearance = {"color": protocol.colour, "marker": protocol.marker, "linestyle": style}
+            curve(
+                left,
+                by_step,
+                label=f"{protocol.name}, layer {int(layer)}",
+                markevery=_marked(line["step"]),
+                **appearance,
+            )
         _draw_course(right, errors[errors["protocol"] == protocol.name], protocol)
     _finish_steps(left, correlations)
     if errors.empty:
@@ -158,10 +168,10 @@ def _finish_steps(axes: Axes, correlations: pd.DataFrame) -> None:
 def _draw_course(axes: Axes, errors: pd.DataFrame, protocol: Protocol) -> None:
     """Draw errors against correlations."""
     marked = errors["epoch"].isin(MOMENTS).to_numpy()
-    look: dict[str, Any] = {"color": protocol.colour, "marker": protocol.marker, "label": protocol.name}
-    axes.plot(errors["correlation"], errors["mean"], markevery=marked.nonzero()[0].tolist(), **look)
-    several = errors[marked & (errors["n"] > 1)]
-    axes.vlines(several["correlation"], several["low"], several["high"], color=protocol.colour, linewidth=0.7)
+    appearance: dict[str, Any] = {"color": protocol.colour, "marker": protocol.marker, "label": protocol.name}
+    axes.plot(errors["correlation"], errors["mean"], markevery=marked.nonzero()[0].tolist(), **appearance)
+    repeated = errors[marked & (errors["n"] > 1)]
+    axes.vlines(repeated["correlation"], repeated["low"], repeated["high"], color=protocol.colour, linewidth=0.7)
     axes.margins(x=0.1)
 
 
@@ -190,7 +200,7 @@ def _draw_reference(axes: Axes, errors: pd.DataFrame, reference: Protocol) -> No
         axes.set_ylim(bottom, top)
     placed: list[float] = []
     for point in marked.to_dict("records"):
-        if any(abs(point["mean"] - other) < APART * (top - bottom) for other in placed):
+        if any(abs(point["mean"] - level) < APART * (top - bottom) for level in placed):
             continue
         placed.append(point["mean"])
         label = f"{reference.name}, epoch {point['epoch']:.0f}"

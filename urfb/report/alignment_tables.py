@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from urfb.report.alignment import of_last_stage, with_feedback
+from urfb.report.alignment import last_stage, with_feedback
 from urfb.report.drawn import Tabulated, drawn_runs, longest, over_seeds, shortfalls, stack, students_interval
 from urfb.report.error_tables import ABOUT_INTERVALS
 from urfb.report.exhibits import Data
@@ -26,31 +26,31 @@ def tabulate(data: Data) -> Tabulated:
     The runs of a protocol are those that are measured after the most epochs. Of runs with a first stage, the second is
     meant, without the layers that are frozen then: those do not learn.
     """
-    found = with_feedback(data.panels)
-    alignment = of_last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
+    panels = with_feedback(data.panels)
+    alignment = last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
     final = alignment[alignment["step"] == alignment.groupby("run")["step"].transform("max")]
     final = final.assign(epochs=final["epoch"].astype(int))
     final = final[["run", "layer", "layer_name", "epochs", "correlation", "correlation_shared"]]
-    values = stack([_of_panel(panel, final) for panel in found])
+    values = stack([_panel_values(panel, final) for panel in panels])
     table = over_seeds(
         values, ["panel", "protocol", "layer", "layer_name", "epochs", "entries"], "correlation", students_interval
     )
     table = table.sort_values(["layer", "entries"], kind="stable")
 
     rows = []
-    for panel in found:
+    for panel in panels:
         for protocol in panel.protocols:
-            of = table[(table["panel"] == panel.title) & (table["protocol"] == protocol.name)]
+            part = table[(table["panel"] == panel.title) & (table["protocol"] == protocol.name)]
             row = {"network, data set": panel.title, "protocol": protocol.name}
-            if of.empty:
-                nothing = {"layer": "nothing measured", "seeds": "0", "epochs": NONE}
-                rows.append(row | nothing | dict.fromkeys(COLUMNS.values(), NONE))
-            for layer, entries in of.groupby("layer"):
-                one = {entry["entries"]: entry for entry in entries.to_dict("records")}
-                what = {"layer": f"{layer}: {one['all']['layer_name']}", "seeds": str(one["all"]["n"])}
-                what |= {"epochs": f"{one['all']['epochs']:,}"}
+            if part.empty:
+                unmeasured = {"layer": "nothing measured", "seeds": "0", "epochs": NONE}
+                rows.append(row | unmeasured | dict.fromkeys(COLUMNS.values(), NONE))
+            for layer, entries in part.groupby("layer"):
+                by_kind = {entry["entries"]: entry for entry in entries.to_dict("records")}
+                what = {"layer": f"{layer}: {by_kind['all']['layer_name']}", "seeds": str(by_kind["all"]["n"])}
+                what |= {"epochs": f"{by_kind['all']['epochs']:,}"}
                 rows.append(
-                    row | what | {name: with_interval(one.get(kind), DECIMALS) for kind, name in COLUMNS.items()}
+                    row | what | {name: with_interval(by_kind.get(kind), DECIMALS) for kind, name in COLUMNS.items()}
                 )
     shown = pd.DataFrame(rows)
     notes = [ABOUT_INTERVALS, *([] if final.empty else [f"No error passes through R of layer {final['layer'].min()}."])]
@@ -60,11 +60,11 @@ def tabulate(data: Data) -> Tabulated:
         notes.append(ABOUT_SHARED)
     first_stage = dict(zip(data.runs["run"], data.runs["pretraining_epochs"], strict=True))
     reached = {run: epochs + int(first_stage[run]) for run, epochs in zip(values["run"], values["epochs"], strict=True)}
-    lacking = shortfalls(found, reached, "no alignment measured yet", "table")
-    return Tabulated(shown, table, drawn_runs(found, reached), lacking, MEANING, notes)
+    lacking = shortfalls(panels, reached, "no alignment measured yet", "table")
+    return Tabulated(shown, table, drawn_runs(panels, reached), lacking, MEANING, notes)
 
 
-def _of_panel(panel: Panel, final: pd.DataFrame) -> pd.DataFrame:
+def _panel_values(panel: Panel, final: pd.DataFrame) -> pd.DataFrame:
     """Return the panel's correlations: a row for each run, layer and kind of entries."""
     values = longest(
         panel.runs[["run", "seed", "protocol", "connectivity", "feedback_connectivity"]].merge(final, on="run")

@@ -67,7 +67,7 @@ def page(columns: int, height: float, explanation: str, shortfalls: Sequence[str
     return figure
 
 
-def curve(axes: Axes, line: pd.DataFrame, shift: float = 0.0, **look: Any) -> None:
+def curve(axes: Axes, line: pd.DataFrame, shift: float = 0.0, **style: Any) -> None:
     """Draw a line's `mean` by `epoch` and, where it is over several seeds, a band from `low` to `high`.
 
     A `shift`, from 0 to less than 1, keeps the markers of different lines apart.
@@ -76,13 +76,13 @@ def curve(axes: Axes, line: pd.DataFrame, shift: float = 0.0, **look: Any) -> No
         return
     epochs = line["epoch"].to_numpy()
     marked = np.searchsorted(epochs, epochs[0] + np.ptp(epochs) * (np.arange(MARKERS) + shift) / MARKERS)
-    look = {"markevery": sorted(set(marked.tolist())), "legend": False} | look
+    style = {"markevery": sorted(set(marked.tolist())), "legend": False} | style
     # The table's own numbers: seaborn would work out means and ranges again, which takes seconds for long runs.
-    sns.lineplot(line, x="epoch", y="mean", estimator=None, ax=axes, **look)
-    several = line[line["n"] > 1]
-    if len(several):
-        band: dict[str, Any] = {"color": look["color"], "alpha": 0.2, "linewidth": 0}
-        axes.fill_between(several["epoch"], several["low"], several["high"], **band)
+    sns.lineplot(line, x="epoch", y="mean", estimator=None, ax=axes, **style)
+    repeated = line[line["n"] > 1]
+    if len(repeated):
+        band: dict[str, Any] = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
+        axes.fill_between(repeated["epoch"], repeated["low"], repeated["high"], **band)
     axes.set_ylabel("")  # to be said once
 
 

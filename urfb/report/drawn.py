@@ -155,10 +155,10 @@ def _protocol_shortfalls(panel: Panel, runs: pd.DataFrame, reached: Mapping[str,
     if drawn.empty:
         texts.append(lacking)
     elif short:
-        whose = "the paper's " if panel.of_paper else ""
-        some = "" if len(short) == len(epochs) else f" in {len(short)} of {len(epochs)} runs"
+        expectation = "the paper's " if panel.of_paper else ""
+        part = "" if len(short) == len(epochs) else f" in {len(short)} of {len(epochs)} runs"
         texts.append(
-            f"{span(done for done, _ in short)} of {whose}{span(expected for _, expected in short)} epochs{some}"
+            f"{span(done for done, _ in short)} of {expectation}{span(expected for _, expected in short)} epochs{part}"
         )
     if 0 < len(drawn) < panel.seeds:
         texts.append(f"{len(drawn)} of {panel.seeds} seeds")

@@ -10,7 +10,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 
 from urfb.nn.rules import RULES
-from urfb.report.alignment import LAYER_MARKERS, of_last_stage
+from urfb.report.alignment import LAYER_MARKERS, last_stage
 from urfb.report.canvas import page
 from urfb.report.drawn import Drawn, drawn_runs, explain, over_seeds, shortfalls, stack, students_interval
 from urfb.report.exhibits import Data
@@ -31,21 +31,21 @@ def draw(data: Data) -> Drawn:
 
     All of a panel's are after the same epoch: the last that each ε has reached in some seed.
     """
-    found = data.panels
+    panels = data.panels
     tables, seeds = [], []
     reached: dict[str, int] = {}
-    for panel in found:
+    for panel in panels:
         values = _values(panel, data)
         seeds.append(values)
         tables.append(_table(panel, values))
         reached |= {str(run): int(epoch) for run, epoch in zip(values["run"], values["of_epoch"], strict=True)}
-    lacking = shortfalls(found, reached, "no epoch yet, or not as many as the others")
+    lacking = shortfalls(panels, reached, "no epoch yet, or not as many as the others")
 
-    figure = page(2, 2.7 * len(found), explain(tables, ABOUT_SEEDS), lacking)
-    parts = figure.subfigures(len(found), 1, squeeze=False)[:, 0]
-    for part, panel, table, values in zip(parts, found, tables, seeds, strict=True):
+    figure = page(2, 2.7 * len(panels), explain(tables, ABOUT_SEEDS), lacking)
+    parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
+    for part, panel, table, values in zip(parts, panels, tables, seeds, strict=True):
         _draw_panel(part, panel, table, values)
-    return Drawn(figure, stack(tables), drawn_runs(found, reached), lacking, MEANING)
+    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
 
 
 def _epsilon(protocol: Protocol) -> float | None:
@@ -64,13 +64,13 @@ def _values(panel: Panel, data: Data) -> pd.DataFrame:
     shown = errors.groupby("protocol")["epoch"].max().min() if len(errors) else np.nan
     errors = errors[errors["epoch"] == shown]
     errors = errors.assign(quantity="error", value=100 * errors["validation_error"], of_epoch=errors["epoch"])
-    alignment = of_last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
+    alignment = last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
     measured = errors[["run", "seed", "protocol", "epsilon", "of_epoch"]].merge(
         alignment[["run", "epoch", "layer", "layer_name", "correlation"]], on="run"
     )
     measured = measured[measured["epoch"] <= shown]
-    of_all = measured.groupby("epoch")["run"].nunique() == measured["run"].nunique()
-    measured = measured[measured["epoch"] == of_all.index[of_all].max()]
+    common = measured.groupby("epoch")["run"].nunique() == measured["run"].nunique()
+    measured = measured[measured["epoch"] == common.index[common].max()]
     measured = measured.assign(quantity="correlation", value=measured["correlation"])
     values = pd.concat([errors, measured]) if len(measured) else errors
     return values.reindex(columns=[*errors, "layer", "layer_name"])
@@ -94,13 +94,13 @@ def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, values: pd.D
     seeds = seeds[seeds.duplicated("protocol", keep=False)]
     # To the right of their mean, at places of their own.
     places = {seed: 0.015 + place for seed, place in zip(sorted(set(seeds["seed"])), _places(seeds), strict=True)}
-    beside = [places[seed] for seed in seeds["seed"]]
-    left.plot(seeds["epsilon"] + beside, seeds["value"], "o", markersize=2.2, mfc="white", mec="0.15", mew=0.5)
+    offsets = [places[seed] for seed in seeds["seed"]]
+    left.plot(seeds["epsilon"] + offsets, seeds["value"], "o", markersize=2.2, mfc="white", mec="0.15", mew=0.5)
     names = correlations.drop_duplicates("layer").sort_values("layer", ascending=False)
     colours = sns.color_palette("viridis", len(names)).as_hex()
     for layer, name, colour in zip(names["layer"], names["layer_name"], colours, strict=True):
-        look = {"color": colour, "marker": LAYER_MARKERS[layer % len(LAYER_MARKERS)]}
-        _draw_line(right, correlations[correlations["layer"] == layer], f"layer {layer}: {name}", **look)
+        style = {"color": colour, "marker": LAYER_MARKERS[layer % len(LAYER_MARKERS)]}
+        _draw_line(right, correlations[correlations["layer"] == layer], f"layer {layer}: {name}", **style)
     left.set(xlabel="ε", ylabel="validation error (%)", xlim=(-0.06, 1.1))
     if errors.empty:
         left.set_ylim(0, 100)
@@ -119,8 +119,8 @@ def _places(seeds: pd.DataFrame) -> list[float]:
     return [min(0.015, 0.07 / count) * number for number in range(count)]
 
 
-def _draw_line(axes: Axes, line: pd.DataFrame, label: str, **look: object) -> None:
+def _draw_line(axes: Axes, line: pd.DataFrame, label: str, **style: object) -> None:
     """Draw means by ε, joined, with their intervals."""
-    axes.plot(line["epsilon"], line["mean"], label=label, **look)  # type: ignore[arg-type]
-    several = line[line["n"] > 1]
-    axes.vlines(several["epsilon"], several["low"], several["high"], color=str(look["color"]), linewidth=0.8)
+    axes.plot(line["epsilon"], line["mean"], label=label, **style)  # type: ignore[arg-type]
+    repeated = line[line["n"] > 1]
+    axes.vlines(repeated["epsilon"], repeated["low"], repeated["high"], color=str(style["color"]), linewidth=0.8)

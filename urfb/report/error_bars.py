@@ -32,20 +32,20 @@ def draw(data: Data) -> Drawn:
 def draw_batches(data: Data) -> Drawn:
     """Draw as `draw` does and, last, what the author compared: tied runs of the largest batch, untied of the least."""
     networks = {(panel.network, panel.dataset): panel for panel in data.panels}
-    unlike = [
+    mixed = [
         panel
         for network in networks
-        for panel in _unlike([one for one in data.panels if (one.network, one.dataset) == network])
+        for panel in _mixed_batches([panel for panel in data.panels if (panel.network, panel.dataset) == network])
     ]
-    return _draw([*data.panels, *unlike], data.panels)
+    return _draw([*data.panels, *mixed], data.panels)
 
 
-def _unlike(panels: list[Panel]) -> list[Panel]:
+def _mixed_batches(panels: list[Panel]) -> list[Panel]:
     """Return a panel of the tied runs of the largest batch and the untied ones of the smallest, if batches differ."""
-    of_size = {int(size): panel for panel in panels for size in panel.runs["batch_size"].unique()}
-    if not 1 < len(of_size) == len(panels):
+    by_size = {int(size): panel for panel in panels for size in panel.runs["batch_size"].unique()}
+    if not 1 < len(by_size) == len(panels):
         return []
-    (small, with_small), *_, (large, with_large) = sorted(of_size.items())
+    (small, with_small), *_, (large, with_large) = sorted(by_size.items())
     tied, untied = (panel.runs["untied"] == "none" for panel in (with_large, with_small))
     runs = pd.concat([with_large.runs[tied], with_small.runs[~untied]])
     dataset = DATASET_NAMES.get(with_large.dataset, with_large.dataset)
@@ -53,32 +53,32 @@ def _unlike(panels: list[Panel]) -> list[Panel]:
     return [replace(with_large, description=description, runs=runs)]
 
 
-def _draw(found: list[Panel], expected: list[Panel]) -> Drawn:
+def _draw(panels: list[Panel], expected: list[Panel]) -> Drawn:
     """Draw one set of axes for each of `found`; of those of `expected`, say what they lack."""
-    measured = [tested(panel) for panel in found]
+    measured = [tested(panel) for panel in panels]
     reached = {
         str(run): int(epochs) for rows in measured for run, epochs in zip(rows["run"], rows["epochs"], strict=True)
     }
-    tables = [_table(panel, rows) for panel, rows in zip(found, measured, strict=True)]
+    tables = [_table(panel, rows) for panel, rows in zip(panels, measured, strict=True)]
     lacking = shortfalls(expected, reached, "no test error yet")
 
-    columns = min(len(found), 2)
-    rows = math.ceil(len(found) / columns)
+    columns = min(len(panels), 2)
+    rows = math.ceil(len(panels) / columns)
     explanation = explain(tables, ABOUT_SEEDS)
     figure = page(columns, 2.7 * rows, explanation, lacking)
     grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-    for axes, panel, table, seeds in zip(grid, found, tables, measured, strict=False):
+    for axes, panel, table, seeds in zip(grid, panels, tables, measured, strict=False):
         _draw_panel(axes, panel, table, seeds)
     shown = stack(tables)
     highest = shown[["mean", "high"]].max().max() if shown["n"].any() else 100
     # Room for the numbers above the bars and, where there is one, the legend.
-    room = 125 if any(protocol.tying for panel in found for protocol in panel.protocols) else 112
+    room = 125 if any(protocol.tying for panel in panels for protocol in panel.protocols) else 112
     grid[0].set_ylim(0, min(room / 100 * highest, room))
     for leftmost in grid[::columns]:
         leftmost.set_ylabel("test error (%)")
-    for unused in grid[len(found) :]:
+    for unused in grid[len(panels) :]:
         unused.remove()
-    return Drawn(figure, shown, drawn_runs(found, reached), lacking, MEANING)
+    return Drawn(figure, shown, drawn_runs(panels, reached), lacking, MEANING)
 
 
 def tested(panel: Panel) -> pd.DataFrame:
@@ -91,8 +91,8 @@ def tested(panel: Panel) -> pd.DataFrame:
 def _table(panel: Panel, measured: pd.DataFrame) -> pd.DataFrame:
     """Return the panel's bars, in percent, one row a protocol; one without a test error has n = 0."""
     table = over_seeds(measured, ["protocol", "epochs"], "error", students_interval)
-    every = pd.DataFrame({"panel": panel.title, "protocol": [protocol.name for protocol in panel.protocols]})
-    table = every.merge(table, on="protocol", how="left").fillna({"n": 0, "runs": ""})
+    protocols = pd.DataFrame({"panel": panel.title, "protocol": [protocol.name for protocol in panel.protocols]})
+    table = protocols.merge(table, on="protocol", how="left").fillna({"n": 0, "runs": ""})
     table = table.astype({"n": int, "epochs": "Int64"})
     return table[["panel", "protocol", "epochs", "mean", "low", "high", "n", "runs"]]
 
@@ -108,17 +108,17 @@ def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, measured: pd.Data
     where = {"x": "protocol", "y": "error", "order": order, "ax": axes, "legend": False}
     colours = {"hue": "protocol", "hue_order": names, "palette": [protocol.colour for protocol in panel.protocols]}
     width = 0.72 if order == names else 0.9
-    look = {"saturation": 1, "width": width, "edgecolor": "white", "linewidth": 0}  # white hatches, no edges
+    style = {"saturation": 1, "width": width, "edgecolor": "white", "linewidth": 0}  # white hatches, no edges
     whiskers = {"capsize": 0.15, "err_kws": {"color": "0.15", "linewidth": 0.8}}
-    sns.barplot(measured, errorbar=students_interval, **where, **colours, **look, **whiskers)
+    sns.barplot(measured, errorbar=students_interval, **where, **colours, **style, **whiskers)
     for bars, protocol in zip(axes.containers, panel.protocols, strict=False):
         for bar in bars:
             bar.set_hatch(protocol.hatch)
-    several = measured[measured.duplicated("protocol", keep=False)]
-    places = sorted(set(several["seed"]))
+    repeated = measured[measured.duplicated("protocol", keep=False)]
+    places = sorted(set(repeated["seed"]))
     places += [-1] * (len(places) % 2)  # an even number, so that no seed is behind the whisker
     white = {"palette": dict.fromkeys(places, "white"), "edgecolor": "0.15", "linewidth": 0.5, "size": 2.2}
-    sns.stripplot(several, hue="seed", hue_order=places, dodge=True, jitter=False, **where, **white)
+    sns.stripplot(repeated, hue="seed", hue_order=places, dodge=True, jitter=False, **where, **white)
 
     labels = [(position, protocol.bare_name) for position, protocol in zip(positions, panel.protocols, strict=True)]
     ticks = pd.DataFrame(labels, columns=["position", "name"]).groupby("name", sort=False)["position"].mean()
@@ -143,7 +143,10 @@ def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, measured: pd.Data
     axes.grid(visible=False, axis="x")
     kinds = {protocol.tying: protocol for protocol in panel.protocols if protocol.tying}
     if kinds:
-        keys = [Patch(fc=one.colour, hatch=one.hatch, ec="white", lw=0, label=kind) for kind, one in kinds.items()]
+        keys = [
+            Patch(fc=protocol.colour, hatch=protocol.hatch, ec="white", lw=0, label=kind)
+            for kind, protocol in kinds.items()
+        ]
         axes.legend(handles=keys, loc="upper left", ncols=2, borderaxespad=0)
 
 

@@ -26,29 +26,29 @@ ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
 
 def draw(data: Data) -> Drawn:
     """Draw training and validation error by epoch, one set of axes for each panel."""
-    found, epochs = data.panels, data.measured["epochs"]
+    panels, epochs = data.panels, data.measured["epochs"]
     measured = epochs.rename(columns={f"{name}_error": name for name in SETS})
     measured = measured.melt(["run", "epoch"], list(SETS), "set", "error").dropna(subset=["error"])
     measured = measured.assign(error=100 * measured["error"])
     reached = {str(run): int(last) for run, last in measured.groupby("run")["epoch"].max().items()}
-    lines = [panel.runs[["run", "seed", "protocol"]].merge(measured, on="run") for panel in found]
-    tables = [_table(panel, rows) for panel, rows in zip(found, lines, strict=True)]
-    lacking = shortfalls(found, reached, "no epoch yet")
+    lines = [panel.runs[["run", "seed", "protocol"]].merge(measured, on="run") for panel in panels]
+    tables = [_table(panel, rows) for panel, rows in zip(panels, lines, strict=True)]
+    lacking = shortfalls(panels, reached, "no epoch yet")
 
-    columns = min(len(found), 2)
-    rows = math.ceil(len(found) / columns)
+    columns = min(len(panels), 2)
+    rows = math.ceil(len(panels) / columns)
     explanation = explain(tables, ABOUT_SEEDS)
     figure = page(columns, 2.9 * rows, explanation, lacking)
     grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-    for axes, panel, table in zip(grid, found, tables, strict=False):
+    for axes, panel, table in zip(grid, panels, tables, strict=False):
         _draw_panel(axes, panel, table, reached)
     top = max((table["high"].max() for table in tables if len(table)), default=100)
     grid[0].set_ylim(0, min(1.05 * top, 102))
     for leftmost in grid[::columns]:
         leftmost.set_ylabel("error (%)")
-    for unused in grid[len(found) :]:
+    for unused in grid[len(panels) :]:
         unused.remove()
-    return Drawn(figure, stack(tables), drawn_runs(found, reached), lacking, MEANING)
+    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
 
 
 def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
@@ -62,8 +62,8 @@ def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame, reached: Mapping[
     lines = [(protocol, name) for protocol in panel.protocols for name in SETS]
     for position, (protocol, name) in enumerate(lines):
         line = table[(table["protocol"] == protocol.name) & (table["set"] == name)]
-        look = {"color": protocol.colour, "marker": protocol.marker, "linestyle": SETS[name]}
-        curve(axes, line, position / len(lines), label=f"{protocol.name}, {name}", **look)
+        appearance = {"color": protocol.colour, "marker": protocol.marker, "linestyle": SETS[name]}
+        curve(axes, line, position / len(lines), label=f"{protocol.name}, {name}", **appearance)
     for protocol in panel.protocols:
         epochs = [reached[run] for run in panel.runs_of(protocol)["run"] if run in reached]
         if epochs:

@@ -26,37 +26,37 @@ def tabulate(data: Data) -> Tabulated:
     The runs are those of the bars: of a protocol those with the most epochs at their test. All three errors are of the
     epoch of the test.
     """
-    found = data.panels
-    kept = stack([tested(panel).assign(panel=panel.title) for panel in found]).astype({"epochs": int})
+    panels = data.panels
+    kept = stack([tested(panel).assign(panel=panel.title) for panel in panels]).astype({"epochs": int})
     kept = kept[["panel", "protocol", "epochs", "run", "seed", "test_error"]]
     reached = {str(run): int(epochs) for run, epochs in zip(kept["run"], kept["epochs"], strict=True)}
-    lacking = shortfalls(found, reached, "no test error yet", "table")
+    lacking = shortfalls(panels, reached, "no test error yet", "table")
 
-    others = data.measured["epochs"][["run", "epoch", "training_error", "validation_error"]]
-    errors = kept.merge(others, how="left", left_on=["run", "epochs"], right_on=["run", "epoch"])
+    epochs = data.measured["epochs"][["run", "epoch", "training_error", "validation_error"]]
+    errors = kept.merge(epochs, how="left", left_on=["run", "epochs"], right_on=["run", "epoch"])
     errors = errors.rename(columns={f"{name}_error": name for name in SETS})
     errors = errors.melt(["panel", "protocol", "epochs", "run", "seed"], list(SETS), "set", "error")
     errors["error"] *= 100
     table = over_seeds(errors, ["panel", "protocol", "epochs", "set"], "error", students_interval)
-    every = pd.DataFrame(
-        [(panel.title, protocol.name, name) for panel in found for protocol in panel.protocols for name in SETS],
+    expected = pd.DataFrame(
+        [(panel.title, protocol.name, name) for panel in panels for protocol in panel.protocols for name in SETS],
         columns=["panel", "protocol", "set"],
     )
-    table = every.merge(table, how="left").fillna({"n": 0, "runs": ""}).astype({"n": int, "epochs": "Int64"})
+    table = expected.merge(table, how="left").fillna({"n": 0, "runs": ""}).astype({"n": int, "epochs": "Int64"})
 
     by_place = {(row["panel"], row["protocol"], row["set"]): row for row in table.to_dict("records")}
     rows = []
-    for panel in found:
+    for panel in panels:
         for protocol in panel.protocols:
-            of = {name: by_place[panel.title, protocol.name, name] for name in SETS}
-            test = of["test"]
+            by_set = {name: by_place[panel.title, protocol.name, name] for name in SETS}
+            test = by_set["test"]
             row = {
                 "network, data set": panel.title,
                 "protocol": protocol.name,
                 "seeds": str(test["n"]),
                 "epochs": f"{test['epochs']:,}" if test["n"] else NONE,
             }
-            row |= {f"{name} (%)": with_interval(of[name], DECIMALS) for name in SETS}
+            row |= {f"{name} (%)": with_interval(by_set[name], DECIMALS) for name in SETS}
             published = (
                 bar_of(panel.network, panel.dataset, protocol.name) if panel.has_paper_settings else float("nan")
             )
@@ -67,4 +67,4 @@ def tabulate(data: Data) -> Tabulated:
         shown = shown.drop(columns="published (%)")
     else:
         notes.append(BARS_SOURCE)
-    return Tabulated(shown, table, drawn_runs(found, reached), lacking, MEANING, notes)
+    return Tabulated(shown, table, drawn_runs(panels, reached), lacking, MEANING, notes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from urfb.files import write_file
 from urfb.report.claims import SETTINGS, ClaimResult, evaluate
-from urfb.report.claims.telling import as_json, as_text
+from urfb.report.claims.formatting import as_json, as_text
 from urfb.report.exhibits import Exhibit, Frames, fitting
 from urfb.report.page.document import default_file, write_page
 from urfb.report.rendering import render
@@ -56,12 +56,12 @@ def everything(
     """
     exhibits = fitting(exhibits, store.runs())
     for kind in ("figure", "table"):
-        of_kind = [exhibit for exhibit in exhibits if exhibit.kind == kind]
-        for one in render(store, of_kind, folder / f"{kind}s", location, force=force):
-            yield Part(one.exhibit.label, one.files, one.made, one.shortfalls)
+        shown = [exhibit for exhibit in exhibits if exhibit.kind == kind]
+        for rendered in render(store, shown, folder / f"{kind}s", location, force=force):
+            yield Part(rendered.exhibit.label, rendered.files, rendered.made, rendered.shortfalls)
     claims = [] if experiment else verdicts(store, location)
     if claims:
-        by_setting = [[one for one in claims if one.setting is setting] for setting in SETTINGS.values()]
+        by_setting = [[claim for claim in claims if claim.setting is setting] for setting in SETTINGS.values()]
         texts = {"claims.json": as_json(claims), "claims.txt": "\n\n\n".join(as_text(part) for part in by_setting)}
         changed = [_write_if_changed(folder / name, f"{text}\n".encode(), force) for name, text in texts.items()]
         yield Part("Claims", [folder / name for name in texts], any(changed), [])

@@ -41,41 +41,41 @@ COLUMNS = ["panel", "quantity", "epoch", "filter", "row", "column", "weights", "
 
 def draw(data: Data) -> Drawn:
     """Draw the first filters at each location after the last epoch, and say how alike all locations are."""
-    found = data.panels
+    panels = data.panels
     similarity = _similarity(data)
     tables, shown = [], []
-    for panel in found:
+    for panel in panels:
         run, filters = _filters_of_lowest_seed(panel, data.measured["filters"])
         last = filters[(filters["epoch"] == filters["epoch"].max()) & (filters["filter"] <= FILTERS)]
         shown.append((panel, run, last))
         tables += [_filter_rows(panel, last), _similarity_rows(panel, similarity)]
     reached = _reached(data, similarity)
-    lacking = shortfalls(found, reached, "no filters yet")
+    lacking = shortfalls(panels, reached, "no filters yet")
 
     drawn_any = any(len(filters) for _, _, filters in shown)
     explanation = f"{ABOUT_COLOURS} {ABOUT_SIMILARITY}" if drawn_any else ""
-    figure = page(len(found), 5.2 if drawn_any else 1.4, explanation, lacking)
-    parts = figure.subfigures(1, len(found), squeeze=False)[0]
+    figure = page(len(panels), 5.2 if drawn_any else 1.4, explanation, lacking)
+    parts = figure.subfigures(1, len(panels), squeeze=False)[0]
     for part, (panel, run, filters), rows in zip(parts, shown, tables[1::2], strict=True):
-        whose = f"\n{_whose(panel, run, filters)}" if run is not None else ""
-        part.suptitle(textwrap.fill(panel.title, TITLE_CHARACTERS) + whose)
+        caption = f"\n{_run_in_words(panel, run, filters)}" if run is not None else ""
+        part.suptitle(textwrap.fill(panel.title, TITLE_CHARACTERS) + caption)
         part.supxlabel(_at_both_ends(rows), fontsize=NOTE_SIZE + 0.5)
         _draw_filters(part, filters)
-    return Drawn(figure, stack(tables), drawn_runs(found, reached), lacking, MEANING)
+    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
 
 
 def draw_starts(data: Data) -> Drawn:
     """Draw, for each start of the untied layer, filters at the first and the last epoch; below, similarity by epoch."""
-    found = data.panels
+    panels = data.panels
     similarity = _similarity(data)
     reached = _reached(data, similarity)
-    lacking = shortfalls(found, reached, "no filters yet")
+    lacking = shortfalls(panels, reached, "no filters yet")
     tables = []
-    rows_of = [_similarity_rows(panel, similarity) for panel in found]
+    rows_of = [_similarity_rows(panel, similarity) for panel in panels]
     explanation = f"{ABOUT_COLOURS} {ABOUT_SIMILARITY} {explain(rows_of, ABOUT_SEEDS)}".strip() if reached else ""
-    figure = page(len(found), 4.2, explanation, lacking)
+    figure = page(len(panels), 4.2, explanation, lacking)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(0.85, 1))[:, 0]
-    for part, panel, rows in zip(above.subfigures(1, len(found), squeeze=False)[0], found, rows_of, strict=True):
+    for part, panel, rows in zip(above.subfigures(1, len(panels), squeeze=False)[0], panels, rows_of, strict=True):
         run, filters = _filters_of_lowest_seed(panel, data.measured["filters"])
         filters = filters[filters["filter"] <= FILTERS_OF_A_START]
         tables += [_filter_rows(panel, filters), rows]
@@ -86,10 +86,10 @@ def draw_starts(data: Data) -> Drawn:
             continue
         for moment_part, epoch in zip(part.subfigures(1, len(moments), squeeze=False)[0], moments, strict=True):
             of_epoch = filters[filters["epoch"] == epoch]
-            moment_part.suptitle(_whose(panel, run, of_epoch))
+            moment_part.suptitle(_run_in_words(panel, run, of_epoch))
             _draw_filters(moment_part, of_epoch)
-    _draw_similarity(below.subplots(), found, rows_of, reached)
-    return Drawn(figure, stack(tables), drawn_runs(found, reached), lacking, MEANING)
+    _draw_similarity(below.subplots(), panels, rows_of, reached)
+    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
 
 
 def picture(weights: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -144,16 +144,16 @@ def _at_both_ends(rows: pd.DataFrame) -> str:
     """Return how alike locations are before training and after it, in words."""
     if rows.empty:
         return ""
-    told = []
+    words = []
     for row in (rows.iloc[0], rows.iloc[-1]):
         mean, low, high = (f"{round(row[name], 2) + 0:.2f}" for name in ("mean", "low", "high"))  # without -0.00
         spread = f" ({low} to {high})" if row["n"] > 1 else ""
-        told.append(f"{mean}{spread} after epoch {row['epoch']:,.0f}")
+        words.append(f"{mean}{spread} after epoch {row['epoch']:,.0f}")
     seeds = f"{row['n']} seed" + ("s" if row["n"] > 1 else "")
-    return f"similarity across space: {told[0]},\n{told[1]}; {seeds}"
+    return f"similarity across space: {words[0]},\n{words[1]}; {seeds}"
 
 
-def _whose(panel: Panel, run: pd.Series[Any], filters: pd.DataFrame) -> str:
+def _run_in_words(panel: Panel, run: pd.Series[Any], filters: pd.DataFrame) -> str:
     protocol = "" if len(panel.protocols) == 1 else f"{run['protocol']}, "
     return f"{protocol}seed {run['seed']}, epoch {filters['epoch'].iloc[0]:,}"
 
@@ -186,14 +186,16 @@ STYLES: Sequence[Mapping[str, Any]] = (
 
 
 def _draw_similarity(
-    axes: Axes, found: Sequence[Panel], rows_of: Sequence[pd.DataFrame], reached: Mapping[str, int]
+    axes: Axes, panels: Sequence[Panel], rows_of: Sequence[pd.DataFrame], reached: Mapping[str, int]
 ) -> None:
     keys = []
-    for number, (panel, rows) in enumerate(zip(found, rows_of, strict=True)):
-        look = dict(STYLES[number % len(STYLES)])
-        curve(axes, rows, number / len(found), label=panel.title, **look)
+    for number, (panel, rows) in enumerate(zip(panels, rows_of, strict=True)):
+        style = dict(STYLES[number % len(STYLES)])
+        curve(axes, rows, number / len(panels), label=panel.title, **style)
         epochs = [reached[run] for run in panel.runs["run"] if run in reached]
-        keys.append(Line2D([], [], label=f"{panel.title} ({extent(epochs) if epochs else 'nothing measured'})", **look))
+        keys.append(
+            Line2D([], [], label=f"{panel.title} ({extent(epochs) if epochs else 'nothing measured'})", **style)
+        )
     epoch_axis(axes, max((rows["epoch"].max() for rows in rows_of if len(rows)), default=0) or 1)
     axes.set(ylabel="similarity across space", ylim=(min(-0.03, axes.get_ylim()[0]), 1.03))
     axes.figure.legend(handles=keys, loc="outside lower center", ncols=1)

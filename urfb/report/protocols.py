@@ -127,20 +127,20 @@ RULE_NAMES = {
 
 def protocols_in(runs: pd.DataFrame) -> tuple[Protocol, ...]:
     """Return every protocol that the runs have: the paper's in its order, then any others."""
-    found = [protocol for protocol in PROTOCOLS if protocol.matches(runs).any()]
+    protocols = [protocol for protocol in PROTOCOLS if protocol.matches(runs).any()]
     left = runs
-    for protocol in found:
+    for protocol in protocols:
         left = left[~protocol.matches(left)]
     while not left.empty:
-        number = len(found)
+        number = len(protocols)
         colour, marker = OTHER_COLOURS[number % len(OTHER_COLOURS)], OTHER_MARKERS[number % len(OTHER_MARKERS)]
-        other = _protocol_of(left.iloc[0], colour, marker)
-        found.append(other)
-        left = left[~other.matches(left)]
-    return tuple(found)
+        protocol = _run_protocol(left.iloc[0], colour, marker)
+        protocols.append(protocol)
+        left = left[~protocol.matches(left)]
+    return tuple(protocols)
 
 
-def _protocol_of(run: pd.Series[Any], colour: str, marker: str) -> Protocol:
+def _run_protocol(run: pd.Series[Any], colour: str, marker: str) -> Protocol:
     """Name a run's protocol in the manner of the paper: BP is with softmax, everything else with hinge."""
     rule, loss, connectivity = str(run["rule"]), str(run["loss"]), float(run["connectivity"])
     feedback = connectivity if rule == "bp" else float(run["feedback_connectivity"])

@@ -121,7 +121,7 @@ MEASURES = {
 }
 """What a column is called, by a figure's `measure` and `of`. An accuracy becomes an error."""
 
-UNLIKE = (
+ABOUT_SETTINGS = (
     "Most of these networks have batch normalization, momentum, augmentation and ReLU, and the paper's have none of "
     "them, so they are no measure of its runs. FRFB is feedback alignment (FA), WM weight mirrors. best: at the best "
     "epoch, not the last; angle: between W and Rᵗ of the first and the last layer."
@@ -166,21 +166,21 @@ def tabulate(_: Data) -> Tabulated:
     """Set the published figures one below the other, a row for each network and rule."""
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     data = []
-    for one in PUBLISHED:
-        decimals = max(len(f"{value:g}".partition(".")[2]) for value in one.values.values())
-        for rule, value in one.values.items():
-            own = {
-                "source": one.source.name,
-                "data set": DATASET_NAMES.get(one.dataset, one.dataset),
-                "network": one.network,
+    for figures in PUBLISHED:
+        decimals = max(len(f"{value:g}".partition(".")[2]) for value in figures.values.values())
+        for rule, value in figures.values.items():
+            what = {
+                "source": figures.source.name,
+                "data set": DATASET_NAMES.get(figures.dataset, figures.dataset),
+                "network": figures.network,
                 "rule": rule,
             }
-            row = rows.setdefault(tuple(own.values()), {**own, **dict.fromkeys(MEASURES.values(), "")})
-            measured = 100 - value if one.measure == "accuracy" else value
-            row[MEASURES[one.measure, one.of]] = number(measured, decimals)
-            row["seeds"] = "" if one.seeds is None else str(one.seeds)
-            unit = {"measure": MEASURES[one.measure, one.of], "value": measured, "n": one.seeds}
-            data.append({**own, **unit, "where": one.source.where})
-    notes = [UNLIKE, *(f"{source.name}: {source.where} ({source.setting})." for source in SOURCES)]
+            row = rows.setdefault(tuple(what.values()), {**what, **dict.fromkeys(MEASURES.values(), "")})
+            measured = 100 - value if figures.measure == "accuracy" else value
+            row[MEASURES[figures.measure, figures.of]] = number(measured, decimals)
+            row["seeds"] = "" if figures.seeds is None else str(figures.seeds)
+            unit = {"measure": MEASURES[figures.measure, figures.of], "value": measured, "n": figures.seeds}
+            data.append({**what, **unit, "where": figures.source.where})
+    notes = [ABOUT_SETTINGS, *(f"{source.name}: {source.where} ({source.setting})." for source in SOURCES)]
     frame = pd.DataFrame(data).astype({"n": "Int64"})
     return Tabulated(pd.DataFrame(rows.values()), frame, pd.DataFrame(), [], "n: seeds, where the source says", notes)

@@ -171,10 +171,10 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str], label
     subject = ". ".join(lines)
     png, pdf = io.BytesIO(), io.BytesIO()
     title, maker = exhibit.heading, f"urfb {__version__}"
-    of_png = {"Title": title, "Description": subject, "Software": maker}
-    of_pdf = {"Title": title, "Subject": subject, "Creator": maker, "CreationDate": None}
-    made.figure.savefig(png, format="png", dpi=200, metadata=of_png)
-    made.figure.savefig(pdf, format="pdf", metadata=of_pdf)
+    png_metadata = {"Title": title, "Description": subject, "Software": maker}
+    pdf_metadata = {"Title": title, "Subject": subject, "Creator": maker, "CreationDate": None}
+    made.figure.savefig(png, format="png", dpi=200, metadata=png_metadata)
+    made.figure.savefig(pdf, format="pdf", metadata=pdf_metadata)
     return [png.getvalue(), pdf.getvalue(), numbers]
 
 

@@ -28,13 +28,13 @@ def tabulate(data: Data) -> Tabulated:
     shown, numbers = [], []
     for panel in data.panels:
         for protocol in panel.protocols:
-            own = runs[(runs["panel"] == panel.title) & (runs["protocol"] == protocol.name)]
-            for machine, rows in own.groupby("machine"):
+            of_protocol = runs[(runs["panel"] == panel.title) & (runs["protocol"] == protocol.name)]
+            for machine, rows in of_protocol.groupby("machine"):
                 epochs, seconds = int(rows["epochs_done"].sum()), float(rows["seconds"].sum())
                 what = (panel.title, protocol.name)
                 numbers.append((*what, machine, epochs, seconds, len(rows), " ".join(rows["run"])))
-                each = (number(seconds / epochs, 1), number(seconds / len(rows) / 3600, 2))
-                shown.append((*what, str(len(rows)), span(rows["epochs_done"]), *each, str(machine)))
+                rates = (number(seconds / epochs, 1), number(seconds / len(rows) / 3600, 2))
+                shown.append((*what, str(len(rows)), span(rows["epochs_done"]), *rates, str(machine)))
 
     notes = [_total(machine, rows) for machine, rows in runs.groupby("machine")]
     reached = dict(zip(runs["run"], runs["epochs_done"], strict=True))

@@ -41,7 +41,7 @@ ABOUT_FEEDBACK = (
 
 def feedforward(_: Data) -> Drawn:
     """Draw the feedforward computation: every activity, and the sum and σ of unit (2, 2)."""
-    one = example()
+    sample = example()
     figure, axes = _canvas(4.6, ABOUT_FORWARD)
     heights = {0: 1.22, 1: 2.2, 2: 3.18, 3: 4.16}
     places = {layer: [(across, height) for across in ACROSS] for layer, height in heights.items()}
@@ -52,45 +52,45 @@ def feedforward(_: Data) -> Drawn:
         _write(axes, (RIGHT, heights[layer] - 0.49), f"$h_{layer} = W_{layer} x_{layer - 1}$", ha="left")
     for j, below in enumerate(places[1]):
         _arrow(axes, below, places[2][CHOSEN], linewidth=1.3, zorder=3)
-        weight = f"{_name('W', 2, CHOSEN, j)}\n{_number(one.W[2][CHOSEN, j])}"
+        weight = f"{_name('W', 2, CHOSEN, j)}\n{_number(sample.W[2][CHOSEN, j])}"
         _write(axes, _between(below, places[2][CHOSEN], 0.42), weight, backed=True)
     equations = {0: "$x_0$", 1: r"$x_1 = \sigma(h_1)$", 2: r"$x_2 = \sigma(h_2)$", 3: "$x_3 = h_3$"}
     for layer, height in heights.items():
         _write(axes, (0.03, height), LAYER_NAMES[layer], ha="left")
         _write(axes, (RIGHT, height), equations[layer], ha="left")
         for i, place in enumerate(places[layer]):
-            value = f"$x$ {_rounded(one.x[layer][i])}"
-            text = f"$h$ {_rounded(one.h[layer][i])}\n{value}" if layer in (1, 2) else value
-            _unit(axes, place, text, saturated=_saturated(one, layer, i), emphasised=(layer, i) == (2, CHOSEN))
-    _write(axes, (0.03, 0.42), _sum_in_words(one), ha="left", linespacing=1.6)
-    _draw_sigma(axes, one)
-    return Drawn(figure, table(one, ("h", "x", "W")), pd.DataFrame(), [], MEANING)
+            value = f"$x$ {_rounded(sample.x[layer][i])}"
+            text = f"$h$ {_rounded(sample.h[layer][i])}\n{value}" if layer in (1, 2) else value
+            _unit(axes, place, text, saturated=_saturated(sample, layer, i), emphasised=(layer, i) == (2, CHOSEN))
+    _write(axes, (0.03, 0.42), _sum_in_words(sample), ha="left", linespacing=1.6)
+    _draw_sigma(axes, sample)
+    return Drawn(figure, table(sample, ("h", "x", "W")), pd.DataFrame(), [], MEANING)
 
 
 def feedback(_: Data) -> Drawn:
     """Draw the feedback: δ₂,₂ made of δ₃ through R₃, and the increments of W and R made of δ₂,₂."""
-    one = example()
+    sample = example()
     figure, axes = _canvas(4.75, ABOUT_FEEDBACK)
     heights = {1: 0.8, 2: 2.4, 3: 4.2}
     places = {layer: [(across, height) for across in (0.62, 1.7, 2.78)] for layer, height in heights.items()}
     chosen = places[2][CHOSEN]
     combined = (chosen[0], chosen[1] + 0.72)
-    _draw_combination(axes, one, places, combined)
-    _draw_updates(axes, one, places)
-    saturated = [i for i in range(UNITS) if _saturated(one, 2, i)]
+    _draw_combination(axes, sample, places, combined)
+    _draw_updates(axes, sample, places)
+    saturated = [i for i in range(UNITS) if _saturated(sample, 2, i)]
     for i in saturated:
         _write(axes, (places[2][i][0], heights[2] - 0.34), rf"$\sigma$′$(h_{{2,{i + 1}}})$ = 0")
     for layer in heights:
         for i, place in enumerate(places[layer]):
-            text = f"$x$ {_rounded(one.x[1][i])}" if layer == 1 else f"$\\delta$ {_rounded(one.delta[layer][i])}"
+            text = f"$x$ {_rounded(sample.x[1][i])}" if layer == 1 else f"$\\delta$ {_rounded(sample.delta[layer][i])}"
             _unit(axes, place, text, saturated=layer == 2 and i in saturated, emphasised=place == chosen)
     names = {1: "layer 1", 2: "layer 2", 3: r"layer 3 (output): $\delta_3$ is the derivative of the loss"}
     for layer, name in names.items():
         _write(axes, (0.03, heights[layer] + 0.36), name, ha="left")
-    return Drawn(figure, table(one), pd.DataFrame(), [], MEANING)
+    return Drawn(figure, table(sample), pd.DataFrame(), [], MEANING)
 
 
-def _draw_combination(axes: Axes, one: Example, places: dict[int, list[Point]], combined: Point) -> None:
+def _draw_combination(axes: Axes, sample: Example, places: dict[int, list[Point]], combined: Point) -> None:
     """Draw steps 1 and 2: the signals of layer 3 combined through R₃, times σ′, at unit (2, 2)."""
     chosen = places[2][CHOSEN]
     for i, place in enumerate(places[2]):
@@ -101,45 +101,46 @@ def _draw_combination(axes: Axes, one: Example, places: dict[int, list[Point]], 
         _arrow(axes, above, combined, until=0.1, linestyle="--", linewidth=1.1, zorder=3)
         outwards = 0.09 if k == UNITS - 1 else -0.09
         begin = (RADIUS + 0.12) / np.hypot(*np.subtract(above, combined))
-        _order(axes, _beside(above, combined, begin, outwards), _beside(above, combined, 0.72, outwards), 1)
-        weight = f"{_name('R', 3, CHOSEN, k)}\n{_number(one.R[3][CHOSEN, k])}"
-        _write(axes, _beside(above, combined, 0.38, 0.22 if k != UNITS - 1 else -0.22), weight, backed=True)
+        _order(axes, _offset(above, combined, begin, outwards), _offset(above, combined, 0.72, outwards), 1)
+        weight = f"{_name('R', 3, CHOSEN, k)}\n{_number(sample.R[3][CHOSEN, k])}"
+        _write(axes, _offset(above, combined, 0.38, 0.22 if k != UNITS - 1 else -0.22), weight, backed=True)
     axes.add_patch(Circle(combined, 0.1, facecolor="white", edgecolor="black", linewidth=0.9, zorder=5))
     _write(axes, combined, "+", zorder=6, fontsize=9)
     _arrow(axes, combined, chosen, from_=0.1, linewidth=1.1, zorder=3)
-    _order(axes, _beside(combined, chosen, 0.25, -0.12), _beside(combined, chosen, 0.72, -0.12), 2)
-    total = float(one.R[3][CHOSEN] @ one.delta[3])
-    beside = combined[0] + 0.16
+    _order(axes, _offset(combined, chosen, 0.25, -0.12), _offset(combined, chosen, 0.72, -0.12), 2)
+    total = float(sample.R[3][CHOSEN] @ sample.delta[3])
+    left = combined[0] + 0.16
     _write(
         axes,
-        (beside, combined[1]),
+        (left, combined[1]),
         rf"$\Sigma_k\, R_{{3,2k}} \delta_{{3,k}}$ = {_number(total)}",
         ha="left",
         backed=True,
     )
-    factor = rf"× $\sigma$′$(h_{{2,2}})$ = {_number(sigma_prime(one.h[2])[CHOSEN])}"
-    _write(axes, (beside, combined[1] - 0.3), factor, ha="left", backed=True)
+    factor = rf"× $\sigma$′$(h_{{2,2}})$ = {_number(sigma_prime(sample.h[2])[CHOSEN])}"
+    _write(axes, (left, combined[1] - 0.3), factor, ha="left", backed=True)
 
 
-def _draw_updates(axes: Axes, one: Example, places: dict[int, list[Point]]) -> None:
+def _draw_updates(axes: Axes, sample: Example, places: dict[int, list[Point]]) -> None:
     """Draw step 3: W into unit (2, 2) and R out of it take the same increment."""
     chosen = places[2][CHOSEN]
     for j, below in enumerate(places[1]):
-        _arrow(axes, _beside(below, chosen, 0, -0.1), _beside(below, chosen, 1, -0.1), linewidth=1.1, zorder=3)
+        _arrow(axes, _offset(below, chosen, 0, -0.1), _offset(below, chosen, 1, -0.1), linewidth=1.1, zorder=3)
         _arrow(
-            axes, _beside(below, chosen, 1, 0.1), _beside(below, chosen, 0, 0.1),
+            axes, _offset(below, chosen, 1, 0.1), _offset(below, chosen, 0, 0.1),
             linewidth=1.1, linestyle="--", zorder=3,
         )  # fmt: skip
         _order(axes, _between(below, chosen, 0.74), _between(below, chosen, 0.42), 3)
-        W = f"{_name('W', 2, CHOSEN, j)}\n{_number(one.W[2][CHOSEN, j])}"
-        R = f"{_name('R', 2, j, CHOSEN)}\n{_number(one.R[2][j, CHOSEN])}"
+        W = f"{_name('W', 2, CHOSEN, j)}\n{_number(sample.W[2][CHOSEN, j])}"
+        R = f"{_name('R', 2, j, CHOSEN)}\n{_number(sample.R[2][j, CHOSEN])}"
         inner = 0.22  # low enough not to meet the labels of the middle
-        _write(axes, _beside(below, chosen, inner if j == UNITS - 1 else 0.42, -0.27), W)
-        _write(axes, _beside(below, chosen, inner if j == 0 else 0.42, 0.27), R)
-        product = f"−{_factor(one.delta[2][CHOSEN])}·{_factor(one.x[1][j])} = {_number(one.W_increment[2][CHOSEN, j])}"
+        _write(axes, _offset(below, chosen, inner if j == UNITS - 1 else 0.42, -0.27), W)
+        _write(axes, _offset(below, chosen, inner if j == 0 else 0.42, 0.27), R)
+        increment = _number(sample.W_increment[2][CHOSEN, j])
+        product = f"−{_factor(sample.delta[2][CHOSEN])}·{_factor(sample.x[1][j])} = {increment}"
         _write(axes, (below[0], below[1] - 0.35), product)
-    increment = r"$\Delta W_{2,2j} = \Delta R_{2,j2} = -\delta_{2,2}\, x_{1,j}$"
-    _write(axes, (PANEL_WIDTH / 2, places[1][0][1] - 0.6), increment)
+    equation = r"$\Delta W_{2,2j} = \Delta R_{2,j2} = -\delta_{2,2}\, x_{1,j}$"
+    _write(axes, (PANEL_WIDTH / 2, places[1][0][1] - 0.6), equation)
 
 
 def _order(axes: Axes, start: Point, end: Point, number: int) -> None:
@@ -149,32 +150,32 @@ def _order(axes: Axes, start: Point, end: Point, number: int) -> None:
     _write(axes, start, str(number), color="white", fontsize=6, zorder=7)
 
 
-def _sum_in_words(one: Example) -> str:
+def _sum_in_words(sample: Example) -> str:
     """Return the sum and σ of unit (2, 2), with letters and with numbers."""
-    products = zip(one.W[2][CHOSEN], one.x[1], strict=True)
+    products = zip(sample.W[2][CHOSEN], sample.x[1], strict=True)
     numbers = " + ".join(f"{_factor(weight)}·{_factor(activity)}" for weight, activity in products)
     h = _name("h", 2, CHOSEN)
     return "\n".join(
         (
             rf"{h} $= \Sigma_j\, W_{{2,2j}} x_{{1,j}}$",
             f"= {numbers}",
-            f"= {_number(one.h[2][CHOSEN])}",
-            rf"{_name('x', 2, CHOSEN)} $= \sigma(${h}$)$ = {_number(one.x[2][CHOSEN])}",
+            f"= {_number(sample.h[2][CHOSEN])}",
+            rf"{_name('x', 2, CHOSEN)} $= \sigma(${h}$)$ = {_number(sample.x[2][CHOSEN])}",
         )
     )
 
 
-def _draw_sigma(axes: Axes, one: Example) -> None:
+def _draw_sigma(axes: Axes, sample: Example) -> None:
     """Draw σ, and on it every unit of the hidden layers."""
     inset = axes.inset_axes((2.3, 0.2, 0.95, 0.55), transform=axes.transData)
     h = np.linspace(-1.6, 1.6, 101)
     inset.plot(h, sigma(h), color="black", linewidth=0.9)
     for layer in (1, 2):
-        for i, input_ in enumerate(one.h[layer]):
+        for i, input_ in enumerate(sample.h[layer]):
             emphasised = (layer, i) == (2, CHOSEN)
-            fill = "black" if emphasised else SATURATED if _saturated(one, layer, i) else "white"
+            fill = "black" if emphasised else SATURATED if _saturated(sample, layer, i) else "white"
             inset.plot(
-                input_, one.x[layer][i], "o", markersize=4.2, markerfacecolor=fill, markeredgecolor="black",
+                input_, sample.x[layer][i], "o", markersize=4.2, markerfacecolor=fill, markeredgecolor="black",
                 markeredgewidth=0.7, clip_on=False, zorder=4 if emphasised else 3,
             )  # fmt: skip
     inset.grid(False)
@@ -202,29 +203,29 @@ def _unit(axes: Axes, place: Point, text: str, *, saturated: bool, emphasised: b
     _write(axes, place, text, fontsize=5.8, zorder=6, linespacing=1.15)
 
 
-def _arrow(axes: Axes, start: Point, end: Point, *, from_: float = RADIUS, until: float = RADIUS, **look: Any) -> None:
+def _arrow(axes: Axes, start: Point, end: Point, *, from_: float = RADIUS, until: float = RADIUS, **style: Any) -> None:
     """Draw an arrow between the edges of two circles, of the radii `from_` and `until` inches."""
     inch = 72  # points
     usual: Any = {"color": "black", "linewidth": 0.6, "zorder": 2}
     arrow = FancyArrowPatch(
         start, end, arrowstyle="-|>,head_length=2.4,head_width=1.3",
-        shrinkA=from_ * inch, shrinkB=until * inch, **usual | look,
+        shrinkA=from_ * inch, shrinkB=until * inch, **usual | style,
     )  # fmt: skip
     axes.add_patch(arrow)
 
 
-def _write(axes: Axes, place: Point, text: str, *, backed: bool = False, **look: Any) -> None:
+def _write(axes: Axes, place: Point, text: str, *, backed: bool = False, **style: Any) -> None:
     """Write in the middle of a place, or on one side of it; `backed` by white where it stands on a line."""
     usual: Any = {"ha": "center", "va": "center", "fontsize": LETTERS, "zorder": 4}
     box: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.6} if backed else None
-    axes.text(*place, text, bbox=box, **usual | look)
+    axes.text(*place, text, bbox=box, **usual | style)
 
 
 def _between(start: Point, end: Point, part: float) -> Point:
     return start[0] + part * (end[0] - start[0]), start[1] + part * (end[1] - start[1])
 
 
-def _beside(start: Point, end: Point, part: float, right: float) -> Point:
+def _offset(start: Point, end: Point, part: float, right: float) -> Point:
     """Return a point beside a line, `right` inches to the right of someone who goes up it."""
     x, y = _between(start, end, part)
     way = np.subtract(end, start) * (1 if end[1] > start[1] else -1)
@@ -232,13 +233,13 @@ def _beside(start: Point, end: Point, part: float, right: float) -> Point:
     return float(x + right * across[0]), float(y + right * across[1])
 
 
-def _saturated(one: Example, layer: int, unit: int) -> bool:
-    return layer in (1, 2) and sigma_prime(one.h[layer])[unit] == 0
+def _saturated(sample: Example, layer: int, unit: int) -> bool:
+    return layer in (1, 2) and sigma_prime(sample.h[layer])[unit] == 0
 
 
-def _name(letter: str, layer: int, unit: int, other: int | None = None) -> str:
+def _name(letter: str, layer: int, unit: int, second_unit: int | None = None) -> str:
     """Return a letter with the paper's indices, which count units from 1."""
-    return f"${letter}_{{{layer},{unit + 1}{'' if other is None else other + 1}}}$"
+    return f"${letter}_{{{layer},{unit + 1}{'' if second_unit is None else second_unit + 1}}}$"
 
 
 def _number(value: float) -> str:

@@ -48,31 +48,32 @@ def tabulate(data: Data) -> Tabulated:
     by_place = {(row["method"], row["rule"], row["measure"]): row for row in table.to_dict("records")}
     rows = []
     for method in METHODS:
-        found = [None if np.isnan(one) else one for one in kept.loc[kept["method"] == method, "epsilon"].astype(float)]
+        column = kept.loc[kept["method"] == method, "epsilon"].astype(float)
+        epsilons = [None if np.isnan(epsilon) else epsilon for epsilon in column]
         expected = EPSILONS if method == "discrete" else ()
-        for epsilon in sorted({*expected, *found}, key=lambda one: -1 if one is None else one):
+        for epsilon in sorted({*expected, *epsilons}, key=lambda epsilon: -1 if epsilon is None else epsilon):
             cells = {
                 measure: with_interval(by_place.get((method, _rule(epsilon), measure)), DECIMALS)
                 for measure in _measures()
             }
-            rows.append({"by": BY[method], "rule": _rule(epsilon), "draws": str(found.count(epsilon)), **cells})
+            rows.append({"by": BY[method], "rule": _rule(epsilon), "draws": str(epsilons.count(epsilon)), **cells})
     rows += [
-        {"by": "independent", "rule": _rule(one.epsilon), "draws": str(REPRODUCED_DRAWS)}
+        {"by": "independent", "rule": _rule(reference.epsilon), "draws": str(REPRODUCED_DRAWS)}
         | {
             measure: NONE if value is None else number(value, DECIMALS)
-            for measure, value in zip(_measures(), (*one.errors, *one.correlations), strict=True)
+            for measure, value in zip(_measures(), (*reference.errors, *reference.correlations), strict=True)
         }
-        for one in REPRODUCED
+        for reference in REPRODUCED
     ]
     notes = [ABOUT_INTERVALS, SETTINGS, REPRODUCED_SOURCE]
     return Tabulated(pd.DataFrame(rows), table, kept.assign(rule=rules), _shortfalls(simulations), MEANING, notes)
 
 
 def _measures() -> list[str]:
-    return [*(f"log₁₀ e, {moment:,}" for moment in MOMENTS), *(_correlation_of(layer) for layer in LAYERS)]
+    return [*(f"log₁₀ e, {moment:,}" for moment in MOMENTS), *(_correlation_name(layer) for layer in LAYERS)]
 
 
-def _correlation_of(layer: int) -> str:
+def _correlation_name(layer: int) -> str:
     index = str(layer).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
     return f"corr(W{index}, R{index}ᵗ)"
 
@@ -86,7 +87,7 @@ def _errors(trajectories: pd.DataFrame) -> pd.DataFrame:
 
 def _correlations(layers: pd.DataFrame) -> pd.DataFrame:
     rows = layers[layers["iteration"] == layers["iterations"]].dropna(subset=["correlation"])
-    rows = rows.assign(measure=[_correlation_of(layer) for layer in rows["layer"]], value=rows["correlation"])
+    rows = rows.assign(measure=[_correlation_name(layer) for layer in rows["layer"]], value=rows["correlation"])
     return rows[["simulation", "method", "epsilon", "draw", "measure", "value"]]
 
 
@@ -103,9 +104,9 @@ def _shortfalls(simulations: pd.DataFrame) -> list[str]:
     lines = []
     ended = draws[(draws["method"] == "discrete") & draws["diverged_at"].isna()]
     for rule in map(_rule, EPSILONS):
-        found = int((ended["rule"] == rule).sum())
-        if found < DRAWS:
-            lines.append(f"{rule}: {f'{found} of {DRAWS} draws' if found else 'no simulation'}")
+        count = int((ended["rule"] == rule).sum())
+        if count < DRAWS:
+            lines.append(f"{rule}: {f'{count} of {DRAWS} draws' if count else 'no simulation'}")
     for row in draws.dropna(subset=["diverged_at"]).to_dict("records"):
         at = f"diverged at iteration {row['diverged_at']:,}"
         lines.append(f"{row['rule']}, draw {row['draw']}, {BY[row['method']]}: {at}")

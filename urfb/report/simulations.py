@@ -31,11 +31,11 @@ MEANING = (
 
 @dataclass(frozen=True)
 class _Kind:
-    """One of the algorithms that are compared, and its look; ε is None under BP."""
+    """One of the algorithms that are compared, and how it is drawn; ε is None under BP."""
 
     name: str
     epsilon: float | None
-    look: Mapping[str, Any]
+    style: Mapping[str, Any]
 
     def of(self, simulations: pd.DataFrame) -> pd.DataFrame:
         if self.epsilon is None:
@@ -60,11 +60,11 @@ def draw(data: Data) -> Drawn:
     draws = sorted(discrete["draw"].unique())[:DRAWS]
     rows = _rows(simulations[simulations["draw"].isin(draws)], data)
     limits = _limits(rows)
-    beside, largest = _visibly_different(rows, limits)
-    rows = rows[(rows["method"] == "discrete") | rows["simulation"].isin(beside)]
+    visible, largest = _visibly_different(rows, limits)
+    rows = rows[(rows["method"] == "discrete") | rows["simulation"].isin(visible)]
 
     lacking = _shortfalls(discrete, draws)
-    figure = page(2, 6.6, _explanation(simulations, beside, largest), lacking)
+    figure = page(2, 6.6, _explanation(simulations, visible, largest), lacking)
     grid = figure.subplots(len(LAYERS), max(len(draws), DRAWS), sharex=True, sharey="row", squeeze=False)
     quantities = ["log10_error", *reversed(CORRELATIONS)]
     for number, column in enumerate(grid.T):
@@ -79,8 +79,8 @@ def draw(data: Data) -> Drawn:
     grid[0, 0].set_ylabel("log₁₀ error")
     for axes, layer in zip(grid[1:, 0], range(len(LAYERS) - 1, 0, -1), strict=True):
         axes.set_ylabel(f"corr(W, Rᵗ)\n{NAMES.get(layer, f'layer {layer}, middle')}")
-    keys = [Line2D([], [], label=kind.name, **kind.look) for kind in KINDS]
-    if len(beside):
+    keys = [Line2D([], [], label=kind.name, **kind.style) for kind in KINDS]
+    if len(visible):
         keys.append(Line2D([], [], color="0.1", linewidth=0.5, label="the ODE"))
     grid[0, -1].legend(handles=by_rows(keys, 1), loc="lower left", borderaxespad=0.2)
     drawn = simulations[simulations["simulation"].isin(rows["simulation"])]
@@ -91,13 +91,13 @@ def of_paper(simulations: pd.DataFrame) -> pd.DataFrame:
     """Return those with the settings of 5.1, what the paper leaves open being as it is by default; any ε and draw."""
     standard = [
         SimulationSpec(
-            rule=one["rule"],
-            epsilon=None if one["rule"] == "bp" else one["epsilon"],
-            draw=one["draw"],
-            method=one["method"],
-            start="random" if one["rule"] == "bp" else SimulationSpec.start,
+            rule=simulation["rule"],
+            epsilon=None if simulation["rule"] == "bp" else simulation["epsilon"],
+            draw=simulation["draw"],
+            method=simulation["method"],
+            start="random" if simulation["rule"] == "bp" else SimulationSpec.start,
         ).identity
-        for one in simulations.to_dict("records")
+        for simulation in simulations.to_dict("records")
     ]
     chosen: pd.DataFrame = simulations[simulations["simulation"] == pd.Series(standard, simulations.index, dtype=str)]
     return chosen
@@ -132,8 +132,8 @@ def _limits(rows: pd.DataFrame) -> dict[str, tuple[float, float]]:
     discrete = rows[rows["method"] == "discrete"]
     limits = {}
     for name in ("log10_error", *CORRELATIONS):
-        nothing = discrete[name].isna().all()
-        lowest, highest = (0.0, 1.0) if nothing else discrete[name].agg(["min", "max"])
+        unmeasured = discrete[name].isna().all()
+        lowest, highest = (0.0, 1.0) if unmeasured else discrete[name].agg(["min", "max"])
         if name != "log10_error":
             lowest, highest = min(lowest, 0.0), 1.0
         margin = 0.03 * (highest - lowest or 1.0)
@@ -158,18 +158,18 @@ def _draw_lines(axes: Axes, of_draw: pd.DataFrame, quantity: str) -> None:
     for number, kind in enumerate(KINDS):
         of_kind = values[values["protocol"] == kind.name]
         label = f"{kind.name}, {quantity}"
-        curve(axes, of_kind[of_kind["method"] == "discrete"], number / len(KINDS), label=label, **kind.look)
+        curve(axes, of_kind[of_kind["method"] == "discrete"], number / len(KINDS), label=label, **kind.style)
         ode = of_kind[of_kind["method"] == "ode"]
         if len(ode):
             axes.plot(ode["epoch"], ode["mean"], color="0.1", linewidth=0.5, label=f"{label}, ODE")
 
 
-def _explanation(simulations: pd.DataFrame, beside: set[str], largest: float) -> str:
+def _explanation(simulations: pd.DataFrame, visible: set[str], largest: float) -> str:
     if simulations.empty:
         return ""
     words = "One line is one simulation: W starts at 0, that of BP at random. R of layer 1 carries no error."
     if not np.isnan(largest):
-        hidden = "" if beside else ", too little to be drawn"
+        hidden = "" if visible else ", too little to be drawn"
         words += f" From the ODE's log₁₀ error the discrete steps differ by {largest:.2f} at most{hidden}."
     return words
 
@@ -183,6 +183,8 @@ def _shortfalls(discrete: pd.DataFrame, draws: list[int]) -> list[str]:
         absent = [str(number) for number in draws if number not in set(of_kind["draw"])]
         if absent:
             lacking.append(f"{kind.name}: no simulation of draw{'s' * (len(absent) > 1)} {', '.join(absent)}")
-        for one in of_kind.dropna(subset=["diverged_at"]).to_dict("records"):
-            lacking.append(f"{kind.name}, draw {one['draw']}: diverged at iteration {one['diverged_at']:,}")
+        for simulation in of_kind.dropna(subset=["diverged_at"]).to_dict("records"):
+            lacking.append(
+                f"{kind.name}, draw {simulation['draw']}: diverged at iteration {simulation['diverged_at']:,}"
+            )
     return lacking

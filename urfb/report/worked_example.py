@@ -72,9 +72,15 @@ def example() -> Example:
     return Example(W, R, h, x, delta, W_increment, R_increment)
 
 
-def table(one: Example, kinds: Sequence[str] = KINDS) -> pd.DataFrame:
+def table(sample: Example, kinds: Sequence[str] = KINDS) -> pd.DataFrame:
     """Return the numbers of an example, one a row; `from` is empty where the number is a unit's."""
-    values = dict(zip(KINDS, (one.h, one.x, one.delta, one.W, one.R, one.W_increment, one.R_increment), strict=True))
+    values = dict(
+        zip(
+            KINDS,
+            (sample.h, sample.x, sample.delta, sample.W, sample.R, sample.W_increment, sample.R_increment),
+            strict=True,
+        )
+    )
     rows = [
         (kind, layer, index[1] + 1 if len(index) == 2 else None, index[0] + 1, value)
         for kind in kinds

@@ -12,10 +12,10 @@ from urfb.errors import SelectionError
 from urfb.grid.expand import load_grid
 from urfb.grid.plan import select
 from urfb.report.claims import CLAIMS, MEDIUM, PAPER, SHORT, Verdict, evaluate, exit_code
+from urfb.report.claims.formatting import as_json, as_text
 from urfb.report.claims.measures import Cell
 from urfb.report.claims.statistics import LEAST_SEEDS
 from urfb.report.claims.table import Component
-from urfb.report.claims.telling import as_json, as_text
 from urfb.report.protocols import BP, BP_H, FRFB, URFB
 
 ROOT = Path(__file__).parents[3]

@@ -18,7 +18,7 @@ DEFAULT_LOCATION = "results/urfb.sqlite"
 
 @dataclass(frozen=True)
 class ComponentResult:
-    """What the runs say of one component.
+    """What the runs say of one component. The attributes' names are those of claims.json.
 
     Attributes:
         word, what, where: the paper's word; the number that is tested, and on which runs.
@@ -31,7 +31,7 @@ class ComponentResult:
         tested: what the tests say of them.
         verdict: the tests', unless a run that is no use stands in the way of *supported*.
         lacking: the runs that are missing or no use.
-        beside: something told and not tested; empty where there is nothing.
+        beside: a remark, which is not tested; may be empty.
     """
 
     word: str
@@ -86,20 +86,22 @@ def evaluate(
     Raises:
         SelectionError: a claim does not exist, or has no form in the setting.
     """
-    there = [name for name, claim in CLAIMS.items() if claim.components(setting)]
+    available = [name for name, claim in CLAIMS.items() if claim.components(setting)]
     for name in names:
         if name not in CLAIMS:
             raise SelectionError(f"there is no claim '{name}': {nearest(name, CLAIMS)}")
-        if name not in there:
-            others = " and ".join(other.name for other in CLAIMS[name].settings)
+        if name not in available:
+            allowed = " and ".join(tested.name for tested in CLAIMS[name].settings)
             raise SelectionError(
-                f"claim {name} has no form in the setting {setting.name}, only in {others}; "
-                f"in {setting.name} there are {', '.join(there)}"
+                f"claim {name} has no form in the setting {setting.name}, only in {allowed}; "
+                f"in {setting.name} there are {', '.join(available)}"
             )
-    chosen = {name: CLAIMS[name].components(setting) for name in there if not names or name in names}
-    every = [component for components in chosen.values() for component in components]
-    runs = Runs(frames, [one for one in every if isinstance(one, Component)], setting)
-    simulations = Simulations(frames, [one for one in every if isinstance(one, Accelerated)])
+    chosen = {name: CLAIMS[name].components(setting) for name in available if not names or name in names}
+    components_of_all = [component for components in chosen.values() for component in components]
+    runs = Runs(frames, [component for component in components_of_all if isinstance(component, Component)], setting)
+    simulations = Simulations(
+        frames, [component for component in components_of_all if isinstance(component, Accelerated)]
+    )
 
     results = []
     for name, components in chosen.items():
@@ -119,7 +121,7 @@ def evaluate(
                 sentence=CLAIMS[name].sentence,
                 setting=setting,
                 title=CLAIMS[name].title(setting),
-                verdict=_all(part.verdict for part in parts),
+                verdict=_overall(part.verdict for part in parts),
                 components=parts,
                 commands=commands([lack for part in parts for lack in part.lacking], setting, location),
             )
@@ -130,14 +132,14 @@ def evaluate(
 def exit_code(results: Iterable[ClaimResult]) -> int:
     """Return 0 if all claims are supported, 1 if any is contradicted, else 3."""
     codes = {Verdict.SUPPORTED: 0, Verdict.CONTRADICTED: 1, Verdict.UNDECIDED: 3}
-    return codes[_all(result.verdict for result in results)]
+    return codes[_overall(result.verdict for result in results)]
 
 
-def _all(verdicts: Iterable[Verdict]) -> Verdict:
-    found = set(verdicts)
-    if Verdict.CONTRADICTED in found:
+def _overall(verdicts: Iterable[Verdict]) -> Verdict:
+    distinct = set(verdicts)
+    if Verdict.CONTRADICTED in distinct:
         return Verdict.CONTRADICTED
-    return Verdict.SUPPORTED if found == {Verdict.SUPPORTED} else Verdict.UNDECIDED
+    return Verdict.SUPPORTED if distinct == {Verdict.SUPPORTED} else Verdict.UNDECIDED
 
 
 def _result(
@@ -147,8 +149,8 @@ def _result(
     numbers = gathered.numbers
     tested = examine(list(numbers.values()), component.claimed, components, component.every)
     least = setting.least_seeds if isinstance(component, Component) else range(LEAST_SEEDS)
-    others = [seed for seed in least if seed not in numbers]
-    wanted = others[: max(0, LEAST_SEEDS - len(numbers))]
+    untested = [seed for seed in least if seed not in numbers]
+    wanted = untested[: max(0, LEAST_SEEDS - len(numbers))]
     lacking = tuple(lack for lack in gathered.lacking if lack.blocks or lack.seed in wanted)
     blocked = tested.verdict is Verdict.SUPPORTED and any(lack.blocks for lack in lacking)
     return ComponentResult(
@@ -164,7 +166,7 @@ def _result(
         tested=tested,
         verdict=Verdict.UNDECIDED if blocked else tested.verdict,
         lacking=lacking,
-        beside=gathered.beside,
+        beside=gathered.remark,
     )
 
 
@@ -176,7 +178,7 @@ def commands(lacking: Sequence[Lacking], setting: Setting, location: str) -> tup
         if lack.settings is not None:
             place = tuple(f"{name}={lack.settings[name]}" for name in ("network", "dataset", "untied"))
             groups.setdefault((lack.cancelled, lack.epochs, place), []).append(lack)
-    found = []
+    lines = []
     for (cancelled, epochs, place), group in groups.items():
         conditions = [] if setting is SHORT else list(place)  # which has a single place
         for name in ("rule", "loss"):
@@ -187,6 +189,6 @@ def commands(lacking: Sequence[Lacking], setting: Setting, location: str) -> tup
         words = ["urfb grid", "retry" if cancelled else "run", "experiments.yaml", setting.experiment]
         words += [f"--where {shlex.quote(condition)}" for condition in conditions]
         words += [f"--epochs {epochs}"] if epochs else []
-        found.append(" ".join([*words, to]))
+        lines.append(" ".join([*words, to]))
     draws = [lack.seed for lack in lacking if lack.settings is None]
-    return (*found, *([f"urfb theory run --draws {max(draws) + 1} {to}"] if draws else []))
+    return (*lines, *([f"urfb theory run --draws {max(draws) + 1} {to}"] if draws else []))

@@ -46,11 +46,11 @@ class Lacking:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What the store has for one component: finite numbers by seed, what other seeds lack, and what is told beside."""
+    """What the store has for one component: finite numbers by seed, what other seeds lack, and a remark."""
 
     numbers: Mapping[int, float]
     lacking: tuple[Lacking, ...]
-    beside: str = ""
+    remark: str = ""
 
 
 class Runs:
@@ -74,14 +74,14 @@ class Runs:
         runs = runs[runs["run"].isin(list(identities.values()))]
         self._identities = identities
         self._rows: dict[str, Any] = {str(row["run"]): row for row in runs.to_dict("records")}
-        there = list(self._rows)
-        self._epochs = dict(iter(frames.epochs(run=there).groupby("run"))) if there else {}
-        self._alignment = dict(iter(frames.alignment(run=there).groupby("run"))) if there else {}
+        stored = list(self._rows)
+        self._epochs = dict(iter(frames.epochs(run=stored).groupby("run"))) if stored else {}
+        self._alignment = dict(iter(frames.alignment(run=stored).groupby("run"))) if stored else {}
 
     def gather(self, component: Component) -> Gathered:
         """Return a component's number for each seed that has all of its runs, and what the others lack."""
         numbers: dict[int, float] = {}
-        beside: list[float] = []
+        remarks: list[float] = []
         lacking: list[Lacking] = []
         for seed in self.seeds:
             missing = [lack for cell in component.cells if (lack := self._lack(cell, seed))]
@@ -95,14 +95,14 @@ class Runs:
                 number = number / values[component.divisor] if values[component.divisor] > 0 else math.nan
             if math.isfinite(number):
                 numbers[seed] = number
-                if component.beside:
-                    beside.append(component.beside[1](self._trained(component.cells[0], seed)))
+                if component.remark:
+                    remarks.append(component.remark[1](self._trained(component.cells[0], seed)))
             else:
                 broken = [cell for cell, value in values.items() if not math.isfinite(value)] or component.cells
                 reason = "it has no finite number for this"
                 lacking += [self._lacking(cell, seed, reason, blocks=True) for cell in dict.fromkeys(broken)]
-        told = f"{component.beside[0]} {np.mean(beside):.2f}" if component.beside and beside else ""
-        return Gathered(numbers, tuple(lacking), told)
+        remark = f"{component.remark[0]} {np.mean(remarks):.2f}" if component.remark and remarks else ""
+        return Gathered(numbers, tuple(lacking), remark)
 
     def _lack(self, cell: Cell, seed: int) -> Lacking | None:
         """Return what a run lacks, None if it is there as far as the setting goes."""
@@ -152,10 +152,10 @@ class Runs:
         epochs = epochs[epochs["epoch"] <= wanted].sort_values("epoch")
         if alignment is None:
             alignment = pd.DataFrame(columns=["epoch", "layer", "correlation"])
-        of_stage = alignment["epoch"] <= wanted
+        in_stage = alignment["epoch"] <= wanted
         if spec.pretraining_epochs:
-            of_stage &= alignment["epoch"] > spec.pretraining_epochs
-        return Trained(spec, float(self._rows[identity]["test_error"]), epochs, alignment[of_stage])
+            in_stage &= alignment["epoch"] > spec.pretraining_epochs
+        return Trained(spec, float(self._rows[identity]["test_error"]), epochs, alignment[in_stage])
 
     def _lacking(self, cell: Cell, seed: int, reason: str, **more: Any) -> Lacking:
         spec = self._specs[cell, seed]

@@ -38,7 +38,7 @@ class Component:
         divisor: runs whose measure the sum is divided by.
         every: whether it must hold for each seed, and not only for their mean.
         points: whether the number is an error rate, told in percentage points.
-        beside: another measure of the first term's runs, told and not tested, with its name.
+        remark: another measure of the first term's runs, which is not tested, with its name.
         unit: what one number is of.
     """
 
@@ -51,7 +51,7 @@ class Component:
     divisor: Cell | None = None
     every: bool = False
     points: bool = True
-    beside: tuple[str, Measure] | None = None
+    remark: tuple[str, Measure] | None = None
     unit: str = "seed"
 
     @property
@@ -147,7 +147,7 @@ NETWORKS = (SIMPNET, SIMPNET_100, DEEPNET, DEEPERNET)
 PAIRS = ((SIMPNET, SIMPNET_UNTIED), (DEEPNET_S, DEEPNET_S_UNTIED))
 """Tied and untied."""
 
-EVERY, LONG = (PAPER, MEDIUM, SHORT), (PAPER, MEDIUM)
+ALL_SETTINGS, LONG_SETTINGS = (PAPER, MEDIUM, SHORT), (PAPER, MEDIUM)
 
 SPEED = ("validation error, mean of all epochs", measures.area)
 
@@ -207,7 +207,7 @@ def _early(cell: Callable[[Protocol], Cell]) -> tuple[Component, ...]:
     alignment = Component(
         "far from aligned", "correlation of W and Rᵗ after 3 epochs, largest of the layers 2 to L − 1",
         f"URFB, {where}", FAR_FROM_ALIGNED, measures.initial_correlation, ((1, cell(URFB)),), points=False,
-        beside=("the output layer, not asked, has", measures.initial_output_correlation),
+        remark=("the output layer, not asked, has", measures.initial_output_correlation),
     )  # fmt: skip
     return (*rates, alignment)
 
@@ -219,7 +219,9 @@ def _untied(setting: Setting) -> tuple[Component, ...]:
     components = []
     for tied, untied in PAIRS:
         terms = tuple(
-            (sign / len(protocols), cell(one)) for one in protocols for sign, cell in ((1, untied), (-1, tied))
+            (sign / len(protocols), cell(protocol))
+            for protocol in protocols
+            for sign, cell in ((1, untied), (-1, tied))
         )
         components += [
             Component("slightly worse overall", what, tied(URFB).where, SLIGHTLY_WORSE, measure, terms),
@@ -279,7 +281,7 @@ CLAIMS: dict[str, Claim] = {
             "With regular back-propagation (BP) hinge loss performs slightly worse than the softmax loss but results "
             "are comparable.",
             _slightly_worse_loss,
-            EVERY,
+            ALL_SETTINGS,
         ),
         Claim(
             "2",
@@ -287,14 +289,14 @@ CLAIMS: dict[str, Claim] = {
             "For shallow networks URFB performs somewhat better then FRFB but mainly converges faster. It never "
             "performs as well as BP but is close.",
             _shallow,
-            EVERY,
+            ALL_SETTINGS,
         ),
         Claim(
             "3",
             "section 4, claim 3",
             "For deeper networks URFB again performs close to BP but FRFB performance degrades significantly.",
             _deeper,
-            LONG,
+            LONG_SETTINGS,
         ),
         Claim(
             "4",
@@ -302,7 +304,7 @@ CLAIMS: dict[str, Claim] = {
             "With locally connected—untied—layers replacing convolutional layers results are slightly worse overall "
             "but the relationship between the different methods is maintained.",
             _untied,
-            LONG,
+            LONG_SETTINGS,
         ),
         Claim(
             "5",
@@ -310,7 +312,7 @@ CLAIMS: dict[str, Claim] = {
             "In URFB the feedback weights are never the same as the feedforward weights, although the correlation "
             "between the two sets of weights increases as a function iteration.",
             lambda setting: _never_the_same(SIMPNET(URFB)) + _never_the_same(DEEPNET_S_UNTIED(URFB)),
-            EVERY,
+            ALL_SETTINGS,
         ),
         Claim(
             "6",
@@ -326,7 +328,7 @@ CLAIMS: dict[str, Claim] = {
             "We show that even when the weights are initialized differently and at random, and the algorithm is no "
             "longer performing back-propagation, performance is comparable on challenging datasets.",
             _comparable,
-            LONG,
+            LONG_SETTINGS,
         ),
         Claim(
             "depth",
@@ -334,14 +336,14 @@ CLAIMS: dict[str, Claim] = {
             "With fixed feedback weights as proposed in Lillicrap et al. (2016) performance degrades quickly as the "
             "depth of the network increases.",
             _depth,
-            LONG,
+            LONG_SETTINGS,
         ),
         Claim(
             "untied",
             "abstract",
             "We show that similar performance is achieved with untied layers, also known as locally connected layers.",
             _same_untied,
-            LONG,
+            LONG_SETTINGS,
         ),
         Claim(
             "local-loss",
@@ -349,7 +351,7 @@ CLAIMS: dict[str, Claim] = {
             "We also propose a cost function whose derivative can be represented as a local Hebbian update on the last "
             "layer.",
             _comparable_loss,
-            LONG,
+            LONG_SETTINGS,
         ),
         Claim(
             "linear",

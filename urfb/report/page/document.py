@@ -20,7 +20,7 @@ from urfb import __version__
 from urfb.files import write_file
 from urfb.report.canvas import STYLE
 from urfb.report.claims import ClaimResult, Verdict
-from urfb.report.claims.telling import as_json, claimed, measured, missing, tested_by, undecided
+from urfb.report.claims.formatting import as_json, claimed, measured, missing, tested_by, undecided
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import Data, Exhibit, Frames, fitting
 from urfb.report.fingerprints import fingerprint

@@ -81,7 +81,7 @@ def details(frames: Frames, runs: pd.DataFrame, logs: Path | None) -> dict[str, 
     """
     settings = [name for name in own_fields(runs) if name != "run"]
     provenance = [name for name in PROVENANCE if name in runs]
-    told: list[dict[str, Any]] = []
+    unfolded: list[dict[str, Any]] = []
     folder = logs.resolve() if logs is not None and logs.is_dir() else None
     records = runs.to_dict("records")
     for start in range(0, len(records), RUNS_AT_A_TIME):
@@ -90,7 +90,7 @@ def details(frames: Frames, runs: pd.DataFrame, logs: Path | None) -> dict[str, 
         errors = dict(_errors(frames.epochs(run=identities)))
         alignments = dict(_alignments(frames.alignment(run=identities)))
         for run in chunk:
-            one: dict[str, Any] = {
+            entry: dict[str, Any] = {
                 "settings": [_text(run[name]) for name in settings],
                 "provenance": [_text(run[name]) for name in provenance],
                 "errors": errors.get(run["run"]),
@@ -99,9 +99,9 @@ def details(frames: Frames, runs: pd.DataFrame, logs: Path | None) -> dict[str, 
             }
             if run["state"] == "failed":
                 reason, traceback = _text(run.get("reason")), _text(run.get("traceback"))
-                one["failure"] = [reason or "it is not known why", (traceback or "")[-TRACEBACK:]]
-            told.append({name: value for name, value in one.items() if value})
-    return {"settings": _words(settings), "provenance": _words(provenance), "runs": told}
+                entry["failure"] = [reason or "it is not known why", (traceback or "")[-TRACEBACK:]]
+            unfolded.append({name: value for name, value in entry.items() if value})
+    return {"settings": _words(settings), "provenance": _words(provenance), "runs": unfolded}
 
 
 def _errors(epochs: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[list[float]]]]]:
@@ -133,8 +133,8 @@ def _alignments(alignment: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[A
             if np.isfinite(correlations[chosen, column]).any()
         }
         if curves:
-            told: dict[str, list[Any]] = {"layers": list(curves), "correlations": list(curves.values())}
-            yield str(run), {"epochs": epochs[chosen].round(3).tolist(), **told}
+            layers: dict[str, list[Any]] = {"layers": list(curves), "correlations": list(curves.values())}
+            yield str(run), {"epochs": epochs[chosen].round(3).tolist(), **layers}
 
 
 def _thinned(count: int) -> Any:

@@ -145,12 +145,12 @@ def missing(result: ClaimResult) -> Iterator[str]:
     seeds: dict[tuple[str, str, str], list[int]] = {}
     for lack in lacking.values():
         seeds.setdefault((lack.reason, lack.where, lack.what), []).append(lack.seed)
-    alike: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
-    for (reason, where, what), every in seeds.items():
-        alike.setdefault((reason, where, tuple(sorted(every))), []).append(what)
+    groups: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
+    for (reason, where, what), listed in seeds.items():
+        groups.setdefault((reason, where, tuple(sorted(listed))), []).append(what)
     unit = result.components[0].unit
-    for (reason, where, every_seed), protocols in alike.items():
-        numbers = f"{unit}{'s' * (len(every_seed) > 1)} {_listed(every_seed)}"
+    for (reason, where, numbers_of_seeds), protocols in groups.items():
+        numbers = f"{unit}{'s' * (len(numbers_of_seeds) > 1)} {_listed(numbers_of_seeds)}"
         yield f"{where}; {', '.join(protocols)}; {numbers}: {reason}"
 
 
