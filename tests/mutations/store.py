@@ -122,6 +122,16 @@ MUTATIONS = [
         ("WHERE experiment_run.run_id = run.id ORDER BY experiment.name", "WHERE experiment_run.run_id = run.id"),
     ),
     *of(
+        "urfb/store/tables.py",
+        CONTRACT + "a_condition_is_read_as_its_own_view_has_the_column",
+        ('"alignment": (run, layer_alignment)', '"alignment": (run, layer_alignment, epoch)'),
+    ),
+    *of(
+        "urfb/store/frames.py",
+        CONTRACT + "columns_hold_what_is_said_of_them",
+        ('return "Int64" if stored.nullable else None', "return None"),
+    ),
+    *of(
         "urfb/store/frames.py",
         CONTRACT + "filters_take_the_values_of_a_frame",
         ("value.item() if isinstance(value, np.generic) else value", "value"),

@@ -470,7 +470,9 @@ def test_a_condition_is_read_as_its_own_view_has_the_column(store: WritableStore
 @pytest.mark.parametrize("view", list(tables.VIEWS))
 def test_columns_hold_what_is_said_of_them(store: WritableStore, run: GridRun, view: str) -> None:
     finish(store, run)
-    store.keep_simulation(simulated())
+    store.register([tiny_run(gradient_batch=7)])  # which lacks what a run has once it is trained
+    for one in (simulated(), simulated(draw=1, diverged_at=4)):
+        store.keep_simulation(one)
     frame = getattr(store, view)()
     assert list(store.columns(view)) == frame.columns.tolist()
     for name, kind in store.columns(view).items():
