@@ -30,11 +30,11 @@ TIMED_EXECUTIONS = 5
 EPOCHS_TO_TELL = 1000
 """In fewer, the tables themselves take more than what is in them."""
 SIZES = {
-    "sqlite": "SELECT page_count * page_size - (SELECT coalesce(sum(length(image)), 0) FROM thumbnail) "
-    "FROM pragma_page_count(), pragma_page_size()",
+    "sqlite": "SELECT (page_count - freelist_count) * page_size "
+    "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
     "postgresql": "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' "
     "AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) "
-    "AND relname NOT IN ('simulation', 'trajectory', 'trajectory_layer', 'thumbnail')",
+    "AND relname NOT IN ('simulation', 'trajectory', 'trajectory_layer')",
 }
 """How each database tells its size in bytes, without what does not come of runs, as far as it can tell."""
 

@@ -7,7 +7,6 @@
                                        └─ filters          one row a location at which an untied layer's W is kept
 
     simulation ─ trajectory ─ trajectory_layer  section 5: one row a simulation, moment of it, and layer at that moment
-    thumbnail                                   pictures that older versions kept; nothing reads them
 
 The views `runs`, `epochs`, `alignment`, `simulations`, `trajectories` and `trajectory_layers` join these into the tidy
 tables that `urfb.store` and pandas read.
@@ -33,7 +32,7 @@ from sqlalchemy import (
 
 from urfb.grid.settings import SETTINGS, Setting
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """The schemas there have been, the last one this one; `migrations` leads from each to the next."""
 
 metadata = MetaData()
@@ -264,18 +263,6 @@ trajectory_layer = Table(
     Column("iteration", Integer, primary_key=True, doc="from 0"),
     Column("correlation", Float, doc="of W and Rᵗ; empty while W is 0"),
     sqlite_with_rowid=False,
-)
-
-thumbnail = Table(
-    "thumbnail",
-    metadata,
-    Column("dataset", Text, primary_key=True, doc="its name"),
-    Column("label", Integer, primary_key=True, doc="of the class"),
-    Column("position", Integer, primary_key=True, doc="tells pictures of one class apart"),
-    Column("label_name", Text, nullable=False, doc="in words"),
-    Column("height", Integer, nullable=False, doc="in pixels"),
-    Column("width", Integer, nullable=False, doc="in pixels"),
-    Column("image", LargeBinary, nullable=False, doc="[height, width, 3], uint8"),
 )
 
 VIEW_TABLES = {
