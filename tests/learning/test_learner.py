@@ -61,7 +61,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(params=[*ALGORITHMS, "momentum"])
 def algorithm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of each algorithm, and of one of the tests' own, which takes the place of 'feedback'."""
+    """Each algorithm, and 'momentum', which takes the place of 'feedback'."""
     if request.param == "momentum":
         momentum = replace(ALGORITHMS["feedback"], learner=f"{__name__}:Momentum")
         monkeypatch.setitem(ALGORITHMS, "feedback", momentum)
@@ -162,7 +162,7 @@ def test_a_checkpoint_that_lacks_a_learners_state_is_damaged(
 
 
 def test_gradient_cosines_are_of_what_the_learner_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of gradients turned round they have the other sign, and of a learner's own they are not autograd's."""
+    """Gradients of the opposite sign have cosines of the opposite sign."""
     spec = spec_of(gradient_batch=8)
     started = next(train(spec, DATASET, tmp_path))
     assert isinstance(started, Started)

@@ -34,7 +34,11 @@ MUTATIONS = [
         "urfb/training/passes.py",
         LEARNER,
         ("            self.learner.after()\n", ""),
-        ("module.stream = self.streams.setdefault(module.purpose, torch.Generator(self.device))", "pass"),
+    ),
+    *of(
+        "urfb/training/passes.py",
+        "tests/training/test_stages.py::test_every_epoch_and_seed_has_its_own_order_and_drops_its_own_units",
+        ("seed_of(seed, purpose, epoch)", "seed_of(seed, purpose)"),
     ),
     *of(
         "urfb/training/checkpoint.py",
