@@ -122,7 +122,7 @@ def test_the_source_is_part_of_the_identity(tmp_path: Path) -> None:
 def test_a_source_that_changes_after_the_plan_is_not_trained_under_the_old_identity(tmp_path: Path) -> None:
     from urfb.data.catalog import CATALOG
     from urfb.errors import PluginError
-    from urfb.learning.networks import build_network
+    from urfb.training.networks import build_network
 
     spec = load_grid(project(tmp_path, "edited_project")).runs[0].spec
     (tmp_path / "edited_project.py").write_text(MODEL + RULE + "# edited\n")

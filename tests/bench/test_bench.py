@@ -15,8 +15,7 @@ from urfb.bench.measure import Figures, _Recorded, peak_memory
 from urfb.cli import app
 from urfb.data.datasets import Dataset
 from urfb.grid.expand import resolve
-from urfb.learning.catalog import build_learner
-from urfb.learning.networks import build_network
+from urfb.training.networks import build_learner, build_network
 from urfb.training.passes import Passes, images_of
 
 CPU = torch.device("cpu")

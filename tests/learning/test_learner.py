@@ -16,11 +16,12 @@ from tests.helpers import tiny_spec
 from tests.training.made import random_dataset
 from urfb.events import EpochEnded, Event, Finished, Started, Stopped
 from urfb.grid.spec import RunSpec
-from urfb.learning.catalog import ALGORITHMS, Settings, build_learner
+from urfb.learning.catalog import ALGORITHMS, Settings
 from urfb.learning.feedback import Feedback
 from urfb.learning.learner import Step
-from urfb.learning.networks import build_network
+from urfb.nn.losses import Loss
 from urfb.training import trainer
+from urfb.training.networks import build_learner, build_network
 from urfb.training.passes import images_of
 
 train = partial(trainer.train, seconds_between_checkpoints=0.0)
@@ -31,8 +32,8 @@ DATASET = random_dataset(training=14)
 class Momentum(Feedback):
     """Gradient steps with momentum 0.9: the least that a learner can hold beside a network's weights."""
 
-    def __init__(self, network: nn.Module, spec: RunSpec, settings: Settings) -> None:
-        super().__init__(network, spec, settings)
+    def __init__(self, network: nn.Module, loss_function: Loss, settings: Settings) -> None:
+        super().__init__(network, loss_function, settings)
         for number, parameter in enumerate(self.learning):
             self.register_buffer(f"velocity{number}", torch.zeros_like(parameter))
 

@@ -48,7 +48,7 @@ MUTATIONS = [
         ("learner.load_state_dict(state)  #", "learner.load_state_dict(state, strict=False)  #"),
     ),
     *of(
-        "urfb/learning/learner.py",
+        "urfb/training/networks.py",
         MEASUREMENTS,
         ("        off_class_margin=spec.off_class_margin,\n", ""),
         ("        true_class_margin=spec.true_class_margin,\n", ""),

@@ -14,11 +14,10 @@ from torch import Tensor
 from tests.helpers import tiny_spec
 from urfb.data.datasets import Dataset, load
 from urfb.grid.spec import RunSpec
-from urfb.learning.catalog import build_learner
-from urfb.learning.networks import build_network
 from urfb.nn.losses import hinge_loss
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
+from urfb.training.networks import build_learner, build_network
 from urfb.training.passes import Passes
 
 TEXT = "Conv 4 3x3; Conv 4 3x2; SUM; Maxpool 3; Drop .3; Conv 3 2x2; Maxpool 2; Full 12; Output"

@@ -10,10 +10,9 @@ import pytest
 from tests.nn import reference
 from tests.training.made import CLASSES, SCALE, random_dataset
 from urfb.grid.expand import resolve
-from urfb.learning.catalog import build_learner
-from urfb.learning.networks import build_network
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
+from urfb.training.networks import build_learner, build_network
 from urfb.training.passes import Passes
 
 NETWORKS: dict[str, list[reference.Statement]] = {

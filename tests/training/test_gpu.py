@@ -11,10 +11,9 @@ from urfb import open_store
 from urfb.cli import app
 from urfb.data.datasets import load
 from urfb.events import EpochEnded, Finished
-from urfb.learning.catalog import build_learner
-from urfb.learning.networks import build_network
 from urfb.nn.rules import RULES
 from urfb.training.graphs import Graphed
+from urfb.training.networks import build_learner, build_network
 from urfb.training.passes import Passes
 from urfb.training.trainer import train
 

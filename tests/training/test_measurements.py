@@ -20,11 +20,10 @@ from urfb.data.datasets import Dataset, Split
 from urfb.errors import DivergedError
 from urfb.events import EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
-from urfb.learning.catalog import build_learner
-from urfb.learning.networks import build_network
 from urfb.nn.modules import Network
 from urfb.training import trainer
 from urfb.training.checkpoint import Checkpoints
+from urfb.training.networks import build_learner, build_network
 
 train = partial(trainer.train, seconds_between_checkpoints=0.0)
 TEXT = "Conv 3 3x3; Maxpool 3; Full 6; Output"

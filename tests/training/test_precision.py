@@ -12,8 +12,8 @@ from tests.helpers import tiny_run, tiny_spec
 from urfb.data.datasets import Dataset
 from urfb.errors import DeviceError
 from urfb.events import Finished
-from urfb.learning.catalog import build_learner
-from urfb.learning.networks import asymmetric_layers, build_network
+from urfb.nn.asymmetric import asymmetric_layers
+from urfb.training.networks import build_learner, build_network
 from urfb.training.passes import Passes, images_of
 from urfb.training.trainer import train
 

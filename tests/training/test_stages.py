@@ -17,14 +17,13 @@ from tests.helpers import STEPS_AN_EPOCH, tiny_spec
 from urfb.data.datasets import Dataset
 from urfb.events import EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
-from urfb.learning.catalog import build_learner
-from urfb.learning.networks import build_network, second_stage
 from urfb.nn.modules import Network
 from urfb.nn.rules import RULES
 from urfb.nn.saturation import saturation
 from urfb.training import trainer
 from urfb.training.checkpoint import Checkpoints
 from urfb.training.measurements import Measurements, saved_filters
+from urfb.training.networks import build_learner, build_network, second_stage
 from urfb.training.passes import Passes
 
 TEXT = "Conv 4 3x3; Conv 4 3x3; SUM; Maxpool 3; Drop .3; Full 12; Output"

@@ -12,10 +12,9 @@ from urfb.data.datasets import Dataset
 from urfb.errors import DivergedError
 from urfb.events import EpochEnded, Event, Finished, Started, Stopped
 from urfb.grid.spec import RunSpec
-from urfb.learning.catalog import build_learner
-from urfb.learning.networks import build_network
 from urfb.nn.modules import Network
 from urfb.training import trainer
+from urfb.training.networks import build_learner, build_network
 from urfb.training.passes import Passes
 from urfb.training.trainer import is_alignment_epoch
 

@@ -15,9 +15,8 @@ from urfb.data.datasets import Dataset
 from urfb.engines.measuring import random_images
 from urfb.grid.shown import checked, resolved
 from urfb.grid.spec import RunSpec
-from urfb.learning.catalog import build_learner
-from urfb.learning.networks import build_network
 from urfb.training.arithmetic import arithmetic
+from urfb.training.networks import build_learner, build_network
 from urfb.training.passes import Passes
 
 BASELINE = "plain PyTorch, NCHW"

@@ -217,9 +217,8 @@ def _peak(stage: Stage, device: torch.device) -> int:
     """Return the bytes that this process has had at most, after some steps, evaluations and measurements."""
     import torch
 
-    from urfb.learning.catalog import build_learner
-    from urfb.learning.networks import build_network
     from urfb.training.measurements import Measurements
+    from urfb.training.networks import build_learner, build_network
     from urfb.training.passes import EVALUATION_BATCH, Passes
 
     spec, epoch = stage
@@ -246,8 +245,7 @@ def _epoch_seconds(stage: Stage, workplace: Workplace) -> tuple[float, float]:
     """Return the seconds of an epoch of a stage, without and with an evaluation of the training images."""
     import torch
 
-    from urfb.learning.catalog import build_learner
-    from urfb.learning.networks import build_network
+    from urfb.training.networks import build_learner, build_network
     from urfb.training.passes import Passes
 
     spec, epoch = stage

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from urfb.grid.spec import RunSpec
-    from urfb.learning.learner import Learner
 
 
 class Settings(BaseModel):
@@ -41,10 +33,3 @@ ALGORITHMS = {
         "separate feedback weights under a rule of RULES", Settings, "urfb.learning.feedback:Feedback"
     ),
 }
-
-
-def build_learner(network: nn.Module, spec: RunSpec) -> Learner:
-    """Return the learner that teaches `network`, in whichever stage it is, as a run asks."""
-    algorithm = ALGORITHMS["feedback"]
-    learner: Learner = resolve_name(algorithm.learner)(network, spec, algorithm.settings())
-    return learner

@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from urfb.grid.spec import RunSpec
 from urfb.learning.catalog import Settings
 from urfb.learning.learner import Learner, Step
-from urfb.learning.networks import asymmetric_layers
+from urfb.nn.asymmetric import asymmetric_layers
+from urfb.nn.losses import Loss
 
 
 class Feedback(Learner):
     """Gradients of the loss, in which the layers' rule says what carries the error signal and what R takes."""
 
-    def __init__(self, network: nn.Module, spec: RunSpec, settings: Settings) -> None:
+    def __init__(self, network: nn.Module, loss_function: Loss, settings: Settings) -> None:
         """Teach `network`, whose layers know their rule."""
-        super().__init__(network, spec, settings)
+        super().__init__(network, loss_function, settings)
         layers = [layer for layer in asymmetric_layers(network) if layer.weight.requires_grad]
         self.decay_fraction = layers[0].rule.decay if layers else 0.0
         self.decaying: list[Tensor] = [

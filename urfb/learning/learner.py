@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from urfb.grid.spec import RunSpec
 from urfb.learning.catalog import Settings
-from urfb.nn.losses import Loss, hinge_loss, softmax_loss
+from urfb.nn.losses import Loss
 
 
 class Step(NamedTuple):
@@ -37,16 +36,16 @@ class Learner(nn.Module):
     Attributes:
         graphable: whether a CUDA graph can hold a step; False where control flow depends on values.
         network: the network that learns; also what is evaluated.
-        loss_function: the run's loss, the mean over a batch.
+        loss_function: of outputs and labels, the mean over a batch.
+        settings: of the algorithm.
     """
 
     graphable = True
 
-    def __init__(self, network: nn.Module, spec: RunSpec, settings: Settings) -> None:
-        """Teach `network`, as `spec` and the algorithm's own settings say."""
+    def __init__(self, network: nn.Module, loss_function: Loss, settings: Settings) -> None:
+        """Teach `network` to make the loss small, as the algorithm's settings say."""
         super().__init__()
-        self.network, self.settings = network, settings
-        self.loss_function = build_loss(spec)
+        self.network, self.loss_function, self.settings = network, loss_function, settings
 
     @cached_property
     def learning(self) -> list[Tensor]:
@@ -67,17 +66,3 @@ class Learner(nn.Module):
 
     def after(self) -> None:
         """Do what follows an update."""
-
-
-def build_loss(spec: RunSpec) -> Loss:
-    """Return the run's loss, the mean over a batch."""
-    if spec.loss == "softmax":
-        return softmax_loss
-    assert spec.off_class_weight is not None
-    assert spec.off_class_margin is not None
-    return partial(
-        hinge_loss,
-        off_class_weight=spec.off_class_weight,
-        off_class_margin=spec.off_class_margin,
-        true_class_margin=spec.true_class_margin,
-    )

@@ -351,6 +351,11 @@ class AsymmetricLayer(Drawing):
             self.feedback.mul_(self.feedback_mask)
 
 
+def asymmetric_layers(network: nn.Module) -> list[AsymmetricLayer]:
+    """Return the layers that have W and R, from the lowest up; of a user's model in the order of its modules."""
+    return [module for module in network.modules() if isinstance(module, AsymmetricLayer)]
+
+
 @contextmanager
 def back_propagation(layers: Iterable[AsymmetricLayer]) -> Iterator[None]:
     """Let Wᵗ carry the error signal of the layers while the context is open, whatever their rule."""

@@ -12,9 +12,8 @@ from urfb.data.datasets import Dataset
 from urfb.events import AlignmentPoint, SavedFilters
 from urfb.grid.spec import RunSpec
 from urfb.learning.learner import Learner
-from urfb.learning.networks import asymmetric_layers
 from urfb.nn.alignment import filter_similarity, gradient_cosines, weight_alignment
-from urfb.nn.asymmetric import AsymmetricLayer, UntiedMap
+from urfb.nn.asymmetric import AsymmetricLayer, UntiedMap, asymmetric_layers
 from urfb.nn.modules import Network
 from urfb.nn.saturation import saturation
 from urfb.training.arithmetic import arithmetic

@@ -13,10 +13,10 @@ from urfb.data.batches import batch
 from urfb.data.datasets import Dataset, Split
 from urfb.grid.spec import RunSpec
 from urfb.learning.learner import Learner
-from urfb.learning.networks import weight_dtype
 from urfb.nn.randomness import Drawing, generator, seed_of, seeded
 from urfb.training.arithmetic import arithmetic
 from urfb.training.graphs import launched
+from urfb.training.networks import weight_dtype
 
 EVALUATION_BATCH = 1000
 

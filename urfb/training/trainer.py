@@ -14,10 +14,9 @@ from urfb.errors import DivergedError
 from urfb.events import AlignmentPoint, EpochEnded, Event, Finished, Started, Stopped
 from urfb.grid.schedule import is_alignment_epoch, is_training_error_epoch
 from urfb.grid.spec import RunSpec
-from urfb.learning.catalog import build_learner
-from urfb.learning.networks import build_network, second_stage
 from urfb.training.checkpoint import Checkpoints
 from urfb.training.measurements import Measurements, saved_filters
+from urfb.training.networks import build_learner, build_network, second_stage
 from urfb.training.passes import Passes
 from urfb.training.provenance import provenance
 

@@ -10,9 +10,9 @@ import torch
 from urfb.data.catalog import dataset_info
 from urfb.errors import StoreError
 from urfb.grid.spec import RunSpec
-from urfb.learning.catalog import build_learner
-from urfb.learning.networks import asymmetric_layers, build_network
+from urfb.nn.asymmetric import asymmetric_layers
 from urfb.training.checkpoint import Checkpoints
+from urfb.training.networks import build_learner, build_network
 
 
 class LayerWeights(NamedTuple):

@@ -1,8 +1,10 @@
-"""The network of a run: built from its spec, in its stages, its weights drawn from the run's seed."""
+"""The network of a run and its learner: built from the spec, in stages, the weights drawn from the run's seed."""
 
 from __future__ import annotations
 
 from collections.abc import Set
+from functools import partial
+from pkgutil import resolve_name
 
 import torch
 from torch import nn
@@ -10,8 +12,10 @@ from torch import nn
 from urfb.data.catalog import DatasetInfo
 from urfb.errors import PluginError
 from urfb.grid.spec import RunSpec
-from urfb.nn.asymmetric import AsymmetricLayer
+from urfb.learning.catalog import ALGORITHMS
+from urfb.learning.learner import Learner
 from urfb.nn.convert import convert
+from urfb.nn.losses import Loss, hinge_loss, softmax_loss
 from urfb.nn.modules import Network
 from urfb.nn.randomness import seeded
 from urfb.nn.rules import Rule
@@ -51,9 +55,25 @@ def second_stage(spec: RunSpec, info: DatasetInfo, pretrained: nn.Module) -> nn.
     return network
 
 
-def asymmetric_layers(network: nn.Module) -> list[AsymmetricLayer]:
-    """Return the layers that have W and R, from the lowest up; of a user's model in the order of its modules."""
-    return [module for module in network.modules() if isinstance(module, AsymmetricLayer)]
+def build_learner(network: nn.Module, spec: RunSpec) -> Learner:
+    """Return the learner that teaches `network`, in whichever stage it is, as a run asks."""
+    algorithm = ALGORITHMS["feedback"]
+    learner: Learner = resolve_name(algorithm.learner)(network, build_loss(spec), algorithm.settings())
+    return learner
+
+
+def build_loss(spec: RunSpec) -> Loss:
+    """Return the run's loss, the mean over a batch."""
+    if spec.loss == "softmax":
+        return softmax_loss
+    assert spec.off_class_weight is not None
+    assert spec.off_class_margin is not None
+    return partial(
+        hinge_loss,
+        off_class_weight=spec.off_class_weight,
+        off_class_margin=spec.off_class_margin,
+        true_class_margin=spec.true_class_margin,
+    )
 
 
 def weight_dtype(precision: str) -> torch.dtype:
