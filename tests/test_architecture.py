@@ -14,7 +14,6 @@ LINES_OF_A_MODULE, LINES_OF_A_FUNCTION = 450, 60
 TOO_LONG = {
     "urfb/engines/runner.py::run_grid": 88,
     "urfb/report/page/document.py::write_page": 80,
-    "urfb/training/trainer.py::train": 83,
 }
 """Functions that are to become shorter, with the lines that they have now; one that is short enough leaves the list."""
 

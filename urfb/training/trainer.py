@@ -1,4 +1,7 @@
-"""One run, from its spec to its last epoch, as a stream of events."""
+"""One run, from its spec to its last epoch, as a stream of events.
+
+What an epoch draws depends on the seed and the epoch alone, so a resumed run equals one that was never interrupted.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,6 @@ def train(
 ) -> Iterator[Event]:
     """Train one run up to its target of epochs, going on from its last checkpoint.
 
-    What an epoch draws (its order of images, its dropout) depends on the seed and the epoch alone, so that a resumed
-    run equals one that was never interrupted.
-
     Args:
         spec: the run.
         dataset: its data, on `device`.
@@ -63,37 +63,16 @@ def train(
     )
     passes = Passes(learner.to(device), spec, dataset)
     measurements = Measurements(spec, dataset)
-    if epochs_done == 0:
-        filters = saved_filters(learner.network, 0)
-        yield Started(0, provenance(device, log), measurements.alignment(learner, step=0), filters)
-    else:
-        yield Started(epochs_done, provenance(device, log))
+    alignment = measurements.alignment(learner, step=0) if epochs_done == 0 else ()
+    filters = saved_filters(learner.network, 0) if epochs_done == 0 else ()
+    yield Started(epochs_done, provenance(device, log), alignment, filters)
 
     for epoch in range(epochs_done + 1, spec.epochs + 1):
-        began = time.perf_counter()
         if epoch == spec.pretraining_epochs + 1 and epoch > 1:
             learner = build_learner(second_stage(spec, info, learner.network), spec).to(device)
             passes = Passes(learner, spec, dataset)
-        points: list[AlignmentPoint] = []
-        running = passes.train(epoch, measurements.early(points, epoch))
         last = epoch == spec.epochs
-        training = passes.evaluate("training") if is_training_error_epoch(epoch) or last else None
-        validation = passes.evaluate("validation")
-        for measured in (running, training, validation):
-            if measured is not None and not math.isfinite(measured.loss):
-                raise DivergedError(f"a loss is {measured.loss} in epoch {epoch}; a smaller step_size may help")
-        if is_alignment_epoch(spec.epoch_of_stage(epoch)) or last:
-            points.extend(measurements.alignment(learner, epoch * measurements.steps_an_epoch))
-        yield EpochEnded(
-            epoch,
-            *running,
-            None if training is None else training.loss,
-            None if training is None else training.error,
-            *validation,
-            seconds=time.perf_counter() - began,
-            alignment=tuple(points),
-            filters=saved_filters(learner.network, epoch) if last else (),
-        )
+        yield train_epoch(passes, measurements, epoch, last=last)
         stopping = not last and stop()
         saved.save(learner, epoch, last=last or stopping)
         if stopping:
@@ -104,3 +83,32 @@ def train(
     if not math.isfinite(test.loss):
         raise DivergedError(f"the test loss is {test.loss}; a smaller step_size may help")
     yield Finished(spec.epochs, *test)
+
+
+def train_epoch(passes: Passes, measurements: Measurements, epoch: int, *, last: bool) -> EpochEnded:
+    """Train one epoch, and measure what is due after it; after the last epoch, everything.
+
+    Raises:
+        DivergedError: a loss is no longer finite.
+    """
+    began = time.perf_counter()
+    learner, spec = passes.learner, passes.spec
+    points: list[AlignmentPoint] = []
+    running = passes.train(epoch, measurements.early(points, epoch))
+    training = passes.evaluate("training") if is_training_error_epoch(epoch) or last else None
+    validation = passes.evaluate("validation")
+    for measured in (running, training, validation):
+        if measured is not None and not math.isfinite(measured.loss):
+            raise DivergedError(f"a loss is {measured.loss} in epoch {epoch}; a smaller step_size may help")
+    if is_alignment_epoch(spec.epoch_of_stage(epoch)) or last:
+        points.extend(measurements.alignment(learner, epoch * measurements.steps_an_epoch))
+    return EpochEnded(
+        epoch,
+        *running,
+        None if training is None else training.loss,
+        None if training is None else training.error,
+        *validation,
+        seconds=time.perf_counter() - began,
+        alignment=tuple(points),
+        filters=saved_filters(learner.network, epoch) if last else (),
+    )
