@@ -228,6 +228,12 @@ def test_an_experiments_title_names_no_network_and_is_not_empty(exhibit: Exhibit
     assert title == exhibit.title or exhibit.subject
 
 
+def test_an_empty_store_says_that_it_has_no_experiment(store, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    shown = fitting(chosen(FIGURES, [], "quick"), store.runs())
+    with pytest.raises(SelectionError, match="the store has no runs of any experiment yet"):
+        list(render(store, shown, tmp_path))
+
+
 def test_names_and_headings_follow_from_the_papers_figure() -> None:
     [four, control] = chosen(FIGURES, ["4", "7-alignment"], None)
     assert (four.label, four.stem, four.paper_figure) == ("Figure 4", "figure04", 4)

@@ -70,7 +70,7 @@ class Selection:
 
     def concerns(self, runs: pd.DataFrame) -> bool:
         """Whether the experiment has runs of what some panel is about, as Figure 8's is about untied layers."""
-        runs = runs[[self.experiment in split_names(names) for names in runs["experiments"]]]
+        runs = experiment_runs(runs, self.experiment)
         return any(
             all((~matching(runs, {name: usual})).any() for name, usual in unusual.items())
             for unusual in self._unusual()
@@ -175,10 +175,8 @@ def panels(runs: pd.DataFrame, selection: Selection) -> list[Panel]:
     runs = _newest_science(runs)
     fields = own_fields(runs)
     if selection.experiment is not None:
-        belongs = [selection.experiment in split_names(names) for names in runs["experiments"]]
-        return _described(
-            [_observed_panel(group, selection) for group in _comparable(runs[belongs], selection)], fields
-        )
+        runs = experiment_runs(runs, selection.experiment)
+        return _described([_observed_panel(group, selection) for group in _comparable(runs, selection)], fields)
     selected: list[Panel] = []
     for where in selection.panels:
         chosen = runs[matching(runs, where)]
@@ -189,6 +187,12 @@ def panels(runs: pd.DataFrame, selection: Selection) -> list[Panel]:
         groups = list(_comparable(chosen, selection)) or [chosen]
         selected += [_expected_panel(group, where, selection.protocols) for group in groups]
     return _described(selected, fields) or [_expected_panel(runs.head(0), where, ()) for where in selection.panels]
+
+
+def experiment_runs(runs: pd.DataFrame, experiment: str | None) -> pd.DataFrame:
+    """Return the runs that belong to an experiment; all of them without a name."""
+    belongs = [experiment is None or experiment in split_names(names) for names in runs["experiments"]]
+    return runs[pd.Series(belongs, runs.index, dtype=bool)]  # a list would select columns where there is no run
 
 
 def matching(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series[bool]:

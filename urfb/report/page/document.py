@@ -26,7 +26,7 @@ from urfb.report.exhibits import Data, Exhibit, Frames, fitting
 from urfb.report.fingerprints import fingerprint
 from urfb.report.page.runs import details, rows
 from urfb.report.rendering import completing_command, file_prefix, making_command, origin
-from urfb.report.selection import split_names
+from urfb.report.selection import experiment_runs
 
 MAGNIFIED = 1.35
 """How much larger than in the journal a figure is shown, for type of 8 points is small on a screen."""
@@ -126,8 +126,7 @@ def write_page(
     """
     all_runs = store.runs()
     inputs = _read(store, exhibits, all_runs, folder, location)
-    belongs = [experiment is None or experiment in split_names(names) for names in all_runs["experiments"]]
-    runs = all_runs[belongs]
+    runs = experiment_runs(all_runs, experiment)
     stamps = [item.stamp for item in inputs]
     listed, unfolded = rows(runs), details(store, runs, logs)
 
