@@ -154,7 +154,7 @@ def _allowed(setting: Setting) -> str:
     """Say which values a setting takes, out of its type."""
     kind, checks = setting.kind, get_args(setting.use.grid_type or setting.type)[1:]
     words = [check.func for check in checks if isinstance(getattr(check, "func", None), OneOf)]
-    if words and words[0].words == tuple(RULES):
+    if words and words[0].words is RULES:
         return "a [rule](rules.md), or an import path"
     if words:
         return ", ".join(map(code, words[0].words)) + (", or an import path" if words[0].or_import_path else "")

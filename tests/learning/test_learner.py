@@ -16,7 +16,7 @@ from tests.helpers import tiny_spec
 from tests.training.made import random_dataset
 from urfb.events import EpochEnded, Event, Finished, Started, Stopped
 from urfb.grid.spec import RunSpec
-from urfb.learning.catalog import ALGORITHMS, Settings
+from urfb.learning.catalog import ALGORITHMS, Algorithm, Settings
 from urfb.learning.feedback import Feedback
 from urfb.learning.learner import Step
 from urfb.nn.losses import Loss
@@ -29,8 +29,14 @@ TEXT = "Conv 3 3x3; Maxpool 3; Drop .2; Full 6; Output"
 DATASET = random_dataset(training=14)
 
 
+class MomentumSettings(Settings):
+    """What a step keeps of the one before it."""
+
+    momentum: float = 0.9
+
+
 class Momentum(Feedback):
-    """Gradient steps with momentum 0.9: the least that a learner can hold beside a network's weights."""
+    """Gradient steps with momentum: the least that a learner can hold beside a network's weights."""
 
     def __init__(self, network: nn.Module, loss_function: Loss, settings: Settings) -> None:
         super().__init__(network, loss_function, settings)
@@ -39,7 +45,9 @@ class Momentum(Feedback):
 
     def step(self, x: Tensor, labels: Tensor) -> Step:
         step = super().step(x, labels)
-        self.latest = [0.9 * velocity + new for velocity, new in zip(self.velocities, step.gradients, strict=True)]
+        assert isinstance(self.settings, MomentumSettings)
+        kept = self.settings.momentum
+        self.latest = [kept * velocity + new for velocity, new in zip(self.velocities, step.gradients, strict=True)]
         return step._replace(gradients=self.latest)
 
     def after(self) -> None:
@@ -62,10 +70,9 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(params=[*ALGORITHMS, "momentum"])
 def algorithm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each algorithm, and 'momentum', which takes the place of 'feedback'."""
-    if request.param == "momentum":
-        momentum = replace(ALGORITHMS["feedback"], learner=f"{__name__}:Momentum")
-        monkeypatch.setitem(ALGORITHMS, "feedback", momentum)
+    """Each algorithm, and one more that holds something."""
+    momentum = Algorithm("gradient steps with momentum", MomentumSettings, f"{__name__}:Momentum")
+    monkeypatch.setitem(ALGORITHMS, "momentum", momentum)
     return str(request.param)
 
 
@@ -91,7 +98,7 @@ def saved(folder: Path, spec: RunSpec) -> dict[str, dict[str, Tensor]]:
 def test_an_interrupted_run_ends_where_a_whole_one_does(
     algorithm: str, stopped_after: int, settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    spec = spec_of(**settings)
+    spec = spec_of(algorithm=algorithm, **settings)
     whole = list(train(spec, DATASET, tmp_path / "whole"))
     asked = iter(range(1, spec.epochs))
     part = list(train(spec, DATASET, tmp_path / "parts", stop=lambda: next(asked) == stopped_after))
@@ -108,7 +115,7 @@ def test_an_interrupted_run_ends_where_a_whole_one_does(
 
 
 def test_a_step_changes_nothing_that_learns(algorithm: str) -> None:
-    spec = spec_of(decay=0.1, rule="kolen-pollack")
+    spec = spec_of(algorithm=algorithm, decay=0.1, rule="kolen-pollack")
     learner = build_learner(build_network(spec, DATASET.info), spec).eval()
     before = {name: value.clone() for name, value in learner.state_dict().items()}
     x, labels = images_of(spec, DATASET, DATASET.training, torch.arange(4))
@@ -122,7 +129,7 @@ def test_a_step_changes_nothing_that_learns(algorithm: str) -> None:
 
 
 def test_weights_stand_apart_in_a_checkpoint(algorithm: str, tmp_path: Path) -> None:
-    spec = spec_of()
+    spec = spec_of(algorithm=algorithm)
     list(train(spec, DATASET, tmp_path))
     parts = saved(tmp_path, spec)
     network = build_network(spec, DATASET.info)
@@ -151,15 +158,23 @@ def test_a_run_goes_on_from_a_checkpoint_with_weights_alone(tmp_path: Path) -> N
 def test_a_checkpoint_that_lacks_a_learners_state_is_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    momentum = replace(ALGORITHMS["feedback"], learner=f"{__name__}:Momentum")
-    monkeypatch.setitem(ALGORITHMS, "feedback", momentum)
-    spec = spec_of()
+    momentum = Algorithm("gradient steps with momentum", MomentumSettings, f"{__name__}:Momentum")
+    monkeypatch.setitem(ALGORITHMS, "momentum", momentum)
+    spec = spec_of(algorithm="momentum")
     list(train(spec.model_copy(update={"epochs": 2}), DATASET, tmp_path))
     without_learner(tmp_path / f"{spec.identity}.pt")
     started = next(train(spec, DATASET, tmp_path, epochs_stored=2))
     assert isinstance(started, Started)
     assert started.epochs_done == 1
     assert "velocity0" in caplog.text
+
+
+def test_a_learner_has_the_settings_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    momentum = Algorithm("gradient steps with momentum", MomentumSettings, f"{__name__}:Momentum")
+    monkeypatch.setitem(ALGORITHMS, "momentum", momentum)
+    for text, value in (("{}", 0.9), ('{"momentum": 0.5}', 0.5)):
+        spec = spec_of(algorithm="momentum", algorithm_settings=text)
+        assert build_learner(build_network(spec, DATASET.info), spec).settings == MomentumSettings(momentum=value)
 
 
 def test_gradient_cosines_are_of_what_the_learner_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from urfb.data.catalog import dataset_info
 from urfb.errors import GridError, NotationError, PluginError, SelectionError, nearest
 from urfb.grid.schema import Axes, Experiment, GridFile, Matrix, read_grid
 from urfb.grid.settings import CONVENTIONS, SETTINGS
 from urfb.grid.spec import RunSpec, conv_numbers
+from urfb.learning.catalog import ALGORITHMS
 from urfb.nn.networks import NETWORKS, named
 from urfb.nn.notation import canonical, shapes
 from urfb.nn.rules import RULES
@@ -242,6 +246,7 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
     elif unused := [name for name in values if SETTINGS[name].use.compares == "hinge"]:
         raise ValueError(f"{' and '.join(unused)} belongs to the hinge loss, and the loss here is {values['loss']}")
     _resolve_rule(values)
+    _resolve_algorithm(values)
     own = (values.get(key) or "" for key in ("layers", "dataset", "rule", "pretraining_rule"))
     sources = [path for path in own if is_import_path(path)]
     if sources:
@@ -265,6 +270,20 @@ def _resolve_rule(values: dict[str, Any]) -> None:
             f"under rule {values['rule']} feedback has the connections of W, so feedback_connectivity cannot differ "
             f"from connectivity (here {feedback_connectivity:g} and {connectivity:g})"
         )
+
+
+def _resolve_algorithm(values: dict[str, Any]) -> None:
+    """Write the settings of the algorithm the one way that identities are made of: those off their defaults."""
+    name = values.get("algorithm", SETTINGS["algorithm"].default)
+    try:
+        settings = ALGORITHMS[name].settings.model_validate_json(values.get("algorithm_settings", "{}"))
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors())
+        allowed = ", ".join(ALGORITHMS[name].settings.model_fields) or "none"
+        raise ValueError(f"algorithm_settings of {name}: {'; '.join(problems)} (its settings: {allowed})") from error
+    values["algorithm_settings"] = json.dumps(
+        settings.model_dump(exclude_defaults=True), sort_keys=True, separators=(",", ":")
+    )
 
 
 def _resolve_stages(values: dict[str, Any]) -> None:

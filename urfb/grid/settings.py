@@ -7,8 +7,9 @@ reference page derive from `RunSettings`. A new setting is a field here and, for
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -19,6 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from urfb.data.catalog import CATALOG
 from urfb.errors import NotationError, nearest
+from urfb.learning.catalog import ALGORITHMS
 from urfb.nn.networks import NETWORKS
 from urfb.nn.notation import canonical
 from urfb.nn.rules import RULES
@@ -34,9 +36,9 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
 class OneOf:
     """A validator for a word out of `words`, which suggests the nearest one."""
 
-    def __init__(self, words: Iterable[str], *, or_import_path: bool = False) -> None:
+    def __init__(self, words: Collection[str], *, or_import_path: bool = False) -> None:
         """Take the words, and whether an import path is allowed, too."""
-        self.words = tuple(words)
+        self.words = words
         self.or_import_path = or_import_path
 
     def __call__(self, word: str) -> str:
@@ -79,6 +81,11 @@ def _joined_numbers(value: Any) -> Any:
     return value
 
 
+def _as_json(value: Any) -> Any:
+    """Accept a mapping as YAML has it, and JSON."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+
+
 def _conv_layers(text: str) -> str:
     """Accept 'none', 'all', or the numbers of conv layers, and write them the one way that identities are made of."""
     words = text.split()
@@ -92,6 +99,8 @@ def _conv_layers(text: str) -> str:
 NetworkName = Annotated[str, AfterValidator(_network_name)]
 DatasetName = Annotated[str, AfterValidator(OneOf(CATALOG, or_import_path=True))]
 RuleName = Annotated[str, AfterValidator(OneOf(RULES, or_import_path=True))]
+AlgorithmName = Annotated[str, AfterValidator(OneOf(ALGORITHMS))]
+AlgorithmSettings = Annotated[str, BeforeValidator(_as_json)]
 LossName = Annotated[str, AfterValidator(OneOf(("softmax", "hinge")))]
 Precision = Annotated[str, AfterValidator(OneOf(("float32", "float64", "tf32", "bfloat16")))]
 PoolPadding = Annotated[str, AfterValidator(OneOf(("centred", "end")))]
@@ -152,6 +161,10 @@ class RunSettings(BaseModel):
     of your own, such as `my_data:stripes`."""
     rule: Annotated[RuleName, Use(workload=True, listed=False, compares="protocols")]
     """The learning rule, or the import path of one of your own, such as `my_models:halfway`."""
+    algorithm: Annotated[AlgorithmName, Use(workload=True)] = "feedback"
+    """The algorithm by which the network learns; `feedback` is that of every rule."""
+    algorithm_settings: Annotated[AlgorithmSettings, Use(workload=True)] = "{}"
+    """The settings of the algorithm, as a mapping; `feedback` has none."""
     epsilon: Annotated[Finite | None, Use(listed=False, compares="protocols")] = None
     """ε, the multiple of W's increment that R takes, under a rule that leaves it open."""
     decay: Annotated[Decay | None, Use(listed=False, compares="protocols")] = None

@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from urfb.grid.settings import SETTINGS, Setting
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """The schemas there have been, the last one this one; `migrations` leads from each to the next."""
 
 metadata = MetaData()

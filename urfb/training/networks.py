@@ -57,8 +57,9 @@ def second_stage(spec: RunSpec, info: DatasetInfo, pretrained: nn.Module) -> nn.
 
 def build_learner(network: nn.Module, spec: RunSpec) -> Learner:
     """Return the learner that teaches `network`, in whichever stage it is, as a run asks."""
-    algorithm = ALGORITHMS["feedback"]
-    learner: Learner = resolve_name(algorithm.learner)(network, build_loss(spec), algorithm.settings())
+    algorithm = ALGORITHMS[spec.algorithm]
+    settings = algorithm.settings.model_validate_json(spec.algorithm_settings)
+    learner: Learner = resolve_name(algorithm.learner)(network, build_loss(spec), settings)
     return learner
 
 
