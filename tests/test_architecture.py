@@ -9,8 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "urfb").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
-LINES_OF_A_MODULE, LINES_OF_A_FUNCTION = 450, 60
+LINES_OF_A_MODULE, LINES_OF_A_FUNCTION, LETTERS_OF_A_TEST = 450, 60, 70
 TOO_LONG = {
     "urfb/engines/runner.py::run_grid": 88,
 }
@@ -113,3 +114,8 @@ def test_functions_are_no_longer_than_a_screen() -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
     }
     assert {name: lines for name, lines in lengths.items() if lines > LINES_OF_A_FUNCTION} == TOO_LONG
+
+
+def test_names_of_tests_fit_a_line() -> None:
+    names = [name for path in TESTS for name in re.findall(r"^ *def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)]
+    assert [name for name in names if len(name) >= LETTERS_OF_A_TEST] == []

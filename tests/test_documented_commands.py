@@ -228,7 +228,7 @@ def test_every_row_of_the_tables_has_an_effect() -> None:
     assert [row for row in (*EXCUSES, *SUBSTITUTIONS, *EXIT_CODES, *ENDLESS) if row not in used] == []
 
 
-def test_the_grid_that_commands_are_tried_on_has_the_experiments_of_the_real_one(tmp_path: Path) -> None:
+def test_trial_grid_has_the_experiments_of_the_real_grid(tmp_path: Path) -> None:
     small = tmp_path / "experiments.yaml"
     small.write_text(shrunk((ROOT / "experiments.yaml").read_text()))
     real, tried = load_grid(ROOT / "experiments.yaml"), load_grid(small)

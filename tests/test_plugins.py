@@ -119,7 +119,7 @@ def test_the_source_is_part_of_the_identity(tmp_path: Path) -> None:
     assert all(identities[0][rule] != identities[2][rule] for rule in identities[0])
 
 
-def test_a_source_that_changes_after_the_plan_is_not_trained_under_the_old_identity(tmp_path: Path) -> None:
+def test_source_changed_after_planning_is_refused_in_training(tmp_path: Path) -> None:
     from urfb.data.catalog import CATALOG
     from urfb.errors import PluginError
     from urfb.training.networks import build_network
@@ -259,7 +259,7 @@ def test_an_edit_of_a_first_stages_rule_makes_new_runs(tmp_path: Path) -> None:
     assert before.identity != after.identity
 
 
-def test_a_data_sets_own_batch_size_holds_where_untied_layers_have_a_larger_one(tmp_path: Path) -> None:
+def test_data_set_batch_size_overrides_a_larger_untied_default(tmp_path: Path) -> None:
     grid = data_project(tmp_path, "few_images")
     grid.write_text(grid.read_text().replace("epochs: 5", "epochs: 5, untied: all, convention: author-code"))
     assert {run.spec.batch_size for run in load_grid(grid).runs} == {20}

@@ -233,7 +233,7 @@ def start(path: Path, store: Path, *options: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_lets_epochs_be_finished_and_the_command_goes_on_there_when_it_is_run_again(
+def test_interrupt_finishes_epochs_and_a_rerun_resumes(
     tmp_path: Path, store: Path, signal_sent: signal.Signals
 ) -> None:
     path = grid_file(tmp_path, epochs=100_000, seeds=1)
@@ -256,7 +256,7 @@ def test_an_interrupt_lets_epochs_be_finished_and_the_command_goes_on_there_when
     assert finished["epochs_done"].tolist() == finished["test_epoch"].tolist() == [done]
 
 
-def test_a_second_interrupt_stops_at_once_and_loses_nothing_that_is_stored(tmp_path: Path, store: Path) -> None:
+def test_second_interrupt_stops_at_once_and_keeps_stored_epochs(tmp_path: Path, store: Path) -> None:
     slow = "Conv 32 5x5; Conv 32 5x5; Output"  # an epoch takes long enough to be interrupted in
     path = grid_file(tmp_path, epochs=100_000, seeds=1)
     path.write_text(path.read_text().replace(TINY, slow))

@@ -87,7 +87,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("path", list(commands()), ids=" ".join)
-def test_every_help_has_an_example_of_its_own_command_and_says_what_each_option_is(path: tuple[str, ...]) -> None:
+def test_help_has_a_command_example_and_explains_each_option(path: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(app, [*path, "--help"]).output
     (example,) = re.findall(r"^  Example: (urfb .*)$", shown, re.MULTILINE)
     assert example.split()[1 : 1 + len(path)] == list(path)
@@ -309,7 +309,7 @@ def test_what_is_no_terminal_gets_plain_text(
 
 
 @pytest.mark.slow
-def test_a_terminal_gets_bars_and_the_time_left_and_a_file_gets_a_line_a_run(trained: Path, tmp_path: Path) -> None:
+def test_terminal_gets_bars_and_time_left_and_file_gets_run_lines(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     drawn = on_terminal(*SHOWING[0], "--epochs", "12", folder=tmp_path, width=60)
     assert re.search(r"━.* 0/1 runs", drawn)

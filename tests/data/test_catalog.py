@@ -24,7 +24,7 @@ def test_an_unknown_name_is_answered_with_the_likeliest():
         dataset_info("CIFAR-10")
 
 
-def test_the_directory_is_the_explicit_one_then_the_environments_then_the_cache(monkeypatch):
+def test_data_directory_is_explicit_then_environment_then_cache(monkeypatch):
     monkeypatch.setenv("URFB_DATA_DIR", "~/from environment")
     assert data_directory("/explicit") == Path("/explicit")
     assert data_directory(None) == Path.home() / "from environment"

@@ -225,7 +225,7 @@ def served_mnist(server, mnist_archives, monkeypatch):
     return folder
 
 
-def test_mnist_is_fetched_from_the_mirror_that_works_and_cut_in_file_order(served_mnist, tmp_path):
+def test_mnist_uses_a_working_mirror_and_splits_in_file_order(served_mnist, tmp_path):
     fetch("mnist", tmp_path)
     verify("mnist", tmp_path)
     dataset = load("mnist", tmp_path)

@@ -99,7 +99,7 @@ def test_a_run_that_raises_is_told_as_failed_and_the_next_is_trained(make: Makin
 
 
 @pytest.mark.parametrize("kind", WORKERS)
-def test_a_run_that_runs_out_of_memory_is_told_as_failed_and_the_next_is_trained(make: Making, kind: str) -> None:
+def test_out_of_memory_run_fails_and_the_next_run_is_trained(make: Making, kind: str) -> None:
     engine = make(kind)
     vast, small = tiny_spec(network="Full 2000000000; Output"), tiny_spec()  # a terabyte of weights
     told = finish(engine, vast, small)
@@ -117,7 +117,7 @@ def test_a_worker_process_gives_the_same_numbers_as_this_one(make: Making, kind:
 
 
 @pytest.mark.parametrize("kind", WORKERS)
-def test_a_worker_that_is_killed_loses_its_run_and_a_new_one_takes_its_place(make: Making, kind: str) -> None:
+def test_killed_worker_loses_the_run_and_is_replaced(make: Making, kind: str) -> None:
     engine = make(kind)
     engine.submit(Job(tiny_spec(epochs=10_000), 0))
     ((_, started),) = engine.poll(60)
@@ -161,7 +161,7 @@ def test_no_more_is_told_of_a_run_that_is_dropped_and_the_next_is_trained(make: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_job_that_is_asked_to_end_before_it_has_begun_ends_with_its_first_epoch(make: Making, kind: str) -> None:
+def test_job_asked_to_end_before_start_ends_after_first_epoch(make: Making, kind: str) -> None:
     engine = make(kind)
     engine.submit(Job(tiny_spec(epochs=10_000), 0))
     engine.finish_epochs()

@@ -32,7 +32,7 @@ def estimated(
     return estimate(runs, times, slots=slots, memory=memory, bytes_per_epoch=None)
 
 
-def test_epochs_with_and_without_a_look_at_the_training_images_have_times_of_their_own() -> None:
+def test_epochs_with_training_evaluation_are_timed_separately() -> None:
     times = [stored(1.0, epochs=3), stored(3.0, epochs=1), stored(10.0, looked=True)]
     # Of epochs 1 to 23, the first ten, 15, 20 and the last have the training images evaluated.
     found = estimated([missing(tiny_spec(epochs=23))], times)
@@ -52,7 +52,7 @@ def test_runs_go_to_the_slots_as_they_become_free() -> None:
     assert [estimated(runs, times, slots).seconds for slots in (1, 2, 9)] == [100, 60, 40]
 
 
-def test_a_like_run_of_the_same_rule_comes_before_those_of_another_and_what_is_unlike_has_no_time() -> None:
+def test_times_come_from_like_runs_and_the_same_rule_first() -> None:
     runs = [
         missing(tiny_spec(rule="urfb", epochs=1)),
         missing(tiny_spec(rule="frfb", epochs=1)),
@@ -104,7 +104,7 @@ def test_the_stages_of_a_run_have_times_of_their_own() -> None:
     assert estimated([missing(early)], [first]).seconds == 5
 
 
-def test_memory_is_what_the_largest_runs_need_together_and_disk_what_checkpoints_and_rows_take() -> None:
+def test_estimate_sums_run_memory_and_checkpoint_and_row_disk() -> None:
     specs = [tiny_spec(epochs=10), tiny_spec(epochs=10, precision="float64", rule="bp"), tiny_spec(epochs=10, seed=1)]
     runs = [missing(spec, 4) for spec in specs]
     found = estimate(runs, [], slots=2, memory=[100, 300, 200], bytes_per_epoch=50)

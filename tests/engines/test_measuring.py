@@ -46,9 +46,7 @@ def large(folder: Path, name: str) -> str:
     return model(folder, name, "hidden = x.new_empty(2**30)")
 
 
-def test_a_users_model_that_cannot_fit_is_refused_and_one_that_fits_is_trained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_users_model_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "capacity", lambda devices: (3 * GIB, False))
     too_large = [tiny_run(network=large(tmp_path, "too_large"), seed=seed) for seed in (0, 1)]
     with pytest.raises(DeviceError) as refused:
@@ -74,7 +72,7 @@ def test_memory_is_of_the_run_and_like_runs_are_measured_once(tmp_path: Path) ->
     assert two + 500 * 64 * 32 * 4 < digits < mnist - 1000 * (784 - 64) * 32 * 4 - 70_000 * 784 < GIB
 
 
-def test_a_batch_that_gradients_are_compared_on_and_both_stages_are_measured() -> None:
+def test_the_gradient_batch_and_both_stages_are_measured() -> None:
     network = "Conv 64 3x3; Output"
     specs = [
         tiny_spec(network=network, batch_size=20),
@@ -87,7 +85,7 @@ def test_a_batch_that_gradients_are_compared_on_and_both_stages_are_measured() -
     assert untied[0] == pytest.approx(untied[1], rel=0.1)
 
 
-def test_a_run_that_the_system_kills_does_not_fit_and_one_that_fails_is_left_to_training(tmp_path: Path) -> None:
+def test_a_run_that_the_system_kills_does_not_fit(tmp_path: Path) -> None:
     killed = tiny_spec(network=model(tmp_path, "killed", "os.kill(os.getpid(), 9)"))
     crashed = tiny_spec(network=model(tmp_path, "crashed", "os.abort()"))
     raising = tiny_spec(network=model(tmp_path, "raising", "raise ValueError('not today')"))

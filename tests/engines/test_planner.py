@@ -81,7 +81,7 @@ def test_runs_that_are_done_need_neither_places_nor_memory(store: str, sizes: tu
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_as_many_runs_are_trained_at_a_time_as_the_largest_leaves_room_for(
+def test_parallel_runs_are_limited_by_memory_of_the_largest_run(
     store: str, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int], order: int
 ) -> None:
     large, _ = sizes
@@ -107,7 +107,7 @@ def test_a_failed_run_is_planned_again_and_the_plan_says_why_it_failed(store: st
     assert "ValueError: not today" in found.runs[0].reason
 
 
-def test_rows_are_as_large_as_those_of_the_store_where_it_has_enough_of_them(store: str) -> None:
+def test_row_size_comes_from_the_store_when_enough_rows_exist(store: str) -> None:
     train(store, tiny_run(seed=2), 1.0)
     small = planned(RUNS, store).estimate
     with sqlite3.connect(store) as connection:

@@ -122,7 +122,7 @@ def test_a_nearer_target_ends_an_unfinished_run_where_it_is(tmp_path: Path) -> N
     assert store.runs()[["state", "epochs_done", "test_epoch"]].to_numpy().tolist() == [["done", 5, 5]]
 
 
-def test_a_loss_that_is_not_finite_after_the_last_step_fails_its_run_alone(tmp_path: Path) -> None:
+def test_non_finite_loss_after_last_step_fails_only_that_run(tmp_path: Path) -> None:
     bad = tiny_run(rule="bp", batch_size=1297, step_size=3e38, off_class_weight=100.0)
     assert run([bad, tiny_run()], tmp_path) == Outcome(done=1, failed=1)
 
@@ -181,7 +181,7 @@ def test_jobs_share_the_devices_and_the_cores() -> None:
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
-def test_a_runner_that_is_asked_to_stop_finishes_its_epochs_and_loses_nothing(tmp_path: Path, jobs: int) -> None:
+def test_stopping_runner_finishes_epochs_and_loses_nothing(tmp_path: Path, jobs: int) -> None:
     runs = [tiny_run(epochs=300, seed=seed) for seed in range(3)]
     watcher = Watcher()
     stop = lambda: sum(isinstance(event, EpochEnded) for event in watcher.events) >= 5  # noqa: E731
@@ -199,7 +199,7 @@ def test_a_runner_that_is_asked_to_stop_finishes_its_epochs_and_loses_nothing(tm
     assert sorted(started) == sorted(epochs)
 
 
-def test_after_a_failure_the_others_finish_their_epoch_where_that_is_wanted(tmp_path: Path) -> None:
+def test_fail_fast_lets_other_runs_finish_the_current_epoch(tmp_path: Path) -> None:
     bad = tiny_run(network="Full 5; Output", step_size=3e38, loss="softmax")
     runs = [tiny_run(epochs=100_000), bad, tiny_run(seed=1)]
     outcome = run(runs, tmp_path, jobs=2, fail_fast=True)
@@ -262,7 +262,7 @@ def test_failed_and_cancelled_runs_are_tried_again_within_bounds(tmp_path: Path)
     assert run(runs, tmp_path, cancelled=True) == Outcome(done=1, failed=1)
 
 
-def test_a_run_whose_workers_die_again_and_again_fails_and_the_others_are_trained(tmp_path: Path) -> None:
+def test_repeated_worker_deaths_fail_the_run_and_spare_others(tmp_path: Path) -> None:
     (tmp_path / "deadly.py").write_text("import os\n\n\ndef build(shape, classes):\n    os.abort()\n")
     look_in(tmp_path)
     deadly, watcher = tiny_run(network="deadly:build"), Watcher()

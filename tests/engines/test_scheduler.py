@@ -168,7 +168,7 @@ def test_a_worker_that_dies_while_the_runner_stops_is_not_replaced(store: Writab
     assert store.runs()["state"].tolist() == ["unfinished", "new"]
 
 
-def test_a_run_goes_on_with_the_threads_it_had_after_the_epochs_that_are_stored(store: WritableStore) -> None:
+def test_resumed_run_keeps_threads_and_stored_epochs(store: WritableStore) -> None:
     store.claim(FIRST)
     for event in (started(), epoch(1), Stopped()):
         store.record(FIRST.identity, event)
@@ -177,7 +177,7 @@ def test_a_run_goes_on_with_the_threads_it_had_after_the_epochs_that_are_stored(
     assert engine.jobs == [Job(FIRST, 1, PROVENANCE.threads)]
 
 
-def test_workers_may_die_as_often_as_they_like_if_epochs_are_trained_between(store: WritableStore) -> None:
+def test_worker_deaths_are_unlimited_if_epochs_end_between(store: WritableStore) -> None:
     attempts: list[list[Event]] = [[started(done), epoch(done + 1), LOST] for done in range(LOSSES + 1)]
     spec = FIRST.model_copy(update={"epochs": LOSSES + 1})
     engine = Scripted({spec: [*attempts, [Finished(LOSSES + 1, 1.0, 0.25)]]})
@@ -200,9 +200,7 @@ def test_checkpoints_of_runs_that_are_not_done_stay(store: WritableStore, ends: 
     assert discarded == [SECOND]
 
 
-def test_a_run_that_failed_before_is_tried_and_one_that_another_runner_fails_by_now_is_not(
-    store: WritableStore, tmp_path: Path
-) -> None:
+def test_old_failure_is_retried_but_not_a_new_failure_elsewhere(store: WritableStore, tmp_path: Path) -> None:
     def fail(spec: RunSpec) -> None:
         other = open_for_writing(str(tmp_path / "urfb.sqlite"))
         other.claim(spec)

@@ -179,7 +179,7 @@ def test_a_full_disk_is_told_and_running_again_with_more_room_completes(tmp_path
     assert_same_numbers(store, tmp_path / "undisturbed.sqlite")
 
 
-def test_a_store_that_is_made_read_only_is_told_and_running_again_completes(tmp_path: Path, small_disk: Path) -> None:
+def test_read_only_store_is_reported_and_a_restart_completes(tmp_path: Path, small_disk: Path) -> None:
     grid = grid_file(tmp_path, epochs=60)
     finish(grid, tmp_path / "undisturbed.sqlite")
     remount(small_disk, "size=50m")

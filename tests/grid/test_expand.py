@@ -65,7 +65,7 @@ def test_a_zip_takes_its_settings_in_step_beside_the_product(tmp_path: Path) -> 
     ]  # fmt: skip
 
 
-def test_each_zip_of_a_list_is_an_axis_of_its_own_and_exclude_and_include_work_on_the_result(tmp_path: Path) -> None:
+def test_each_zip_is_an_axis_before_exclude_and_include(tmp_path: Path) -> None:
     grid = expand(
         tmp_path,
         "zip:\n  - {seed: [0, 1], step_size: [0.5, 0.25]}\n  - {rule: [bp, urfb], loss: [softmax, hinge]}\n"
@@ -86,7 +86,7 @@ def test_include_adds_to_the_combinations_it_agrees_with(tmp_path: Path) -> None
     assert fields(grid, "rule", "step_size") == [("bp", 0.1), ("bp", 0.1), ("urfb", 0.5), ("urfb", 0.5)]
 
 
-def test_a_later_include_changes_what_an_earlier_one_added_and_no_value_of_the_axes(tmp_path: Path) -> None:
+def test_later_include_changes_earlier_includes_but_not_axes(tmp_path: Path) -> None:
     grid = expand(tmp_path, "seed: [0, 1]\ninclude: [{step_size: 0.5}, {step_size: 0.25, seed: 1}]")
     assert fields(grid, "seed", "step_size") == [(0, 0.5), (1, 0.25)]
 
@@ -125,7 +125,7 @@ def test_r_has_as_many_connections_as_w_unless_it_is_said(tmp_path: Path) -> Non
     assert fields(grid, "connectivity", "feedback_connectivity") == [(0.5, 0.5)]
 
 
-def test_a_run_that_two_experiments_ask_for_is_one_run_with_the_farther_target(tmp_path: Path) -> None:
+def test_run_shared_by_two_experiments_has_the_farther_target(tmp_path: Path) -> None:
     path = tmp_path / "grid.yaml"
     path.write_text(
         HEAD.replace("matrix:", "matrix: {seed: [0, 1]}")

@@ -42,7 +42,7 @@ def test_arguments_without_a_file_are_answered_with_how_to_name_one() -> None:
         files_and_experiments(["figure4", "grid.json"])
 
 
-def test_runs_of_several_files_are_one_grid_and_each_file_keeps_its_defaults_and_networks(tmp_path: Path) -> None:
+def test_files_form_a_grid_but_keep_own_defaults_and_networks(tmp_path: Path) -> None:
     small, large = "Full 5; Output", "Full 9; Output"
     one = write(
         tmp_path / "one.yaml",

@@ -15,7 +15,7 @@ from urfb.store import open_for_writing
 RUNS = load_grid(Path(__file__).parents[2] / "experiments.yaml", ["quick"]).runs
 
 
-def test_states_come_from_the_store_and_a_nearer_target_counts_as_unfinished() -> None:
+def test_states_come_from_store_and_short_runs_are_unfinished() -> None:
     first, second, third, fourth, *rest = (run.spec.identity for run in RUNS)
     progress = {first: ("done", 40), second: ("done", 39), third: ("failed", 5), fourth: ("running", 1)}
     planned = plan(RUNS, progress)
@@ -105,6 +105,6 @@ def test_conditions_that_cannot_be_read_are_refused(condition: str, said: str) -
         select(RUNS, [condition])
 
 
-def test_a_second_condition_on_the_same_setting_is_refused_and_not_obeyed_alone() -> None:
+def test_second_condition_on_the_same_setting_is_refused() -> None:
     with pytest.raises(SelectionError, match="--where 'seed = 1': there is a condition on seed already"):
         select(RUNS, ["seed=0", "rule=bp", "seed = 1"])

@@ -23,7 +23,7 @@ def problems(tmp_path: Path, text: str) -> list[str]:
     return [problem.replace(str(path), "grid.yaml") for problem in caught.value.problems]
 
 
-def test_all_mistakes_come_at_once_each_with_its_place_and_what_is_allowed(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_with_place_and_allowed_values(tmp_path: Path) -> None:
     found = problems(
         tmp_path,
         """\

@@ -99,7 +99,7 @@ def test_a_list_in_a_matrix_is_one_value_each(tmp_path: Path) -> None:
     assert [spec.untied for spec in runs] == ["none", "2", "2 3", "all"]
 
 
-def test_the_conventions_differ_in_the_start_and_the_batch_size_of_untied_layers() -> None:
+def test_conventions_set_start_and_batch_size_of_untied_layers() -> None:
     paper, author = spec_of(untied="all"), spec_of(untied="all", convention="author-code")
     assert (paper.untied_start, paper.batch_size) == ("independent", 500)
     assert (author.untied_start, author.batch_size) == ("tied-copy", 50)
@@ -122,7 +122,7 @@ def test_a_frozen_layer_stays_tied_and_the_rest_is_untied() -> None:
     assert spec.identity != spec_of(untied="2 3 4 5 6").identity
 
 
-def test_each_stage_counts_its_own_epochs_and_only_a_second_one_has_frozen_layers() -> None:
+def test_stages_count_own_epochs_and_only_second_freezes_layers() -> None:
     two_stages = spec_of(pretraining_epochs=21, frozen="2 3")
     assert [two_stages.epoch_of_stage(epoch) for epoch in (1, 21, 22, 30)] == [1, 21, 1, 9]
     assert two_stages.frozen_layers == {2, 3}

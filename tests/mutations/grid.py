@@ -80,7 +80,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/grid/expand.py",
-        "tests/grid/test_files.py::test_runs_of_several_files_are_one_grid_and_each_file_keeps_its_defaults_and_networks",
+        "tests/grid/test_files.py::test_files_form_a_grid_but_keep_own_defaults_and_networks",
         (
             "**file.defaults.values(), **experiment.defaults.values()",
             "**experiment.defaults.values(), **file.defaults.values()",
@@ -121,7 +121,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/grid/expand.py",
-        "tests/test_plugins.py::test_a_data_sets_own_batch_size_holds_where_untied_layers_have_a_larger_one",
+        "tests/test_plugins.py::test_data_set_batch_size_overrides_a_larger_untied_default",
         (
             "min(dataset.batch_size, UNTIED_BATCH_SIZE if author_untied else dataset.batch_size)",
             "UNTIED_BATCH_SIZE if author_untied else dataset.batch_size",

@@ -31,7 +31,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/report/drawn.py",
-        "tests/report/test_error_bars.py::test_unlike_batches_are_the_tied_runs_of_the_largest_and_the_untied_ones_of_the_smallest",
+        "tests/report/test_error_bars.py::test_unlike_batches_pair_largest_tied_with_smallest_untied",
         ('.isin(list(reached))].drop_duplicates("run")', ".isin(list(reached))]"),
     ),
     *of(
@@ -46,7 +46,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/report/alignment.py",
-        "tests/report/test_alignment.py::test_of_two_stages_the_second_is_drawn_by_its_own_epochs_without_frozen_layers",
+        "tests/report/test_alignment.py::test_second_stage_plot_counts_own_epochs_and_omits_frozen",
         ('((rows["pretraining_epochs"] == 0) | (rows["epoch"] > rows["pretraining_epochs"]))', "True"),
         ("rows = rows[learning & (", "rows = rows[("),
         ("total = {run: epochs + int(first_stage[run])", "total = {run: epochs"),
@@ -90,13 +90,13 @@ MUTATIONS = [
     ),
     *of(
         "urfb/report/filters.py",
-        "tests/report/test_filters.py::test_of_several_rules_the_filters_and_the_similarity_are_the_first_ones",
+        "tests/report/test_filters.py::test_several_rules_show_filters_and_similarity_of_first_rule",
         ("panel.protocols[:1]", "panel.protocols"),
         ('sort_values(["order", "seed"], kind', 'sort_values(["seed"], kind'),
     ),
     *of(
         "urfb/report/filters.py",
-        "tests/report/test_filters.py::test_both_starts_show_the_first_and_the_last_epoch_and_similarity_by_epoch",
+        "tests/report/test_filters.py::test_both_starts_show_first_and_last_epoch_and_similarity",
         ('of_epoch = filters[filters["epoch"] == epoch]', 'of_epoch = filters[filters["epoch"] == moments[-1]]'),
     ),
     *of(
@@ -144,7 +144,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/report/page/document.py",
-        "tests/report/page/test_document.py::test_the_summary_adds_up_what_was_trained_and_counts_states_and_verdicts",
+        "tests/report/page/test_document.py::test_summary_totals_training_and_counts_states_and_verdicts",
         ('int(runs["epochs_done"].sum())', 'int(runs["epochs_target"].sum())'),
         ('runs["seconds"].sum() / 3600', 'runs["seconds"].sum() / 60'),
         ("int(counts[state]) for state in order", "len(runs) for state in order"),
@@ -152,7 +152,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/report/claims/table.py",
-        f"{TESTED_CLAIMS}::test_every_component_is_of_the_runs_and_in_the_range_that_the_document_names",
+        f"{TESTED_CLAIMS}::test_each_component_uses_the_documented_runs_and_range",
         ("SIMILAR_RATES = Range(0.8, 1.25)", "SIMILAR_RATES = Range(0.5, 2)"),
         ("DIFFERENT_START = Range(-0.1, 0.1)", "DIFFERENT_START = Range(-1, 1)"),
         ("MUCH_WORSE = Range(MARGIN)", "MUCH_WORSE = Range(0)"),

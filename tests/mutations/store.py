@@ -23,7 +23,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/store/writing.py",
-        CONTRACT + "a_run_that_is_taken_or_cancelled_while_it_is_claimed_is_not_claimed",
+        CONTRACT + "run_taken_or_cancelled_during_a_claim_is_not_claimed",
         ("columns.owner.is_not_distinct_from(row.owner), columns.state == row.state", "columns.state == row.state"),
         (", columns.state == row.state)\n                .values(", ")\n                .values("),
     ),

@@ -50,7 +50,7 @@ def test_each_number_is_numpys_over_all_entries_and_over_the_shared_ones() -> No
     assert found.norm_ratio == pytest.approx(np.linalg.norm(R) / np.linalg.norm(W))
 
 
-def test_what_carries_the_error_signal_is_compared_and_nothing_where_w_itself_does() -> None:
+def test_w_is_compared_with_the_error_carrier_unless_w_carries() -> None:
     for rule in ("bp", "dfa", "shallow"):
         assert all(weight_alignment(layer) is None for layer in network(rule).layers)
     for layer in network("sham").layers:
@@ -77,7 +77,7 @@ def test_weights_that_do_not_vary_have_no_correlation() -> None:
 
 
 @pytest.mark.parametrize("untied", [(), (1, 2)])
-def test_gradients_are_compared_with_back_propagations_at_the_same_weights(untied: tuple[int, ...]) -> None:
+def test_gradients_are_compared_with_bp_at_the_same_weights(untied: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64), torch.arange(6) % 5
     of_rule = network("urfb", untied=untied)
@@ -122,7 +122,7 @@ def test_gradients_have_a_cosine_however_small_and_none_where_they_vanish() -> N
     assert np.isnan(list(none)).all()
 
 
-def test_the_same_gradients_have_cosine_one_and_layers_that_do_not_learn_have_none() -> None:
+def test_equal_gradients_have_cosine_1_and_fixed_layers_none() -> None:
     x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64), torch.arange(6) % 5
     for of_rule in (network("bp"), network("sham"), network("zipser-rumelhart")):
         found = cosines(of_rule, lambda network=of_rule: cross_entropy(network(x), labels))
@@ -131,7 +131,7 @@ def test_the_same_gradients_have_cosine_one_and_layers_that_do_not_learn_have_no
     assert list(cosines(shallow, lambda: cross_entropy(shallow(x), labels))) == shallow.layers[-1:]
 
 
-def test_the_similarity_of_filters_is_the_mean_correlation_over_pairs_of_locations() -> None:
+def test_filter_similarity_is_mean_correlation_of_location_pairs() -> None:
     torch.manual_seed(0)
     weight = torch.randn(5, 3, 2, 2, 4) + torch.randn(1, 3, 2, 2, 4)
     pairs = [

@@ -109,7 +109,7 @@ def fans(weight: Tensor) -> int:
     return (weight.shape[0] + weight.shape[1]) * weight.shape[2:].numel()
 
 
-def test_masks_are_drawn_apart_keep_their_zeros_and_leave_the_output_layer_whole() -> None:
+def test_masks_are_independent_keep_zeros_and_spare_output_layer() -> None:
     network = build("urfb", connectivity=0.5, feedback_connectivity=0.25)
     full = network.layers[1]
     assert full.mask is not None
@@ -131,7 +131,7 @@ def test_masks_are_drawn_apart_keep_their_zeros_and_leave_the_output_layer_whole
         assert (held == 0).all()
 
 
-def test_the_increment_is_formed_unmasked_and_each_of_w_and_r_takes_it_where_it_is_connected() -> None:
+def test_unmasked_increment_applies_to_w_and_r_where_connected() -> None:
     network = build("urfb", connectivity=0.5, feedback_connectivity=0.5)
     full = network.layers[1]
     assert full.feedback is not None

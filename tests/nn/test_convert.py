@@ -155,7 +155,7 @@ def test_the_model_itself_is_left_alone_and_the_copy_keeps_what_it_was() -> None
     assert torch.equal(copy.deepcopy(converted)(x), converted(x))
 
 
-def test_each_layers_feedback_is_as_wide_as_its_weights_and_depends_on_seed_and_layer_alone() -> None:
+def test_feedback_has_weight_spread_and_varies_with_seed_and_layer() -> None:
     model = nn.Sequential(nn.Linear(200, 300), nn.ReLU(), nn.Linear(300, 200), nn.ReLU(), nn.Linear(200, 300))
     one, other = (layers_of(urfb.convert(model, "frfb", seed=seed))[0] for seed in (1, 2))
     torch.manual_seed(9)
@@ -207,7 +207,7 @@ class Tied(nn.Module):
         return x
 
 
-def test_whatever_refers_to_a_layer_finds_the_converted_one_with_its_hooks_and_sizes() -> None:
+def test_references_find_the_converted_layer_with_hooks_and_sizes() -> None:
     torch.manual_seed(0)
     model, words = Tied().double(), torch.arange(6)
     seen: list[torch.Size] = []
@@ -225,7 +225,7 @@ def test_whatever_refers_to_a_layer_finds_the_converted_one_with_its_hooks_and_s
     assert torch.equal(converted.hidden.weight.grad, converted.hidden.feedback.grad)
 
 
-def test_the_output_layer_is_the_last_one_of_the_model_or_with_an_example_the_one_used_last() -> None:
+def test_output_layer_is_last_in_model_or_last_used_by_example() -> None:
     words = torch.arange(6)
     for example, output, other in ((None, "hidden", "out"), (words, "out", "hidden")):
         model: Any = Tied()
@@ -272,7 +272,7 @@ def test_samples_without_a_batch_are_taken_as_torchs_own_layers_take_them() -> N
 
 
 @pytest.mark.parametrize("rule", ["urfb", "zipser-rumelhart", "usf"])
-def test_feedback_and_masks_have_the_precision_and_memory_format_of_the_weights(rule: str) -> None:
+def test_feedback_and_masks_keep_weight_dtype_and_memory_format(rule: str) -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 2)).to(torch.bfloat16)
     layer = layers_of(urfb.convert(model.to(memory_format=torch.channels_last), rule, connectivity=0.5))[0]
     for values in (layer.weight, layer.feedback, layer.mask, layer.feedback_mask):
@@ -324,7 +324,7 @@ def test_gradients_of_gradients_are_refused() -> None:
 
 
 @pytest.mark.parametrize("rule", sorted(set(urfb.RULES) - {"interpolated"}))
-def test_a_converted_model_can_be_saved_whole_and_gradients_are_not_shared(rule: str, tmp_path: Path) -> None:
+def test_converted_model_saves_whole_and_gradients_are_unshared(rule: str, tmp_path: Path) -> None:
     model, x = model_and_batch()
     converted = urfb.convert(model, rule, example=x)
     torch.save(converted, tmp_path / "model.pt")

@@ -43,7 +43,7 @@ def test_the_papers_networks_have_the_arithmetic_that_pytorch_counts(name: str, 
     assert counter.get_total_flops() / 2 == pytest.approx(counted.step, rel=0.05 if even else 0)
 
 
-def test_an_untied_layer_costs_the_same_arithmetic_and_as_many_weights_as_it_has_locations() -> None:
+def test_untied_layer_adds_weights_by_location_but_no_arithmetic() -> None:
     tied = network_costs(ODD, (3, 9, 7), 5, RULES["urfb"])
     untied = network_costs(ODD, (3, 9, 7), 5, RULES["urfb"], frozenset({2}))
     assert (untied.forward, untied.step) == (tied.forward, tied.step)

@@ -99,7 +99,7 @@ def test_feedback_that_is_w_transposed_is_back_propagation(
 @UNTIED
 @SPARSE
 @pytest.mark.parametrize("rule", ["urfb", "kolen-pollack"])
-def test_w_minus_r_stays_under_urfb_and_shrinks_by_the_decay_under_kolen_pollack(
+def test_w_minus_r_is_fixed_in_urfb_and_decays_in_kolen_pollack(
     rule: str, untied: str, connectivity: float, digits: Dataset
 ) -> None:
     spec = spec_of(rule, untied=untied, connectivity=connectivity, feedback_connectivity=0.7)
@@ -153,9 +153,7 @@ def test_sign_symmetric_feedback_has_the_signs_of_w_at_the_moment(rule: str, dig
 
 @UNTIED
 @pytest.mark.parametrize("rule", sorted(RULES))
-def test_missing_connections_stay_exactly_zero_and_are_the_same_under_every_rule(
-    rule: str, untied: str, digits: Dataset
-) -> None:
+def test_missing_connections_stay_zero_and_match_in_every_rule(rule: str, untied: str, digits: Dataset) -> None:
     spec = spec_of(rule, untied=untied, connectivity=0.5)
     torch.manual_seed(0)  # of no importance, as what was drawn before
     torch.rand(3)
@@ -174,9 +172,7 @@ def test_missing_connections_stay_exactly_zero_and_are_the_same_under_every_rule
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
-def test_an_untied_layer_of_copies_is_a_convolution_and_its_gradients_sum_to_the_filters(
-    rule: str, digits: Dataset
-) -> None:
+def test_untied_copies_convolve_and_gradients_sum_to_the_filters(rule: str, digits: Dataset) -> None:
     untied_spec = spec_of(rule, untied="all", untied_start="tied-copy")
     tied, untied = drawn(spec_of(rule), digits).eval(), drawn(untied_spec, digits).eval()
     x = torch.rand(5, 1, 8, 8, dtype=torch.float64)
@@ -229,7 +225,7 @@ def test_rules_differ_in_what_they_do_with_a_draw_and_not_in_the_draw(digits: Da
     assert_equal(feedback(single), [values.float() for values in feedback(double)])
 
 
-def test_an_untied_layers_masks_are_drawn_for_each_location_and_the_output_layers_where_asked(digits: Dataset) -> None:
+def test_untied_masks_vary_by_location_and_output_mask_is_optional(digits: Dataset) -> None:
     network = drawn(spec_of("urfb", untied="2", connectivity=0.5, dense_output=False), digits)
     mask = network.conv_layers[1].mask
     assert mask is not None
@@ -259,7 +255,7 @@ def test_feedback_that_is_not_drawn_like_w_has_glorots_size_too(untied: tuple[in
                 assert 0.95 * bound < layer.feedback.abs().max() <= bound
 
 
-def test_brsf_draws_anew_for_every_batch_within_ws_bounds_and_not_while_evaluating(digits: Dataset) -> None:
+def test_brsf_redraws_per_training_batch_within_the_bounds_of_w(digits: Dataset) -> None:
     def epoch_of_draws(epoch: int, seed: int) -> list[list[Tensor]]:
         spec = spec_of("brsf", seed=seed, connectivity=0.5)
         network, draws = drawn(spec, digits), []
@@ -284,7 +280,7 @@ def test_brsf_draws_anew_for_every_batch_within_ws_bounds_and_not_while_evaluati
     assert_equal(epoch_of_draws(1, 0)[3], runs[0][3])
 
 
-def test_untied_layers_start_as_copies_or_each_on_its_own_within_glorots_bounds(digits: Dataset) -> None:
+def test_untied_start_is_copies_or_independent_glorot_draws(digits: Dataset) -> None:
     tied = drawn(spec_of("urfb"), digits).conv_layers[1]
     copies = drawn(spec_of("urfb", untied="2", untied_start="tied-copy"), digits).conv_layers[1]
     own = drawn(spec_of("urfb", untied="2"), digits).conv_layers[1]
@@ -353,7 +349,7 @@ def test_under_shallow_nothing_below_the_output_layer_changes(digits: Dataset) -
     assert not torch.equal(before[-1], after[-1])
 
 
-def test_under_dfa_no_layer_below_depends_on_the_weights_that_carry_nothing() -> None:
+def test_dfa_lower_layers_ignore_weights_that_carry_no_error() -> None:
     """The error signals of all layers change with δ_L alone: W above matters in the forward pass only."""
     text = "Conv 3 3x3; Maxpool 3; Full 8; Output"
     network = Network(text, (1, 6, 6), 4, RULES["dfa"], seed=0, dtype=torch.float64).eval()

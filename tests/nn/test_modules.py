@@ -73,7 +73,7 @@ def test_sum_adds_the_outputs_of_the_two_conv_layers_before_it() -> None:
     torch.testing.assert_close(network(x), network.steps[3](first + second))
 
 
-def test_the_saturated_linearity_passes_the_error_signal_within_its_bounds_alone() -> None:
+def test_saturated_linearity_passes_error_only_within_bounds() -> None:
     h = torch.tensor([-3.0, -1.0, 0.5, 1.0, 1.5], requires_grad=True)
     x = SaturatedLinearity(1.0)(h)
     assert x.tolist() == [-1, -1, 0.5, 1, 1]
@@ -85,9 +85,7 @@ def test_the_saturated_linearity_passes_the_error_signal_within_its_bounds_alone
 
 @pytest.mark.parametrize("fraction", [0.8, 0.3])
 @pytest.mark.parametrize("shape", [(1000, 25, 4, 10), (1000, 999)])
-def test_dropout_zeroes_its_fraction_scales_the_rest_and_does_nothing_at_test(
-    fraction: float, shape: tuple[int, ...]
-) -> None:
+def test_dropout_zeroes_a_share_scales_the_rest_and_is_off_at_test(fraction: float, shape: tuple[int, ...]) -> None:
     dropout = Dropout(fraction)
     dropout.stream = torch.Generator().manual_seed(0)
     x = torch.ones(shape)

@@ -37,7 +37,7 @@ def test_simpnet_has_the_sizes_of_section_4() -> None:
     )
 
 
-def test_overlapping_pools_halve_and_disjoint_ones_cut_the_last_window_short() -> None:
+def test_overlapping_pools_halve_and_disjoint_cut_the_last_window() -> None:
     grids = [shape[1:] for shape in shapes(NETWORKS["deepnet_s"], CIFAR, 10) if len(shape) == 3]
     assert list(dict.fromkeys(grids)) == [(32, 32), (11, 11), (6, 6), (3, 3)]
     assert shapes("Maxpool 3; Output", (1, 7, 10), 2)[0] == (1, 4, 5)

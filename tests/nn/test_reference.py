@@ -55,7 +55,7 @@ def test_a_step_of_every_rule_is_the_references_tied_and_untied(
 
 @pytest.mark.parametrize("text", NETWORKS)
 @pytest.mark.parametrize("rule", ["urfb", "dfa"])
-def test_a_step_with_some_layers_untied_is_the_references_in_the_authors_convention(text: str, rule: str) -> None:
+def test_partly_untied_author_code_step_matches_the_reference(text: str, rule: str) -> None:
     check_a_step(text, {"rule": rule, "untied": "1", "convention": "author-code", "feedback_connectivity": 0.7})
 
 

@@ -46,7 +46,7 @@ def test_units_count_before_they_are_pooled_and_only_those_of_the_grid(untied: t
         assert list(saturation(one, IMAGES).values()) == pytest.approx([expected])
 
 
-def test_a_smaller_slope_saturates_fewer_and_the_bounds_themselves_are_inside() -> None:
+def test_smaller_slope_saturates_less_and_bounds_are_inside() -> None:
     one = network("Full 8; Output")
     one.layers[0].weight.data.fill_(0)
     one.layers[0].weight.data[:, 0] = torch.tensor([1, -1, 1.5, -1.5, 2, -2, 3, 0.5], dtype=torch.float64)

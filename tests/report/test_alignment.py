@@ -94,7 +94,7 @@ def test_a_sparse_r_beside_a_dense_w_has_both_correlations(store):
     assert set(made("10", store, "quick").data["entries"]) == {"all", "shared"}
 
 
-def test_of_two_stages_the_second_is_drawn_by_its_own_epochs_without_frozen_layers(store):
+def test_second_stage_plot_counts_own_epochs_and_omits_frozen(store):
     two_stages = {"pretraining_epochs": 100, "pretraining_rule": "urfb", "frozen": "1"}
     store.add(103, network="deepnet_s", untied="all", untied_start="independent", **two_stages)
     drawn = made("11", store)
@@ -172,7 +172,7 @@ def test_without_a_run_that_has_feedback_the_axes_are_empty(store, experiment):
     assert drawn.data.empty
 
 
-def test_rules_without_feedback_of_ws_shape_are_left_out_and_many_rules_stand_four_abreast(store):
+def test_only_w_shaped_feedback_is_drawn_in_rows_of_four(store):
     rules = ("urfb", "frfb", "usf", "brsf", "frsf", "sham", "zipser-rumelhart")
     for rule in (*rules, "bp", "dfa", "shallow"):
         store.add(3, rule=rule, experiments="all")
@@ -199,14 +199,14 @@ def test_gradients_are_drawn_as_cosines_of_the_runs_that_measured_them(store):
     assert "cosine" in drawn.meaning
 
 
-def test_gradients_of_rules_without_feedback_of_ws_shape_are_drawn_but_not_bps(store):
+def test_gradients_are_drawn_for_dfa_feedback_but_not_for_bp(store):
     for rule in ("bp", "dfa", "urfb"):
         store.add(2, rule=rule, gradient_batch=500, experiments="all")
     titles = [axes.get_title() for axes in made("gradients", store, "all").figure.get_axes()]
     assert titles == ["URFB (1 seed, 2 epochs)", "DFA (1 seed, 2 epochs)"]
 
 
-def test_saturation_is_drawn_of_hidden_layers_with_the_losses_side_by_side(store):
+def test_hidden_layer_saturation_is_drawn_for_each_loss(store):
     store.add_protocols(3, sparse=False)
     drawn = made("saturation", store)
     part, *_without_runs = drawn.figure.subfigs
@@ -235,7 +235,7 @@ def test_a_run_whose_saturation_was_never_measured_is_no_curve_at_0(store):
     assert "nothing measured" in drawn.figure.get_axes()[0].get_title()
 
 
-def test_a_seed_that_was_measured_later_than_another_does_not_confuse_the_line(store):
+def test_seed_measured_from_a_later_epoch_keeps_the_line_in_order(store):
     for seed in (0, 1):
         store.add(20, rule="urfb", seed=seed)
     store.alignment_rows = [row for row in store.alignment_rows if row["seed"] == 1 or row["epoch"] > 12]

@@ -13,7 +13,7 @@ def fill(store, epochs=10, seeds=2):
             store.add(epochs, rule=rule, seed=seed)
 
 
-def test_the_correlations_of_the_layers_that_carry_the_error_are_drawn_by_step(store, edges_of):
+def test_correlations_of_error_carrying_layers_are_drawn_by_step(store, edges_of):
     fill(store)
     left = made("alignment-and-error", store).figure.get_axes()[0]
     lines = lines_of(left)
@@ -40,7 +40,7 @@ def test_errors_are_drawn_against_the_mean_correlation_of_these_layers(store):
     assert line.get_ydata() == pytest.approx(error.to_numpy())
 
 
-def test_bars_at_the_marked_epochs_go_from_the_smallest_to_the_largest_error(store):
+def test_marked_epoch_bars_span_smallest_to_largest_error(store):
     fill(store)
     urfb, _ = made("alignment-and-error", store).figure.get_axes()[1].collections
     errors = store.epochs(rule="urfb", epoch=[1, 2, 3, 5, 10]).groupby("epoch")["validation_error"]
@@ -48,7 +48,7 @@ def test_bars_at_the_marked_epochs_go_from_the_smallest_to_the_largest_error(sto
     assert [bar[:, 1] for bar in urfb.get_segments()] == [pytest.approx(both) for both in ends]
 
 
-def test_of_two_losses_the_hinge_is_the_one_whose_back_propagation_has_levels(store):
+def test_bp_levels_use_hinge_when_both_losses_are_present(store):
     for loss in ("softmax", "hinge"):
         store.add(3, rule="bp", loss=loss, experiments="both")
     store.add(3, experiments="both")
@@ -56,7 +56,7 @@ def test_of_two_losses_the_hinge_is_the_one_whose_back_propagation_has_levels(st
     assert {label.partition(", ")[0] for label in labels if "epoch" in label} == {"BP-H"}
 
 
-def test_back_propagations_error_is_a_level_line_for_each_epoch_that_can_be_told_apart(store):
+def test_bp_error_is_a_level_line_for_each_distinct_epoch(store):
     fill(store)
     second = {
         row["seed"]: row["validation_error"] for row in store.epoch_rows if (row["rule"], row["epoch"]) == ("bp", 2)

@@ -64,7 +64,7 @@ def test_all_are_compared_after_the_last_epoch_that_each_has_reached(store):
     assert drawn.figure.subfigs[0].get_suptitle() == "simpnet, CIFAR-10, epoch 6"
 
 
-def test_correlations_are_of_the_last_epoch_at_which_all_of_these_runs_were_measured(store):
+def test_correlations_use_the_last_epoch_measured_in_all_runs(store):
     fill(store)
     store.alignment_rows = [row for row in store.alignment_rows if row["rule"] != "frfb" or row["epoch"] <= 4]
     drawn = made("epsilon", store)

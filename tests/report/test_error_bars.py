@@ -175,7 +175,7 @@ def test_without_untied_protocols_there_is_no_legend_and_no_gap(store):
     assert left.get_xticks() == pytest.approx(range(6))
 
 
-def test_unlike_batches_are_the_tied_runs_of_the_largest_and_the_untied_ones_of_the_smallest(store):
+def test_unlike_batches_pair_largest_tied_with_smallest_untied(store):
     add_tied_and_untied(store)
     add_tied_and_untied(store, batch_size=50)
     drawn = made("9-batch", store)

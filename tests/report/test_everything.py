@@ -63,7 +63,7 @@ def test_nothing_is_asked_of_an_empty_store(store: FakeStore, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("exhibit", [*FIGURES, *TABLES], ids=lambda exhibit: exhibit.stem)
-def test_every_exhibit_of_the_paper_says_what_the_paper_says_and_how_it_is_completed(exhibit) -> None:  # type: ignore[no-untyped-def]
+def test_paper_exhibit_has_title_statement_and_grid_command(exhibit) -> None:  # type: ignore[no-untyped-def]
     assert exhibit.title
     if exhibit.kind == "figure":
         assert exhibit.says

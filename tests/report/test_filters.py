@@ -40,7 +40,7 @@ def test_a_filter_of_zeros_is_grey():
     assert (picture(np.zeros((3, 3, 3))) == 0.5).all()
 
 
-def test_a_row_is_a_filter_and_a_column_a_location_of_the_lowest_seed_after_its_last_epoch(store):
+def test_filter_by_location_grid_shows_lowest_seed_at_last_epoch(store):
     store.add(7, rule="urfb", seed=2, **UNTIED)
     run = store.add(7, rule="urfb", seed=1, **UNTIED)
     drawn = made("8", store)
@@ -82,7 +82,7 @@ def test_the_similarity_is_that_of_the_layer_whose_filters_are_shown(store):
     assert similarity["mean"].to_numpy() == pytest.approx(store.alignment(layer=1)["filter_similarity"].to_numpy())
 
 
-def test_of_several_rules_the_filters_and_the_similarity_are_the_first_ones(store):
+def test_several_rules_show_filters_and_similarity_of_first_rule(store):
     store.add(7, rule="frfb", seed=0, experiments="both", **UNTIED)
     urfb = store.add(7, rule="urfb", seed=1, experiments="both", **UNTIED)
     assert set(made("8", store, "both").data["runs"]) == {urfb}
@@ -100,7 +100,7 @@ def test_the_similarity_before_and_after_is_said(store):
     assert words.endswith("3 seeds")
 
 
-def test_both_starts_show_the_first_and_the_last_epoch_and_similarity_by_epoch(store, edges_of):
+def test_both_starts_show_first_and_last_epoch_and_similarity(store, edges_of):
     runs = [store.add(7, rule="urfb", seed=seed, **start) for seed in range(2) for start in (UNTIED, TIED_START)]
     drawn = made("8-start", store)
     expected = [

@@ -78,7 +78,7 @@ def test_a_run_of_another_setting_is_no_other_seed_of_a_protocol(store, changed)
     assert sorted(list(panel.runs["run"]) for panel in found) == sorted([[first], [other]])
 
 
-def test_a_protocol_has_the_epsilon_that_it_names_and_no_decay_that_it_does_not(store):
+def test_protocol_selects_named_epsilon_and_no_unnamed_decay(store):
     wanted = store.add(2, rule="interpolated", epsilon=0.5)
     store.add(2, rule="interpolated", epsilon=0.75)
     store.add(2, rule="interpolated", epsilon=0.5, decay=0.01)

@@ -70,7 +70,7 @@ def test_a_column_is_a_draw_and_the_log_error_comes_first(theory):
     assert drawn.shortfalls == []
 
 
-def test_the_kinds_differ_in_colour_marker_and_style_and_are_in_one_legend(theory):
+def test_kinds_differ_in_colour_marker_style_and_share_a_legend(theory):
     keep_all(theory)
     figure = made("12", theory).figure
     legends = [axes.get_legend() for axes in figure.get_axes() if axes.get_legend()]

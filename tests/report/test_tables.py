@@ -274,7 +274,7 @@ def test_back_propagation_is_a_rule_among_the_simulations(theory: WritableStore)
     assert "BP: 1 of 3 draws" in made.shortfalls
 
 
-def test_methods_and_settings_are_never_mixed_and_what_diverged_is_left_out(theory: WritableStore) -> None:
+def test_methods_and_settings_stay_apart_without_diverged_draws(theory: WritableStore) -> None:
     own = kept(theory, 0, (10.0, 1.0, 0.1))
     solved = kept(theory, 0, (100.0, 1.0, 0.1), method="ode")
     kept(theory, 1, (1000.0, 1.0, 0.1), step_size=1e-3)
@@ -316,7 +316,7 @@ def test_published_figures_stand_by_themselves_with_their_sources(store: FakeSto
         chosen(TABLES, ["published"], "quick")
 
 
-def test_the_table_of_runs_says_what_each_kind_of_machine_trained_and_for_how_long(store: FakeStore) -> None:
+def test_runs_table_gives_epochs_and_hours_for_each_machine_kind(store: FakeStore) -> None:
     store.add(4, seed=0, seconds=100.0)
     store.add(6, seed=1, seconds=140.0, threads=2)
     store.add(6, seed=2, seconds=300.0)

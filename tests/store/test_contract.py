@@ -258,7 +258,7 @@ def test_filters_past_the_epoch_that_a_run_goes_on_from_are_dropped(store: Writa
     assert {one.epoch for one in store.filters(run.spec.identity)} == {0}
 
 
-def test_every_measure_of_alignment_is_kept_and_what_is_not_there_is_empty(store: WritableStore, run: GridRun) -> None:
+def test_alignment_measures_are_kept_and_missing_are_empty(store: WritableStore, run: GridRun) -> None:
     store.claim(run.spec)
     full = AlignmentPoint(0, 0.0, 1, "Conv 4 3x3", 0.1, 0.2, 80.0, 0.6, 1.5, 0.7, 0.3, 0.4)
     store.record(run.spec.identity, Started(0, PROVENANCE, (full, AlignmentPoint(0, 0.0, 2, "Output"))))
@@ -293,9 +293,7 @@ def test_runs_are_found_by_every_setting(store: WritableStore) -> None:
         assert found["rule"].tolist() == ["interpolated"], name
 
 
-def test_a_run_that_stopped_or_lost_its_worker_goes_on_with_the_threads_that_it_had(
-    store: WritableStore, run: GridRun
-) -> None:
+def test_stopped_or_lost_run_resumes_with_the_same_threads(store: WritableStore, run: GridRun) -> None:
     for end in (Stopped(), Lost("the worker process died (SIGKILL)")):
         store.claim(run.spec)
         store.record(run.spec.identity, started())
@@ -356,9 +354,7 @@ def test_whatever_an_exception_says_is_stored(store: WritableStore, run: GridRun
     assert (row["reason"], row["traceback"]) == ("ValueError: bad \\udcff file", "Traceback \\udcff")
 
 
-def test_a_runner_whose_process_number_means_nothing_here_is_believed_by_its_lease(
-    store: WritableStore, run: GridRun, sql: Sql
-) -> None:
+def test_runner_with_foreign_process_number_is_judged_by_lease(store: WritableStore, run: GridRun, sql: Sql) -> None:
     """In a container of its own it has a number that is another's here, or nobody's, and perhaps this host's name."""
     store.claim(run.spec)
     sql(f"UPDATE run SET owner = 'another machine 1', owner_process = {2**22 + 1}, owner_host = '{gethostname()}'")
@@ -410,7 +406,7 @@ def test_a_cancellation_while_a_runner_gives_its_runs_back_holds(
     ],
     ids=["taken", "cancelled"],
 )
-def test_a_run_that_is_taken_or_cancelled_while_it_is_claimed_is_not_claimed(
+def test_run_taken_or_cancelled_during_a_claim_is_not_claimed(
     store: WritableStore, run: GridRun, location: str, sql: Sql, before: str, meanwhile: str
 ) -> None:
     sql(f"UPDATE run SET {before}")
@@ -430,9 +426,7 @@ def test_a_reader_sees_one_moment(store: WritableStore, run: GridRun, location: 
             finish(store, run)
 
 
-def test_runners_that_add_the_same_runs_in_different_orders_do_not_wait_for_each_other(
-    store: WritableStore, location: str
-) -> None:
+def test_runners_add_same_runs_in_any_order_without_deadlock(store: WritableStore, location: str) -> None:
     runs = [tiny_run(seed=seed) for seed in range(300)]
     stores = (store, open_for_writing(location))
     with ThreadPoolExecutor(2) as threads:
@@ -441,9 +435,7 @@ def test_runners_that_add_the_same_runs_in_different_orders_do_not_wait_for_each
     assert len(store.runs()) == 300
 
 
-def test_runs_are_chosen_by_the_beginning_of_their_identities_and_by_conditions(
-    store: WritableStore, run: GridRun
-) -> None:
+def test_runs_are_chosen_by_identity_prefix_and_conditions(store: WritableStore, run: GridRun) -> None:
     others = [tiny_run(seed=seed) for seed in (4, 5)]
     store.register(others)
     first, second = (other.spec.identity for other in others)

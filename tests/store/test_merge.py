@@ -95,9 +95,7 @@ def checkpoints(path: Path) -> list[bytes]:
     return list(files(path.with_suffix(".checkpoints")).values())
 
 
-def test_what_only_the_other_store_has_is_taken_whole_and_the_other_store_is_left_as_it_was(
-    here: Path, there: Path
-) -> None:
+def test_source_only_runs_merge_whole_and_keep_source_unchanged(here: Path, there: Path) -> None:
     trained(here, tiny_run("mine", seed=9), 2, 0.5)
     other = open_for_writing(str(there))
     runs = [tiny_run("first", "second", seed=seed, connectivity=0.5) for seed in range(3)]
@@ -138,7 +136,7 @@ def test_a_store_is_made_where_there_is_none_yet(here: Path, there: Path) -> Non
         ((2, "done"), (2, "done"), "kept"),
     ],
 )
-def test_of_two_executions_the_longer_then_the_ended_then_the_targets_own_is_kept_whole(
+def test_longer_then_ended_then_target_execution_is_kept_whole(
     here: Path, there: Path, ours: tuple[int, str], theirs: tuple[int, str], expected: str
 ) -> None:
     run = tiny_run(epochs=2)
@@ -187,7 +185,7 @@ def test_the_better_of_several_sources_is_taken_whatever_their_order(here: Path,
         assert {name for name, _ in open_store(str(into)).memberships()} == {"there", "third"}
 
 
-def test_the_farther_target_holds_and_a_run_that_is_short_of_it_is_unfinished(here: Path, there: Path) -> None:
+def test_farther_target_wins_and_a_shorter_run_is_unfinished(here: Path, there: Path) -> None:
     trained(here, tiny_run(epochs=2), 2, 0.5)
     open_for_writing(str(there)).register([tiny_run("far", epochs=9)])
     assert merge(here, there) == ["unchanged"]
@@ -241,7 +239,7 @@ def test_a_run_that_is_being_trained_in_the_target_is_left_alone(here: Path, the
     assert numbers(here)[:3] == ("done", 9, 9)
 
 
-def test_a_run_that_is_being_trained_in_the_source_is_taken_as_unfinished_and_nobodys(here: Path, there: Path) -> None:
+def test_running_source_run_merges_as_unfinished_without_owner(here: Path, there: Path) -> None:
     run = tiny_run(epochs=4)
     trained(there, run, 3, 0.25, outcome="running")
     assert merge(here, there) == ["added"]
@@ -277,7 +275,7 @@ def test_checkpoints_go_with_the_rows_that_they_belong_to(here: Path, there: Pat
     assert sorted(checkpoints(here)) == sorted(set(expected) - {b"shorter here"})
 
 
-def test_a_merge_that_fails_leaves_the_target_and_its_checkpoints_as_they_were(here: Path, there: Path) -> None:
+def test_failed_merge_leaves_target_and_checkpoints_unchanged(here: Path, there: Path) -> None:
     run = tiny_run(epochs=3)
     trained(here, run, 1, 0.5)
     trained(there, run, 3, 0.25)

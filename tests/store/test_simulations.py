@@ -64,7 +64,7 @@ def test_a_simulation_that_is_there_stays_as_it_is(store: WritableStore) -> None
     assert len(store.simulations()) == 2
 
 
-def test_a_simulation_whose_rows_cannot_all_be_written_is_not_there_at_all(store: WritableStore, sql: Sql) -> None:
+def test_partly_unwritable_simulation_leaves_no_rows(store: WritableStore, sql: Sql) -> None:
     unwritable = (*POINTS, Point(11, None, ()))  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="cannot be written"):
         store.keep_simulation(simulated(unwritable))

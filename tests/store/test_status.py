@@ -9,7 +9,7 @@ from urfb.store import open_for_writing
 from urfb.store.status import run_statuses
 
 
-def test_each_run_is_told_with_its_state_its_experiments_and_why_it_failed_last(tmp_path: Path) -> None:
+def test_status_gives_state_experiments_and_last_failure_reason(tmp_path: Path) -> None:
     store = open_for_writing(str(tmp_path / "urfb.sqlite"))
     runs = [tiny_run("b", "a", seed=0), tiny_run("b", seed=1, rule="bp", epochs=3), tiny_run("b", seed=2)]
     store.register(runs)

@@ -132,7 +132,7 @@ def test_feedback_that_starts_with_random_weights_starts_at_its_own_r() -> None:
 
 
 @pytest.mark.parametrize("step_size", [0.05, 5.0, 1e200])
-def test_discrete_steps_that_are_too_large_are_told_and_no_number_of_them_is_lost_sense(step_size: float) -> None:
+def test_too_large_discrete_steps_are_reported_as_divergence(step_size: float) -> None:
     one = simulate(SimulationSpec(epsilon=1.0, step_size=step_size))
     assert one.diverged_at is not None
     assert one.diverged_at <= 100
@@ -167,7 +167,7 @@ def test_a_solution_that_reaches_infinity_ends_before_it() -> None:
     assert len(stopped) == 2
 
 
-def test_a_start_without_numbers_is_refused_and_one_that_cannot_be_left_is_kept(tmp_path: Path) -> None:
+def test_non_finite_start_is_refused_but_early_divergence_is_kept(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"draw 0: its error at the start is no number: choose smaller scales"):
         simulate(SimulationSpec(epsilon=1.0, **{**SMALL, "teacher_scale": 1e200}))
     store = open_for_writing(str(tmp_path / "urfb.sqlite"))
@@ -240,7 +240,7 @@ def test_what_is_stored_is_what_was_simulated_and_is_not_simulated_again(
     assert list(run_into(store, wanted)) == [None] * len(wanted)
 
 
-def test_a_process_that_is_killed_leaves_whole_simulations_and_the_next_one_does_the_rest(tmp_path: Path) -> None:
+def test_killed_process_leaves_whole_simulations_for_a_rerun(tmp_path: Path) -> None:
     path, wanted = tmp_path / "urfb.sqlite", specs(1, [0, 1], ["discrete", "ode"], **SMALL)
     killed = (
         "import os, signal\n"
@@ -272,7 +272,7 @@ def test_a_process_that_is_killed_leaves_whole_simulations_and_the_next_one_does
     assert len(store.simulations()) == len(wanted)
 
 
-def test_a_summary_tells_errors_correlations_divergence_and_how_far_the_methods_are_apart(tmp_path: Path) -> None:
+def test_summary_has_errors_correlations_divergence_and_method_gap(tmp_path: Path) -> None:
     store = open_for_writing(str(tmp_path / "urfb.sqlite"))
     wanted = specs(2, [1], ["discrete", "ode"], **SMALL)
     ended = [one for one in run_into(store, wanted) if one is not None]

@@ -45,7 +45,7 @@ def test_three_layers_move_as_the_papers_formulas_say() -> None:
     close(derivative([W1, W2, W3], [R1, R2, R3], sigma), [R2 @ R3 @ E, R3 @ E @ W1.T, E @ (W2 @ W1).T])
 
 
-def test_with_transposed_feedback_the_weights_go_down_the_gradient_of_half_the_error() -> None:
+def test_transposed_feedback_descends_gradient_of_half_the_error() -> None:
     W = random_matrices()
     (sigma,) = random_matrices("teacher", (5, 3))
     W_dot = derivative(W, transposed(W), sigma)
@@ -60,7 +60,7 @@ def test_with_transposed_feedback_the_weights_go_down_the_gradient_of_half_the_e
         assert W_dot[layer][row, column] == pytest.approx(-slope / 2, rel=1e-7)
 
 
-def test_starting_at_the_transpose_the_rule_of_epsilon_1_is_back_propagation() -> None:
+def test_epsilon_1_started_at_the_transpose_is_back_propagation() -> None:
     """Zipser and Rumelhart: R_l = R_l(0) + W_lᵗ − W_l(0)ᵗ is W_lᵗ for ever."""
     W, moved = random_matrices(), random_matrices("teacher")
     (sigma,) = random_matrices("teacher", (5, 3))

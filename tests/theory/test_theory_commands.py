@@ -79,7 +79,7 @@ def test_steps_that_diverge_are_named_and_exit_with_1_again_and_again(tmp_path: 
         (("--layers", ""), "give three sizes or more"),
     ],
 )
-def test_what_cannot_be_understood_is_told_in_one_message_and_nothing_is_stored(
+def test_invalid_arguments_give_a_message_and_store_nothing(
     tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     store = tmp_path / "urfb.sqlite"
@@ -89,7 +89,7 @@ def test_what_cannot_be_understood_is_told_in_one_message_and_nothing_is_stored(
     assert not store.exists()
 
 
-def test_checks_are_printed_with_their_numbers_and_one_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_print_numbers_and_name_the_failing_check(monkeypatch: pytest.MonkeyPatch) -> None:
     result = theory("check", *SMALL)
     assert result.exit_code == 0, result.output
     assert result.output.count("holds") == 7

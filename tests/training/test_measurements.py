@@ -65,9 +65,7 @@ def mean_loss_and_error(network: nn.Module, spec: RunSpec, split: Split) -> tupl
 
 
 @pytest.mark.parametrize("settings", LOSSES, ids=str)
-def test_every_loss_and_error_is_of_its_own_split_at_the_weights_of_its_epoch(
-    settings: dict[str, Any], tmp_path: Path
-) -> None:
+def test_losses_and_errors_match_split_and_weights_of_the_epoch(settings: dict[str, Any], tmp_path: Path) -> None:
     dataset = random_dataset(training=10, validation=11, test=13)
     dropping = "Conv 3 3x3; Maxpool 3; Drop .4; Full 6; Output"  # while training alone
     spec = float64_spec(network=dropping, rule="urfb", step_size=0.3, **settings)
@@ -133,7 +131,7 @@ def increments(spec: RunSpec, network: Network, dataset: Dataset, rule: str) -> 
 @pytest.mark.parametrize("loss", ["softmax", "hinge"])
 @pytest.mark.parametrize("connectivity", [1.0, 0.5])
 @pytest.mark.parametrize("rule", ["frfb", "usf"])
-def test_gradient_cosines_are_those_of_the_references_increments_under_the_runs_loss(
+def test_gradient_cosines_match_reference_increments_of_run_loss(
     rule: str, connectivity: float, loss: str, tmp_path: Path
 ) -> None:
     dataset = random_dataset(training=10)
@@ -154,7 +152,7 @@ def test_gradient_cosines_are_those_of_the_references_increments_under_the_runs_
 
 
 @pytest.mark.parametrize(("pretraining_epochs", "epochs"), [(0, 23), (22, 24)])
-def test_alignment_is_measured_by_the_epochs_of_the_stage_and_after_the_last(
+def test_alignment_is_measured_by_stage_epoch_and_after_the_last(
     pretraining_epochs: int, epochs: int, tmp_path: Path
 ) -> None:
     """Epoch 23 is measured as the last of a run, or as the first of a second stage; 21 and 22 are neither."""

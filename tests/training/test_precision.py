@@ -68,7 +68,7 @@ def test_the_outputs_of_a_bfloat16_run_are_near_those_of_float32(digits: Dataset
     assert 1e-4 < difference < 0.02
 
 
-def test_what_the_device_cannot_compute_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_unsupported_precision_is_refused_before_any_writing(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"Conv.*: precision 'tf32' needs a GPU that has it; choose float32"):
         run([tiny_run(), tiny_run(precision="tf32")], tmp_path)
     assert not list(tmp_path.glob("*.sqlite"))

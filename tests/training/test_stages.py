@@ -91,7 +91,7 @@ def test_the_first_stage_is_tied_and_the_same_under_every_rule(digits: Dataset, 
     assert first == [first[0]] * 4
 
 
-def test_then_the_frozen_layer_stays_and_all_others_are_drawn_anew_and_untied(digits: Dataset, tmp_path: Path) -> None:
+def test_second_stage_keeps_frozen_layer_and_redraws_the_rest(digits: Dataset, tmp_path: Path) -> None:
     spec = tiny_spec(rule="urfb", connectivity=0.5, **STAGES)
     list(train(spec.model_copy(update={"epochs": 2}), digits, tmp_path))
     first = saved_weights(tmp_path, spec)
@@ -141,7 +141,7 @@ def test_a_frozen_layer_keeps_the_r_that_carried_its_error_signal(first: str, se
 
 
 @pytest.mark.parametrize("second", ["urfb", "frsf"])
-def test_the_r_of_a_frozen_layer_has_the_connections_of_the_second_stages_rule(second: str, digits: Dataset) -> None:
+def test_frozen_layer_feedback_has_second_stage_rule_connections(second: str, digits: Dataset) -> None:
     spec = staged(second, frozen="2", connectivity=0.5)
     before = pretrained_network(spec, digits).conv_layers[1]
     layer = second_stages(spec, digits)[1].conv_layers[1]
@@ -153,7 +153,7 @@ def test_the_r_of_a_frozen_layer_has_the_connections_of_the_second_stages_rule(s
     assert torch.equal(layer.mask, layer.feedback_mask) == (second == "frsf")
 
 
-def test_feedback_that_starts_as_w_does_so_in_a_frozen_layer_and_is_back_propagation(digits: Dataset) -> None:
+def test_feedback_started_as_w_in_a_frozen_layer_equals_bp(digits: Dataset) -> None:
     _, ours = second_stages(staged("zipser-rumelhart", frozen="2", precision="float64"), digits)
     _, bp = second_stages(staged("bp", frozen="2", precision="float64"), digits)
     for one, other in zip(ours.layers, bp.layers, strict=True):
@@ -251,9 +251,7 @@ def test_alignment_is_dense_in_the_first_steps_of_each_stage(digits: Dataset, tm
     assert {point.layer for point in points if point.saturation is None} == {4}
 
 
-def test_saturation_is_that_of_the_first_training_images_as_the_network_sees_them_without_dropout(
-    digits: Dataset, tmp_path: Path
-) -> None:
+def test_saturation_uses_first_training_images_without_dropout(digits: Dataset, tmp_path: Path) -> None:
     spec = tiny_spec(network="Conv 4 3x3; Maxpool 3; Drop .5; Full 20; Output", rule="bp", input_offset=0.5, epochs=3)
     *_, last, _ = train(spec, digits, tmp_path)
     assert isinstance(last, EpochEnded)
@@ -274,9 +272,7 @@ def test_saturation_is_that_of_the_first_training_images_as_the_network_sees_the
     assert network.training
 
 
-def test_alignment_is_measured_up_to_step_50_and_once_where_an_epoch_ends_there(
-    digits: Dataset, tmp_path: Path
-) -> None:
+def test_alignment_is_measured_to_step_50_and_never_twice(digits: Dataset, tmp_path: Path) -> None:
     for batch_size, steps in ((20, 65), (26, 50)):
         events = list(train(tiny_spec(network="Output", batch_size=batch_size, epochs=2), digits, tmp_path))
         assert [[point.step for point in event.alignment] for event in events if isinstance(event, EpochEnded)] == [
@@ -285,7 +281,7 @@ def test_alignment_is_measured_up_to_step_50_and_once_where_an_epoch_ends_there(
         ]
 
 
-def test_filters_are_saved_of_their_own_locations_on_a_grid_that_is_not_square() -> None:
+def test_saved_filters_match_locations_on_a_non_square_grid() -> None:
     network = Network("Conv 2 3x3; Output", (1, 5, 9), 3, RULES["urfb"], seed=0, untied=(1,))
     saved = saved_filters(network, 7)
     assert [(one.row, one.column) for one in saved] == [(1, 2), (1, 6), (3, 2), (3, 6)]
@@ -298,9 +294,7 @@ def test_filters_are_saved_of_their_own_locations_on_a_grid_that_is_not_square()
         torch.testing.assert_close(h, (bank[..., 0] * seen).sum((1, 2)))
 
 
-def test_filters_of_an_untied_first_layer_are_saved_at_four_locations_first_and_last(
-    digits: Dataset, tmp_path: Path
-) -> None:
+def test_untied_first_layer_filters_are_saved_at_four_locations(digits: Dataset, tmp_path: Path) -> None:
     spec = tiny_spec(rule="urfb", untied="all", untied_start="tied-copy", epochs=2)
     events = list(train(spec, digits, tmp_path))
     started, _, last, _ = events

@@ -180,16 +180,14 @@ def test_a_run_that_leaves_the_finite_numbers_is_stopped(digits: Dataset, tmp_pa
         list(events)
 
 
-def test_alignment_is_measured_often_at_first_and_at_most_60_times_in_the_papers_epochs() -> None:
+def test_alignment_is_measured_often_early_and_at_most_60_times() -> None:
     measured = [epoch for epoch in range(1, 1001) if is_alignment_epoch(epoch)]
     assert measured[:20] == list(range(1, 21))
     assert {25, 100, 150, 500, 1000} <= set(measured)
     assert len(measured) == 54
 
 
-def test_a_run_that_is_asked_to_stop_does_so_after_its_epoch_and_has_a_checkpoint(
-    digits: Dataset, tmp_path: Path
-) -> None:
+def test_stopping_run_ends_after_the_epoch_with_a_checkpoint(digits: Dataset, tmp_path: Path) -> None:
     asked = iter([False, True])
     spec = tiny_spec(epochs=5)
     events = list(train(spec, digits, tmp_path, stop=lambda: next(asked), seconds_between_checkpoints=60.0))

@@ -44,7 +44,7 @@ def test_runs_that_agree_with_the_paper_support_its_claims(store):
     assert all(result.commands == () for result in results)
 
 
-def test_the_numbers_are_paired_differences_of_the_last_three_validation_errors(store):
+def test_numbers_are_paired_differences_of_last_three_epochs(store):
     fill(store, noise=0)
     run = store.add(Cell(*SIMPNET, BP_H), 0, SHORT)
     store.epochs_of(run).loc[:, "validation_error"] = np.linspace(0.9, 0.0, 10)
@@ -62,7 +62,7 @@ def test_the_order_reversed_contradicts(store):
     assert exit_code(results) == 1
 
 
-def test_noise_decides_nothing_and_the_number_of_seeds_that_would_is_named(store):
+def test_noise_is_undecided_and_names_the_number_of_seeds_needed(store):
     fill(store, noise=0.03, seeds=6)
     (result,) = evaluate(store, ["2"], SHORT)
     assert result.verdict is Verdict.UNDECIDED
@@ -73,7 +73,7 @@ def test_noise_decides_nothing_and_the_number_of_seeds_that_would_is_named(store
     assert f"about {part.tested.seeds_needed} seeds would decide" in " ".join(as_text([result]).split())
 
 
-def test_every_component_is_of_the_runs_and_in_the_range_that_the_document_names(store):
+def test_each_component_uses_the_documented_runs_and_range(store):
     """Each run has an error of its own, so that no others give the number; its first 500 validation errors are half."""
     random = np.random.default_rng(0)
     errors = {}
@@ -236,7 +236,7 @@ def test_the_settings_of_the_two_lengths_are_not_mixed(store):
     assert {lack.reason for lack in on_cifar10.lacking} == {"done, 10 of 1,000 epochs"}
 
 
-def test_of_longer_runs_the_short_setting_reads_ten_epochs_and_no_test_error(store):
+def test_short_setting_reads_ten_epochs_and_no_test_error(store):
     fill(store, PAPER)
     for frame in store.epoch_rows:
         frame.loc[frame["epoch"] > 10, "validation_error"] = np.nan
@@ -247,7 +247,7 @@ def test_of_longer_runs_the_short_setting_reads_ten_epochs_and_no_test_error(sto
     assert set(verdicts(evaluate(store, setting=SHORT)).values()) == {Verdict.SUPPORTED}
 
 
-def test_the_medium_setting_reads_200_epochs_of_the_seeds_1_to_5_and_no_test_error(store):
+def test_medium_setting_reads_200_epochs_of_seeds_1_to_5_only(store):
     fill(store, PAPER, seeds=8)
     for frame in store.epoch_rows:
         frame["validation_error"] = np.where(frame["epoch"] > 200, np.nan, frame["validation_error"])
@@ -278,7 +278,7 @@ def test_the_medium_setting_asks_for_its_own_seeds_and_epochs(store):
     )
 
 
-def test_three_seeds_of_the_medium_setting_have_an_interval_and_no_verdict(store):
+def test_three_medium_seeds_give_an_interval_but_no_verdict(store):
     fill(store, MEDIUM, seeds=3, first_seed=1, noise=1e-6)
     (result,) = evaluate(store, ["5"], MEDIUM)
     assert result.verdict is Verdict.UNDECIDED
@@ -287,7 +287,7 @@ def test_three_seeds_of_the_medium_setting_have_an_interval_and_no_verdict(store
     assert "5 seeds are needed; 3 can be used" in text
 
 
-def test_seeds_that_decide_nothing_in_the_medium_setting_are_not_to_be_added_to(store):
+def test_undecided_medium_setting_does_not_suggest_more_seeds(store):
     fill(store, MEDIUM, seeds=5, first_seed=1, noise=0.03)
     text = " ".join(as_text(evaluate(store, ["1"], MEDIUM)).split())
     assert "but the setting medium tests the seeds 1 to 5 alone" in text
@@ -511,7 +511,7 @@ def test_an_empty_store_lacks_what_the_commands_train(store, setting):
 
 
 @pytest.mark.parametrize("setting", [PAPER, MEDIUM, SHORT])
-def test_the_experiments_train_what_the_claims_need_as_long_as_they_need_it(setting):
+def test_experiments_train_the_runs_and_epochs_that_claims_need(setting):
     grid = {run.spec.identity: run.spec for run in load_grid(ROOT / "experiments.yaml", [setting.experiment]).runs}
     for cell in cells(setting):
         for seed in setting.least_seeds:
@@ -567,7 +567,7 @@ def test_claims_that_do_not_exist_or_have_no_short_form(store):
         evaluate(store, ["6"], MEDIUM)
 
 
-def test_the_document_has_every_claim_and_says_in_which_settings_it_is_tested():
+def test_document_lists_every_claim_with_tested_settings():
     document = (ROOT / "docs" / "claims.md").read_text()
     rows = re.findall(r"^\| `([\w-]+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", document, re.MULTILINE)
     said = {name: [form.strip() != "–" for form in forms] for name, *forms in rows}

@@ -55,7 +55,7 @@ def test_correlations_are_of_the_layers_and_epochs_that_they_name() -> None:
     assert measures.largest_correlation(trained) == 0.8
 
 
-def test_the_rise_is_the_smallest_rank_correlation_of_a_layer_with_the_epoch() -> None:
+def test_rise_is_the_lowest_layer_rank_correlation_with_epoch() -> None:
     ranks = {layer: stats.spearmanr(range(6), values).statistic for layer, values in CORRELATIONS.items()}
     assert measures.rise(run()) == pytest.approx(ranks[3])
     assert ranks[3] < ranks[4] < ranks[2] == pytest.approx(1)

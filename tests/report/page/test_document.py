@@ -172,7 +172,7 @@ def test_a_row_says_what_differs_from_the_paper():
     assert [plain.training, plain.validation, plain.test] == [f"{error:.1f}" for error in errors]
 
 
-def test_the_summary_adds_up_what_was_trained_and_counts_states_and_verdicts(mixed, tmp_path):
+def test_summary_totals_training_and_counts_states_and_verdicts(mixed, tmp_path):
     undecided, *others = evaluate(open_store(str(mixed.location)))
     claims = [undecided, *(replace(one, verdict=Verdict.SUPPORTED) for one in others[:2])]
     store = FakeStore()
