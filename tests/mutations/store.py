@@ -172,7 +172,7 @@ MUTATIONS = [
     *of(
         "urfb/engines/runner.py",
         RUNNER + "a_run_that_another_runner_trains_takes_no_place_of_those_wanted",
-        ('if one.missing and (limit is None or one.state != "running")]', "if one.missing]"),
+        ('if run.missing and (limit is None or run.state != "running")]', "if run.missing]"),
     ),
     *of(
         "urfb/training/checkpoint.py",

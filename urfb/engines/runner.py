@@ -13,7 +13,7 @@ from typing import Protocol
 import psutil
 
 from urfb.engines import Engine, Workplace, scheduler
-from urfb.engines.cluster import joined
+from urfb.engines.cluster import Cluster, joined
 from urfb.engines.inline import InlineEngine
 from urfb.engines.local import LocalEngine
 from urfb.engines.measuring import measured_memory
@@ -57,8 +57,7 @@ def run_grid(
 
     Args:
         runs: of a grid.
-        store: its location; made where there is none yet.
-        data: folder of the data sets.
+        store, data: the location of the store, made where there is none yet, and the folder of the data sets.
         jobs: how many runs are trained at a time; None for as many as fit, 0 for one, in this process, whose memory is
             not measured before.
         device: 'auto', 'cpu' or 'cuda'.
@@ -66,8 +65,7 @@ def run_grid(
         engine: 'local' for this machine, 'ray' for a cluster, whose machines look for the data sets when they train.
         address: of the Ray cluster, as `urfb.engines.cluster.joined` takes it.
         limit: how many of the missing runs to train at most; those that another runner trains do not count.
-        fail_fast: whether to stop after the first run that fails.
-        cancelled: whether to train runs that were cancelled, too.
+        fail_fast, cancelled: whether to stop after the first run that fails; whether to train cancelled runs, too.
         seconds_between_checkpoints: of a run, at least.
         keep_checkpoints: whether those of a run that is done stay.
         stop: is asked again and again whether to stop, every run after the epoch that it is in.
@@ -79,56 +77,81 @@ def run_grid(
     """
     refuse_contradictions(engine, address, jobs)
     upgrade_store(store, missing_ok=True)
-    planned = plan(runs, stored_progress(store))
-    if cancelled:
-        planned = [replace(one, state="unfinished") if one.state == "cancelled" else one for one in planned]
-    wanted = [one for one in planned if one.missing and (limit is None or one.state != "running")]
-    missing = [one.run for one in wanted][:limit]
+    planned = _planned(runs, store, cancelled=cancelled)
+    missing = [run for run in planned if run.missing and (limit is None or run.state != "running")][:limit]
     refuse_unknown(device)
     if not missing:
-        if runs and not {(name, run.spec.identity) for run in runs for name in run.experiments} <= (
-            open_store(store).memberships()
-        ):
-            open_for_writing(store).register(runs)
+        _register_members(runs, store)
         observer.planned(planned, ())
         return scheduler.Outcome()
-    specs = [run.spec for run in missing]
-    trainer: Engine
+    specs = [run.run.spec for run in missing]
     with joined(address) if engine == "ray" else nullcontext() as cluster:
-        if cluster is None:
-            devices = find_devices(device)
-            free, has_tf32 = capacity(devices)
-            refuse_precision(specs, has_tf32=has_tf32)
-            verify_data({spec.dataset for spec in specs}, data)
-            memory = [0] * len(specs) if jobs == 0 else measured_memory(specs, devices[0], free, stop=stop)
-        else:
-            from urfb.engines.ray import RayEngine, measured_on_cluster
-
-            devices = [cluster.find_device(device)]
-            free, has_tf32 = cluster.capacity(devices[0])
-            refuse_precision(specs, has_tf32=has_tf32)
-            memory = measured_on_cluster(cluster, specs, devices[0], free, stop=stop)
-        refuse_unfit(specs, memory, devices[0], free)
+        devices, memory = _fitting(specs, cluster, data, jobs, device, stop)
         writable = open_for_writing(store)
-        of_one = Workplace(data.absolute(), *make_folders(writable), devices[0], 1, seconds_between_checkpoints)
-        if cluster is None:
-            workplaces = divide(of_one, devices, jobs, len(specs), max(memory))
-            trainer = InlineEngine(workplaces[0]) if jobs == 0 else LocalEngine(workplaces)
-        else:
-            workplaces, resources = cluster.divide(of_one, jobs, len(specs), max(memory))
-            trainer = RayEngine(workplaces, resources)
+        slot = Workplace(data.absolute(), *make_folders(writable), devices[0], 1, seconds_between_checkpoints)
+        slots, trainer = _slots(slot, cluster, devices, jobs, len(specs), memory)
         writable.register(runs)
-        observer.planned(planned, workplaces)
+        observer.planned(planned, slots)
+        discard = _keep if keep_checkpoints else partial(_discard, slot.checkpoints)
         return scheduler.run_missing(
-            specs,
-            writable,
-            trainer,
-            observer,
-            fail_fast=fail_fast,
-            cancelled=cancelled,
-            discard=(lambda spec: None) if keep_checkpoints else partial(_discard, of_one.checkpoints),
-            stop=stop,
+            specs, writable, trainer, observer, fail_fast=fail_fast, cancelled=cancelled, discard=discard, stop=stop
         )
+
+
+def _planned(runs: Sequence[GridRun], store: str, *, cancelled: bool) -> list[PlannedRun]:
+    """Compare runs with a store's, and count cancelled ones as unfinished where they are wanted."""
+    planned = plan(runs, stored_progress(store))
+    return [replace(run, state="unfinished") if cancelled and run.state == "cancelled" else run for run in planned]
+
+
+def _register_members(runs: Sequence[GridRun], store: str) -> None:
+    """Note which experiments ask for runs that are all there, where the store lacks that."""
+    members = {(name, run.spec.identity) for run in runs for name in run.experiments}
+    if runs and not members <= open_store(store).memberships():
+        open_for_writing(store).register(runs)
+
+
+def _fitting(
+    specs: Sequence[RunSpec],
+    cluster: Cluster | None,
+    data: Path,
+    jobs: int | None,
+    device: str,
+    stop: Callable[[], bool],
+) -> tuple[list[str], int]:
+    """Return the devices for some runs and the bytes that the largest needs there; 0 where that is not measured.
+
+    Raises:
+        DeviceError, DataError: a device or a data set cannot be used, or a run does not fit.
+    """
+    if cluster is None:
+        devices = find_devices(device)
+        free, has_tf32 = capacity(devices)
+        refuse_precision(specs, has_tf32=has_tf32)
+        verify_data({spec.dataset for spec in specs}, data)
+        memory = [0] * len(specs) if jobs == 0 else measured_memory(specs, devices[0], free, stop=stop)
+    else:
+        from urfb.engines.ray import measured_on_cluster
+
+        devices = [cluster.find_device(device)]
+        free, has_tf32 = cluster.capacity(devices[0])
+        refuse_precision(specs, has_tf32=has_tf32)
+        memory = measured_on_cluster(cluster, specs, devices[0], free, stop=stop)
+    refuse_unfit(specs, memory, devices[0], free)
+    return devices, max(memory)
+
+
+def _slots(
+    slot: Workplace, cluster: Cluster | None, devices: Sequence[str], jobs: int | None, runs: int, memory: int
+) -> tuple[list[Workplace], Engine]:
+    """Return a slot for each run that is trained at a time, and the engine that has them."""
+    if cluster is None:
+        slots = divide(slot, devices, jobs, runs, memory)
+        return slots, InlineEngine(slots[0]) if jobs == 0 else LocalEngine(slots)
+    from urfb.engines.ray import RayEngine
+
+    slots, resources = cluster.divide(slot, jobs, runs, memory)
+    return slots, RayEngine(slots, resources)
 
 
 def failed_or_cancelled(
@@ -169,6 +192,10 @@ def remove_checkpoints(store: str) -> tuple[int, int]:
     except OSError as error:
         raise StoreError(f"{error.filename}: cannot be removed ({error.strerror})") from error
     return sum(size > 0 for size in freed), sum(freed)
+
+
+def _keep(spec: RunSpec) -> None:
+    """Leave the checkpoints of a run that is done where they are."""
 
 
 def _discard(checkpoints: Path, spec: RunSpec) -> None:
