@@ -188,6 +188,16 @@ MUTATIONS = [
         ("bytes_per_epoch=known.bytes_per_epoch() if known else None", "bytes_per_epoch=None"),
     ),
     *of(
+        "urfb/engines/measuring.py",
+        "tests/engines/test_measuring.py",
+        ("{(_workload(stage), spec.gradient_batch)", "{(_workload(stage), None)"),
+        ("max(peaks[key] for key", "min(peaks[key] for key"),
+        ("process.exitcode == -signal.SIGKILL", "process.exitcode != 0"),
+        ("free + 1 if _is_out_of_memory(error) else 0", "0"),
+        ("max(count, sum(sizes)) if whole", "count if whole"),
+        ("resource.setrlimit(resource.RLIMIT_DATA, (limit, most))", "pass"),
+    ),
+    *of(
         "urfb/engines/scheduler.py",
         SCHEDULER,
         ("if not runner.outcome.stopped and (stop()", "if (stop()"),

@@ -10,6 +10,7 @@ from tests.helpers import TINY, grid_file, tiny_spec
 from urfb import open_store
 from urfb.cli import app
 from urfb.data.datasets import load
+from urfb.engines.measuring import measured_memory
 from urfb.events import EpochEnded, Finished
 from urfb.nn.rules import RULES
 from urfb.training.graphs import Graphed
@@ -111,3 +112,9 @@ def test_a_step_is_measured_on_the_gpu() -> None:
     result = CliRunner().invoke(app, ["bench", TINY, "--dataset", "digits", "--batch-size", "50", "--rounds", "2"])
     assert result.exit_code == 0, result.output
     assert "urfb tf32" in result.stdout
+
+
+def test_memory_is_measured_on_the_gpu_and_what_does_not_fit_is_told() -> None:
+    large = tiny_spec(network="Full 100000; Output")
+    sizes = measured_memory([tiny_spec(), large], "cuda:0", 2**28)
+    assert 0 < sizes[0] <= 2**28 < sizes[1]
