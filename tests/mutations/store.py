@@ -19,7 +19,7 @@ MUTATIONS = [
             ".values(leased_until=clock(connection))\n            )",
         ),
         ("epochs_done=event.epoch, leased_until=clock(connection) + LEASE_SECONDS", "epochs_done=event.epoch"),
-        ("own = select(columns.id).where(columns.owner == self._token)", "own = select(columns.id)"),
+        ("claimed = select(columns.id).where(columns.owner == self._token)", "claimed = select(columns.id)"),
     ),
     *of(
         "urfb/store/writing.py",
@@ -30,7 +30,7 @@ MUTATIONS = [
     *of(
         "urfb/store/writing.py",
         CONTRACT + "a_runner_that_lives_beside_this_one_keeps_its_run",
-        ("(is_here(row.owner) and row.owner_process == os.getpid())", "is_here(row.owner)"),
+        ("(is_local(row.owner) and row.owner_process == os.getpid())", "is_local(row.owner)"),
     ),
     *of(
         "urfb/store/writing.py",
@@ -135,19 +135,19 @@ MUTATIONS = [
         "urfb/store/frames.py",
         CONTRACT + "filters_take_the_values_of_a_frame",
         ("value.item() if isinstance(value, np.generic) else value", "value"),
-        ("or_(agrees, name.is_(None)) if len(there) < len(values) else agrees", "agrees"),
+        ("or_(matches, field.is_(None)) if len(present) < len(values) else matches", "matches"),
     ),
     *of(
         "urfb/store/merge.py",
         MERGE,
         (
-            "            _unite_memberships(writing, memberships)\n    for run",
-            "        _unite_memberships(writing, memberships)\n    for run",
+            "            _unite_memberships(writing, memberships)\n    for identity",
+            "        _unite_memberships(writing, memberships)\n    for identity",
         ),
         ('self.tested and self.state != "failed"', "self.tested"),
         ('(row["id"], row["epochs_done"]) in tested', 'row["id"] in {run for run, _ in tested}'),
-        ("their.rank > our.rank", "their.rank >= our.rank"),
-        ("holders[one.run] = [source]", "holders[one.run].append(source)"),
+        ("source.rank > target.rank", "source.rank >= target.rank"),
+        ("holders[run.run] = [source]", "holders[run.run].append(source)"),
     ),
     *of(
         "urfb/store/export.py",

@@ -127,7 +127,7 @@ def test_a_target_nearer_than_what_is_stored_is_what_is_stored(store: WritableSt
     store.claim(run.spec.model_copy(update={"epochs": 9}))
     for event in (started(), *map(epoch, (1, 2, 3)), Stopped()):
         store.record(run.spec.identity, event)
-    assert store.claim(run.spec).became == "claimed"
+    assert store.claim(run.spec).outcome == "claimed"
     assert store.runs()[["epochs_done", "epochs_target"]].to_numpy().tolist() == [[3, 3]]
 
 
@@ -331,8 +331,8 @@ def test_a_cancelled_run_is_nobodys_until_that_is_wanted(store: WritableStore, r
     assert store.claim(run.spec) == ("cancelled", 0, None)
     assert store.runs()["state"].tolist() == ["cancelled", "done"]
     assert sql("SELECT outcome FROM attempt ORDER BY id") == [("done",), ("cancelled",)]
-    assert store.claim(run.spec, cancelled=True).became == "claimed"
-    assert store.claim(other.spec, cancelled=True).became == "done"
+    assert store.claim(run.spec, cancelled=True).outcome == "claimed"
+    assert store.claim(other.spec, cancelled=True).outcome == "done"
 
 
 def test_failures_are_counted(store: WritableStore, run: GridRun) -> None:
@@ -344,7 +344,7 @@ def test_failures_are_counted(store: WritableStore, run: GridRun) -> None:
             store.record(one.spec.identity, event)
     assert store.failures() == {run.spec.identity: 3, other.spec.identity: 2}
     assert store.claim(run.spec, failures=2) == ("failed", 0, None)
-    assert store.claim(run.spec, failures=3).became == "claimed"
+    assert store.claim(run.spec, failures=3).outcome == "claimed"
 
 
 def test_whatever_an_exception_says_is_stored(store: WritableStore, run: GridRun) -> None:
@@ -358,11 +358,11 @@ def test_runner_with_foreign_process_number_is_judged_by_lease(store: WritableSt
     """In a container of its own it has a number that is another's here, or nobody's, and perhaps this host's name."""
     store.claim(run.spec)
     sql(f"UPDATE run SET owner = 'another machine 1', owner_process = {2**22 + 1}, owner_host = '{gethostname()}'")
-    assert store.claim(run.spec).became == "elsewhere"
+    assert store.claim(run.spec).outcome == "elsewhere"
     sql(f"UPDATE run SET owner_process = {getpid()}")
-    assert store.claim(run.spec).became == "elsewhere"
+    assert store.claim(run.spec).outcome == "elsewhere"
     sql("UPDATE run SET leased_until = leased_until - 3600")
-    assert store.claim(run.spec).became == "claimed"
+    assert store.claim(run.spec).outcome == "claimed"
 
 
 def test_a_runner_that_lives_beside_this_one_keeps_its_run(
@@ -371,7 +371,7 @@ def test_a_runner_that_lives_beside_this_one_keeps_its_run(
     store.claim(run.spec)
     other = open_for_writing(location)
     sql(f"UPDATE run SET owner_process = {getppid()}")
-    assert other.claim(run.spec).became == "elsewhere"
+    assert other.claim(run.spec).outcome == "elsewhere"
     assert other.runs()["state"].tolist() == ["running"]
 
 
@@ -382,7 +382,7 @@ def test_a_runner_whose_process_is_gone_is_not_believed(
     other = open_for_writing(location)
     sql(f"UPDATE run SET owner_process = {2**22 + 1}")  # more than Linux gives
     assert other.runs()["state"].tolist() == ["unfinished"]
-    assert other.claim(run.spec).became == "claimed"
+    assert other.claim(run.spec).outcome == "claimed"
 
 
 def test_a_cancellation_while_a_runner_gives_its_runs_back_holds(
@@ -415,7 +415,7 @@ def test_run_taken_or_cancelled_during_a_claim_is_not_claimed(
             taking.execute(text(f"UPDATE run SET {meanwhile}"))
             claiming = thread.submit(store.claim, run.spec)
             time.sleep(0.5)  # it waits by now
-        assert claiming.result().became in ("elsewhere", "cancelled")
+        assert claiming.result().outcome in ("elsewhere", "cancelled")
     assert store.runs()["attempts"].tolist() == [0]
 
 
@@ -439,13 +439,13 @@ def test_runs_are_chosen_by_identity_prefix_and_conditions(store: WritableStore,
     others = [tiny_run(seed=seed) for seed in (4, 5)]
     store.register(others)
     first, second = (other.spec.identity for other in others)
-    assert store.chosen([], ["seed=4,5"]) == [first, second]
-    assert store.chosen([second[:9], run.spec.identity], []) == [run.spec.identity, second]
-    assert store.chosen([second], ["seed=4"]) == []
+    assert store.identities([], ["seed=4,5"]) == [first, second]
+    assert store.identities([second[:9], run.spec.identity], []) == [run.spec.identity, second]
+    assert store.identities([second], ["seed=4"]) == []
     with pytest.raises(SelectionError, match="which runs"):
-        store.chosen([], [])
+        store.identities([], [])
     with pytest.raises(SelectionError, match="did you mean 'seed'"):
-        store.chosen([], ["sead=4"])
+        store.identities([], ["sead=4"])
 
 
 def test_a_condition_is_read_as_its_own_view_has_the_column(store: WritableStore, run: GridRun) -> None:

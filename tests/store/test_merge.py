@@ -58,7 +58,7 @@ def change(path: Path, statement: str) -> None:
 
 def merge(here: Path, *others: Path) -> list[str]:
     """Merge, and return what became of each run."""
-    return [one.became for one in merge_stores(str(here), [str(other) for other in others])]
+    return [one.outcome for one in merge_stores(str(here), [str(other) for other in others])]
 
 
 def numbers(path: Path) -> tuple[str, int, int, list[float], list[str]]:
@@ -143,7 +143,7 @@ def test_longer_then_ended_then_target_execution_is_kept_whole(
     for path, (epochs, outcome), error in ((here, ours, 0.5), (there, theirs, 0.25)):
         trained(path, run, epochs, error, outcome=outcome)
     (one,) = merge_stores(str(here), [str(there)])
-    assert one.became == expected
+    assert one.outcome == expected
     assert (one.run, one.source) == (run.spec.identity, str(there))
     epochs, error, machine = (theirs[0], 0.25, "there") if expected == "replaced" else (ours[0], 0.5, "here")
     _, epochs_done, _, errors, host = numbers(here)
@@ -231,7 +231,7 @@ def test_a_run_that_is_being_trained_in_the_target_is_left_alone(here: Path, the
     trained(there, tiny_run("far", epochs=9), 9, 0.25)
     before = open_store(str(here)).runs().drop(columns="experiments")
     (one,) = merge_stores(str(here), [str(there)])
-    assert (one.became, one.run) == ("busy", run.spec.identity)
+    assert (one.outcome, one.run) == ("busy", run.spec.identity)
     pd.testing.assert_frame_equal(open_store(str(here)).runs().drop(columns="experiments"), before)
     assert numbers(here)[3] == [0.5]
     change(here, "UPDATE run SET leased_until = leased_until - 3600")  # its runner has died

@@ -91,7 +91,7 @@ def test_merging_adds_the_simulations_that_are_not_there(location: str, tmp_path
         theirs.keep_simulation(one)
     for expected in (["unchanged", "added", "added"], ["unchanged"] * 3):
         merged = merge_stores(location, [str(theirs.location)])
-        assert [(one.kind, one.became) for one in merged] == [("simulation", became) for became in expected]
+        assert [(one.kind, one.outcome) for one in merged] == [("simulation", outcome) for outcome in expected]
         for view in ("simulations", "trajectories", "trajectory_layers"):
             for conditions in ({"draw": 1}, {"rule": "bp"}):
                 left, right = (getattr(store, view)(**conditions) for store in (ours, theirs))

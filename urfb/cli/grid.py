@@ -221,7 +221,7 @@ def cancel(
     """
     from urfb.store import open_for_writing, open_store
 
-    chosen = open_store(store).chosen(runs or (), where or ())
+    chosen = open_store(store).identities(runs or (), where or ())
     cancelled = open_for_writing(store).cancel(chosen)
     typer.echo("\n  ".join([f"{len(cancelled)} runs cancelled", *cancelled]))
     if len(cancelled) < len(chosen):

@@ -356,14 +356,14 @@ def print_merged(merged: Sequence[Merged]) -> None:
         counted = []
         for kind, ones in found.items():
             if ones:
-                counts = Counter(one.became for one in ones)
-                each = ", ".join(f"{count} {became}" for became, count in counts.items())
+                counts = Counter(one.outcome for one in ones)
+                each = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
                 counted.append(f"{len(ones)} {kind}s: {each}")
         typer.echo(f"{source}: {'; '.join(counted)}")
         for one in runs:
-            if one.became in said:
-                words = said[one.became].format(run=one.run, theirs=one.theirs, ours=one.ours)
-                typer.echo(f"  {one.became}: {words}")
+            if one.outcome in said:
+                words = said[one.outcome].format(run=one.run, theirs=one.source_version, ours=one.target_version)
+                typer.echo(f"  {one.outcome}: {words}")
 
 
 def print_findings(findings: Sequence[Finding], output: Format) -> None:

@@ -135,11 +135,11 @@ class _Runner:
         cancelled = self.cancelled and spec.identity not in self.tried
         self.tried.add(spec.identity)
         claim = self.store.claim(spec, cancelled=cancelled, failures=self.failures.get(spec.identity, 0))
-        if claim.became == "elsewhere":
+        if claim.outcome == "elsewhere":
             self.elsewhere.append(spec)
-        elif claim.became == "failed":  # for another runner, since this one began
+        elif claim.outcome == "failed":  # for another runner, since this one began
             self.outcome.failed += 1
-        elif claim.became == "claimed":
+        elif claim.outcome == "claimed":
             # A target nearer than what is stored deletes nothing: the run ends where it is.
             wanted = spec.model_copy(update={"epochs": max(spec.epochs, claim.epochs_done)})
             self.at_work[spec.identity] = wanted

@@ -25,7 +25,7 @@ from urfb.store.tables import REVISIONS, VIEWS, metadata, view
 BUSY_SECONDS = 60
 POSTGRESQL_PORT = 5432
 MIGRATION_LOCK = 0x75726662
-"""The number of the PostgreSQL lock under which one runner at a time makes tables or adds runs: 'urfb'."""
+"""The number of the PostgreSQL lock under which a single runner makes tables or adds runs: 'urfb'."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Location:
         """Read a path or a URL.
 
         Raises:
-            StoreError: it is a URL of another database, or none.
+            StoreError: it is not a URL, or the URL of an unsupported database.
         """
         if "://" not in location:
             return cls(URL.create("sqlite", database=str(_user_path(location))))
@@ -68,18 +68,18 @@ class Location:
 
     @property
     def exists(self) -> bool:
-        """Whether there is something that can be opened; of a server, that shows itself only then."""
+        """Whether the file exists; True of a server, whose database only shows when it is opened."""
         return self.path is None or self.path.exists()
 
-    def is_same(self, other: Location) -> bool:
-        """Whether both are one store, by whatever name."""
-        if self.path is None or other.path is None:
-            return self.url.set(password=None, query={}) == other.url.set(password=None, query={})
-        return self.path.exists() and other.path.exists() and self.path.samefile(other.path)
+    def is_same(self, location: Location) -> bool:
+        """Whether both locations are of the same store, whatever their names."""
+        if self.path is None or location.path is None:
+            return self.url.set(password=None, query={}) == location.url.set(password=None, query={})
+        return self.path.exists() and location.path.exists() and self.path.samefile(location.path)
 
     @property
     def folder(self) -> Path:
-        """Where the files that belong to a store stand on this machine: beside the SQLite file, or in results/."""
+        """The folder of a store's files on this machine: that of the SQLite file, or results/."""
         return self.path.parent if self.path is not None else Path("results")
 
     @property
@@ -94,7 +94,7 @@ class Location:
 
     @property
     def _stem(self) -> str:
-        """What files are named after; no two stores that stand side by side have the same."""
+        """The beginning of file names; no two stores in the same folder share it."""
         if self.path is not None:
             return self.path.stem if self.path.suffix == ".sqlite" else self.path.name
         server = (self.url.host or "localhost", self.url.port or POSTGRESQL_PORT, self.url.database)
@@ -180,11 +180,11 @@ def create_schema(engine: Engine, location: Location) -> None:
     """Make the tables and views of a new store, and bring those of an older version up to this one.
 
     Raises:
-        StoreError: it is no store of ours, or of a newer version, or cannot be written.
+        StoreError: it is not a urfb store, or of a newer version, or cannot be written.
     """
     try:
         with engine.begin() as connection:
-            exclude_others(connection)
+            take_migration_lock(connection)
             if _is_empty(connection):
                 metadata.create_all(connection)
                 _create_views(connection)
@@ -201,11 +201,11 @@ def upgrade(engine: Engine, location: Location) -> None:
     """Bring a store to this version's schema, in one transaction.
 
     Raises:
-        StoreError: it is no store of ours, or of a newer version, or cannot be written.
+        StoreError: it is not a urfb store, or of a newer version, or cannot be written.
     """
     try:
         with engine.begin() as connection:
-            exclude_others(connection)
+            take_migration_lock(connection)
             before = _revision(connection, location)
             if before != REVISIONS[-1]:
                 for name in VIEWS:
@@ -218,8 +218,8 @@ def upgrade(engine: Engine, location: Location) -> None:
         raise StoreError(f"{location}: cannot be upgraded ({cause(error)}); it is as it was") from error
 
 
-def exclude_others(connection: Connection) -> None:
-    """Let nobody else make tables or add runs before this transaction ends; on SQLite its beginning does that."""
+def take_migration_lock(connection: Connection) -> None:
+    """Let no other process make tables or add runs before this transaction ends; SQLite locks when it begins."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
 
@@ -273,7 +273,7 @@ def _is_empty(connection: Connection) -> bool:
 
 
 def check_schema(engine: Engine, location: Location) -> str:
-    """Make sure that this is a store that this version of urfb knows, and return its schema's revision.
+    """Check that this version of urfb knows a store's schema, and return the schema's revision.
 
     Raises:
         StoreError: it is not, and why.
@@ -286,21 +286,21 @@ def check_schema(engine: Engine, location: Location) -> str:
 
 
 def unreadable(location: Location, error: DBAPIError) -> StoreError:
-    """Return what tells that a store cannot be opened."""
+    """Return the error for a store that cannot be opened."""
     if location.path is None:
         return StoreError(f"{location}: the server cannot be reached, or refuses ({cause(error)})")
-    what = "is not a urfb store" if "not a database" in str(error.orig) else "cannot be read"
-    return StoreError(f"{location}: {what} ({cause(error)})")
+    problem = "is not a urfb store" if "not a database" in str(error.orig) else "cannot be read"
+    return StoreError(f"{location}: {problem} ({cause(error)})")
 
 
 def cause(error: Exception) -> str:
-    """Return the database's own words, on one line."""
+    """Return the database's message, on one line."""
     return " ".join(str(getattr(error, "orig", error)).split())
 
 
 def _revision(connection: Connection, location: Location) -> str:
-    found = inspect(connection)
-    names = {*found.get_table_names(), *found.get_view_names()}
+    inspector = inspect(connection)
+    names = {*inspector.get_table_names(), *inspector.get_view_names()}
     revision = REVISIONS[0]  # which is older than the table that says so
     if {"run", "alembic_version"} <= names:
         revision = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())

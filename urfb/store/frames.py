@@ -22,13 +22,12 @@ MEASUREMENTS = {
 
 
 def read_view(engine: Engine, view: str, filters: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a view's rows, those that agree with every filter.
+    """Return the rows of a view that every filter selects.
 
     Args:
-        engine: of the store.
-        view: its name, as in `tables.VIEWS`.
-        filters: for columns of the view, a value, or a list of values of which one must agree; None, or what stands for
-            it in a frame, agrees with what is empty.
+        engine: the store's.
+        view: a name, as in `tables.VIEWS`.
+        filters: for columns of the view, a value, or a list of allowed values; None, NaN or NA selects empty fields.
 
     Raises:
         SelectionError: a filter names no column of the view.
@@ -42,7 +41,7 @@ def read_view(engine: Engine, view: str, filters: Mapping[str, Any]) -> pd.DataF
             frame = _measurements(connection, view, columns, filters)
         else:
             query = select(table(view, *(column(name) for name in columns)))
-            query = query.where(*(_agrees(column(name), wanted) for name, wanted in filters.items()))
+            query = query.where(*(_matches(column(name), wanted) for name, wanted in filters.items()))
             result = connection.execute(query)
             frame = pd.DataFrame.from_records(result.cursor.fetchall(), columns=columns, coerce_float=True)
     shown = tables.view_columns(view)
@@ -50,7 +49,7 @@ def read_view(engine: Engine, view: str, filters: Mapping[str, Any]) -> pd.DataF
 
 
 def _kind(stored: Column[Any]) -> str | type | None:
-    """Return what a frame's column must be made; None where pandas finds it out by itself."""
+    """Return what a frame's column must be made; None where pandas finds it by itself."""
     python_type = stored.type.python_type
     if python_type is int:
         return "Int64" if stored.nullable else None
@@ -63,10 +62,12 @@ def _measurements(
     """Return the rows of 'epochs' or 'alignment', each run's spec read once: the view is three times as slow."""
     measured, order = MEASUREMENTS[view]
     run = tables.run.c
-    of_run = {"run": run.identity} | {name: run[name] for name in tables.SPEC_COLUMNS}
-    wanted_runs = [_agrees(of_run[name], wanted) for name, wanted in filters.items() if name in of_run]
-    wanted_rows = [_agrees(measured.c[name], wanted) for name, wanted in filters.items() if name not in of_run]
-    specs = select(run.id.label("run_id"), *(found.label(name) for name, found in of_run.items())).where(*wanted_runs)
+    run_columns = {"run": run.identity} | {name: run[name] for name in tables.SPEC_COLUMNS}
+    wanted_runs = [_matches(run_columns[name], wanted) for name, wanted in filters.items() if name in run_columns]
+    wanted_rows = [_matches(measured.c[name], wanted) for name, wanted in filters.items() if name not in run_columns]
+    specs = select(run.id.label("run_id"), *(column.label(name) for name, column in run_columns.items())).where(
+        *wanted_runs
+    )
     rows = (
         select(measured)
         .where(measured.c.run_id.in_(select(run.id).where(*wanted_runs)), *wanted_rows)
@@ -78,9 +79,9 @@ def _measurements(
     return frame.merge(pd.read_sql_query(specs, connection), on="run_id")[list(columns)]
 
 
-def _agrees(name: ColumnElement[Any], wanted: Any) -> ColumnElement[bool]:
+def _matches(field: ColumnElement[Any], wanted: Any) -> ColumnElement[bool]:
     values = list(wanted) if is_list_like(wanted) else [wanted]
     # A frame has NumPy's numbers, which SQLite would take for bytes, and NaN or NA where the store has nothing.
-    there = [value.item() if isinstance(value, np.generic) else value for value in values if not pd.isna(value)]
-    agrees = name.in_(there)
-    return or_(agrees, name.is_(None)) if len(there) < len(values) else agrees
+    present = [value.item() if isinstance(value, np.generic) else value for value in values if not pd.isna(value)]
+    matches = field.in_(present)
+    return or_(matches, field.is_(None)) if len(present) < len(values) else matches

@@ -23,7 +23,7 @@ def clock(connection: Connection) -> float:
 
 @cache
 def machine() -> str:
-    """Return what only processes share that see each other's numbers; two containers may share their host's name."""
+    """Return a name that processes share only where they see each other's numbers; containers may share a host name."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
@@ -31,16 +31,16 @@ def machine() -> str:
         return socket.gethostname()
 
 
-def is_here(owner: str | None) -> bool:
+def is_local(owner: str | None) -> bool:
     """Whether a run's owner is, or was, a process that this one would see."""
     return owner is not None and owner.rpartition(" ")[0] == machine()
 
 
 def is_alive(owner: str | None, process: int | None, leased_until: float | None, now: float) -> bool:
-    """Whether a run's owner lives: its lease is renewed and, where this process would see it, it is there, too."""
+    """Whether a run's owner lives: the lease is renewed and, where this process would see the owner, it exists."""
     if leased_until is None or leased_until < now:
         return False
-    return not is_here(owner) or (process is not None and psutil.pid_exists(process))
+    return not is_local(owner) or (process is not None and psutil.pid_exists(process))
 
 
 def true_state(state: str, owner: str | None, process: int | None, leased_until: float | None, now: float) -> str:

@@ -24,16 +24,17 @@ from urfb.store.reading import Store
 from urfb.store.simulations import copy_simulation
 from urfb.training.files import CheckpointFiles
 
-OF_A_RUN = tuple(
+RUN_TABLES = tuple(
     table for table in tables.metadata.sorted_tables if "run_id" in table.c and table is not tables.experiment_run
 )
-"""The tables that have a run's own rows, which stay together."""
+"""The tables of a run's measurements and attempts, whose rows stay together."""
 
+Outcome = Literal["added", "replaced", "kept", "unchanged", "busy"]
 Read = Callable[[Select[Any]], Sequence[RowMapping]]
 
 
 class Version(NamedTuple):
-    """What one store has of a run: its row, its state, when and where each attempt at it began, whether it ended."""
+    """What a store has of a run: its row, its state, when and where each attempt began, whether it was tested."""
 
     row: RowMapping
     state: str
@@ -51,28 +52,28 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True)
 class Merged:
-    """What became of one run, or one simulation, of a source.
+    """What a merge did with one run, or one simulation, of a source.
 
     Attributes:
-        source: where it is.
+        source: the source's location.
         run: the run's or simulation's identity.
-        became: 'added', where it had not been trained in the target; 'replaced' or 'kept', where the target's execution
-            gave way or stayed; 'unchanged', where both have the same one, or the source none; 'busy', where the run is
-            being trained in the target, and was left alone.
-        theirs, ours: the source's version and the target's, in words.
-        kind: what it is.
+        outcome: 'added', where the target had not trained it; 'replaced' or 'kept', where the target's execution gave
+            way or stayed; 'unchanged', where both have the same execution, or the source has none; 'busy', where the
+            run is being trained in the target, and was left alone.
+        source_version, target_version: what each store had of a run, in words.
+        kind: 'run' or 'simulation'.
     """
 
     source: str
     run: str
-    became: Literal["added", "replaced", "kept", "unchanged", "busy"]
-    theirs: str
-    ours: str
+    outcome: Outcome
+    source_version: str
+    target_version: str
     kind: Literal["run", "simulation"] = "run"
 
 
 def merge_stores(target: str, sources: Sequence[str]) -> list[Merged]:
-    """Take the runs of other stores into one, which is made where there is none yet.
+    """Take the runs of other stores into a target store, which is made if it is missing.
 
     All rows of a run come from one store. Of two executions of a run the one of more epochs wins, then one that ended
     with them, then the target's own; nothing is averaged. The sources' experiments ask for their runs in the target,
@@ -80,56 +81,57 @@ def merge_stores(target: str, sources: Sequence[str]) -> list[Merged]:
     target lacks are added.
 
     Sources are only read. All rows are written in one transaction. After it, the checkpoints of the runs that were
-    taken are copied to beside the target. A run whose source has none has none any more, for weights of another
-    execution must not go on with its numbers: it is trained anew if it is asked for more epochs than it has. Merging
-    again copies what is missing.
+    taken are copied to the target's folder. A run whose source has no checkpoint loses the target's, for weights of
+    another execution must not continue its numbers: it is trained again from the start if more epochs are asked for.
+    Merging again copies what is missing.
 
     Raises:
         StoreError: a source cannot be read or is the target, each such mistake on a line of its own; or the target
             cannot be written, and is as it was; or a checkpoint cannot be copied.
     """
-    opened = _open_sources(target, sources)
-    into = open_for_writing(target)
+    source_stores = _open_sources(target, sources)
+    target_store = open_for_writing(target)
     merged: list[Merged] = []
     holders: dict[str, list[Store]] = defaultdict(list)
-    with ExitStack() as replaced, into.writing() as writing:
-        for source in opened:
-            memberships = source.memberships()  # before the runs, which then are all there
+    with ExitStack() as replaced, target_store.writing() as writing:
+        for source in source_stores:
+            memberships = source.memberships()  # before the runs, so that each of their runs is read
             with source.engine.connect() as reading:
                 read = partial(_read, source, reading)
                 merged += _merge_simulations(writing, read, source)
-                for one in _merge(writing, into, read, clock(reading), source, replaced):
-                    merged.append(one)
-                    if one.became in ("added", "replaced"):
-                        holders[one.run] = [source]
-                    elif one.became == "unchanged":
-                        holders[one.run].append(source)
+                for run in _merge_runs(writing, target_store, read, clock(reading), source, replaced):
+                    merged.append(run)
+                    if run.outcome in ("added", "replaced"):
+                        holders[run.run] = [source]
+                    elif run.outcome == "unchanged":
+                        holders[run.run].append(source)
             _unite_memberships(writing, memberships)
-    for run, having in holders.items():
-        for source in having:
-            _copy_checkpoints(_checkpoints(source, run), _checkpoints(into, run))
+    for identity, stores in holders.items():
+        for source in stores:
+            _copy_checkpoints(_checkpoints(source, identity), _checkpoints(target_store, identity))
     return merged
 
 
 def _open_sources(target: str, sources: Sequence[str]) -> list[Store]:
-    opened, mistakes = [], []
-    there = Location.of(target)
+    source_stores, mistakes = [], []
+    target_location = Location.of(target)
     for location in sources:
         try:
             source = open_store(location)
         except StoreError as error:
             mistakes.append(str(error))
             continue
-        if source.location.is_same(there):
+        if source.location.is_same(target_location):
             mistakes.append(f"{source.location}: is the store that the others are merged into; leave it out")
-        elif source.location.checkpoints.absolute() == there.checkpoints.absolute():
+        elif source.location.checkpoints.absolute() == target_location.checkpoints.absolute():
             mistakes.append(
-                f"{source.location}: has its checkpoints where {there} has them, in {there.checkpoints}; rename one"
+                f"{source.location}: has its checkpoints where {target_location} has them, "
+                f"in {target_location.checkpoints}; rename one"
             )
-        opened.append(source)
+        source_stores.append(source)
     if mistakes:
         raise StoreError("\n".join(mistakes))
-    return opened
+    return source_stores
 
 
 def _read(source: Store, reading: Connection, query: Select[Any]) -> Sequence[RowMapping]:
@@ -139,38 +141,40 @@ def _read(source: Store, reading: Connection, query: Select[Any]) -> Sequence[Ro
         raise unreadable(source.location, error) from error
 
 
-def _merge(
-    writing: Connection, into: Store, read: Read, now: float, source: Store, replaced: ExitStack
+def _merge_runs(
+    writing: Connection, target: Store, read: Read, now: float, source: Store, replaced: ExitStack
 ) -> Iterator[Merged]:
-    """Take the runs of one source, by whose clock it is `now`.
+    """Take the runs of a source, whose clock says `now`.
 
-    `replaced` has the checkpoints of those that give way until all is committed.
+    `replaced` keeps the checkpoints of replaced runs until all is committed.
     """
     run = tables.run.c
-    runs_there = select(tables.run).with_for_update()
-    ours = _versions(lambda query: writing.execute(query).mappings().all(), runs_there, clock(writing))
-    for identity, their in _versions(read, select(tables.run).order_by(run.id), now).items():
-        their = their._replace(state="unfinished" if their.state == "running" else their.state)
-        our = ours.get(identity)
-        became = _decide(their, our)
-        if our is None:
-            run_id = _insert(writing, tables.run, {name: value for name, value in their.row.items() if name != "id"})
+    locked_runs = select(tables.run).with_for_update()
+    target_versions = _versions(lambda query: writing.execute(query).mappings().all(), locked_runs, clock(writing))
+    for identity, version in _versions(read, select(tables.run).order_by(run.id), now).items():
+        source_version = version._replace(state="unfinished" if version.state == "running" else version.state)
+        target_version = target_versions.get(identity)
+        outcome = _decide(source_version, target_version)
+        if target_version is None:
+            row = {name: value for name, value in source_version.row.items() if name != "id"}
+            run_id = _insert(writing, tables.run, row)
         else:
-            run_id = our.row["id"]
-        if became in ("added", "replaced"):
-            replaced.enter_context(_set_aside(_checkpoints(into, identity)))
-            _copy_rows(writing, run_id, read, their.row["id"])
-        if became != "busy":
-            winner = their if our is None or became in ("added", "replaced") else our
-            _set_state(writing, run_id, winner, max(one.row["epochs_target"] for one in (their, our or their)))
-        yield Merged(str(source.location), identity, became, str(their), str(our or ""))
+            run_id = target_version.row["id"]
+        if outcome in ("added", "replaced"):
+            replaced.enter_context(_set_aside(_checkpoints(target, identity)))
+            _copy_rows(writing, run_id, read, source_version.row["id"])
+        if outcome != "busy":
+            winner = source_version if target_version is None or outcome in ("added", "replaced") else target_version
+            versions = (source_version, target_version or source_version)
+            _set_state(writing, run_id, winner, max(version.row["epochs_target"] for version in versions))
+        yield Merged(str(source.location), identity, outcome, str(source_version), str(target_version or ""))
 
 
 def _merge_simulations(writing: Connection, read: Read, source: Store) -> Iterator[Merged]:
-    """Add the simulations that are not there; those of one identity are the same numbers."""
+    """Add the simulations that the target lacks; simulations of the same identity have the same numbers."""
     for row in read(select(tables.simulation).order_by(tables.simulation.c.id)):
-        became: Literal["added", "unchanged"] = "added" if copy_simulation(writing, read, row) else "unchanged"
-        yield Merged(str(source.location), row["identity"], became, "", "", "simulation")
+        outcome: Outcome = "added" if copy_simulation(writing, read, row) else "unchanged"
+        yield Merged(str(source.location), row["identity"], outcome, "", "", "simulation")
 
 
 def _versions(read: Read, runs: Select[Any], now: float) -> dict[str, Version]:
@@ -191,25 +195,25 @@ def _versions(read: Read, runs: Select[Any], now: float) -> dict[str, Version]:
     }
 
 
-def _decide(their: Version, our: Version | None) -> Literal["added", "replaced", "kept", "unchanged", "busy"]:
-    if our is None:
+def _decide(source: Version, target: Version | None) -> Outcome:
+    if target is None:
         return "added"
-    if our.state == "running":
+    if target.state == "running":
         return "busy"
-    if not their.attempts or (their.attempts == our.attempts and their.rank == our.rank):
+    if not source.attempts or (source.attempts == target.attempts and source.rank == target.rank):
         return "unchanged"
-    if not our.attempts:
+    if not target.attempts:
         return "added"
-    return "replaced" if their.rank > our.rank else "kept"
+    return "replaced" if source.rank > target.rank else "kept"
 
 
-def _copy_rows(writing: Connection, run_id: int, read: Read, their_id: int) -> None:
-    """Put a source's rows of a run in the place of those that the target has."""
-    for table in OF_A_RUN:
+def _copy_rows(writing: Connection, run_id: int, read: Read, source_id: int) -> None:
+    """Replace the target's rows of a run by the source's."""
+    for table in RUN_TABLES:
         writing.execute(delete(table).where(table.c.run_id == run_id))
-        own_key = table.c.keys()[0] == "id"
-        query = select(table).where(table.c.run_id == their_id)
-        rows = [{**row, "run_id": run_id} for row in read(query.order_by(table.c.id) if own_key else query)]
+        has_id = table.c.keys()[0] == "id"
+        query = select(table).where(table.c.run_id == source_id)
+        rows = [{**row, "run_id": run_id} for row in read(query.order_by(table.c.id) if has_id else query)]
         for row in rows:
             row.pop("id", None)
             if table is tables.attempt and row["ended"] is None:
@@ -226,21 +230,21 @@ def _set_state(writing: Connection, run_id: int, winner: Version, epochs_target:
     epochs_done, state = winner.row["epochs_done"], winner.state
     if state == "done" and epochs_done < epochs_target:
         state = "unfinished"
-    nobody = dict.fromkeys(("owner", "owner_host", "owner_process", "leased_until"))
-    values = {"state": state, "epochs_done": epochs_done, "epochs_target": epochs_target, **nobody}
+    no_owner = dict.fromkeys(("owner", "owner_host", "owner_process", "leased_until"))
+    values = {"state": state, "epochs_done": epochs_done, "epochs_target": epochs_target, **no_owner}
     writing.execute(update(tables.run).where(tables.run.c.id == run_id).values(values))
 
 
 def _unite_memberships(writing: Connection, memberships: Iterable[tuple[str, str]]) -> None:
-    experiment, belongs = tables.experiment.c, tables.experiment_run.c
+    experiment, membership = tables.experiment.c, tables.experiment_run.c
     experiment_ids = {row.name: row.id for row in writing.execute(select(experiment.name, experiment.id))}
     run_ids = {row.identity: row.id for row in writing.execute(select(tables.run.c.identity, tables.run.c.id))}
-    there = {tuple(row) for row in writing.execute(select(belongs.experiment_id, belongs.run_id))}
+    stored = {tuple(row) for row in writing.execute(select(membership.experiment_id, membership.run_id))}
     for name, identity in sorted(memberships):
         if name not in experiment_ids:
             experiment_ids[name] = _insert(writing, tables.experiment, {"name": name})
         keys = {"experiment_id": experiment_ids[name], "run_id": run_ids[identity]}
-        if tuple(keys.values()) not in there:
+        if tuple(keys.values()) not in stored:
             writing.execute(insert(tables.experiment_run).values(keys))
 
 
@@ -258,9 +262,9 @@ def _checkpoints(store: Store, run: str) -> list[Path]:
 
 @contextmanager
 def _set_aside(files: Sequence[Path]) -> Iterator[None]:
-    """Rename files out of the way: for good if all goes well, else back again.
+    """Rename files, and delete them if all goes well, else restore them.
 
-    So they are never beside rows of another execution, even if this process is killed between two moments.
+    So no checkpoint ever belongs to rows of another execution, even if this process is killed halfway.
     """
     moved = [(file, file.with_name(f"{file.name}.replaced")) for file in files if file.exists()]
     try:
@@ -278,9 +282,9 @@ def _set_aside(files: Sequence[Path]) -> Iterator[None]:
         aside.unlink()
 
 
-def _copy_checkpoints(theirs: Sequence[Path], ours: Sequence[Path]) -> None:
-    """Copy the checkpoints that are not there yet."""
-    for file, copy in zip(theirs, ours, strict=True):
+def _copy_checkpoints(sources: Sequence[Path], copies: Sequence[Path]) -> None:
+    """Copy the checkpoints that are missing."""
+    for file, copy in zip(sources, copies, strict=True):
         if copy.exists() or not file.exists():
             continue
         try:

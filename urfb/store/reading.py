@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 0.5
 TIMED_EXECUTIONS = 5
-"""Of each workload, so that a store of any size answers at once."""
-EPOCHS_TO_TELL = 1000
-"""In fewer, the tables themselves take more than what is in them."""
+"""Per workload, so that a store of any size answers at once."""
+MIN_EPOCHS_FOR_SIZE = 1000
+"""In fewer, the empty tables take more than the rows."""
 SIZES = {
     "sqlite": "SELECT (page_count - freelist_count) * page_size "
     "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
@@ -36,7 +36,7 @@ SIZES = {
     "AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) "
     "AND relname NOT IN ('simulation', 'trajectory', 'trajectory_layer')",
 }
-"""How each database tells its size in bytes, without what does not come of runs, as far as it can tell."""
+"""Each database's query for its size in bytes, without tables of simulations where it can leave them out."""
 
 
 class LocatedFilters(NamedTuple):
@@ -50,14 +50,14 @@ class LocatedFilters(NamedTuple):
 
 
 class EpochTimes(NamedTuple):
-    """Some epochs of runs that are alike, and how long they took.
+    """Epochs of similar runs, and how long they took.
 
     Attributes:
         settings: of the runs, by the names in `WORKLOAD_SETTINGS`.
         in_last_stage: whether the epochs are of the runs' last stage, which is the only one of most.
         evaluated: whether the training images were evaluated after each of the epochs, or after none.
-        epochs: how many they are.
-        seconds: that they took together.
+        epochs: their number.
+        seconds: their total time.
     """
 
     settings: dict[str, Any]
@@ -79,7 +79,7 @@ class Store:
 
     def __init__(self, location: Location, engine: Engine) -> None:
         self.location = location
-        self.engine = engine  # for who tells the database's own errors apart; `reading` makes them StoreErrors
+        self.engine = engine  # raises the database's errors; `reading` makes them StoreErrors
 
     def close(self) -> None:
         """Close the connections that are open; the next use opens new ones. A store that is dropped closes itself."""
@@ -97,16 +97,17 @@ class Store:
             StoreError: the store cannot be read.
         """
         states = {identity: state for identity, (state, _) in self.progress().items()}
-        wanted, asking = filters.pop("state", None), filters.pop("experiments", None)
+        wanted_states, experiments = filters.pop("state", None), filters.pop("experiments", None)
         frame = self._read("runs", filters)
         frame["state"] = frame["run"].map(states)
-        if asking is not None:
-            names = {asking} if isinstance(asking, str) else set(asking)
+        if experiments is not None:
+            names = {experiments} if isinstance(experiments, str) else set(experiments)
             members = {run for experiment, run in self.memberships() if experiment in names}
             frame = frame[frame["run"].isin(members)].reset_index(drop=True)
-        if wanted is None:
+        if wanted_states is None:
             return frame
-        return frame[frame["state"].isin([wanted] if isinstance(wanted, str) else wanted)].reset_index(drop=True)
+        wanted_states = [wanted_states] if isinstance(wanted_states, str) else wanted_states
+        return frame[frame["state"].isin(wanted_states)].reset_index(drop=True)
 
     def epochs(self, **filters: Any) -> pd.DataFrame:
         """Return one row a run and epoch, its losses and errors (fractions) beside the run's settings.
@@ -200,8 +201,8 @@ class Store:
         with self.reading() as connection:
             rows = connection.execute(select(tables.run).where(columns.identity.startswith(run, autoescape=True))).all()
             if len(rows) > 1:
-                found = ", ".join(row.identity for row in rows[:5])
-                raise SelectionError(f"run '{run}': {len(rows)} runs begin so ({found}, …): give more of its identity")
+                first = ", ".join(row.identity for row in rows[:5])
+                raise SelectionError(f"run '{run}': {len(rows)} runs begin so ({first}, …): give more of its identity")
             if not rows:
                 identities = connection.execute(select(columns.identity).limit(5)).scalars().all()
                 raise SelectionError(
@@ -241,7 +242,7 @@ class Store:
             }
 
     def reasons(self) -> dict[str, str]:
-        """Return why runs failed, and where others are being trained, in a few words and by identity."""
+        """Return why runs failed, or where they are being trained, in a few words and by identity."""
         columns, attempt = tables.run.c, tables.attempt
         last = (
             select(attempt.c.run_id, func.max(attempt.c.id).label("id"), func.count().label("attempts"))
@@ -254,20 +255,20 @@ class Store:
             .join(attempt, attempt.c.id == last.c.id)
             .where(columns.state.in_(("failed", "running")))
         )
-        told = {}
+        reasons = {}
         with self.reading() as connection:
             for row in connection.execute(query):
                 if row.state == "running":
-                    told[row.identity] = f"is being trained on {row.owner_host}"
+                    reasons[row.identity] = f"is being trained on {row.owner_host}"
                 else:
                     attempts = f"{row.attempts} attempt{'s' * (row.attempts > 1)}"
-                    told[row.identity] = (
+                    reasons[row.identity] = (
                         f"failed: {textwrap.shorten(row.reason or 'unknown', 80, placeholder='…')} ({attempts})"
                     )
-        return told
+        return reasons
 
     def epoch_seconds(self, device_name: str, threads: int) -> list[EpochTimes]:
-        """Return how long epochs took on such a device with so many threads, of each workload's latest executions."""
+        """Return how long the epochs of each workload's latest executions took on a device with so many threads."""
         run, attempt, epoch = tables.run.c, tables.attempt.c, tables.epoch.c
         later = tables.attempt.alias()
         columns = [run[name] for name in WORKLOAD_SETTINGS]
@@ -307,10 +308,10 @@ class Store:
         ]  # fmt: skip
 
     def bytes_per_epoch(self) -> float | None:
-        """Return what an epoch takes on disk with all that belongs to it; None where there are too few to tell."""
+        """Return an epoch's bytes on disk, measurements included; None where there are too few epochs to measure."""
         with self.reading() as connection:
             epochs = connection.execute(select(func.sum(tables.run.c.epochs_done))).scalar() or 0
-            if epochs < EPOCHS_TO_TELL:
+            if epochs < MIN_EPOCHS_FOR_SIZE:
                 return None
             return float(connection.execute(text(SIZES[self.engine.dialect.name])).scalar_one() / epochs)
 
@@ -326,8 +327,8 @@ class Store:
         with self.reading() as connection:
             return {identity: int(count) for identity, count in connection.execute(query)}
 
-    def chosen(self, runs: Sequence[str], conditions: Sequence[str]) -> list[str]:
-        """Return the identities of runs, given by how they begin, that all conditions hold for.
+    def identities(self, runs: Sequence[str], conditions: Sequence[str]) -> list[str]:
+        """Return the identities of the runs for which all conditions hold.
 
         Args:
             runs: identities, or how they begin; none for all runs.
@@ -362,14 +363,14 @@ class Store:
         )
         with self.reading() as connection:
             attempts = connection.execute(query).all()
-        # A worker that failed before it could tell where its log is has written it where they all are.
-        written = [*(Path(one.log) for one in attempts), self.location.logs / f"{identity}.log"]
-        here = next((path for path in written if path.exists()), None)
-        if here is None and not attempts:
+        # A worker that failed before it reported the path of its log has written it to the store's folder of logs.
+        paths = [*(Path(attempt.log) for attempt in attempts), self.location.logs / f"{identity}.log"]
+        log = next((path for path in paths if path.exists()), None)
+        if log is None and not attempts:
             raise StoreError(f"run {identity} has no log: it has not been trained by this version of urfb yet")
-        if here is None:
+        if log is None:
             raise StoreError(f"the log of run {identity} is {attempts[0].log} on {attempts[0].host}, and not here")
-        with here.open(encoding="utf-8", errors="replace") as file:
+        with log.open(encoding="utf-8", errors="replace") as file:
             while True:
                 running = self.progress()[identity][0] == "running"  # asked first, so that the last words are read
                 yield file.read()

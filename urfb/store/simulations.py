@@ -1,4 +1,4 @@
-"""How simulations of section 5 are written, whole or not at all."""
+"""Writes simulations of section 5, completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Select, insert, select
 
 from urfb.store import tables
-from urfb.store.engine import exclude_others
+from urfb.store.engine import take_migration_lock
 from urfb.theory.spec import THEORY_VERSION, Simulated
 
-OF_A_SIMULATION = (tables.trajectory, tables.trajectory_layer)
+SIMULATION_TABLES = (tables.trajectory, tables.trajectory_layer)
 PROVENANCE = (
     "diverged_at", "started", "seconds", "host", "urfb_version", "commit", "python_version", "numpy_version",
     "scipy_version",
@@ -19,7 +19,7 @@ PROVENANCE = (
 
 
 def insert_simulation(connection: Connection, simulated: Simulated) -> bool:
-    """Insert a simulation with its trajectory, unless one of its identity is there; return whether it was not."""
+    """Insert a simulation with its trajectory, unless its identity is stored; return whether it was not."""
     row = simulated.spec.settings | {
         "identity": simulated.spec.identity,
         "theory_version": THEORY_VERSION,
@@ -46,28 +46,28 @@ def insert_simulation(connection: Connection, simulated: Simulated) -> bool:
 def copy_simulation(
     connection: Connection, read: Callable[[Select[Any]], Sequence[RowMapping]], row: RowMapping
 ) -> bool:
-    """Copy a simulation out of another store, unless one of its identity is there; return whether it was not.
+    """Copy a simulation out of another store, unless its identity is stored; return whether it was not.
 
     Args:
-        connection: that writes.
-        read: returns the other store's rows.
-        row: the simulation's there.
+        connection: writes to the target store.
+        read: returns rows of the source store.
+        row: the simulation's in the source store.
     """
     simulation_id = _insert(connection, {name: value for name, value in row.items() if name != "id"})
     if simulation_id is None:
         return False
-    for table in OF_A_SIMULATION:
+    for table in SIMULATION_TABLES:
         rows = read(select(table).where(table.c.simulation_id == row["id"]))
         if rows:
-            connection.execute(insert(table), [{**one, "simulation_id": simulation_id} for one in rows])
+            connection.execute(insert(table), [{**fields, "simulation_id": simulation_id} for fields in rows])
     return True
 
 
 def _insert(connection: Connection, row: dict[str, Any]) -> int | None:
-    """Insert a simulation's row and return its number, or None where there is one of its identity."""
-    exclude_others(connection)
-    own = select(tables.simulation.c.id).where(tables.simulation.c.identity == row["identity"])
-    if connection.execute(own).first() is not None:
+    """Insert a simulation's row and return its number, or None where its identity is stored."""
+    take_migration_lock(connection)
+    query = select(tables.simulation.c.id).where(tables.simulation.c.identity == row["identity"])
+    if connection.execute(query).first() is not None:
         return None
     connection.execute(insert(tables.simulation).values(row))
-    return int(connection.execute(own).scalar_one())
+    return int(connection.execute(query).scalar_one())

@@ -2,7 +2,7 @@
 
     experiment ─ experiment_run ─ run ─┬─ attempt          one row an execution: where, with what, how it ended
                                        ├─ epoch            one row an epoch
-                                       ├─ test             one row a look at the test set, kept apart on purpose
+                                       ├─ test             one row an evaluation on the test set, kept apart on purpose
                                        ├─ layer_alignment  one row a layer and alignment point
                                        └─ filters          one row a location at which an untied layer's W is kept
 
@@ -275,23 +275,23 @@ VIEW_TABLES = {
 }
 """The tables that each view joins; where two have a column of one name, the view shows the later table's."""
 
-_RUN = Column("run", run.c.identity.type, nullable=False, doc=run.c.identity.doc)
-_OF_SIMULATION = Column("simulation", simulation.c.identity.type, nullable=False, doc=simulation.c.identity.doc)
+_RUN_COLUMN = Column("run", run.c.identity.type, nullable=False, doc=run.c.identity.doc)
+_SIMULATION_COLUMN = Column("simulation", simulation.c.identity.type, nullable=False, doc=simulation.c.identity.doc)
 _TIME = Column("time", Float, nullable=False, doc="step_size · iteration")
 
 VIEW_ADDITIONS: dict[str, tuple[Column[Any], ...]] = {
     "runs": (
-        _RUN,
+        _RUN_COLUMN,
         Column("test_epoch", Integer, doc=test.c.epoch.doc),
         Column("experiments", Text, doc="names of the experiments that ask for it, with commas between"),
         Column("seconds", Float, doc="that its epochs took, together"),
         Column("attempts", Integer, nullable=False, doc="how often it was begun"),
     ),
-    "epochs": (_RUN,),
-    "alignment": (_RUN,),
-    "simulations": (_OF_SIMULATION, Column("error", Float, doc="the last one, e = tr(EᵗE)")),
-    "trajectories": (_OF_SIMULATION, _TIME),
-    "trajectory_layers": (_OF_SIMULATION, _TIME),
+    "epochs": (_RUN_COLUMN,),
+    "alignment": (_RUN_COLUMN,),
+    "simulations": (_SIMULATION_COLUMN, Column("error", Float, doc="the last one, e = tr(EᵗE)")),
+    "trajectories": (_SIMULATION_COLUMN, _TIME),
+    "trajectory_layers": (_SIMULATION_COLUMN, _TIME),
 }
 """The columns that views compute or rename."""
 

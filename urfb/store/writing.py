@@ -18,34 +18,34 @@ from urfb.events import AlignmentPoint, EpochEnded, Event, Failed, Finished, Los
 from urfb.grid.expand import GridRun
 from urfb.grid.spec import SCIENCE_VERSION, RunSpec
 from urfb.store import tables
-from urfb.store.engine import Location, cause, exclude_others
-from urfb.store.liveness import LEASE_SECONDS, clock, is_alive, is_here, machine, timestamp
+from urfb.store.engine import Location, cause, take_migration_lock
+from urfb.store.liveness import LEASE_SECONDS, clock, is_alive, is_local, machine, timestamp
 from urfb.store.reading import Store
 from urfb.store.simulations import insert_simulation
 from urfb.theory.spec import Simulated
 
 
 class Claim(NamedTuple):
-    """What became of a run that was to be claimed.
+    """The outcome of an attempt to claim a run.
 
     Attributes:
-        became: 'claimed'; 'elsewhere', if another living process has it; 'done', if it has reached its target; or
+        outcome: 'claimed'; 'elsewhere', if another living process has it; 'done', if it has reached its target;
             'cancelled'; or 'failed', if it has failed more often than it may.
         epochs_done: how many of its epochs are stored.
         threads: with how many CPU threads they were trained; None where there are none.
     """
 
-    became: Literal["claimed", "elsewhere", "done", "cancelled", "failed"]
+    outcome: Literal["claimed", "elsewhere", "done", "cancelled", "failed"]
     epochs_done: int
     threads: int | None = None
 
 
 class WritableStore(Store):
-    """A store, open for one runner, which has a token of its own: a process number can come back.
+    """A store, open for one runner, which has a unique token: a process number can come back.
 
     A run belongs to at most one runner. It is claimed by one statement, which holds only if the run still has the
-    owner that was seen, and stays the runner's own for as long as its lease is renewed. What a runner records of a run
-    that is no more its own is not stored. The rows of a run are whole epochs from the first on, and `epochs_done` says
+    owner that was read, and stays the runner's for as long as its lease is renewed. What a runner records of a run
+    that it no longer owns is not stored. The rows of a run are whole epochs from the first on, and `epochs_done` says
     how many.
 
     Every method raises StoreError where the store cannot be written, a full disk for one; each is one transaction, so
@@ -77,13 +77,13 @@ class WritableStore(Store):
         runs = list(runs)
         specs = [run.spec for run in runs]
         with self.writing() as connection:
-            exclude_others(connection)
-            insert_new(connection, tables.run, [_row_of(spec) for spec in specs])
+            take_migration_lock(connection)
+            insert_new(connection, tables.run, [_run_row(spec) for spec in specs])
             names = {name for run in runs for name in run.experiments}
             insert_new(connection, tables.experiment, [{"name": name} for name in sorted(names)])
-            runs_there, experiments_there = tables.run.c, tables.experiment.c
-            run_ids = _lookup(connection, select(runs_there.identity, runs_there.id))
-            experiment_ids = _lookup(connection, select(experiments_there.name, experiments_there.id))
+            run_columns, experiment_columns = tables.run.c, tables.experiment.c
+            run_ids = _lookup(connection, select(run_columns.identity, run_columns.id))
+            experiment_ids = _lookup(connection, select(experiment_columns.name, experiment_columns.id))
             memberships = [
                 {"experiment_id": experiment_ids[name], "run_id": run_ids[run.spec.identity]}
                 for run in runs
@@ -92,7 +92,7 @@ class WritableStore(Store):
             insert_new(connection, tables.experiment_run, memberships)
 
     def claim(self, spec: RunSpec, *, cancelled: bool = False, failures: int | None = None) -> Claim:
-        """Make a run this process's own, unless another living process has it, it is done, or was cancelled.
+        """Make this process the run's owner, unless another living process is, or the run is done or cancelled.
 
         Args:
             spec: of the run.
@@ -112,8 +112,8 @@ class WritableStore(Store):
                 failed = select(func.count()).where(attempts.run_id == row.id, attempts.outcome == "failed")
                 if connection.execute(failed).scalar_one() > failures:
                     return Claim("failed", epochs_done)
-            is_ours = row.owner == self._token or (is_here(row.owner) and row.owner_process == os.getpid())
-            if row.owner is not None and not is_ours and is_alive(row.owner, row.owner_process, row.leased_until, now):
+            is_owner = row.owner == self._token or (is_local(row.owner) and row.owner_process == os.getpid())
+            if row.owner is not None and not is_owner and is_alive(row.owner, row.owner_process, row.leased_until, now):
                 return Claim("elsewhere", epochs_done)
             claimed = connection.execute(
                 update(tables.run)
@@ -137,7 +137,7 @@ class WritableStore(Store):
             return Claim("claimed", epochs_done, threads)
 
     def renew_leases(self) -> None:
-        """Show that this process lives and still trains what it has claimed."""
+        """Show that this process lives and still trains the runs that it has claimed."""
         with self.writing() as connection:
             connection.execute(
                 update(tables.run)
@@ -149,22 +149,22 @@ class WritableStore(Store):
         """Give back every run that this process has claimed: it was interrupted."""
         columns = tables.run.c
         with self.writing() as connection:
-            own = select(columns.id).where(columns.owner == self._token).with_for_update()
-            for run_id in connection.execute(own).scalars().all():
+            claimed = select(columns.id).where(columns.owner == self._token).with_for_update()
+            for run_id in connection.execute(claimed).scalars().all():
                 _end_attempt(connection, run_id, "interrupted", reason)
                 _end_run(connection, run_id, "unfinished")
 
     def keep_simulation(self, simulated: Simulated) -> bool:
-        """Store a simulation whole; return whether there was none of its identity. One that is there stays."""
+        """Store a complete simulation, unless its identity is stored; return whether it was not."""
         with self.writing() as connection:
             return insert_simulation(connection, simulated)
 
     def cancel(self, identities: Iterable[str]) -> list[str]:
-        """Let nobody train these runs any more, and return those that were not done; who trains one now drops it."""
+        """Cancel runs, and return those that were not done; a runner that is training one drops it."""
         cancelled = []
         with self.writing() as connection:
-            for identity in sorted(identities):  # all in one order, so that none waits for another that waits for it
-                run = connection.execute(_of_identity(identity)).one()
+            for identity in sorted(identities):  # always in this order, so that no two wait for each other
+                run = connection.execute(_select_run(identity)).one()
                 if run.state not in ("done", "cancelled"):
                     _end_attempt(connection, run.id, "cancelled", "cancelled")
                     _end_run(connection, run.id, "cancelled")
@@ -172,9 +172,9 @@ class WritableStore(Store):
         return cancelled
 
     def record(self, identity: str, event: Event) -> bool:
-        """Store what a run has told, and return whether the run is still this process's own: if not, nothing is."""
+        """Store an event of a run, and return whether this process still owns the run: if not, nothing is stored."""
         with self.writing() as connection:
-            run = connection.execute(_of_identity(identity)).one()
+            run = connection.execute(_select_run(identity)).one()
             if run.owner != self._token:
                 return False
             match event:
@@ -203,7 +203,7 @@ class WritableStore(Store):
             return True
 
 
-def _row_of(spec: RunSpec) -> dict[str, Any]:
+def _run_row(spec: RunSpec) -> dict[str, Any]:
     """Return the row of a run that is new."""
     return {
         "identity": spec.identity,
@@ -227,8 +227,8 @@ def _lookup(connection: Connection, query: Select[Any]) -> dict[str, int]:
     return {name: int(number) for name, number in connection.execute(query)}
 
 
-def _of_identity(identity: str) -> Select[Any]:
-    """Select a run to be changed; on a server, nobody else changes it before this transaction ends."""
+def _select_run(identity: str) -> Select[Any]:
+    """Select a run to change; on a server, no other process changes it before this transaction ends."""
     columns = tables.run.c
     wanted = select(columns.id, columns.owner, columns.state, columns.epochs_done)
     return wanted.where(columns.identity == identity).with_for_update()
@@ -246,7 +246,7 @@ def _last_threads(run_id: int) -> Select[Any]:
 
 
 def _record_start(connection: Connection, run_id: int, event: Started) -> None:
-    """Say what the attempt runs on, and drop what is stored past the epoch from which it goes on."""
+    """Store what the attempt runs on, and drop what is stored past the epoch from which it continues."""
     for table in (tables.epoch, tables.test, tables.layer_alignment, tables.filters):
         past = table.c.epoch > event.epochs_done
         connection.execute(delete(table).where(table.c.run_id == run_id, past))
@@ -284,9 +284,9 @@ def _insert_alignment(connection: Connection, run_id: int, points: Sequence[Alig
         connection.execute(insert(tables.layer_alignment), rows)
 
 
-def _insert_filters(connection: Connection, run_id: int, saved: Sequence[SavedFilters]) -> None:
-    for one in saved:
-        values = vars(one) | dict(zip(("filters", "height", "width", "channels"), one.shape, strict=True))
+def _insert_filters(connection: Connection, run_id: int, locations: Sequence[SavedFilters]) -> None:
+    for filters in locations:
+        values = vars(filters) | dict(zip(("filters", "height", "width", "channels"), filters.shape, strict=True))
         values["weights"] = values.pop("values")
         del values["shape"]
         connection.execute(insert(tables.filters).values(run_id=run_id, **values))
@@ -314,5 +314,5 @@ def _end_run(connection: Connection, run_id: int, state: str) -> None:
 
 
 def _storable(text: str) -> str | None:
-    """Return a text that every database takes, whatever an exception had to say; None if it is empty."""
+    """Return a text that every database takes, whatever an exception's message has; None if it is empty."""
     return text.replace("\0", "").encode(errors="backslashreplace").decode() or None
