@@ -18,7 +18,7 @@ SMALL: dict[str, Any] = {"layers": (8, 6, 7, 4), "iterations": 60, "step_size": 
 
 
 def failing() -> set[str]:
-    return {one.what for one in checks(specs(1, [0, 0.5, 1], ["ode"], **SMALL)) if not one.passed}
+    return {one.statement for one in checks(specs(1, [0, 0.5, 1], ["ode"], **SMALL)) if not one.passed}
 
 
 @pytest.mark.parametrize("layers", [(8, 6, 4), (8, 6, 7, 4), (8, 6, 7, 5, 4)])
@@ -32,7 +32,7 @@ def test_everything_holds_whatever_the_depth(layers: tuple[int, ...]) -> None:
 def test_the_expansions_hold_in_the_papers_own_setting() -> None:
     """As an independent integrator had it, to a thousandth."""
     found = list(islice(checks(specs(1, [0.25, 1], ["ode"])), 4))
-    assert all("small t" in one.what for one in found)
+    assert all("small t" in one.statement for one in found)
     ratios = [one.value for one in found]
     assert ratios == pytest.approx([1] * 4, abs=2e-3)
 
@@ -62,4 +62,4 @@ def test_feedback_that_is_not_what_its_equation_gives_is_found(monkeypatch: pyte
 
 def test_steps_that_are_too_large_to_follow_the_equations_are_found() -> None:
     found = checks(specs(1, [1], ["ode"], **{**SMALL, "step_size": 1.0, "iterations": 20}))
-    assert any("first order" in one.what and not one.passed for one in found)
+    assert any("first order" in one.statement and not one.passed for one in found)

@@ -18,7 +18,7 @@ from urfb import open_store
 from urfb.errors import InputError
 from urfb.store import Store, WritableStore, open_for_writing
 from urfb.theory import experiment, integration
-from urfb.theory.experiment import DIVERGED, kept_iterations, problem, run, simulate, specs
+from urfb.theory.experiment import DIVERGED, draw_problem, kept_iterations, run, simulate, specs
 from urfb.theory.spec import Simulated, SimulationSpec
 from urfb.theory.summary import Summary, summarize
 
@@ -101,7 +101,7 @@ def test_what_is_kept_is_at_its_iteration(method: str) -> None:
     one = simulate(spec)
     assert [point.iteration for point in one.points] == kept_iterations(60)
     assert one.diverged_at is None
-    given = problem(spec)
+    given = draw_problem(spec)
     W, h = given.W, 0.01 if method == "discrete" else 1e-4
     for _ in range(round(60 * 0.01 / h)):
         W = [W_l + h * W_dot for W_l, W_dot in zip(W, given.derivative(W), strict=True)]
@@ -113,19 +113,21 @@ def test_what_is_kept_is_at_its_iteration(method: str) -> None:
 
 
 def test_simulations_of_a_draw_share_what_they_both_need() -> None:
-    fixed, updated, bp = map(problem, specs(1, [0, 1], ["ode"], layers=(8, 6, 4)))
+    fixed, updated, bp = map(draw_problem, specs(1, [0, 1], ["ode"], layers=(8, 6, 4)))
     np.testing.assert_array_equal(fixed.sigma, bp.sigma)
     for ours, theirs in zip(fixed.feedback(fixed.W), updated.feedback(updated.W), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert not np.any(fixed.W[0])
     assert np.std(bp.W[0]) == pytest.approx(0.2, rel=0.3)
     assert not np.allclose(bp.W[0], fixed.feedback(fixed.W)[0].T)
-    other = problem(SimulationSpec(layers=(8, 6, 4), epsilon=0.0, draw=1))
+    other = draw_problem(SimulationSpec(layers=(8, 6, 4), epsilon=0.0, draw=1))
     assert not np.allclose(other.sigma, fixed.sigma)
 
 
 def test_feedback_that_starts_with_random_weights_starts_at_its_own_r() -> None:
-    zero, random = (problem(SimulationSpec(layers=(8, 6, 4), epsilon=0.5, start=start)) for start in ("zero", "random"))
+    zero, random = (
+        draw_problem(SimulationSpec(layers=(8, 6, 4), epsilon=0.5, start=start)) for start in ("zero", "random")
+    )
     for ours, theirs in zip(zero.feedback(zero.W), random.feedback(random.W), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     assert np.any(random.W[0])
@@ -292,11 +294,11 @@ def test_summary_has_errors_correlations_divergence_and_method_gap(tmp_path: Pat
         for draw in (0, 1)
         for iteration, value in log_errors(of["feedback", "discrete", draw]).items()
     )
-    assert feedback.apart == pytest.approx(apart)
+    assert feedback.method_gap == pytest.approx(apart)
     assert apart > 0
     large = specs(1, [1], ["discrete"], **{**SMALL, "step_size": 50.0})
     list(run_into(store, large))
     _, diverged = summary_of(store, large)
     assert diverged.draws == 0
     assert diverged.diverged.keys() == {0}
-    assert diverged.apart is None
+    assert diverged.method_gap is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from urfb.theory.experiment import LinearProblem, drawn, problem
+from urfb.theory.experiment import LinearProblem, draw_matrices, draw_problem
 from urfb.theory.integration import discrete, ode
 from urfb.theory.spec import SimulationSpec
 from urfb.theory.system import Matrices, conserved, correlation, derivative, error, updated_feedback
@@ -14,7 +14,7 @@ SIZES = (5, 4, 6, 3)
 
 
 def random_matrices(purpose: str = "weights", sizes: tuple[int, ...] = SIZES) -> list[np.ndarray]:
-    return drawn(3, purpose, sizes, 0.7)
+    return draw_matrices(3, purpose, sizes, 0.7)
 
 
 def transposed(matrices: Matrices) -> list[np.ndarray]:
@@ -81,14 +81,14 @@ def test_what_is_conserved_does_not_move_along_the_derivative(layers: tuple[int,
     """Its own derivative, by the product rule, is 0 wherever the weights are."""
     start = "random" if epsilon is None else "zero"
     rule = "bp" if epsilon is None else "feedback"
-    given = problem(SimulationSpec(layers=layers, rule=rule, epsilon=epsilon, start=start))
-    W = drawn(9, "weights", layers, 0.7)
-    W_dot, step = given.derivative(W), 1e-5
+    problem = draw_problem(SimulationSpec(layers=layers, rule=rule, epsilon=epsilon, start=start))
+    W = draw_matrices(9, "weights", layers, 0.7)
+    W_dot, step = problem.derivative(W), 1e-5
     ahead, behind = ([M + sign * step * M_dot for M, M_dot in zip(W, W_dot, strict=True)] for sign in (1, -1))
     changes = [
         (new - old) / (2 * step)
         for new, old in zip(
-            conserved(ahead, given.R, given.epsilon), conserved(behind, given.R, given.epsilon), strict=True
+            conserved(ahead, problem.R, problem.epsilon), conserved(behind, problem.R, problem.epsilon), strict=True
         )
     ]
     assert len(changes) == len(layers) - 2
@@ -96,31 +96,31 @@ def test_what_is_conserved_does_not_move_along_the_derivative(layers: tuple[int,
     assert max(np.abs(M_dot).max() for M_dot in W_dot) > 1e-3
 
 
-def plain_euler(given: LinearProblem, step_size: float, steps: int) -> list[np.ndarray]:
+def plain_euler(problem: LinearProblem, step_size: float, steps: int) -> list[np.ndarray]:
     """Three layers and R itself, updated by the shared increment, as one would write it in a notebook."""
-    W1, W2, W3 = (matrix.copy() for matrix in given.W)
-    R1, R2, R3 = (matrix.copy() for matrix in given.feedback(given.W))
+    W1, W2, W3 = (matrix.copy() for matrix in problem.W)
+    R1, R2, R3 = (matrix.copy() for matrix in problem.feedback(problem.W))
     for _ in range(steps):
-        E = given.sigma - W3 @ W2 @ W1
+        E = problem.sigma - W3 @ W2 @ W1
         dW1, dW2, dW3 = R2 @ R3 @ E, R3 @ E @ W1.T, E @ W1.T @ W2.T
         for weights, feedback, increment in ((W1, R1, dW1), (W2, R2, dW2), (W3, R3, dW3)):
             weights += step_size * increment
-            feedback += given.epsilon * step_size * increment.T
+            feedback += problem.epsilon * step_size * increment.T
     return [W1, W2, W3]
 
 
-def runge_kutta(given: LinearProblem, end: float, steps: int) -> list[np.ndarray]:
+def runge_kutta(problem: LinearProblem, end: float, steps: int) -> list[np.ndarray]:
     """The classical method of order 4, on W and R with Ṙ = εẆᵗ, by itself."""
-    depth, step = len(given.W), end / steps
+    depth, step = len(problem.W), end / steps
 
     def motion(state: list[np.ndarray]) -> list[np.ndarray]:
-        W_dot = derivative(state[:depth], state[depth:], given.sigma)
-        return [*W_dot, *(given.epsilon * one.T for one in W_dot)]
+        W_dot = derivative(state[:depth], state[depth:], problem.sigma)
+        return [*W_dot, *(problem.epsilon * one.T for one in W_dot)]
 
     def moved(state: list[np.ndarray], by: list[np.ndarray], times: float) -> list[np.ndarray]:
         return [M + times * M_dot for M, M_dot in zip(state, by, strict=True)]
 
-    state = [*given.W, *given.feedback(given.W)]
+    state = [*problem.W, *problem.feedback(problem.W)]
     for _ in range(steps):
         k1 = motion(state)
         k2 = motion(moved(state, k1, step / 2))
@@ -136,11 +136,13 @@ CASES = [("feedback", 0.0, "zero"), ("feedback", 0.5, "zero"), ("feedback", 1.0,
 
 @pytest.mark.parametrize(("rule", "epsilon", "start"), CASES)
 def test_discrete_steps_are_those_of_a_plain_loop(rule: str, epsilon: float | None, start: str) -> None:
-    given = problem(SimulationSpec(layers=(12, 10, 11, 6), rule=rule, epsilon=epsilon, start=start, weight_scale=0.4))
-    states = list(discrete(given.derivative, given.W, 0.02, 200))
+    problem = draw_problem(
+        SimulationSpec(layers=(12, 10, 11, 6), rule=rule, epsilon=epsilon, start=start, weight_scale=0.4)
+    )
+    states = list(discrete(problem.derivative, problem.W, 0.02, 200))
     assert len(states) == 201
-    close(states[0], given.W)
-    close(states[-1], plain_euler(given, 0.02, 200), 1e-10)
+    close(states[0], problem.W)
+    close(states[-1], plain_euler(problem, 0.02, 200), 1e-10)
 
 
 @pytest.mark.parametrize(("rule", "epsilon", "start"), CASES)
@@ -148,7 +150,7 @@ def test_discrete_steps_are_those_of_a_plain_loop(rule: str, epsilon: float | No
 def test_the_solver_agrees_with_an_independent_integrator(
     layers: tuple[int, ...], rule: str, epsilon: float | None, start: str
 ) -> None:
-    given = problem(SimulationSpec(layers=layers, rule=rule, epsilon=epsilon, start=start, weight_scale=0.4))
-    solution = list(ode(given.derivative, given.W, [0.0, 1.0, 2.0], 1e-12))
-    close(solution[1], runge_kutta(given, 1.0, 400), 1e-8)
-    close(solution[2], runge_kutta(given, 2.0, 800), 1e-8)
+    problem = draw_problem(SimulationSpec(layers=layers, rule=rule, epsilon=epsilon, start=start, weight_scale=0.4))
+    solution = list(ode(problem.derivative, problem.W, [0.0, 1.0, 2.0], 1e-12))
+    close(solution[1], runge_kutta(problem, 1.0, 400), 1e-8)
+    close(solution[2], runge_kutta(problem, 2.0, 800), 1e-8)

@@ -42,13 +42,13 @@ def print_summaries(summaries: Sequence[Summary]) -> None:
             str(one.draws),
             *(_ranged(one.errors[iteration]) for iteration in iterations),
             *(_mean(one.correlations.get(layer)) for layer in layers),
-            "" if one.apart is None else f"{one.apart:.3f}",
+            "" if one.method_gap is None else f"{one.method_gap:.3f}",
         ]
         for one in summaries
     ]
     table(columns, rows, right=columns[2:])
     typer.echo("means over draws, the lowest and the highest; e = tr(EᵗE); corr l: of W_l and R_lᵗ at the end")
-    if any(one.apart is not None for one in summaries):
+    if any(one.method_gap is not None for one in summaries):
         typer.echo(
             "apart: the most that log₁₀ e of the discrete steps and of the ODE differ by, above the solver's own error"
         )
@@ -65,13 +65,13 @@ def print_checks(checks: Sequence[Check], output: Format) -> None:
         print_rows(columns, [(*one, one.passed) for one in checks], output)
         return
     rows = []
-    for what in dict.fromkeys(one.what for one in checks):
-        cases = [one for one in checks if one.what == what]
+    for statement in dict.fromkeys(one.statement for one in checks):
+        cases = [one for one in checks if one.statement == statement]
         values = [one.value for one in cases]
         holds = all(one.passed for one in cases)
         rows.append(
             [
-                what,
+                statement,
                 str(len(cases)),
                 *(f"{value:.5g}" for value in (min(values), max(values))),
                 f"{cases[0].low:g} to {cases[0].high:g}",
@@ -82,7 +82,7 @@ def print_checks(checks: Sequence[Check], output: Format) -> None:
     table(heads, rows, right=heads[1:4])
     for one in checks:
         if not one.passed:
-            typer.echo(f"fails: {one.what}: {one.of}: {one.value:.5g}")
+            typer.echo(f"fails: {one.statement}: {one.case}: {one.value:.5g}")
 
 
 def _rule(one: Summary) -> str:

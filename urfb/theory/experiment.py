@@ -22,9 +22,9 @@ from urfb.training.provenance import commit
 
 PURPOSES = ("teacher", "weights", "feedback")
 EARLY, EVEN = 25, 225
-"""A trajectory keeps its first iterations, every one, and so many more that are evenly spread."""
+"""A trajectory keeps each of its first iterations, and so many more at even distances."""
 DIVERGED = 1000.0
-"""A simulation whose error exceeds so many times that of its start makes no sense."""
+"""A simulation has diverged when its error is more than so many times its error at the start."""
 
 
 class LinearProblem(NamedTuple):
@@ -48,10 +48,10 @@ class LinearProblem(NamedTuple):
         return error(W, self.sigma)
 
 
-def drawn(draw: int, purpose: str, layers: Sequence[int], scale: float) -> list[Matrix]:
+def draw_matrices(draw: int, purpose: str, layers: Sequence[int], scale: float) -> list[Matrix]:
     """Draw a matrix [n_l, n_{l−1}] for each layer, independent normal entries of standard deviation `scale`.
 
-    Each purpose and layer has a stream of its own, so that simulations of one draw share what they both need.
+    Each purpose and layer has its random stream, so that simulations of a draw share the matrices that they both need.
     """
     return [
         scale * np.random.default_rng([draw, PURPOSES.index(purpose), layer]).standard_normal((above, below))
@@ -59,18 +59,18 @@ def drawn(draw: int, purpose: str, layers: Sequence[int], scale: float) -> list[
     ]
 
 
-def problem(spec: SimulationSpec) -> LinearProblem:
+def draw_problem(spec: SimulationSpec) -> LinearProblem:
     """Draw the teacher, W(0) and R(0) of a simulation."""
     if spec.teacher == "product":
-        sigma = activities(drawn(spec.draw, "teacher", spec.layers, spec.teacher_scale))[-1]
+        sigma = activities(draw_matrices(spec.draw, "teacher", spec.layers, spec.teacher_scale))[-1]
     else:
-        (sigma,) = drawn(spec.draw, "teacher", (spec.layers[0], spec.layers[-1]), spec.teacher_scale)
-    W = drawn(spec.draw, "weights", spec.layers, spec.weight_scale)
+        (sigma,) = draw_matrices(spec.draw, "teacher", (spec.layers[0], spec.layers[-1]), spec.teacher_scale)
+    W = draw_matrices(spec.draw, "weights", spec.layers, spec.weight_scale)
     if spec.start == "zero":
         W = [np.zeros_like(W_l) for W_l in W]
     if spec.epsilon is None:  # BP: R = Wᵗ
         return LinearProblem(sigma, W, [np.zeros_like(W_l.T) for W_l in W], 1.0)
-    R_start = [R_l.T for R_l in drawn(spec.draw, "feedback", spec.layers, spec.feedback_scale)]
+    R_start = [R_l.T for R_l in draw_matrices(spec.draw, "feedback", spec.layers, spec.feedback_scale)]
     return LinearProblem(sigma, W, updated_feedback(R_start, -spec.epsilon, W), spec.epsilon)
 
 
@@ -81,32 +81,32 @@ def kept_iterations(iterations: int) -> list[int]:
 
 
 def simulate(spec: SimulationSpec) -> Simulated:
-    """Run one simulation. Where it diverges, it ends, and says so.
+    """Run one simulation, which ends where it diverges.
 
     Raises:
-        InputError: at the start its error is beyond every number already.
+        InputError: its error at the start is not finite.
     """
     started, began = datetime.now(timezone.utc), time.perf_counter()
     with np.errstate(over="ignore", invalid="ignore"):
-        given = problem(spec)
-        limit = DIVERGED * given.error(given.W)
+        problem = draw_problem(spec)
+        limit = DIVERGED * problem.error(problem.W)
     if not np.isfinite(limit):
         raise InputError(f"draw {spec.draw}: its error at the start is no number: choose smaller scales")
     kept = kept_iterations(spec.iterations)
 
     def diverged(W: Matrices) -> bool:
-        return not given.error(W) <= limit  # NaN, too
+        return not problem.error(W) <= limit  # NaN, too
 
     def point(iteration: int, W: Matrices) -> Point:
-        correlations = () if spec.rule == "bp" else tuple(map(correlation, W, given.feedback(W)))
-        return Point(iteration, given.error(W), correlations)
+        correlations = () if spec.rule == "bp" else tuple(map(correlation, W, problem.feedback(W)))
+        return Point(iteration, problem.error(W), correlations)
 
     points: list[Point] = []
     diverged_at = None
     with one_thread(), np.errstate(over="ignore", invalid="ignore"):
         if spec.method == "discrete":
             wanted = set(kept)
-            for iteration, W in enumerate(discrete(given.derivative, given.W, spec.step_size, spec.iterations)):
+            for iteration, W in enumerate(discrete(problem.derivative, problem.W, spec.step_size, spec.iterations)):
                 if diverged(W):
                     diverged_at = iteration
                     break
@@ -114,7 +114,7 @@ def simulate(spec: SimulationSpec) -> Simulated:
                     points.append(point(iteration, W))
         else:
             times = [spec.step_size * iteration for iteration in kept]
-            points = list(map(point, kept, ode(given.derivative, given.W, times, spec.tolerance, diverged)))
+            points = list(map(point, kept, ode(problem.derivative, problem.W, times, spec.tolerance, diverged)))
             if len(points) < len(kept):
                 diverged_at = kept[len(points)]
     return Simulated(
@@ -139,29 +139,29 @@ def specs(draws: int, epsilons: Iterable[float], methods: Iterable[str], **setti
         draws: how many.
         epsilons: of the feedback rules.
         methods: 'discrete', 'ode' or both.
-        settings: the others of `SimulationSpec`; `start` is of the feedback rules, for BP always starts at random.
+        settings: further settings of `SimulationSpec`; `start` is that of the feedback rules: BP starts at random.
 
     Raises:
-        InputError: a setting is none that there is.
+        InputError: a setting is not allowed.
     """
     feedback: list[dict[str, Any]] = [{"rule": "feedback", "epsilon": epsilon} for epsilon in epsilons]
     rules = [*feedback, {"rule": "bp", "start": "random"}]
-    found = [
+    simulations = [
         SimulationSpec(**{**settings, **rule, "draw": draw, "method": method})
         for draw, method, rule in product(range(draws), methods, rules)
     ]
-    return list({spec.identity: spec for spec in found}.values())
+    return list({spec.identity: spec for spec in simulations}.values())
 
 
 def run(
     wanted: Iterable[SimulationSpec], stored: Container[str], keep: Callable[[Simulated], object]
 ) -> Iterator[Simulated | None]:
-    """Run the simulations that are not stored yet, one after the other, and yield each; None for the others.
+    """Run the simulations that are not stored yet, in order, and yield each; None for a stored one.
 
     Args:
         wanted: the simulations.
-        stored: identities of those that a store has.
-        keep: stores one. Each is stored whole when it has ended, so what a process that is killed has stored is whole.
+        stored: identities of the simulations that a store has.
+        keep: stores a simulation, which is complete: a process that is killed leaves no part of one.
     """
     for spec in wanted:
         if spec.identity in stored:

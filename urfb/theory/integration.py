@@ -1,4 +1,4 @@
-"""Two ways through the equations of section 5: the paper's discrete steps, and an adaptive solver."""
+"""Integrates the equations of section 5: by the paper's discrete steps, or by an adaptive solver."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from urfb.errors import InputError
 from urfb.theory.system import Matrices, Matrix
 
 MOST_EVALUATIONS = 100_000
-"""A solution that has come to rest still takes steps as short as the fastest decay allows, however long it goes on."""
+"""A solution at rest still takes steps as short as the fastest decay allows, however long it continues."""
 
 Derivative = Callable[[Matrices], Matrices]
 Stop = Callable[[Matrices], bool]
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Multiply matrices on one thread: of ones so small several are slower, and far slower on a busy machine."""
+    """Multiply matrices on one thread: for matrices so small more threads are slower, far slower on a busy machine."""
     limits: AbstractContextManager[Any] = threadpool_limits(1, "blas")
     return limits
 

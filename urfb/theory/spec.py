@@ -34,11 +34,11 @@ class SimulationSpec:
         teacher: of Y, 'product', a network W_L…W₁ of the same sizes, or 'random', independent entries.
         teacher_scale, weight_scale, feedback_scale: standard deviations of the teacher's entries, W(0)'s and R(0)'s.
         step_size: time of an iteration.
-        iterations: how many there are; 'ode' ends at the same time.
+        iterations: their number; 'ode' ends at the same time.
         tolerance: relative, of 'ode'; the absolute one is a thousandth of it.
 
     Raises:
-        InputError: a setting is none that there is; the message names each.
+        InputError: settings are not allowed; the message names each.
     """
 
     layers: tuple[int, ...] = (40, 100, 100, 10)
@@ -57,12 +57,12 @@ class SimulationSpec:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{name} '{given}': {nearest(given, allowed)}"
-            for name, given, allowed in (
+            f"{name} '{value}': {nearest(value, allowed)}"
+            for name, value, allowed in (
                 ("method", self.method, METHODS), ("rule", self.rule, RULES), ("start", self.start, STARTS),
                 ("teacher", self.teacher, TEACHERS),
             )
-            if given not in allowed
+            if value not in allowed
         ]  # fmt: skip
         if len(self.layers) < 3 or min(self.layers) < 1:
             problems.append(
@@ -88,7 +88,7 @@ class SimulationSpec:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings by name, as a store has them; None where one has no part in the simulation."""
+        """The settings by name, as a store has them; None where a setting has no effect on the simulation."""
         settings = asdict(self) | {"layers": "-".join(map(str, self.layers))}
         if self.epsilon is not None:
             settings["epsilon"] = self.epsilon + 0.0  # −0 is 0
@@ -102,13 +102,13 @@ class SimulationSpec:
 
     @property
     def identity(self) -> str:
-        """A hash of what the numbers depend on."""
-        given = {
+        """A hash of the settings that the numbers depend on."""
+        settings = {
             name: float(value) if name in ("epsilon", "step_size", "tolerance") or name.endswith("_scale") else value
             for name, value in self.settings.items()
             if value is not None
         }
-        canonical = json.dumps({"theory": THEORY_VERSION, **given}, sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps({"theory": THEORY_VERSION, **settings}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -134,10 +134,10 @@ class Simulated:
     Attributes:
         spec: what was simulated.
         points: the moments that are kept, the first and last among them.
-        diverged_at: the iteration at which the error had left the numbers that mean anything; None where it never did.
+        diverged_at: the iteration at which the error had grown too large to mean anything; None where it never did.
             The points end before it.
         started: date and time, in UTC.
-        seconds: it took.
+        seconds: its duration.
         host, urfb_version, commit, python_version, numpy_version, scipy_version: what it ran on.
     """
 

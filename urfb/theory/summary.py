@@ -1,4 +1,4 @@
-"""What stored simulations say in a few numbers."""
+"""Sums up stored simulations in a few numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOMENTS = (0.2, 0.4, 1.0)
-"""The parts of a simulation's iterations after which its error is told: 200, 400 and all of 1,000."""
+"""The parts of a simulation's iterations after which its error is reported: 200, 400 and all of 1,000."""
 
 
 class Spread(NamedTuple):
@@ -35,10 +35,10 @@ class Summary(NamedTuple):
         rule, epsilon, method: as of a simulation; ε is None under BP.
         draws: how many went to their end.
         diverged: the draws that did not, and at which iteration each diverged.
-        errors: log₁₀ e at each iteration that is told, over the draws.
+        errors: log₁₀ e at the iterations of `MOMENTS`, over the draws.
         correlations: of W_l and R_lᵗ at the end, a layer each, over the draws; None where it is not defined.
-        apart: the largest difference of log₁₀ e between the two methods in any draw, at any iteration that is kept and
-            at which e is more than the solver's own error; None where there is one method.
+        method_gap: the largest difference of log₁₀ e between the two methods in any draw, at any kept iteration at
+            which e is more than the solver's error; None where there is one method.
     """
 
     rule: str
@@ -48,25 +48,25 @@ class Summary(NamedTuple):
     diverged: dict[int, int]
     errors: dict[int, Spread | None]
     correlations: dict[int, Spread | None]
-    apart: float | None
+    method_gap: float | None
 
 
 def summarize(trajectories: pd.DataFrame, layers: pd.DataFrame) -> list[Summary]:
-    """Return a summary for each rule and method of some simulations, which have the same other settings.
+    """Return a summary for each rule and method of simulations, whose further settings are the same.
 
     Args:
         trajectories: of the simulations, as `Store.trajectories` gives them.
         layers: likewise, `Store.trajectory_layers`.
     """
     trajectories = trajectories.assign(
-        told=trajectories["error"] > _solver_error(trajectories),
+        significant=trajectories["error"] > _solver_error(trajectories),
         error=np.log10(trajectories["error"].clip(lower=np.finfo(float).tiny)),
     )
     kept, last = trajectories["iteration"].unique(), trajectories["iterations"].max()
-    told = sorted({int(kept[np.abs(kept - part * last).argmin()]) for part in MOMENTS})
+    iterations = sorted({int(kept[np.abs(kept - part * last).argmin()]) for part in MOMENTS})
     return [
-        _summary(one, layers[layers["simulation"].isin(one["simulation"])], trajectories, told)
-        for _, one in trajectories.groupby(["rule", "epsilon", "method"], dropna=False)
+        _summary(rows, layers[layers["simulation"].isin(rows["simulation"])], trajectories, iterations)
+        for _, rows in trajectories.groupby(["rule", "epsilon", "method"], dropna=False)
     ]
 
 
@@ -77,7 +77,9 @@ def _solver_error(trajectories: pd.DataFrame) -> pd.Series[float]:
     return limit
 
 
-def _summary(rows: pd.DataFrame, layers: pd.DataFrame, trajectories: pd.DataFrame, told: Sequence[int]) -> Summary:
+def _summary(
+    rows: pd.DataFrame, layers: pd.DataFrame, trajectories: pd.DataFrame, iterations: Sequence[int]
+) -> Summary:
     first = rows.iloc[0]
     ended = rows[rows["diverged_at"].isna()]
     final = layers[layers["diverged_at"].isna() & (layers["iteration"] == layers["iterations"])]
@@ -85,7 +87,7 @@ def _summary(rows: pd.DataFrame, layers: pd.DataFrame, trajectories: pd.DataFram
     same_rule = (trajectories["rule"] == first["rule"]) & (
         (trajectories["epsilon"] == first["epsilon"]) | trajectories["epsilon"].isna()
     )
-    methods = trajectories[same_rule & trajectories["told"]].pivot(
+    methods = trajectories[same_rule & trajectories["significant"]].pivot(
         index=["draw", "iteration"], columns="method", values="error"
     )
     return Summary(
@@ -94,10 +96,12 @@ def _summary(rows: pd.DataFrame, layers: pd.DataFrame, trajectories: pd.DataFram
         method=first["method"],
         draws=ended["draw"].nunique(),
         diverged=dict(zip(diverged["draw"].tolist(), diverged["diverged_at"].tolist(), strict=True)),
-        errors={iteration: Spread.of(ended[ended["iteration"] == iteration]["error"].tolist()) for iteration in told},
+        errors={
+            iteration: Spread.of(ended[ended["iteration"] == iteration]["error"].tolist()) for iteration in iterations
+        },
         correlations={
             layer: Spread.of(final[final["layer"] == layer]["correlation"].tolist())
             for layer in sorted(final["layer"].unique().tolist())
         },
-        apart=float((methods["ode"] - methods["discrete"]).abs().max()) if len(methods.columns) == 2 else None,
+        method_gap=float((methods["ode"] - methods["discrete"]).abs().max()) if len(methods.columns) == 2 else None,
     )
