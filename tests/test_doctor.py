@@ -15,7 +15,7 @@ from urfb.store import open_for_writing
 
 def findings(tmp_path: Path, about: str, *, store: str | None = None) -> list[Finding]:
     subject = Subject(store or str(tmp_path / "urfb.sqlite"), tmp_path / "data")
-    return [finding for finding in examine(subject) if about in finding.what]
+    return [finding for finding in examine(subject) if about in finding.message]
 
 
 def test_a_new_machine_has_no_problem_and_every_check_says_something(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_a_new_machine_has_no_problem_and_every_check_says_something(tmp_path: P
     found = examine(subject)
     assert {finding.level for finding in found} <= {"ok", "warning"}
     assert len(found) >= len(CHECKS)
-    assert any("there is no store at" in finding.what for finding in found)
+    assert any("there is no store at" in finding.message for finding in found)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -38,7 +38,7 @@ def test_an_older_store_is_a_problem_with_the_command_that_upgrades_it(tmp_path:
     shutil.copy(Path(__file__).parent / "store" / "schema1.sqlite", tmp_path / "urfb.sqlite")
     (finding,) = findings(tmp_path, "older urfb")
     assert finding.level == "problem"
-    assert "`urfb results upgrade --store" in finding.what
+    assert "`urfb results upgrade --store" in finding.message
 
 
 def test_damage_is_a_problem(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_damage_is_a_problem(tmp_path: Path) -> None:
 def test_what_is_no_store_is_a_problem_and_shows_no_password(tmp_path: Path, store: str, said: str) -> None:
     (tmp_path / "notes.txt").write_text("no database, but as long as one would be " * 50)
     found = examine(Subject(store.format(folder=tmp_path), tmp_path / "data"))
-    assert [finding.level for finding in found if said in finding.what] == ["problem"]
+    assert [finding.level for finding in found if said in finding.message] == ["problem"]
     assert "secret" not in str(found)
 
 
@@ -79,7 +79,7 @@ def test_a_network_file_system_is_a_problem_for_a_store(tmp_path: Path, kind: st
     mounts = [("/", "ext4"), (str(tmp_path.resolve()), "hidden"), (str(tmp_path.resolve()), kind)]
     finding = judge_file_system(tmp_path / "not" / "yet" / "urfb.sqlite", mounts)
     assert finding.level == level
-    assert kind in finding.what
+    assert kind in finding.message
     assert ("PostgreSQL" in finding.advice) == (level == "problem")
 
 
@@ -87,7 +87,7 @@ def test_data_sets_are_ready_missing_or_damaged(tmp_path: Path) -> None:
     damaged = tmp_path / "data" / "cifar-10-batches-py" / "data_batch_1"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"not what it should be")
-    levels = {finding.what.split()[2]: finding for finding in findings(tmp_path, "data set ")}
+    levels = {finding.message.split()[2]: finding for finding in findings(tmp_path, "data set ")}
     assert {name: finding.level for name, finding in levels.items()} == {
         "cifar10": "problem",
         "cifar100": "warning",
@@ -103,4 +103,4 @@ def test_every_gpu_is_told_with_what_it_can_do(tmp_path: Path) -> None:
 
     found = findings(tmp_path, "GPU cuda:")
     assert len(found) == torch.cuda.device_count()
-    assert all("TF32" in finding.what and "bfloat16" in finding.what for finding in found)
+    assert all("TF32" in finding.message and "bfloat16" in finding.message for finding in found)

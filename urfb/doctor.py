@@ -1,4 +1,4 @@
-"""What of this machine, the store and the data sets is in order, and what to do about the rest."""
+"""Examines this machine, the store and the data sets, and says what to do about what is wrong."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
     ("nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "afpfs", "9p", "davfs", "webdav", "lustre",
      "gpfs", "beegfs", "ceph", "pvfs2", "panfs", "glusterfs", "sshfs", "rclone", "s3fs", "gcsfuse", "davfs2")
 )  # fmt: skip
-"""As they are called, some of them after `fuse.` or `macfuse.`"""
+"""Their names, which may follow `fuse.` or `macfuse.`"""
 FIRST_WITH_WAL_BUG, LAST_WITH_WAL_BUG = (3, 7, 0), (3, 51, 2)
 LITTLE_DISK, TOO_LITTLE_DISK = 2**30, 2**26
 LITTLE_MEMORY = 2**29
@@ -35,23 +35,23 @@ LITTLE_MEMORY = 2**29
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at, how it is, and what to do about it, if anything."""
+    """A result of a check: its level, what was seen, and what to do about it, if anything."""
 
     level: Literal["ok", "warning", "problem"]
-    what: str
+    message: str
     advice: str = ""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is looked at beside the machine: a store's location, and the folder of the data sets."""
+    """What is examined with the machine: a store's location, and the folder of the data sets."""
 
     store: str
     data: Path
 
     @property
     def file(self) -> Path | None:
-        """The store's file; None if a database server has it, or its location is none."""
+        """The store's file; None if a database server has the store, or the location is not valid."""
         try:
             return Location.of(self.store).path
         except StoreError:
@@ -59,7 +59,7 @@ class Subject:
 
 
 def examine(subject: Subject) -> list[Finding]:
-    """Look at everything; a check that breaks is itself a finding, and keeps no other from being done."""
+    """Run every check; a check that raises is itself a finding, and the next ones still run."""
     findings: list[Finding] = []
     for check in CHECKS:
         try:
@@ -72,13 +72,13 @@ def examine(subject: Subject) -> list[Finding]:
 
 def versions(subject: Subject) -> Iterator[Finding]:
     """Look at Python and the packages that do the work."""
-    found, missing = [], []
+    installed, missing = [], []
     for name in PACKAGES:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            installed.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    yield Finding("ok", f"Python {platform.python_version()}, {', '.join(found)}")
+    yield Finding("ok", f"Python {platform.python_version()}, {', '.join(installed)}")
     if missing:
         yield Finding("problem", f"not installed: {', '.join(missing)}", "install urfb again with pip")
 
@@ -88,30 +88,30 @@ def sqlite_version(subject: Subject) -> Iterator[Finding]:
     if subject.file is None:
         return
     version = tuple(map(int, sqlite3.sqlite_version.split(".")))
-    what = f"SQLite {sqlite3.sqlite_version}"
+    message = f"SQLite {sqlite3.sqlite_version}"
     if FIRST_WITH_WAL_BUG <= version <= LAST_WITH_WAL_BUG:
         yield Finding(
             "warning",
-            f"{what} can, very rarely, damage a store that several processes write at once",
+            f"{message} can, very rarely, damage a store that several processes write at once",
             "one `urfb grid run` at a time on a store is safe; for more use SQLite 3.51.3 or later, or PostgreSQL",
         )
     else:
-        yield Finding("ok", what)
+        yield Finding("ok", message)
 
 
 def file_system(subject: Subject) -> Iterator[Finding]:
-    """Look at what kind of file system has the store."""
+    """Look at the kind of file system that has the store."""
     if subject.file is not None:
         mounts = psutil.disk_partitions(all=True)
         yield judge_file_system(subject.file, [(mount.mountpoint, mount.fstype) for mount in mounts])
 
 
 def judge_file_system(file: Path, mounts: Iterable[tuple[str, str]]) -> Finding:
-    """Return whether SQLite can keep a store in this file, which takes memory shared by all who have it open.
+    """Return whether SQLite can keep a store in this file, which takes memory shared by all its processes.
 
     Args:
-        file: the store's, which need not be there yet.
-        mounts: where each file system is mounted, and of what kind it is.
+        file: the store's, which need not exist yet.
+        mounts: where each file system is mounted, and its kind.
     """
     folder = _existing(file.parent).resolve()
     holding = [(where, kind) for where, kind in mounts if folder.is_relative_to(where)]
@@ -179,24 +179,24 @@ def disk(subject: Subject) -> Iterator[Finding]:
         folders = {_existing(subject.file.parent): "store and checkpoints"}
     for folder, use in folders.items():
         free = shutil.disk_usage(folder).free
-        what = f"{_size(free)} free for {use} in {folder}"
+        message = f"{_size(free)} free for {use} in {folder}"
         if free >= LITTLE_DISK:
-            yield Finding("ok", what)
+            yield Finding("ok", message)
         else:
             advice = "a run's checkpoints take up to three times its weights; make room, or choose another --store"
-            yield Finding("problem" if free < TOO_LITTLE_DISK else "warning", what, advice)
+            yield Finding("problem" if free < TOO_LITTLE_DISK else "warning", message, advice)
 
 
 def processor_and_memory(subject: Subject) -> Iterator[Finding]:
     """Look at the CPU's cores and at the memory that is free for runs."""
     memory = psutil.virtual_memory()
-    what = f"{cores()} CPU cores, {_size(memory.available)} of {_size(memory.total)} memory free"
+    message = f"{cores()} CPU cores, {_size(memory.available)} of {_size(memory.total)} memory free"
     if memory.available < LITTLE_MEMORY:
-        yield Finding("problem", what, f"PyTorch alone takes about {_size(LITTLE_MEMORY)}; end something")
+        yield Finding("problem", message, f"PyTorch alone takes about {_size(LITTLE_MEMORY)}; end something")
     elif memory.available < LITTLE_MEMORY * cores():
-        yield Finding("warning", what, "fewer runs than cores may fit at a time; `urfb grid run` measures that")
+        yield Finding("warning", message, "fewer runs than cores may fit at a time; `urfb grid run` measures that")
     else:
-        yield Finding("ok", what)
+        yield Finding("ok", message)
 
 
 def gpu(subject: Subject) -> Iterator[Finding]:
@@ -209,11 +209,11 @@ def gpu(subject: Subject) -> Iterator[Finding]:
             f"{name} {'yes' if (device.major, device.minor) >= (8, 0) else 'no'}" for name in ("TF32", "bfloat16")
         ]
         free, total = torch.cuda.mem_get_info(index)
-        what = f"GPU cuda:{index}: {device.name}, {_size(free)} of {_size(total)} free, {', '.join(ability)}"
+        message = f"GPU cuda:{index}: {device.name}, {_size(free)} of {_size(total)} free, {', '.join(ability)}"
         if free < LITTLE_MEMORY:
-            yield Finding("warning", what, "something else has its memory; end that, or choose --device cpu")
+            yield Finding("warning", message, "something else has its memory; end that, or choose --device cpu")
         else:
-            yield Finding("ok", what)
+            yield Finding("ok", message)
     if not torch.cuda.is_available():
         if Path("/proc/driver/nvidia/version").exists():
             build = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
@@ -231,11 +231,11 @@ def datasets(subject: Subject) -> Iterator[Finding]:
     from urfb.data.datasets import faults
 
     for name in CATALOG:
-        found = set(faults(name, subject.data).values())
-        if not found:
+        kinds = set(faults(name, subject.data).values())
+        if not kinds:
             yield Finding("ok", f"data set {name} is ready")
         else:
-            damaged = "damaged" in found
+            damaged = "damaged" in kinds
             yield Finding(
                 "problem" if damaged else "warning",
                 f"data set {name} is {'damaged' if damaged else 'missing'} in {subject.data}",
@@ -244,7 +244,7 @@ def datasets(subject: Subject) -> Iterator[Finding]:
 
 
 def _existing(path: Path) -> Path:
-    """Return the nearest folder above a path, or the path itself, that is there."""
+    """Return a path, or the nearest folder above it, that exists."""
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
 
 

@@ -1,15 +1,15 @@
 """Every exception that urfb raises on purpose.
 
-What a user can mend is an `InputError`:
+What a user can fix is an `InputError`:
 
     UrfbError
-    ├── InputError              the user can mend it; the CLI prints it and exits with 2
+    ├── InputError              the user can fix it; the CLI prints it and exits with 2
     │   ├── GridError           a grid file: every mistake in it, each with its place
     │   ├── NotationError       a network's text does not parse, or its sizes do not fit
     │   ├── SelectionError      a filter or a name that selects nothing that exists
     │   ├── DataError           a data set that is missing, damaged or unknown
-    │   ├── PluginError         a user's own model, rule or data set that cannot be imported or used
-    │   ├── ReportError         a user's own figures and tables: a file that cannot be run, or what it declares
+    │   ├── PluginError         a user's model, rule or data set that cannot be imported or used
+    │   ├── ReportError         a user's figures and tables: a file that cannot be run, or what it declares
     │   ├── DeviceError         a device that this machine or this version cannot use
     │   └── StoreError          a store that cannot be read or written
     └── DivergedError           training left the finite numbers; stored as the run's failure
@@ -22,15 +22,15 @@ from collections.abc import Iterable
 
 
 class UrfbError(Exception):
-    """Base of everything urfb raises on purpose."""
+    """Base of every exception that urfb raises on purpose."""
 
 
 class InputError(UrfbError):
-    """Something the user gave is wrong; the message says what, where and what is allowed."""
+    """A user's input is wrong; the message says what, where and what is allowed."""
 
 
 class GridError(InputError):
-    """The mistakes of one grid file, all of them, one a line."""
+    """All mistakes of a grid file, one a line."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
@@ -50,11 +50,11 @@ class DataError(InputError):
 
 
 class PluginError(InputError):
-    """A model, rule or data set of the user's own that cannot be imported or used."""
+    """A user's model, rule or data set that cannot be imported or used."""
 
 
 class ReportError(InputError):
-    """A file of the user's own figures and tables that cannot be run, or what it declares."""
+    """A file of a user's figures and tables that cannot be run, or what it declares."""
 
 
 class DeviceError(InputError):

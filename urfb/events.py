@@ -1,4 +1,4 @@
-"""What a run tells the process that stores it, from its start to its outcome."""
+"""The events that a run sends to the process that stores it, from its start to its outcome."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ class AlignmentPoint:
         filter_similarity: of an untied layer: the correlation of a filter at two locations, averaged over all filters
             and pairs of locations.
         saturation: the fraction of a hidden layer's units that are beyond σ's bounds, where σ′ = 0, over the first 500
-            training images, with dropout off and before any pool; None of the output layer and of a model of the user's
-            own.
+            training images, with dropout off and before any pool; None of the output layer and of a user's model.
     """
 
     step: int
@@ -94,8 +93,8 @@ class Started:
 class EpochEnded:
     """One epoch's measurements.
 
-    The running loss and error are averages over the epoch's batches, with dropout on and weights changing. All others
-    are measured after the epoch, with dropout off; those on the training images after the first ten epochs, every fifth
+    The running loss and error are averages over the epoch's batches, with dropout on and weights changing. The rest is
+    measured after the epoch, with dropout off; those on the training images after the first ten epochs, every fifth
     and the last, else they are None. Errors are fractions of images.
     """
 
@@ -113,7 +112,7 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run reached its target; only now is the test set looked at."""
+    """The run reached its target; only now is it evaluated on the test set."""
 
     epoch: int
     test_loss: float
@@ -135,7 +134,7 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Lost:
-    """What trained the run, a process or a machine, is gone; the run goes on elsewhere from what is stored."""
+    """The process or machine that trained the run is gone; the run continues elsewhere from what is stored."""
 
     reason: str
 

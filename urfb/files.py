@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writes files completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from urfb.errors import InputError
 def atomic_write(path: Path, partial: Path | None = None) -> Iterator[Path]:
     """Give the name of a partial file, which takes the place of `path` when the block ends.
 
-    So nobody reads half a file. If the block fails, the partial file is removed and what was at `path` stays. The
+    So no process reads half a file. If the block fails, the partial file is removed and what was at `path` stays. The
     folder of `path` is made.
 
     Args:
         path: the file.
-        partial: the partial file, in the same folder; by default one that no other process writes.
+        partial: the partial file, in the same folder; by default one that only this process writes.
     """
     partial = partial or path.with_name(f".{path.name}.{os.getpid()}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def atomic_write(path: Path, partial: Path | None = None) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: bytes, option: str = "--out") -> None:
-    """Write a file that an option of the command line names, whole or not at all; its folder is made.
+    """Write a file that an option of the command line names, completely or not at all; its folder is made.
 
     Raises:
         InputError: it cannot be written; what was there stays.
