@@ -1,6 +1,6 @@
 """What the Tab key completes: names that a grid file, a store or urfb itself knows.
 
-It answers while somebody types: so it imports nothing heavy, asks no server, and gives nothing where anything is wrong.
+It answers while the user types, so it imports nothing heavy, asks no server, and returns nothing after any error.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ import typer
 
 Completer = Callable[[typer.Context, str], list[str]]
 
-# Their declarations import the drawing libraries, which takes a second; a test holds these to them.
+# Their declarations import the drawing libraries, which takes a second; a test compares the two.
 FIGURES = (
     *map(str, range(1, 13)), "7-alignment", "7-author", "8-start", "9-batch", "alignment-and-error", "epsilon",
     "gradients", "saturation", "input-offset",
 )  # fmt: skip
 TABLES = ("5", "6", "9", "10", "11", "12", "9-batch", "input-offset", "runs", "published")
 CLAIMS = (*map(str, range(1, 7)), "comparable", "depth", "untied", "local-loss", "linear", "epsilon")
-# What is completed is read from files that others may have written, and some shells evaluate it.
+# Completions come from files that anyone may have written, and some shells evaluate them.
 EXPERIMENT = r"\w[\w.-]*"
 IDENTITY = r"[0-9a-f]+"
-MANY = 50
-"""More runs than these are no help to choose from."""
+MAX_RUNS = 50
+"""A longer list of runs is no help."""
 
 
 def completer(names: Callable[[typer.Context, str], Iterable[str]]) -> Completer:
-    """Return what gives the names that begin as typed, and none where something is wrong."""
+    """Return a completer: the names that begin as typed, or none after any error."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         try:
             return [name for name in names(ctx, incomplete) if name.startswith(incomplete)]
-        except Exception:  # a traceback would land in the middle of somebody's command line
+        except Exception:  # a traceback would land in the middle of the command line
             return []
 
     return complete
@@ -48,23 +48,23 @@ def words(*allowed: str) -> Completer:
 
 @completer
 def experiments(ctx: typer.Context, incomplete: str) -> Iterable[str]:
-    """Complete the experiments of the grid files that are typed already, none of them twice."""
+    """Complete the experiments of the grid files that are typed already, each once."""
     typed = ctx.params.get("arguments") or []
-    known = [name for path in typed if path.lower().endswith((".yaml", ".yml")) for name in _experiments(Path(path))]
-    return [name for name in known if name not in typed]
+    names = [name for path in typed if path.lower().endswith((".yaml", ".yml")) for name in _experiments(Path(path))]
+    return [name for name in names if name not in typed]
 
 
 @completer
 def experiments_to_show(ctx: typer.Context, incomplete: str) -> Iterable[str]:
     """Complete the experiments that a store has runs of, if it is a file."""
-    return _of_store(ctx, "SELECT name FROM experiment ORDER BY name", (), EXPERIMENT)
+    return _stored_names(ctx, "SELECT name FROM experiment ORDER BY name", (), EXPERIMENT)
 
 
 @completer
 def runs(ctx: typer.Context, incomplete: str) -> Sequence[str]:
     """Complete identities of a store's runs, if it is a file."""
     query = "SELECT identity FROM run WHERE substr(identity, 1, ?) = ? ORDER BY id DESC LIMIT ?"
-    return _of_store(ctx, query, (len(incomplete), incomplete, MANY), IDENTITY)
+    return _stored_names(ctx, query, (len(incomplete), incomplete, MAX_RUNS), IDENTITY)
 
 
 @completer
@@ -109,17 +109,17 @@ def conditions(ctx: typer.Context, incomplete: str) -> Iterable[str]:
 def _experiments(path: Path) -> list[str]:
     from ruamel.yaml import YAML
 
-    if not path.is_file():  # a pipe would wait for somebody to write
+    if not path.is_file():  # a pipe would wait for a writer
         return []
     names = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["experiments"]
     return [name for name in names if isinstance(name, str) and re.fullmatch(EXPERIMENT, name)]
 
 
-def _of_store(ctx: typer.Context, query: str, values: Sequence[object], allowed: str) -> list[str]:
+def _stored_names(ctx: typer.Context, query: str, values: Sequence[object], pattern: str) -> list[str]:
     location = ctx.params["store"].removeprefix("sqlite:///")
     path = Path(location).expanduser()
     if "://" in location or not path.is_file():
         return []
-    # Not through urfb.store, whose SQLAlchemy alone takes as long as somebody waits for completion.
+    # Not through urfb.store, for importing SQLAlchemy alone takes too long.
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0.1)) as connection:
-        return [name for (name,) in connection.execute(query, tuple(values)) if re.fullmatch(allowed, name)]
+        return [name for (name,) in connection.execute(query, tuple(values)) if re.fullmatch(pattern, name)]

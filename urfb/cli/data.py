@@ -31,8 +31,8 @@ def list_datasets(data_dir: DataOption = None) -> None:
     directory = data_directory(data_dir)
     rows = []
     for info in CATALOG.values():
-        found = faults(info.name, directory).values()
-        state = "damaged" if "damaged" in found else "missing" if found else "ready"
+        file_states = faults(info.name, directory).values()
+        state = "damaged" if "damaged" in file_states else "missing" if file_states else "ready"
         sizes = (f"{size:,}" for size in (info.training, info.validation, info.test, info.classes))
         rows.append((info.name, state, *sizes, "×".join(map(str, info.shape)), info.source))
     typer.echo(f"Data directory: {directory}")
@@ -54,7 +54,7 @@ def fetch(
     """
     from urfb.data import datasets
 
-    _do(datasets.fetch, names, data_directory(data_dir))
+    _for_each(datasets.fetch, names, data_directory(data_dir))
 
 
 @app.command()
@@ -73,14 +73,14 @@ def verify(
     """
     from urfb.data import datasets
 
-    _do(datasets.verify, names or list(CATALOG), data_directory(data_dir))
+    _for_each(datasets.verify, names or list(CATALOG), data_directory(data_dir))
 
 
-def _do(action: Callable[[str, Path], None], names: list[str], directory: Path) -> None:
-    """Do `action` for every data set, so that one that fails hides no other; raises DataError with all that failed."""
-    look_in(Path.cwd())  # where a data set of the user's own may be
+def _for_each(action: Callable[[str, Path], None], names: list[str], directory: Path) -> None:
+    """Call `action` for every data set, also after errors; raises DataError with all of them at the end."""
+    look_in(Path.cwd())  # where a user's data set may be
     for name in names:
-        dataset_info(name)  # a misspelt name is told before anything is done
+        dataset_info(name)  # reports a misspelt name before any work
     problems = []
     for name in names:
         try:

@@ -184,7 +184,7 @@ def retry(
 
 
 def _train(runs: Sequence[GridRun], data_dir: Path | None, **settings: Any) -> None:
-    """Call `run_grid` with the settings, show what happens, and end with the exit code that says how it went."""
+    """Call `run_grid`, show its progress, and exit with the code of its outcome."""
     from urfb.cli.progress import watching
     from urfb.data.catalog import data_directory
     from urfb.engines.runner import run_grid
@@ -221,11 +221,11 @@ def cancel(
     """
     from urfb.store import open_for_writing, open_store
 
-    chosen = open_store(store).identities(runs or (), where or ())
-    cancelled = open_for_writing(store).cancel(chosen)
+    identities = open_store(store).identities(runs or (), where or ())
+    cancelled = open_for_writing(store).cancel(identities)
     typer.echo("\n  ".join([f"{len(cancelled)} runs cancelled", *cancelled]))
-    if len(cancelled) < len(chosen):
-        typer.echo(f"{len(chosen) - len(cancelled)} were done or cancelled already")
+    if len(cancelled) < len(identities):
+        typer.echo(f"{len(identities) - len(cancelled)} were done or cancelled already")
 
 
 @app.command()

@@ -88,7 +88,7 @@ def _peculiarities(spec: RunSpec) -> list[str]:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Return a text that does nothing to a terminal: control characters, but those in `keep`, are written out."""
+    """Return a text that cannot control a terminal: control characters, except those in `keep`, are escaped."""
     return "".join(
         character.encode("unicode_escape").decode()
         if character not in keep and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -100,8 +100,8 @@ def printable(text: str, *, keep: str = "") -> str:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
     """Print a table: with colours on a terminal, as plain aligned text elsewhere; `right` has numbers.
 
-    On a terminal that is too narrow for it, what all rows have in common stands above, and the other columns below one
-    another, each time beside the first one, which names the row. Nothing is cut.
+    On a terminal that is too narrow, values that all rows share stand above, and the other columns follow in parts
+    below each other, each with the first column, which names the row. Nothing is cut.
     """
     screen = console()
     columns, *rows = [[printable(cell) for cell in row] for row in (columns, *rows)]
@@ -118,27 +118,27 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
         return
     shown = list(range(len(columns)))
     if _width(widths) > screen.width and len(rows) > 1:
-        shown = [at for at in shown if at == 0 or len({row[at] for row in rows}) > 1]
-        common = [f"{columns[at]} {value or 'empty'}" for at, value in enumerate(rows[0]) if at not in shown]
+        shown = [index for index in shown if index == 0 or len({row[index] for row in rows}) > 1]
+        common = [f"{columns[index]} {value or 'empty'}" for index, value in enumerate(rows[0]) if index not in shown]
         if common:
             screen.print(Text(f"in all rows: {', '.join(common)}"))
     parts = [shown[:1]]
-    for at in shown[1:]:
-        if len(parts[-1]) > 1 and _width([widths[other] for other in (*parts[-1], at)]) > screen.width:
+    for index in shown[1:]:
+        if len(parts[-1]) > 1 and _width([widths[column] for column in (*parts[-1], index)]) > screen.width:
             parts.append(shown[:1])
-        parts[-1].append(at)
+        parts[-1].append(index)
     for part in parts:
         drawn = Table(box=None, header_style="bold", pad_edge=False)
-        for at in part:
+        for index in part:
             # As Text, so that square brackets in a name are not taken for markup.
             drawn.add_column(
-                Text(columns[at]),
-                justify="right" if columns[at] in right else "left",
+                Text(columns[index]),
+                justify="right" if columns[index] in right else "left",
                 overflow="fold",
-                no_wrap=at == 0 and widths[0] <= screen.width // 2,
+                no_wrap=index == 0 and widths[0] <= screen.width // 2,
             )
         for row in rows:
-            drawn.add_row(*(Text(row[at], style=COLOURS.get(row[at], "")) for at in part))
+            drawn.add_row(*(Text(row[index], style=COLOURS.get(row[index], "")) for index in part))
         screen.print(drawn)
 
 
@@ -148,22 +148,21 @@ def _width(widths: Sequence[int]) -> int:
 
 
 def print_plan(plan: GridPlan) -> None:
-    """Print each run of a plan with the reason for its state, how many are in which state, and what is to come."""
+    """Print each run of a plan with the reason for its state, the count of each state, and the estimate."""
     planned = plan.runs
-    specs = [one.run.spec for one in planned]
+    specs = [planned_run.run.spec for planned_run in planned]
     listed = [name for name, setting in SETTINGS.items() if setting.use.listed]
     differing = [name for name in listed if len({getattr(spec, name) for spec in specs}) > 1]
     rows = []
-    for one in planned:
-        spec = one.run.spec
+    for planned_run, spec in zip(planned, specs, strict=True):
         density = f"{spec.connectivity:g}" if spec.connectivity == spec.feedback_connectivity else (
             f"{spec.connectivity:g}/{spec.feedback_connectivity:g}"
         )  # fmt: skip
         rows.append(
             [
                 spec.identity,
-                one.state,
-                f"{one.epochs_done}/{spec.epochs}",
+                planned_run.state,
+                f"{planned_run.epochs_done}/{spec.epochs}",
                 spec.network,
                 spec.dataset,
                 described_rule(spec),
@@ -171,14 +170,14 @@ def print_plan(plan: GridPlan) -> None:
                 density,
                 *(_cell(getattr(spec, name)) for name in differing),
                 str(spec.seed),
-                ", ".join(one.run.experiments),
-                one.reason,
+                ", ".join(planned_run.run.experiments),
+                planned_run.reason,
             ]
         )
     if rows:
         columns = ["run", "state", "epochs", "network", "dataset", "rule", "loss", "connectivity", *differing]
         table([*columns, "seed", "experiments", "reason"], rows)
-    counts = Counter(one.state for one in planned)
+    counts = Counter(planned_run.state for planned_run in planned)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     typer.echo(f"{counted_runs(len(planned))}: {summary}" if planned else "no run agrees with these conditions")
     if plan.estimate is not None:
@@ -186,7 +185,7 @@ def print_plan(plan: GridPlan) -> None:
 
 
 def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
-    """Print what the missing runs will take, and what that rests on."""
+    """Print what the missing runs will take, and the basis of the estimate."""
     slots, threads = len(plan.workplaces), plan.workplaces[0].threads
     where = f"{slots} at a time on {plan.device_name}, {threads} CPU thread{'s' * (threads > 1)} each"
     time = "unknown" if estimate.seconds is None else f"about {_duration(estimate.seconds)}"
@@ -198,16 +197,17 @@ def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
     if plan.calibrated:
         typer.echo("  from a few steps of each unlike run, measured now on random images")
     elif estimate.epochs:
-        others = f"; {counted_runs(estimate.by_other_rules)} by another rule or connectivity" * (
-            estimate.by_other_rules > 0
-        )
-        typer.echo(f"  from {estimate.epochs} stored epochs of like runs on such a device with as many threads{others}")
+        unlike = estimate.by_other_rules
+        rules = f"; {counted_runs(unlike)} by another rule or connectivity" if unlike else ""
+        typer.echo(f"  from {estimate.epochs} stored epochs of like runs on such a device with as many threads{rules}")
     if estimate.memory is not None:
         typer.echo(f"memory: up to {_size(estimate.memory)}, measured")
-    own = f", without those of {counted_runs(estimate.uncounted)} of a model of your own" * (estimate.uncounted > 0)
+    models = (
+        f", without those of {counted_runs(estimate.uncounted)} of a model of your own" if estimate.uncounted else ""
+    )
     typer.echo(
-        f"disk: up to {_size(estimate.checkpoints + estimate.rows)}: checkpoints {_size(estimate.checkpoints)}{own}, "
-        f"rows {_size(estimate.rows)}"
+        f"disk: up to {_size(estimate.checkpoints + estimate.rows)}: "
+        f"checkpoints {_size(estimate.checkpoints)}{models}, rows {_size(estimate.rows)}"
     )
 
 
@@ -233,49 +233,49 @@ def _size(count: float) -> str:
 
 
 def print_network(shown: ShownNetwork) -> None:
-    """Print a network, statement by statement, and what it costs in all."""
-    spec, counted = shown.spec, shown.costs
+    """Print a network, statement by statement, and its total cost."""
+    spec, costs = shown.spec, shown.costs
     columns = ["", "statement", "output", "W", "R", "MFLOP forward", "MFLOP step"]
     rows = [
         [
             str(number),
-            one.statement + (", untied" if one.untied else ""),
-            "×".join(map(str, one.shape)),
-            *(f"{count:,}" if count else "" for count in (one.weights, one.feedback)),
-            *(f"{count / 1e6:.3f}" if count else "" for count in (one.forward, one.step)),
+            layer.statement + (", untied" if layer.untied else ""),
+            "×".join(map(str, layer.shape)),
+            *(f"{count:,}" if count else "" for count in (layer.weights, layer.feedback)),
+            *(f"{count / 1e6:.3f}" if count else "" for count in (layer.forward, layer.step)),
         ]
-        for number, one in enumerate(counted.statements, start=1)
+        for number, layer in enumerate(costs.statements, start=1)
     ]
     total = [
-        f"{counted.weights:,}",
-        f"{counted.feedback:,}",
-        f"{counted.forward / 1e6:.3f}",
-        f"{counted.step / 1e6:.3f}",
+        f"{costs.weights:,}",
+        f"{costs.feedback:,}",
+        f"{costs.forward / 1e6:.3f}",
+        f"{costs.step / 1e6:.3f}",
     ]
     rows.append(["", "in all", "", *total])
-    name = "network" if spec.network == spec.layers else spec.network  # a text is in the table below
+    name = "network" if spec.network == spec.layers else spec.network  # the table below shows its text
     typer.echo(f"{name} on {spec.dataset}, rule {spec.rule}, convention {spec.convention}")
     table(columns, rows, right=columns[3:])
     typer.echo("MFLOP: a million multiplications and additions, an image; step: forward, increments and error signal.")
 
 
 def print_figures(measured: Sequence[Figures]) -> None:
-    """Print what was measured of one network."""
+    """Print the measurements of a network."""
     first, *_ = measured
     columns = [first.network, "ms a step", "from", "to", "steps/s", "times as fast", "GFLOP/s", "bare ms", "step/bare"]
     rows = []
-    for one in measured:
-        median = statistics.median(one.step_ms)
+    for figures in measured:
+        median = statistics.median(figures.step_ms)
         rows.append(
             [
-                one.candidate,
-                *(f"{value:,.4g}" for value in (median, min(one.step_ms), max(one.step_ms), 1e3 / median)),
-                f"{statistics.median(one.ratios(first)):.2f}",
-                f"{one.flop / median / 1e6:,.0f}",
-                f"{statistics.median(one.bare_ms):,.4g}",
-                f"{one.over_bare:.2f}",
-                f"{one.evaluation_share:.0%}" if one.evaluation_ms else "",
-                f"{one.memory / 2**20:,.0f}",
+                figures.candidate,
+                *(f"{value:,.4g}" for value in (median, min(figures.step_ms), max(figures.step_ms), 1e3 / median)),
+                f"{statistics.median(figures.ratios(first)):.2f}",
+                f"{figures.flop / median / 1e6:,.0f}",
+                f"{statistics.median(figures.bare_ms):,.4g}",
+                f"{figures.over_bare:.2f}",
+                f"{figures.evaluation_share:.0%}" if figures.evaluation_ms else "",
+                f"{figures.memory / 2**20:,.0f}",
             ]
         )
     columns += ["evaluation", "MiB"]
@@ -287,7 +287,7 @@ def print_figures(measured: Sequence[Figures]) -> None:
 
 
 def print_status(runs: Sequence[RunStatus]) -> None:
-    """Print how many runs are in which state, for each experiment and in all."""
+    """Print the number of runs in each state, by experiment and in total."""
     if not runs:
         typer.echo("the store has no runs yet")
         return
@@ -325,7 +325,7 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], output:
     """Print rows of any values.
 
     Raises:
-        SelectionError: two columns have one name, which JSON cannot say.
+        SelectionError: two columns have the same name, which JSON cannot hold.
     """
     match output:
         case Format.CSV:
@@ -333,9 +333,9 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], output:
             csv.writer(written, lineterminator="\n").writerows([columns, *(map(_plain, row) for row in rows)])
             _print_raw(written.getvalue().removesuffix("\n"))
         case Format.JSON:
-            twice = [name for name, times in Counter(columns).items() if times > 1]
-            if twice:
-                raise SelectionError(f"two columns are called '{twice[0]}': give one another name with AS, for JSON")
+            repeated = [name for name, times in Counter(columns).items() if times > 1]
+            if repeated:
+                raise SelectionError(f"two columns are called '{repeated[0]}': give one another name with AS, for JSON")
             records = [dict(zip(columns, map(_finite, map(_plain, row)), strict=True)) for row in rows]
             _print_raw(json.dumps(records, indent=1, ensure_ascii=False))
         case Format.TABLE:
@@ -343,31 +343,30 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], output:
 
 
 def print_merged(merged: Sequence[Merged]) -> None:
-    """Print how many runs each source gave, and name those that two stores had, or that could not be taken."""
-    said = {
+    """Print the counts of each source, and the runs that two stores have or that could not be taken."""
+    sentences = {
         "replaced": "{run}: {theirs} in place of {ours}",
         "kept": "{run}: {ours} stay; {theirs} are left out",
         "busy": "{run}: is being trained here and left alone; merge again when it has ended",
     }
-    for source in dict.fromkeys(one.source for one in merged):
-        found = {kind: [one for one in merged if (one.source, one.kind) == (source, kind)]
-                 for kind in ("run", "simulation")}  # fmt: skip
-        runs = found["run"]
+    for source in dict.fromkeys(result.source for result in merged):
         counted = []
-        for kind, ones in found.items():
-            if ones:
-                counts = Counter(one.outcome for one in ones)
-                each = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-                counted.append(f"{len(ones)} {kind}s: {each}")
+        for kind in ("run", "simulation"):
+            counts = Counter(result.outcome for result in merged if (result.source, result.kind) == (source, kind))
+            if counts:
+                outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+                counted.append(f"{counts.total()} {kind}s: {outcomes}")
         typer.echo(f"{source}: {'; '.join(counted)}")
-        for one in runs:
-            if one.outcome in said:
-                words = said[one.outcome].format(run=one.run, theirs=one.source_version, ours=one.target_version)
-                typer.echo(f"  {one.outcome}: {words}")
+        for result in merged:
+            if (result.source, result.kind) == (source, "run") and result.outcome in sentences:
+                sentence = sentences[result.outcome].format(
+                    run=result.run, theirs=result.source_version, ours=result.target_version
+                )
+                typer.echo(f"  {result.outcome}: {sentence}")
 
 
 def print_findings(findings: Sequence[Finding], output: Format) -> None:
-    """Print what an examination has found; people read the advice in the same line."""
+    """Print the findings; a table has the advice in the same line."""
     columns, rows = ["level", "what", "advice"], [tuple(finding) for finding in findings]
     if output == Format.TABLE:
         columns, rows = columns[:2], [(level, f"{what}: {advice}" if advice else what) for level, what, advice in rows]
@@ -375,8 +374,8 @@ def print_findings(findings: Sequence[Finding], output: Format) -> None:
 
 
 def _print_raw(text: str) -> None:
-    """Print a text for programs as it is, but to a terminal without what would control it."""
-    # Not typer.echo, which takes colours out of what is no terminal's, and so would change values.
+    """Print a text unchanged for programs, and on a terminal with control characters escaped."""
+    # Not typer.echo, which removes colours unless it prints to a terminal, and so would change values.
     sys.stdout.write((printable(text, keep="\n") if sys.stdout.isatty() else text) + "\n")
 
 

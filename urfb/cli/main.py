@@ -16,7 +16,7 @@ from urfb.errors import InputError
 
 
 class Commands(TyperGroup):
-    """Turns what the user can mend into one message on stderr and exit code 2, never a traceback."""
+    """Turns errors that the user can fix into one message on stderr and exit code 2, never a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -48,12 +48,12 @@ app.add_typer(data.app, name="data", help="List, fetch and verify the data sets.
 
 
 def show_version(context: typer.Context, requested: bool) -> None:
-    """Print the versions that a report of a mistake should name, and stop; torch's without importing it."""
-    if requested and not context.resilient_parsing:  # which is how a command line is read for completion
-        found = [f"urfb {__version__}", f"Python {platform.python_version()}"]
+    """Print the versions that a bug report should name, torch's without importing it, and exit."""
+    if requested and not context.resilient_parsing:  # set while the shell completes
+        versions = [f"urfb {__version__}", f"Python {platform.python_version()}"]
         with suppress(importlib.metadata.PackageNotFoundError):
-            found.append(f"torch {importlib.metadata.version('torch')}")
-        typer.echo(", ".join(found))
+            versions.append(f"torch {importlib.metadata.version('torch')}")
+        typer.echo(", ".join(versions))
         raise typer.Exit
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while a grid is run: live bars on a terminal, plain lines elsewhere."""
+"""The progress of a grid: live bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from urfb.grid.plan import STATES, PlannedRun
 from urfb.grid.spec import RunSpec
 
 WIDE = 100
-"""From so many characters on, bars are long."""
+"""Bars are long from this number of characters on."""
 PLAIN_SECONDS = 30.0
-"""Without a terminal, one line a run in so many seconds is enough."""
+"""Without a terminal, a run prints a line after this many seconds."""
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def watching() -> Iterator[GridProgress]:
 
 
 class _Line(ProgressColumn):
-    """How far, what, and how it is; a narrow terminal cuts its end, which is the errors."""
+    """Progress, run and errors; a narrow terminal cuts the end, which is the errors."""
 
     def render(self, task: Task) -> Text:
         count = f"{task.completed:.0f}/{task.total or 0:.0f}"
@@ -45,7 +45,7 @@ class _Line(ProgressColumn):
 
 
 class GridProgress:
-    """Runs done, each run's epoch and error, and the time that is left."""
+    """The runs done, each run's epoch and error, and the time left."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -55,8 +55,8 @@ class GridProgress:
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._whole: TaskID | None = None
-        self._shown: dict[str, float] = {}
+        self._total: TaskID | None = None
+        self._last_shown: dict[str, float] = {}
         self._ended = self._failed = 0
         self._count = 0
         self._epochs = self._epochs_total = 0
@@ -65,35 +65,37 @@ class GridProgress:
         self._stored: dict[str, int] = {}
 
     def planned(self, planned: Sequence[PlannedRun], workplaces: Sequence[Workplace]) -> None:
-        """Say what there is to do, and where."""
+        """Print the missing runs and where they are trained."""
         if not planned:
             self._print("no run agrees with these conditions")
             return
-        counts = Counter(one.state for one in planned)
+        counts = Counter(planned_run.state for planned_run in planned)
         states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-        missing = [one for one in planned if one.missing]
+        missing = [planned_run for planned_run in planned if planned_run.missing]
         self._count = len(missing)
         if not missing:
-            what = (
+            summary = (
                 f"all {len(planned)} runs are done"
                 if counts["done"] == len(planned)
                 else f"{counted_runs(len(planned))}: {states}"
             )
-            self._print(f"{what}: nothing to do")
+            self._print(f"{summary}: nothing to do")
             return
         slots = Counter(workplace.device for workplace in workplaces)
         where = ", ".join(f"{number} at a time on {device}" for device, number in slots.items())
         threads = workplaces[0].threads
         self._print(f"{counted_runs(len(planned))}: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
-        self._epochs_total = sum(max(one.run.spec.epochs - one.epochs_done, 0) for one in missing)
-        self._stored = {one.run.spec.identity: one.epochs_done for one in missing}
+        self._epochs_total = sum(
+            max(planned_run.run.spec.epochs - planned_run.epochs_done, 0) for planned_run in missing
+        )
+        self._stored = {planned_run.run.spec.identity: planned_run.epochs_done for planned_run in missing}
         self._began = time.monotonic()
         if self.console.is_terminal:
-            self._whole = self.bars.add_task("runs", total=len(missing), note="")
+            self._total = self.bars.add_task("runs", total=len(missing), note="")
             self.bars.start()
 
     def told(self, spec: RunSpec, event: Event) -> None:
-        """Show what a run has told."""
+        """Show an event of a run."""
         self._waiting = False
         name = describe(spec)
         match event:
@@ -102,7 +104,7 @@ class GridProgress:
                     self._tasks[spec.identity] = self.bars.add_task(
                         f"epochs  {printable(name)}", total=spec.epochs, completed=epochs_done, note=""
                     )
-                self._shown[spec.identity] = time.monotonic()
+                self._last_shown[spec.identity] = time.monotonic()
                 stored = self._stored.get(spec.identity, 0)
                 if epochs_done < stored:
                     self._line(f"{name}: no checkpoint of epoch {stored} is there; trains from epoch {epochs_done + 1}")
@@ -113,9 +115,9 @@ class GridProgress:
                 note = f"error {event.running_error:.1%} running, {event.validation_error:.1%} validation"
                 if self.console.is_terminal:
                     self.bars.update(self._tasks[spec.identity], completed=event.epoch, note=f": {note}")
-                elif time.monotonic() - self._shown[spec.identity] > PLAIN_SECONDS:
-                    self._shown[spec.identity] = time.monotonic()
-                    self._line(f"{name}: epoch {event.epoch}/{spec.epochs}, {note}{self._left()}")
+                elif time.monotonic() - self._last_shown[spec.identity] > PLAIN_SECONDS:
+                    self._last_shown[spec.identity] = time.monotonic()
+                    self._line(f"{name}: epoch {event.epoch}/{spec.epochs}, {note}{self._time_left()}")
             case Finished():
                 self._end(spec)
                 self._line(f"{name}: done after {event.epoch} epochs, test error {event.test_error:.1%}")
@@ -131,34 +133,34 @@ class GridProgress:
                 self._line(f"{name}: FAILED: {event.reason}", style="red")
                 if event.traceback:
                     self._line(event.traceback.rstrip())
-        if self._whole is not None:
+        if self._total is not None:
             failed = f", {self._failed} failed" if self._failed else ""
-            self.bars.update(self._whole, completed=self._ended, note=failed + self._left())
+            self.bars.update(self._total, completed=self._ended, note=failed + self._time_left())
 
     def taken_away(self, spec: RunSpec) -> None:
-        """Say that the run is no more trained here."""
+        """Print that this runner no longer trains the run."""
         self._end(spec)
         self._line(f"{describe(spec)}: was cancelled, or another process has it; it is left alone here")
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
-        """Say once that another runner has what is left."""
+        """Print once that another runner has the remaining runs."""
         if not self._waiting:
             self._waiting = True
             self._line(f"waiting for {len(specs)} run{'s' * (len(specs) > 1)} that another process trains")
 
     def stopping(self) -> None:
-        """Say what happens before the command ends."""
+        """Print what happens before the command ends."""
         self._line("stopping after the epochs that are being trained; once more (Ctrl-C) to stop at once")
 
     def interrupted(self, *, at_once: bool) -> None:
-        """Say what became of the runs that were under way."""
+        """Print where interrupted runs go on."""
         self.stop()
         where = "from the last checkpoints" if at_once else "where it was"
         self._print(f"interrupted; `urfb grid run` goes on {where}")
 
     def stop(self) -> None:
         """Leave the last state of the bars on the screen."""
-        if self._whole is not None:
+        if self._total is not None:
             self.bars.stop()
 
     def _end(self, spec: RunSpec) -> None:
@@ -169,8 +171,8 @@ class GridProgress:
         if spec.identity in self._tasks:
             self.bars.remove_task(self._tasks.pop(spec.identity))
 
-    def _left(self) -> str:
-        """Return the time left, from the epochs so far and those to come; in the end the time that it took."""
+    def _time_left(self) -> str:
+        """Return the time left, estimated from the epochs so far, or the time taken when all runs have ended."""
         elapsed = time.monotonic() - self._began
         if self._ended == self._count:
             return f", in {timedelta(seconds=round(elapsed))}"
@@ -183,5 +185,5 @@ class GridProgress:
         self._print(f"[{self._ended}/{self._count}] {printable(text, keep=chr(10))}", style)
 
     def _print(self, text: str, style: str = "") -> None:
-        # A file has lines as long as they are.
+        # Lines are not wrapped in a file.
         self.console.print(text, style=style or None, markup=False, soft_wrap=not self.console.is_terminal)

@@ -57,7 +57,7 @@ def show_new_name(context: typer.Context, requested: bool) -> bool:
     return requested
 
 
-AnewOption = Annotated[bool, typer.Option("--anew", hidden=True, callback=show_new_name)]
+ForceAliasOption = Annotated[bool, typer.Option("--anew", hidden=True, callback=show_new_name)]
 
 
 class SettingName(str, Enum):
@@ -69,7 +69,7 @@ class SettingName(str, Enum):
 
 
 class ClaimsFormat(str, Enum):
-    """How verdicts are told."""
+    """How verdicts are printed."""
 
     TEXT = "text"
     JSON = "json"
@@ -88,7 +88,7 @@ def figures(
     experiment: ExperimentOption = None,
     grid: GridOption = None,
     force: ForceOption = False,
-    anew: AnewOption = False,
+    force_alias: ForceAliasOption = False,
 ) -> None:
     """Draw figures as PNG, PDF and CSV, and say what each lacks.
 
@@ -96,8 +96,8 @@ def figures(
 
     Example: urfb report figures 4 10 --experiment quick
     """
-    for rendered in make("figure", names, store, out, experiment, grid, force or anew):
-        tell(rendered)
+    for rendered in make("figure", names, store, out, experiment, grid, force or force_alias):
+        print_rendered(rendered)
 
 
 @app.command()
@@ -108,7 +108,7 @@ def tables(
     experiment: ExperimentOption = None,
     grid: GridOption = None,
     force: ForceOption = False,
-    anew: AnewOption = False,
+    force_alias: ForceAliasOption = False,
     printed: Annotated[
         bool, typer.Option("--print", help="Print each table, in Markdown, in place of its files' names.")
     ] = False,
@@ -122,12 +122,12 @@ def tables(
     from urfb.cli.listing import printable
     from urfb.report.texts import without_provenance
 
-    for place, rendered in enumerate(make("table", names, store, out, experiment, grid, force or anew)):
+    for index, rendered in enumerate(make("table", names, store, out, experiment, grid, force or force_alias)):
         if printed:
             text = without_provenance(rendered.files[0].read_text(encoding="utf-8"))
-            typer.echo("\n" * (place > 0) + printable(text, keep="\n"), nl=False)
+            typer.echo("\n" * (index > 0) + printable(text, keep="\n"), nl=False)
         else:
-            tell(rendered)
+            print_rendered(rendered)
 
 
 def make(
@@ -139,7 +139,7 @@ def make(
     grid: Path | None,
     force: bool,
 ) -> Iterator[Rendered]:
-    """Write the files of some figures or tables, by default into a folder of their own beside the store."""
+    """Write the files of some figures or tables, by default into a folder next to the store."""
     from urfb.report.exhibits import chosen, fitting
     from urfb.report.paper import exhibits
     from urfb.report.rendering import render
@@ -211,7 +211,7 @@ def page(
     experiment: ExperimentOption = None,
     grid: GridOption = None,
     force: ForceOption = False,
-    anew: AnewOption = False,
+    force_alias: ForceAliasOption = False,
 ) -> None:
     """Write one HTML file with verdicts, figures, tables and runs.
 
@@ -226,18 +226,18 @@ def page(
     from urfb.store import open_store
 
     opened = open_store(store)
-    place = opened.location
+    location = opened.location
     wanted = chosen(exhibits(grid=grid), [], experiment, grid)
     written = write_page(
         opened,
         wanted,
-        out or default_file(place.folder, experiment),
-        location=str(place),
-        claims=[] if experiment else verdicts(opened, str(place)),
+        out or default_file(location.folder, experiment),
+        location=str(location),
+        claims=[] if experiment else verdicts(opened, str(location)),
         experiment=experiment,
-        logs=place.logs,
-        folder=place.folder,
-        force=force or anew,
+        logs=location.logs,
+        folder=location.folder,
+        force=force or force_alias,
     )
     typer.echo(f"{written.file}{'' if written.made else ' (unchanged)'}")
 
@@ -252,7 +252,7 @@ def everything(
     experiment: ExperimentOption = None,
     grid: GridOption = None,
     force: ForceOption = False,
-    anew: AnewOption = False,
+    force_alias: ForceAliasOption = False,
 ) -> None:
     """Make all figures, all tables, the verdicts and the page.
 
@@ -266,17 +266,17 @@ def everything(
     from urfb.store import open_store
 
     opened = open_store(store)
-    place = opened.location
+    location = opened.location
     wanted = chosen(exhibits(grid=grid), [], experiment, grid)
     made = unchanged = 0
     for part in everything(
         opened,
         wanted,
-        out or place.folder,
-        location=str(place),
+        out or location.folder,
+        location=str(location),
         experiment=experiment,
-        logs=place.logs,
-        force=force or anew,
+        logs=location.logs,
+        force=force or force_alias,
     ):
         lacking = ", incomplete" if part.shortfalls else ""
         if not part.files:
@@ -292,8 +292,8 @@ def everything(
         typer.echo(f"These show the paper's runs. One experiment's, with --experiment NAME: {listed}")
 
 
-def tell(rendered: Rendered) -> None:
-    """Print which files one exhibit has become, and what it lacks."""
+def print_rendered(rendered: Rendered) -> None:
+    """Print the files of an exhibit, and what it lacks."""
     unchanged = " (unchanged)" if rendered.files and not rendered.made else ""
     typer.echo(f"{rendered.exhibit.label}{unchanged}")
     for file in rendered.files:

@@ -72,15 +72,15 @@ def query(
     """
     from urfb.cli.listing import print_rows
     from urfb.store import open_store
-    from urfb.store.query import query as ask
+    from urfb.store.query import query as run_query
 
-    answer = ask(open_store(store), statement)
-    print_rows(answer.columns, answer.rows, output)
+    result = run_query(open_store(store), statement)
+    print_rows(result.columns, result.rows, output)
 
 
 @app.command()
 def export(
-    to: Annotated[
+    target: Annotated[
         Path, typer.Argument(metavar="DIR|FILE", help="A folder for all tables, or runs.csv, trajectories.parquet, ….")
     ],
     store: StoreOption = DEFAULT_STORE,
@@ -105,13 +105,13 @@ def export(
     from urfb.store import open_store
     from urfb.store.export import export as write
 
-    for file in write(open_store(store), to, file_format, where or ()):
+    for file in write(open_store(store), target, file_format, where or ()):
         typer.echo(f"{file.path}: {file.rows} rows")
 
 
 @app.command()
 def merge(
-    others: Annotated[list[str], typer.Argument(metavar="OTHER...", help="The stores whose runs are taken.")],
+    sources: Annotated[list[str], typer.Argument(metavar="OTHER...", help="The stores whose runs are taken.")],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Take the runs and simulations of other stores into one.
@@ -124,7 +124,7 @@ def merge(
     from urfb.cli.listing import print_merged
     from urfb.store.merge import merge_stores
 
-    print_merged(merge_stores(store, others))
+    print_merged(merge_stores(store, sources))
 
 
 def _print(view: str, location: str, where: list[str] | None, output: Format) -> None:

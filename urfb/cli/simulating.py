@@ -1,4 +1,4 @@
-"""What a person sees of simulations: how far they are, what they gave, and whether they can be right."""
+"""What simulations print: their progress, results and checks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from urfb.theory.spec import Simulated
 from urfb.theory.summary import Spread, Summary
 
 
-def show_progress(ended: Iterable[Simulated | None], total: int, store: str) -> None:
-    """Show a bar on a terminal while simulations end, then say how many there were; None for one that is stored."""
+def show_progress(results: Iterable[Simulated | None], total: int, store: str) -> None:
+    """Show a bar on a terminal while simulations end, then print their number; None is one that was stored before."""
     began, new = time.monotonic(), 0
     screen = console(stderr=True)
-    shown = track(ended, "simulating", total, console=screen, transient=True) if screen.is_terminal else ended
-    for one in shown:
-        new += one is not None
+    shown = track(results, "simulating", total, console=screen, transient=True) if screen.is_terminal else results
+    for result in shown:
+        new += result is not None
     seconds = time.monotonic() - began
     typer.echo(printable(f"{total} simulations in {store}: {new} run in {seconds:.1f} s, {total - new} stored before"))
 
@@ -30,45 +30,45 @@ def show_progress(ended: Iterable[Simulated | None], total: int, store: str) -> 
 def print_summaries(summaries: Sequence[Summary]) -> None:
     """Print errors and correlations of each rule and method, and name what diverged."""
     iterations = list(summaries[0].errors)
-    layers = sorted({layer for one in summaries for layer in one.correlations})
+    layers = sorted({layer for summary in summaries for layer in summary.correlations})
     columns = [
         "rule", "method", "draws", *(f"log₁₀ e at {iteration}" for iteration in iterations),
         *(f"corr {layer}" for layer in layers), "apart",
     ]  # fmt: skip
     rows = [
         [
-            _rule(one),
-            one.method,
-            str(one.draws),
-            *(_ranged(one.errors[iteration]) for iteration in iterations),
-            *(_mean(one.correlations.get(layer)) for layer in layers),
-            "" if one.method_gap is None else f"{one.method_gap:.3f}",
+            _rule(summary),
+            summary.method,
+            str(summary.draws),
+            *(_ranged(summary.errors[iteration]) for iteration in iterations),
+            *(_mean(summary.correlations.get(layer)) for layer in layers),
+            "" if summary.method_gap is None else f"{summary.method_gap:.3f}",
         ]
-        for one in summaries
+        for summary in summaries
     ]
     table(columns, rows, right=columns[2:])
     typer.echo("means over draws, the lowest and the highest; e = tr(EᵗE); corr l: of W_l and R_lᵗ at the end")
-    if any(one.method_gap is not None for one in summaries):
+    if any(summary.method_gap is not None for summary in summaries):
         typer.echo(
             "apart: the most that log₁₀ e of the discrete steps and of the ODE differ by, above the solver's own error"
         )
-    for one in summaries:
-        for draw, iteration in one.diverged.items():
-            advice = "; choose a smaller --step-size" if one.method == "discrete" else ""
-            typer.echo(f"diverged: {_rule(one)}, {one.method}, draw {draw}, at iteration {iteration}{advice}")
+    for summary in summaries:
+        for draw, iteration in summary.diverged.items():
+            advice = "; choose a smaller --step-size" if summary.method == "discrete" else ""
+            typer.echo(f"diverged: {_rule(summary)}, {summary.method}, draw {draw}, at iteration {iteration}{advice}")
 
 
 def print_checks(checks: Sequence[Check], output: Format) -> None:
-    """Print each statement with the lowest and highest value of its cases, then the cases that do not hold."""
+    """Print each statement with the lowest and highest value of its cases, then the cases that fail."""
     if output != Format.TABLE:
         columns = ("what", "of", "value", "low", "high", "passed")
-        print_rows(columns, [(*one, one.passed) for one in checks], output)
+        print_rows(columns, [(*check, check.passed) for check in checks], output)
         return
     rows = []
-    for statement in dict.fromkeys(one.statement for one in checks):
-        cases = [one for one in checks if one.statement == statement]
-        values = [one.value for one in cases]
-        holds = all(one.passed for one in cases)
+    for statement in dict.fromkeys(check.statement for check in checks):
+        cases = [check for check in checks if check.statement == statement]
+        values = [check.value for check in cases]
+        holds = all(check.passed for check in cases)
         rows.append(
             [
                 statement,
@@ -78,17 +78,17 @@ def print_checks(checks: Sequence[Check], output: Format) -> None:
                 "holds" if holds else "FAILS",
             ]
         )
-    heads = ["what", "cases", "lowest", "highest", "allowed", ""]
-    table(heads, rows, right=heads[1:4])
-    for one in checks:
-        if not one.passed:
-            typer.echo(f"fails: {one.statement}: {one.case}: {one.value:.5g}")
+    headers = ["what", "cases", "lowest", "highest", "allowed", ""]
+    table(headers, rows, right=headers[1:4])
+    for check in checks:
+        if not check.passed:
+            typer.echo(f"fails: {check.statement}: {check.case}: {check.value:.5g}")
 
 
-def _rule(one: Summary) -> str:
-    if one.epsilon is None:
+def _rule(summary: Summary) -> str:
+    if summary.epsilon is None:
         return "BP"
-    return f"ε {one.epsilon:g}" + {0.0: " (FRFB)", 1.0: " (URFB)"}.get(one.epsilon, "")
+    return f"ε {summary.epsilon:g}" + {0.0: " (FRFB)", 1.0: " (URFB)"}.get(summary.epsilon, "")
 
 
 def _ranged(spread: Spread | None) -> str:
@@ -103,4 +103,4 @@ def _mean(spread: Spread | None) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{round(value, 2) + 0.0:.2f}"  # 0.00 where it would be −0.00
+    return f"{round(value, 2) + 0.0:.2f}"  # 0.00, not −0.00

@@ -85,18 +85,18 @@ def run(
     from urfb.theory.spec import METHODS
     from urfb.theory.summary import summarize
 
-    wanted = _specs(
+    specs = _specs(
         draws, epsilon, layers, METHODS if method == "both" else [method], start=start, teacher=teacher,
         teacher_scale=teacher_scale, weight_scale=weight_scale, feedback_scale=feedback_scale, step_size=step_size,
         iterations=iterations, tolerance=tolerance,
     )  # fmt: skip
     opened = open_for_writing(store)
     stored = set(opened.simulations()["simulation"])
-    show_progress(run_all(wanted, stored, opened.keep_simulation), len(wanted), str(opened.location))
-    identities = [spec.identity for spec in wanted]
+    show_progress(run_all(specs, stored, opened.keep_simulation), len(specs), str(opened.location))
+    identities = [spec.identity for spec in specs]
     summaries = summarize(opened.trajectories(simulation=identities), opened.trajectory_layers(simulation=identities))
     print_summaries(summaries)
-    if any(one.diverged for one in summaries):
+    if any(summary.diverged for summary in summaries):
         raise typer.Exit(1)
 
 
@@ -123,9 +123,9 @@ def check(
     from urfb.theory.checks import checks
 
     specs = _specs(draws, epsilon, layers, ["ode"], step_size=step_size, iterations=iterations)
-    found = list(checks(specs))
-    print_checks(found, output)
-    if not all(one.passed for one in found):
+    results = list(checks(specs))
+    print_checks(results, output)
+    if not all(result.passed for result in results):
         raise typer.Exit(1)
 
 
@@ -137,9 +137,9 @@ def _specs(draws: int, epsilon: str, layers: str, methods: Sequence[str], **sett
     return specs(draws, epsilons, methods, layers=tuple(sizes), **settings)
 
 
-def _numbers(option: str, text: str, kind: Callable[[str], Number], wanted: str) -> list[Number]:
-    """Read numbers with commas between them; `wanted` says so to the user."""
+def _numbers(option: str, text: str, kind: Callable[[str], Number], expected: str) -> list[Number]:
+    """Read numbers with commas between them; `expected` describes them in the error."""
     try:
         return [kind(word) for word in text.split(",") if word.strip()]
     except ValueError as error:
-        raise InputError(f"{option} '{text}': give {wanted}") from error
+        raise InputError(f"{option} '{text}': give {expected}") from error

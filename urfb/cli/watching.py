@@ -1,4 +1,4 @@
-"""What a person sees of a store while others train: live on a terminal, a line for every change elsewhere."""
+"""The progress of a store's runs: live on a terminal, a line for every change elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urfb.store import Store
 
 
 def watch_store(store: Store, every: float) -> None:
-    """Show what is being trained until nothing is; Ctrl-C ends the watching, and nothing else."""
+    """Show the runs in training until there are none; Ctrl-C ends the watching, not the training."""
     screen = console()
     shown = ""
     try:
