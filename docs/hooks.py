@@ -1,7 +1,7 @@
-"""What MkDocs asks of this project: the parts of the reference that are made from the code, and files outside of docs/.
+"""MkDocs hooks: the parts of the reference made from the code, and files outside of docs/.
 
 A page has `<!-- generated: NAME -->` where the text of the function NAME below stands. Links from a page to files
-beside docs/, such as ../results/reference/page.html, work on the site as in a checkout: what they name is taken along.
+next to docs/, such as ../results/reference/page.html, work on the site as in a checkout: the site has a copy.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from urfb.theory.spec import SimulationSpec
 ROOT = Path(__file__).parents[1]
 PUBLISHED = {".png", ".pdf", ".csv", ".md", ".tex", ".html", ".json", ".txt", ".sqlite"}
 PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
-"""Pages of the site that lie beside docs/, and what they are called there."""
+"""Pages of the site from outside of docs/, and their names on the site."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Take along the published results, and the pages that lie beside docs/."""
+    """Add the published results, and the pages from outside of docs/."""
     for source in (ROOT / "results" / "reference").rglob("*"):
         if source.suffix in PUBLISHED:
             name = source.relative_to(ROOT).as_posix()
@@ -50,25 +50,25 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Put in what is generated, and let links lead to where things are on the site."""
-    markdown = re.sub(r"<!-- generated: (\w+) -->", lambda found: GENERATED[found[1]](), markdown)
+    """Insert the generated text, and point links to places on the site."""
+    markdown = re.sub(r"<!-- generated: (\w+) -->", lambda match: GENERATED[match[1]](), markdown)
     if page.file.src_uri in PAGES.values():
-        return re.sub(r"\]\((?:docs/)?(\w+\.md)", lambda found: f"]({PAGES.get(found[1], found[1])}", markdown)
+        return re.sub(r"\]\((?:docs/)?(\w+\.md)", lambda match: f"]({PAGES.get(match[1], match[1])}", markdown)
     markdown = re.sub(
         r"\]\(\.\./results/reference/?\)", "](results/reference/page.html)", markdown
     )  # a site has no folders
     return markdown.replace("](../results/", "](results/")
 
 
-def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Return a table in Markdown."""
-    lines = ["| " + " | ".join(map(_cell, line)) + " |" for line in (heads, *rows)]
+    lines = ["| " + " | ".join(map(_cell, line)) + " |" for line in (headers, *rows)]
     return "\n".join([lines[0], "|" + "---|" * (lines[0].count(" | ") + 1), *lines[1:]])
 
 
 def _cell(text: str) -> str:
-    """Return a text in one line; what is in code keeps its bars, for Python-Markdown takes them as they are there."""
-    return re.sub(r"(`[^`]*`)|\|", lambda found: found[1] or "\\|", " ".join(text.split()))
+    """Return a text in one line with its bars escaped, except in code, where Python-Markdown takes them literally."""
+    return re.sub(r"(`[^`]*`)|\|", lambda match: match[1] or "\\|", " ".join(text.split()))
 
 
 def code(value: object) -> str:
@@ -83,13 +83,13 @@ def code(value: object) -> str:
 
 
 def commands() -> str:
-    """Return every command, as its `--help` has it."""
+    """Return every command with its help."""
     command = typer.main.get_command(app)
     return "\n\n".join(_command(command, typer.Context(command), "urfb"))
 
 
 def _command(command: Any, context: typer.Context, name: str) -> Iterator[str]:
-    """Return what there is to say of a command and those below it."""
+    """Return the help of a command and of its subcommands."""
     children = getattr(command, "commands", {})
     if name != "urfb":
         yield f"{'##' if name.count(' ') == 1 else '###'} {name}"
@@ -101,14 +101,14 @@ def _command(command: Any, context: typer.Context, name: str) -> Iterator[str]:
         else:
             yield html.escape(" ".join(paragraph.replace("\x08", "").split()), quote=False)
     yield f"```text\n{name} {' '.join(command.collect_usage_pieces(context))}\n```"
-    told = [
+    documented = [
         (parameter, record)
         for parameter in command.get_params(context)
         if (record := parameter.get_help_record(context)) is not None
     ]
     rows = [
         (f"`{re.sub(' <.*' if parameter.param_type_name == 'argument' else ' range(?=>)', '', name)}`", text)
-        for parameter, (name, text) in told
+        for parameter, (name, text) in documented
         if parameter.name != "help"
     ]
     if rows:
@@ -151,7 +151,7 @@ def settings() -> str:
 
 
 def _allowed(setting: Setting) -> str:
-    """Say which values a setting takes, out of its type."""
+    """Return the values that a setting takes, as its type says."""
     kind, checks = setting.kind, get_args(setting.use.grid_type or setting.type)[1:]
     words = [check.func for check in checks if isinstance(getattr(check, "func", None), OneOf)]
     if words and words[0].words is RULES:
@@ -164,7 +164,7 @@ def _allowed(setting: Setting) -> str:
         text.format(f"{value:g}")
         for limit in limits
         for name, text in signs.items()
-        if (value := getattr(limit, name, None)) is not None and value < 2**31  # what a database holds
+        if (value := getattr(limit, name, None)) is not None and value < 2**31  # the limit of a database
     ]
     if kind is bool:
         return "`true`, `false`"
@@ -172,25 +172,25 @@ def _allowed(setting: Setting) -> str:
 
 
 def _default(name: str) -> str:
-    """Return what `resolve` makes of a setting that is not given, with every data set that there is."""
+    """Return a setting's default, as `resolve` sets it, for every data set."""
     if name in ("network", "dataset", "rule"):
         return "none: to be given"
     values: dict[Any, list[str]] = {}
     for dataset in CATALOG:
-        given = {"network": "Conv 2 3x3; Conv 2 3x3; Output", "dataset": dataset, "rule": "urfb"}
-        plain = resolve(given, {})
-        staged = resolve(given | {"pretraining_epochs": 1, "untied": "all"}, {})
+        required = {"network": "Conv 2 3x3; Conv 2 3x3; Output", "dataset": dataset, "rule": "urfb"}
+        plain = resolve(required, {})
+        staged = resolve(required | {"pretraining_epochs": 1, "untied": "all"}, {})
         value = getattr(plain, name)
         values.setdefault(getattr(staged, name) if value is None else value, []).append(dataset)
     if values.keys() == {None}:
         return "the rule's" if name in ("epsilon", "decay") else ""
     usual = max(values, key=lambda value: len(values[value]))
-    others = [f"{code(value)} for {', '.join(names)}" for value, names in values.items() if value != usual]
-    return "; ".join([code(usual), *others])
+    exceptions = [f"{code(value)} for {', '.join(names)}" for value, names in values.items() if value != usual]
+    return "; ".join([code(usual), *exceptions])
 
 
 def conventions() -> str:
-    """Return what each convention stands for."""
+    """Return the settings of each convention."""
     fields = list(next(iter(CONVENTIONS.values())))
     return table(
         ("convention", *(f"`{field}`" for field in fields)),
@@ -209,7 +209,8 @@ def rules() -> str:
             rule.description,
             {"drawn": "drawn", "copied": "Wᵗ", "uniform": "one magnitude", None: "no R"}[rule.start],
             f"{rule.epsilon:g}" if rule.start and "epsilon" not in rule.required else "",
-            ", ".join(f"`{one}`" for one in rule.required) + "".join(f" (`{one}`)" for one in rule.optional),
+            ", ".join(f"`{setting}`" for setting in rule.required)
+            + "".join(f" (`{setting}`)" for setting in rule.optional),
         )
         for name, rule in RULES.items()
     )
@@ -223,12 +224,15 @@ def networks() -> str:
         texts[name]["under `author-code`: "] = text
     return table(
         ("network", "text"),
-        ((code(name), "<br>".join(f"{said}`{text}`" for said, text in of.items())) for name, of in texts.items()),
+        (
+            (code(name), "<br>".join(f"{prefix}`{text}`" for prefix, text in variants.items()))
+            for name, variants in texts.items()
+        ),
     )
 
 
 def layers() -> str:
-    """Return what may stand in a network's text, as the notation's docstring has it."""
+    """Return the statements of a network's text, from the notation's docstring."""
     lines = re.findall(r"^    (\S.*?)  +(.*(?:\n {20}.*)*)", notation.__doc__ or "", re.MULTILINE)
     return table(("statement", "what it is"), ((f"`{statement}`", text) for statement, text in lines))
 
@@ -253,12 +257,12 @@ def datasets() -> str:
 
 
 def simulation_settings() -> str:
-    """Return the settings of a simulation of section 5, as the docstring of their class has them."""
-    said: dict[str, str] = {}
+    """Return the settings of a simulation of section 5, from the docstring of their class."""
+    docs: dict[str, str] = {}
     attribute = r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {8}.*)*)"
     for names, text in re.findall(attribute, inspect.getdoc(SimulationSpec) or "", re.MULTILINE):
-        said |= dict.fromkeys(names.split(", "), text)
-    rows = ((f"`{field.name}`", said[field.name], code(field.default)) for field in fields(SimulationSpec))
+        docs |= dict.fromkeys(names.split(", "), text)
+    rows = ((f"`{field.name}`", docs[field.name], code(field.default)) for field in fields(SimulationSpec))
     return table(("setting", "what it is", "default"), rows)
 
 
@@ -266,29 +270,29 @@ SHARED_ROWS = {
     "run": (store.SPEC_COLUMNS, "the [settings](grid-file.md#settings) of the run, resolved"),
     "simulation": (store.SIMULATION_COLUMNS, "the [settings](#settings-of-a-simulation) of the simulation"),
 }
-"""The columns of a table, and of the views made of it, that have one row together, and what it says."""
+"""The columns of a table and its views that share a row, and the text of that row."""
 
 
-def _columns(of: str, columns: list[tuple[str, str, str]]) -> str:
-    """Return a table of columns, given as name, type and docs; settings without docs of their own share a row."""
-    names, said = SHARED_ROWS.get(of, ((), ""))
+def _columns(table_name: str, columns: list[tuple[str, str, str]]) -> str:
+    """Return a table of columns (name, type, doc); settings without a doc share a row."""
+    names, description = SHARED_ROWS.get(table_name, ((), ""))
     settings = [f"`{name}`" for name, _, doc in columns if name in names and not doc]
     rows = [(f"`{name}`", kind, doc) for name, kind, doc in columns if f"`{name}`" not in settings]
     if settings:
-        rows.insert(1, ("…", "", f"{said}: {', '.join(settings)}"))
+        rows.insert(1, ("…", "", f"{description}: {', '.join(settings)}"))
     return table(("column", "type", "what it holds"), rows)
 
 
 def views() -> str:
-    """Return the columns of each view, as a database has them, with what the table that each comes from says of it."""
+    """Return the columns of each view, from a database, with the docs of the tables' columns."""
     parts = []
     with TemporaryDirectory() as folder:
         empty = open_for_writing(f"{folder}/empty.sqlite")
         for view in store.VIEWS:
             described = store.view_columns(view)
             columns = [(name, TYPES[kind], described[name].doc or "") for name, kind in empty.columns(view).items()]
-            of = "run" if "run" in empty.columns(view) else "simulation"
-            parts.append(f"### {view}\n\n{_columns(of, columns)}")
+            table_name = "run" if "run" in empty.columns(view) else "simulation"
+            parts.append(f"### {view}\n\n{_columns(table_name, columns)}")
         empty.close()
     return "\n\n".join(parts)
 
@@ -296,14 +300,14 @@ def views() -> str:
 def tables() -> str:
     """Return the columns of each table."""
     parts = []
-    for one in store.metadata.sorted_tables:
+    for store_table in store.metadata.sorted_tables:
         columns = []
-        for column in one.columns:
+        for column in store_table.columns:
             links = "".join(f"`{key.target_fullname}`" for key in column.foreign_keys)
             key = "primary key" if column.primary_key and column.name == "id" else ""
             columns.append((column.name, TYPES[column.type.python_type], column.doc or links or key))
-        heading = f"### {one.name} {{ #table-{one.name} }}"  # a view has the name without it
-        parts.append(f"{heading}\n\n{_columns(one.name, columns)}")
+        heading = f"### {store_table.name} {{ #table-{store_table.name} }}"  # views have the plain names
+        parts.append(f"{heading}\n\n{_columns(store_table.name, columns)}")
     return "\n\n".join(parts)
 
 

@@ -1,6 +1,6 @@
 """The numbers in docs/results.md and README.md, taken from results/reference.
 
-`cog -r -P -I docs docs/results.md README.md` puts them in anew, and a test holds the pages to it.
+`cog -r -P -I docs docs/results.md README.md` updates the pages, and a test checks that they are up to date.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ REFERENCE = ROOT / "results" / "reference"
 
 
 def show(text: str) -> None:
-    """Print what a page is to have here; Markdown wants an empty line above and below a table."""
+    """Print a part of a page; Markdown needs an empty line above and below a table."""
     print(f"\n{text}\n")
 
 
 def show_table(name: str) -> None:
-    """Print a published table, less its heading, its provenance, and rows without runs."""
+    """Print a published table without its heading, its provenance, and rows without runs."""
     _, table, *notes = without_provenance((REFERENCE / "tables" / f"{name}.md").read_text()).split("\n\n")
     head, *rows = table.split("\n")
     names = [name.strip() for name in head.split("|")]
@@ -37,20 +37,20 @@ def show_table(name: str) -> None:
 
 
 def show_verdicts() -> None:
-    """Print what became of each claim: in the longest setting that decides it, and what was measured there."""
-    told: dict[str, str] = {}
+    """Print each claim's verdict in the longest setting that decides it, with its measurements."""
+    lines: dict[str, str] = {}
     decided: set[str] = set()
     for claim in json.loads((REFERENCE / "claims.json").read_text()):
         name, verdict = claim["claim"], claim["verdict"]
-        said = f"- **{verdict.capitalize()}** ({claim['source']}): “{claim['sentence']}”"
+        line = f"- **{verdict.capitalize()}** ({claim['source']}): “{claim['sentence']}”"
         if name not in decided and verdict != "not enough runs":
             decided.add(name)
             measured = "; ".join(_measured(part) for part in claim["components"])
             setting = claim["setting"]["title"]
-            told[name] = f"{said}  \n  {setting[:1].upper()}{setting[1:]}: {measured}."
+            lines[name] = f"{line}  \n  {setting[:1].upper()}{setting[1:]}: {measured}."
         else:
-            told.setdefault(name, said)
-    show("\n".join(told.values()))
+            lines.setdefault(name, line)
+    show("\n".join(lines.values()))
 
 
 def _measured(part: dict[str, Any]) -> str:
@@ -62,19 +62,19 @@ def _measured(part: dict[str, Any]) -> str:
 
 
 def show_backlog(*experiments: str) -> None:
-    """Print how much of each experiment is published, and what the rest would take on one core.
+    """Print how much of each experiment is published, and the time that the rest takes on one core.
 
-    An epoch is taken to last as long as those of the same network, data, batch and untied layers did; where there are
-    none, nothing is said.
+    An epoch's time is the mean over those of the same network, data, batch size and untied layers; without any, the
+    time is left out.
     """
     stored = urfb.open_store(str(REFERENCE / "urfb.sqlite")).runs().set_index("run")
-    like = ["layers", "dataset", "batch_size", "untied"]
-    seconds = stored.groupby(like)["seconds"].sum() / stored.groupby(like)["epochs_done"].sum()
+    workload = ["layers", "dataset", "batch_size", "untied"]
+    seconds = stored.groupby(workload)["seconds"].sum() / stored.groupby(workload)["epochs_done"].sum()
     rows = []
     for name in experiments:
         runs = [run.spec for run in load_grid(ROOT / "experiments.yaml", [name]).runs]
         done = pd.Series({run.identity: int(stored["epochs_done"].get(run.identity, 0)) for run in runs})
-        times = [seconds.get(tuple(getattr(run, field) for field in like)) for run in runs]
+        times = [seconds.get(tuple(getattr(run, field) for field in workload)) for run in runs]
         left = [
             None if time is None else time * max(0, run.epochs - done[run.identity])
             for run, time in zip(runs, times, strict=True)
@@ -94,20 +94,20 @@ def show_backlog(*experiments: str) -> None:
 
 
 def show_costs() -> None:
-    """Print what an epoch of each network took, and what the paper's 1,000 would take at that speed."""
+    """Print the time of an epoch of each network, and of the paper's 1,000 epochs at that speed."""
     runs = urfb.open_store(str(REFERENCE / "urfb.sqlite")).runs(convention="paper", precision="float32")
     runs = runs[(runs["epochs_done"] > 0) & (runs["threads"] == 1)]
     rows = []
-    for (network, dataset, untied), alike in runs.groupby(["network", "dataset", "untied"], sort=False):
-        alike = alike[alike["batch_size"] == alike["batch_size"].max()]
-        seconds = alike["seconds"] / alike["epochs_done"]
+    for (network, dataset, untied), group in runs.groupby(["network", "dataset", "untied"], sort=False):
+        group = group[group["batch_size"] == group["batch_size"].max()]
+        seconds = group["seconds"] / group["epochs_done"]
         name = f"{network}, {DATASET_NAMES[dataset]}{'' if untied == 'none' else ', untied'}"
         rows.append(
             {
                 "network, data set": name,
-                "runs": str(len(alike)),
-                "seconds an epoch, from run to run": span([round(one) for one in seconds]),
-                "core-hours for 1,000 epochs": span([round(1000 * one / 3600) for one in seconds]),
+                "runs": str(len(group)),
+                "seconds an epoch, from run to run": span([round(value) for value in seconds]),
+                "core-hours for 1,000 epochs": span([round(1000 * value / 3600) for value in seconds]),
             }
         )
     show(_markdown(rows))

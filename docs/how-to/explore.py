@@ -44,8 +44,8 @@ errors.mul([100, 100, 1]).round(1)
 epochs = store.epochs(run=list(runs["run"]))
 epochs["protocol"] = epochs["rule"] + ", " + epochs["loss"]
 epochs["validation error (%)"] = 100 * epochs["validation_error"]
-look = {"kind": "line", "errorbar": ("pi", 100), "height": 3.6, "aspect": 1.4}
-sns.relplot(epochs, x="epoch", y="validation error (%)", hue="protocol", **look)
+options = {"kind": "line", "errorbar": ("pi", 100), "height": 3.6, "aspect": 1.4}
+sns.relplot(epochs, x="epoch", y="validation error (%)", hue="protocol", **options)
 plt.show()
 
 # %% [markdown]
@@ -73,8 +73,8 @@ pd.DataFrame.from_dict(rows, orient="index", columns=columns).round(2)
 
 # %%
 alignment = store.alignment(run=list(runs["run"]), rule=["urfb", "frfb"])
-look = {"kind": "line", "errorbar": ("pi", 100), "height": 3.6}
-sns.relplot(alignment, x="epoch", y="correlation", hue="layer_name", col="rule", **look)
+options = {"kind": "line", "errorbar": ("pi", 100), "height": 3.6}
+sns.relplot(alignment, x="epoch", y="correlation", hue="layer_name", col="rule", **options)
 plt.show()
 
 # %% [markdown]
@@ -85,8 +85,8 @@ plt.show()
 carrying = alignment[alignment["layer"] > 1].sort_values("epoch")
 last = carrying.groupby(["run", "layer_name"], as_index=False).last()
 joined = last.merge(runs[["run", "test_error"]], on="run")
-look = {"height": 3.6, "facet_kws": {"sharex": False}}
-sns.relplot(joined, x="correlation", y="test_error", hue="rule", col="layer_name", **look)
+options = {"height": 3.6, "facet_kws": {"sharex": False}}
+sns.relplot(joined, x="correlation", y="test_error", hue="rule", col="layer_name", **options)
 plt.show()
 
 # %% [markdown]
