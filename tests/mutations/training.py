@@ -23,7 +23,7 @@ MUTATIONS = [
         "urfb/training/passes.py",
         MEASUREMENTS,
         ("getattr(dataset, name)), learner", 'getattr(dataset, "training")), learner'),
-        ("self._looks[split](positions)", 'self._looks["validation"](positions)'),
+        ("self._evaluate_batches[split](positions)", 'self._evaluate_batches["validation"](positions)'),
         (
             "images_of(self.spec, self.dataset, split, positions)",
             'images_of(self.spec.model_copy(update={"input_offset": 0.0}), self.dataset, split, positions)',
@@ -43,7 +43,7 @@ MUTATIONS = [
     *of(
         "urfb/training/checkpoint.py",
         LEARNER,
-        ('"learner": rest}', '"learner": {}}'),
+        ('"learner": learner_state}', '"learner": {}}'),
         ('state.update(saved.get("learner", {}))', 'state.update(learner.state_dict() if "learner" in saved else {})'),
         ("learner.load_state_dict(state)  #", "learner.load_state_dict(state, strict=False)  #"),
     ),

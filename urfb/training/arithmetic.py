@@ -18,12 +18,12 @@ def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
     """
     backends: Any = torch.backends
     products = (backends.cuda.matmul, backends.cudnn.conv)
-    before = [product.fp32_precision for product in products]
+    precisions = [product.fp32_precision for product in products]
     for product in products:
         product.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     try:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):
             yield
     finally:
-        for product, its in zip(products, before, strict=True):
-            product.fp32_precision = its
+        for product, previous in zip(products, precisions, strict=True):
+            product.fp32_precision = previous

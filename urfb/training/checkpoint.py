@@ -1,4 +1,4 @@
-"""Checkpoints of a run: what it has learned by some epoch, written so that a crash at any moment leaves a whole one."""
+"""Checkpoints of a run: its weights after an epoch, written so that a crash at any moment leaves a complete one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Checkpoints:
 
     Two are kept because the latest may be ahead of the store, whose runner died before it wrote that epoch's rows, or
     damaged. What an epoch draws depends on seed and epoch alone, and masks on the seed, so the weights are all there is
-    to save of a network. What else its learner holds stands beside them; older checkpoints have weights alone.
+    to save of a network. What else its learner holds is stored with them; older checkpoints have weights alone.
     """
 
     def __init__(self, folder: Path, identity: str, seconds_between: float = 60.0) -> None:
@@ -36,16 +36,16 @@ class Checkpoints:
         if not last and time.monotonic() - self._saved_at < self._seconds_between:
             return
         weights = learner.network.state_dict()
-        rest = {name: value for name, value in learner.state_dict().items() if not name.startswith("network.")}
+        learner_state = {name: value for name, value in learner.state_dict().items() if not name.startswith("network.")}
         with atomic_write(self.latest, self.partial) as partial:
-            torch.save({"epoch": epoch, "weights": weights, "learner": rest}, partial)
+            torch.save({"epoch": epoch, "weights": weights, "learner": learner_state}, partial)
             if self._latest_is_good:  # one that was passed over must not push out the one that this run went on from
                 self.latest.replace(self.previous)
         self._latest_is_good = True
         self._saved_at = time.monotonic()
 
     def load(self, build: Callable[[int], Learner], *, at_most: int) -> tuple[Learner, int]:
-        """Return the learner of the newest whole checkpoint of at most `at_most` epochs, and its epoch.
+        """Return the learner of the newest complete checkpoint of at most `at_most` epochs, and its epoch.
 
         Args:
             build: makes the learner, its network as drawn, that an epoch belongs to.

@@ -1,4 +1,4 @@
-"""CUDA graphs: the same work on every batch, launched as one, where a GPU would wait for the launches else."""
+"""CUDA graphs: the same work on every batch, launched as one, because a GPU would wait for single launches."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class Graphed:
 
     def warm_up(self, positions: Tensor) -> None:
         """Do the work on a stream of its own, as PyTorch asks of what will be captured."""
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side_stream):
             self.work(positions)
-        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(side_stream)
         self.shown += 1
 
     def captured(self, positions: Tensor) -> torch.cuda.CUDAGraph:

@@ -1,4 +1,4 @@
-"""What is measured beside the errors: alignment, gradients, saturation, the filters of untied layers."""
+"""What is measured besides the errors: alignment, gradients, saturation, the filters of untied layers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EARLY_STEPS = frozenset((1, 2, 5, 10, 20, 50))
 """Steps of a stage's first epoch after which alignment is measured, too."""
 
 SATURATION_IMAGES = 500
-"""The first so many training images tell how many units are saturated: less than a hundredth of an epoch's work."""
+"""How many training images, the first ones, saturation is measured on: less than a hundredth of an epoch's work."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Measurements:
     dataset: Dataset
 
     @property
-    def steps_an_epoch(self) -> int:
+    def steps_per_epoch(self) -> int:
         """Return how many updates an epoch has; the last one may have a smaller batch."""
         return -(-len(self.dataset.training.labels) // self.spec.batch_size)
 
@@ -44,13 +44,13 @@ class Measurements:
             return None
 
         def measure(learner: Learner, step: int) -> None:
-            if step in EARLY_STEPS and step < self.steps_an_epoch:
-                points.extend(self.alignment(learner, (epoch - 1) * self.steps_an_epoch + step))
+            if step in EARLY_STEPS and step < self.steps_per_epoch:
+                points.extend(self.alignment(learner, (epoch - 1) * self.steps_per_epoch + step))
 
         return measure
 
     def alignment(self, learner: Learner, step: int) -> tuple[AlignmentPoint, ...]:
-        """Return what there is to tell of each layer after `step` updates; nothing of a layer without anything."""
+        """Return the measurements of each layer that has any after `step` updates."""
         layers = asymmetric_layers(learner.network)
         was_training = learner.training
         learner.eval()
@@ -68,7 +68,7 @@ class Measurements:
             if isinstance(layer.linear_map, UntiedMap):
                 measured["filter_similarity"] = filter_similarity(layer.weight)
             if measured:
-                points.append(AlignmentPoint(step, step / self.steps_an_epoch, number, layer.name, **measured))
+                points.append(AlignmentPoint(step, step / self.steps_per_epoch, number, layer.name, **measured))
         return tuple(points)
 
     def gradient_cosines(self, learner: Learner) -> dict[AsymmetricLayer, float]:
@@ -107,4 +107,5 @@ def saved_filters(network: nn.Module, epoch: int) -> tuple[SavedFilters, ...]:
         for column in (grid.width // 4, 3 * grid.width // 4):
             bank = layers[0].weight[row * grid.width + column].float().cpu().numpy().astype("<f4")
             saved.append(SavedFilters(epoch, 1, row, column, bank.shape, bank.tobytes()))
-    return tuple({(one.row, one.column): one for one in saved}.values())  # quarters of a small grid can coincide
+    # Quarters of a small grid can coincide.
+    return tuple({(filters.row, filters.column): filters for filters in saved}.values())

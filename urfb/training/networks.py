@@ -46,7 +46,7 @@ def build_network(spec: RunSpec, info: DatasetInfo, epoch: int = 1) -> nn.Module
 
 
 def second_stage(spec: RunSpec, info: DatasetInfo, pretrained: nn.Module) -> nn.Module:
-    """Return the network of the second stage: its frozen layers as they were trained, all others drawn anew."""
+    """Return the network of the second stage: its frozen layers as they were trained, all others drawn again."""
     network = build_network(spec, info, spec.pretraining_epochs + 1)
     assert isinstance(network, Network)
     assert isinstance(pretrained, Network)

@@ -41,8 +41,8 @@ class Passes:
             if isinstance(module, Drawing):
                 module.stream = self.streams.setdefault(module.purpose, torch.Generator(self.device))
         self._step = launched(self.step, learner, spec.batch_size, tuple(self.streams.values()))
-        self._looks = {
-            name: launched(partial(self.look, getattr(dataset, name)), learner, EVALUATION_BATCH)
+        self._evaluate_batches = {
+            name: launched(partial(self.evaluate_batch, getattr(dataset, name)), learner, EVALUATION_BATCH)
             for name in ("training", "validation", "test")
         }
 
@@ -83,11 +83,11 @@ class Passes:
         self.totals.zero_()
         with arithmetic(self.spec.precision, self.device):
             for positions in torch.split(torch.arange(images, device=self.device), EVALUATION_BATCH):
-                self._looks[split](positions)
+                self._evaluate_batches[split](positions)
         return Measured(*(self.totals / images).tolist())
 
     @torch.no_grad()
-    def look(self, split: Split, positions: Tensor) -> None:
+    def evaluate_batch(self, split: Split, positions: Tensor) -> None:
         """Count the loss and the errors of the images at `positions`."""
         x, labels = images_of(self.spec, self.dataset, split, positions)
         outputs = self.learner(x)

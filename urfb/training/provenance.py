@@ -45,7 +45,7 @@ def device_name(device: str) -> str:
 
 
 def processor_name() -> str:
-    """Return the processor's own name where the system tells it."""
+    """Return the processor's own name where the system says it."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text().splitlines():
@@ -57,7 +57,7 @@ def processor_name() -> str:
 @cache
 def commit() -> str | None:
     """Return the git commit that this package runs from, with '+' if files differ from it; None outside a checkout."""
-    # An installed package can lie inside somebody else's checkout: only a tracked file of it makes the commit ours.
+    # An installed package can lie in another project's checkout: the commit is urfb's only if its file is tracked.
     tracked = ["ls-files", "--error-unmatch", "errors.py"]
     described = ["describe", "--always", "--dirty=+", "--exclude=*"]
     for arguments in (tracked, described):

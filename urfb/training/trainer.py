@@ -101,7 +101,7 @@ def train_epoch(passes: Passes, measurements: Measurements, epoch: int, *, last:
         if measured is not None and not math.isfinite(measured.loss):
             raise DivergedError(f"a loss is {measured.loss} in epoch {epoch}; a smaller step_size may help")
     if is_alignment_epoch(spec.epoch_of_stage(epoch)) or last:
-        points.extend(measurements.alignment(learner, epoch * measurements.steps_an_epoch))
+        points.extend(measurements.alignment(learner, epoch * measurements.steps_per_epoch))
     return EpochEnded(
         epoch,
         *running,
