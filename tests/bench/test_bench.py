@@ -68,8 +68,8 @@ def test_ratios_are_of_the_same_round_and_evaluation_is_of_a_long_run() -> None:
     other = Figures("n", "cifar10", "b", (20.0, 30.0), (8.0, 10.0), (), 100, 1)
     assert one.ratios(other) == [2.0, 1.5]
     assert one.over_bare == pytest.approx((10 / 8 + 20 / 10) / 2)
-    look = 5 * (1 / 5 + 5_000 / 45_000)
-    assert one.evaluation_share == pytest.approx(look / (look + 15))
+    evaluation = 5 * (1 / 5 + 5_000 / 45_000)
+    assert one.evaluation_share == pytest.approx(evaluation / (evaluation + 15))
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""What a training step takes, measured beside the same network in plain PyTorch."""
+"""What a training step takes, measured against the same network in plain PyTorch."""

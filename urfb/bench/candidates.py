@@ -23,12 +23,12 @@ BASELINE = "plain PyTorch, NCHW"
 
 
 class Prepared(NamedTuple):
-    """Something that is ready to be measured.
+    """What is measured of a candidate.
 
     Attributes:
         epoch: does as many training steps as the data set has batches.
         step: does one, launched as usual.
-        evaluate: evaluates the training split; None for other people's code.
+        evaluate: evaluates the training split; of urfb's code alone.
     """
 
     epoch: Callable[[], object]
@@ -44,7 +44,7 @@ class Candidate:
         name: for people.
         spec: the run that it does a step of.
         code: whose code does it.
-        memory_format: of other people's code; urfb chooses its own.
+        memory_format: of other code than urfb's, which chooses its own.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Candidate:
         """Build the network and random images, for epochs of `steps` steps."""
         dataset = random_images(dataset_info(self.spec.dataset), steps * self.spec.batch_size, device)
         if self.code == "urfb":
-            return _prepare_ours(self.spec, dataset)
+            return _prepare_urfb(self.spec, dataset)
         split = dataset.training
         x = (split.images.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=self.memory_format)
         batches = list(zip(*(torch.split(values, self.spec.batch_size) for values in (x, split.labels)), strict=True))
@@ -76,7 +76,7 @@ class Candidate:
         return Prepared(epoch, lambda: training_step(model, optimizer, *batches[0]))
 
 
-def _prepare_ours(spec: RunSpec, dataset: Dataset) -> Prepared:
+def _prepare_urfb(spec: RunSpec, dataset: Dataset) -> Prepared:
     device = dataset.training.labels.device
     passes = Passes(build_learner(build_network(spec, dataset.info), spec).to(device), spec, dataset)
     positions = torch.arange(spec.batch_size, device=device)
@@ -97,18 +97,18 @@ def candidates(network: str, dataset: str, batch_size: int, device: torch.device
     """
 
     def spec(rule: str, **settings: Any) -> RunSpec:
-        given = {"network": network, "dataset": dataset, "rule": rule, "loss": "softmax", "batch_size": batch_size}
-        return resolved(checked({**given, "epochs": 1, **settings}))
+        shared = {"network": network, "dataset": dataset, "rule": rule, "loss": "softmax", "batch_size": batch_size}
+        return resolved(checked({**shared, "epochs": 1, **settings}))
 
     bp = spec("bp")
-    found = [
+    measured = [
         Candidate(BASELINE, bp, "plain", torch.contiguous_format),
         Candidate("plain PyTorch, channels last", bp, "plain"),
     ]
     if find_spec("biotorch") is not None:
-        found.append(Candidate("biotorch's feedback alignment", spec("frfb"), "biotorch"))
+        measured.append(Candidate("biotorch's feedback alignment", spec("frfb"), "biotorch"))
     half = {"connectivity": 0.5, "feedback_connectivity": 0.5}
-    found += [
+    measured += [
         Candidate("bp", bp),
         Candidate("frfb", spec("frfb")),
         Candidate("urfb", spec("urfb")),
@@ -116,4 +116,4 @@ def candidates(network: str, dataset: str, batch_size: int, device: torch.device
         Candidate("urfb untied", spec("urfb", untied="all")),
         Candidate("urfb bfloat16", spec("urfb", precision="bfloat16")),
     ]
-    return found + ([Candidate("urfb tf32", spec("urfb", precision="tf32"))] if device.type == "cuda" else [])
+    return measured + ([Candidate("urfb tf32", spec("urfb", precision="tf32"))] if device.type == "cuda" else [])

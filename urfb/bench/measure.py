@@ -1,4 +1,4 @@
-"""Measures candidates side by side: interleaved, so that all of them meet the machine in the same moods."""
+"""Measures candidates side by side: interleaved, so that the machine's changes of speed meet all of them alike."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from urfb.training.arithmetic import arithmetic
 from urfb.training.provenance import provenance
 
 STEPS_ON_A_GPU = 100
-"""Timed together there, for one is over before a clock can tell; on a CPU each is timed alone."""
+"""Timed together there, for one is too short for the clock; on a CPU each is timed alone."""
 PRODUCTS = {"aten::convolution", "aten::convolution_backward", "aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"}
 """What a network's arithmetic is done by; everything else of a step comes on top."""
 
@@ -39,9 +39,9 @@ class Figures:
         network, dataset, candidate: their names.
         step_ms: of each round, the milliseconds of a training step.
         bare_ms: of each round, those of the step's own convolutions and matrix products, alone on the same tensors.
-        evaluation_ms: of each round, those of evaluating as many images as a step has; empty for other people's code.
+        evaluation_ms: of each round, those of evaluating as many images as a step has; of urfb's code alone.
         flop: floating-point operations of a step.
-        memory: bytes that a step takes at its peak beside PyTorch and the data.
+        memory: bytes that a step takes at its peak besides PyTorch and the data.
     """
 
     network: str
@@ -53,9 +53,9 @@ class Figures:
     flop: int
     memory: int
 
-    def ratios(self, other: Figures) -> list[float]:
-        """Return how many times as fast as `other` this is, round by round."""
-        return [theirs / ours for ours, theirs in zip(self.step_ms, other.step_ms, strict=True)]
+    def ratios(self, baseline: Figures) -> list[float]:
+        """Return how many times as fast as `baseline` this is, round by round."""
+        return [reference / step for step, reference in zip(self.step_ms, baseline.step_ms, strict=True)]
 
     @property
     def over_bare(self) -> float:
@@ -67,42 +67,42 @@ class Figures:
         """Which part of a long run evaluation takes: of validation images each epoch, of training images each fifth."""
         info = dataset_info(self.dataset)
         images = 1 / 5 + info.validation / info.training
-        look, step = statistics.median(self.evaluation_ms) * images, statistics.median(self.step_ms)
-        return look / (look + step)
+        evaluation, step = statistics.median(self.evaluation_ms) * images, statistics.median(self.step_ms)
+        return evaluation / (evaluation + step)
 
 
 def measure(
-    network: str, these: Sequence[Candidate], *, rounds: int, steps: int, device: torch.device
+    network: str, tested: Sequence[Candidate], *, rounds: int, steps: int, device: torch.device
 ) -> Iterator[Figures]:
     """Measure the candidates of one network in turn, `rounds` times after a warm-up of two."""
-    memory = [peak_memory(candidate, device) for candidate in these]
-    prepared = [candidate.prepare(steps, device) for candidate in these]
-    times: list[dict[str, list[float]]] = [{"step": [], "bare": [], "evaluation": []} for _ in these]
+    memory = [peak_memory(candidate, device) for candidate in tested]
+    all_prepared = [candidate.prepare(steps, device) for candidate in tested]
+    all_times: list[dict[str, list[float]]] = [{"step": [], "bare": [], "evaluation": []} for _ in tested]
     for round_number in range(-2, rounds):
-        for candidate, ready, own in zip(these, prepared, times, strict=True):
-            step = seconds(ready.epoch, device) / steps
-            bare = bare_seconds(candidate, ready, device)
-            look = None if ready.evaluate is None else seconds(ready.evaluate, device) / steps
+        for candidate, prepared, times in zip(tested, all_prepared, all_times, strict=True):
+            step = seconds(prepared.epoch, device) / steps
+            bare = bare_seconds(candidate, prepared, device)
+            evaluation = None if prepared.evaluate is None else seconds(prepared.evaluate, device) / steps
             if round_number >= 0:
-                own["step"].append(1e3 * step)
-                own["bare"].append(1e3 * bare)
-                own["evaluation"].extend([] if look is None else [1e3 * look])
-    for candidate, own, peak in zip(these, times, memory, strict=True):
+                times["step"].append(1e3 * step)
+                times["bare"].append(1e3 * bare)
+                times["evaluation"].extend([] if evaluation is None else [1e3 * evaluation])
+    for candidate, times, peak in zip(tested, all_times, memory, strict=True):
         spec = candidate.spec
         yield Figures(
             network,
             spec.dataset,
             candidate.name,
-            tuple(own["step"]),
-            tuple(own["bare"]),
-            tuple(own["evaluation"]),
+            tuple(times["step"]),
+            tuple(times["bare"]),
+            tuple(times["evaluation"]),
             costs_of(spec).step * spec.batch_size,
             peak,
         )
 
 
 class _Recorded(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes every convolution and matrix product that is done meanwhile, with the tensors that it was given."""
+    """Records every convolution and matrix product that is done in the context, with its arguments."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -114,10 +114,10 @@ class _Recorded(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return function(*args, **(kwargs or {}))
 
 
-def bare_seconds(candidate: Candidate, ready: Prepared, device: torch.device) -> float:
+def bare_seconds(candidate: Candidate, prepared: Prepared, device: torch.device) -> float:
     """Return how long a step's own convolutions and matrix products take, one after the other."""
     with _Recorded() as recorded:
-        ready.step()
+        prepared.step()
 
     def replay() -> None:
         with torch.no_grad(), arithmetic(candidate.spec.precision, device):
@@ -128,16 +128,16 @@ def bare_seconds(candidate: Candidate, ready: Prepared, device: torch.device) ->
 
 
 def peak_memory(candidate: Candidate, device: torch.device) -> int:
-    """Return the bytes that a candidate's steps take at their peak, beside what there was before; measured apart."""
+    """Return the bytes that a candidate's steps take at their peak beyond those before; on a CPU in a new process."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        ready = candidate.prepare(1, device)
+        prepared = candidate.prepare(1, device)
         for _ in range(3):
-            ready.step()
+            prepared.step()
         return int(torch.cuda.max_memory_allocated(device)) - before
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:
-        return apart.submit(_growth, candidate, torch.get_num_threads()).result()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_growth, candidate, torch.get_num_threads()).result()
 
 
 def _growth(candidate: Candidate, threads: int) -> int:
@@ -146,9 +146,9 @@ def _growth(candidate: Candidate, threads: int) -> int:
     torch.set_num_threads(threads)
     torch.ones(300, 300) @ torch.ones(300, 300)  # libraries take memory of their own when they are first used
     before = psutil.Process().memory_info().rss
-    ready = candidate.prepare(1, torch.device("cpu"))
+    prepared = candidate.prepare(1, torch.device("cpu"))
     for _ in range(3):
-        ready.step()
+        prepared.step()
     return peak_resident() - before
 
 
@@ -172,16 +172,16 @@ def run_bench(
     if not default_malloc:
         keep_freed_memory()
     steps = STEPS_ON_A_GPU if where.type == "cuda" else 1
-    found: list[Figures] = []
-    for name, its in planned:
-        own = list(measure(name, its, rounds=rounds, steps=steps, device=where))
-        found += own
+    measured: list[Figures] = []
+    for name, tested in planned:
+        figures = list(measure(name, tested, rounds=rounds, steps=steps, device=where))
+        measured += figures
         if json_file is not None:
             written = {
                 **asdict(provenance(where)),
                 "batch_size": batch_size,
                 "default_malloc": default_malloc,
-                "figures": [asdict(figures) for figures in found],
+                "figures": [asdict(row) for row in measured],
             }
             write_file(json_file, json.dumps(written, indent=1).encode(), "--json")
-        yield own
+        yield figures
