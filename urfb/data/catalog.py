@@ -1,4 +1,4 @@
-"""What data sets there are, and what one of a user's own has to say. No torch here: the planner must answer at once."""
+"""The data sets, and what a user's own must declare. No torch here: the planner must answer at once."""
 
 from __future__ import annotations
 
@@ -119,11 +119,11 @@ def dataset_info(name: str) -> DatasetInfo:
         PluginError: the path cannot be imported, or names something else.
     """
     if is_import_path(name):
-        found = load_plugin(name)
-        if not isinstance(found, DatasetInfo) or found.read is None:
-            what = "a urfb.DatasetInfo without `read`" if isinstance(found, DatasetInfo) else type(found).__name__
-            raise PluginError(f"'{name}' is {what}, where a urfb.DatasetInfo with `read` is expected")
-        return found
+        info = load_plugin(name)
+        if not isinstance(info, DatasetInfo) or info.read is None:
+            kind = "a urfb.DatasetInfo without `read`" if isinstance(info, DatasetInfo) else type(info).__name__
+            raise PluginError(f"'{name}' is {kind}, where a urfb.DatasetInfo with `read` is expected")
+        return info
     if name not in CATALOG:
         raise DataError(f"there is no data set {name!r}: {nearest(name, CATALOG)}")
     return CATALOG[name]
@@ -139,5 +139,5 @@ def data_directory(explicit: str | Path | None = None) -> Path:
 
 
 def fetch_command(name: str, directory: Path) -> str:
-    """Return the command that fetches or mends a data set."""
+    """Return the command that fetches or fixes a data set."""
     return f"urfb data fetch {name} --data-dir {shlex.quote(str(directory))}"

@@ -52,7 +52,7 @@ def load(name: str, directory: Path, device: str | torch.device = "cpu") -> Data
     info = dataset_info(name)
     sizes = [info.training, info.validation, info.test]
     try:
-        images, labels = _read(info, directory) if info.read is None else _read_own(name, info, directory)
+        images, labels = _read(info, directory) if info.read is None else _read_users(name, info, directory)
         splits = list(zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True))
     except Exception:  # damaged bytes make torchvision fail in many ways
         if info.read is None:
@@ -70,13 +70,13 @@ def verify(name: str, directory: Path) -> None:
     if dataset_info(name).read is not None:
         load(name, directory)
         return
-    found = faults(name, directory)
-    if not found:
+    damage = faults(name, directory)
+    if not damage:
         return
     command = f"run `{fetch_command(name, directory)}`"
-    if found.keys() >= _checksums(name, directory).keys() and set(found.values()) == {"missing"}:
+    if damage.keys() >= _checksums(name, directory).keys() and set(damage.values()) == {"missing"}:
         raise DataError(f"{name} is not in {directory}; {command}")
-    files = ", ".join(f"{path} is {fault}" for path, fault in found.items())
+    files = ", ".join(f"{path} is {fault}" for path, fault in damage.items())
     raise DataError(f"{name}: {files}; {command}")
 
 
@@ -85,19 +85,19 @@ def faults(name: str, directory: Path) -> dict[Path, str]:
 
     Raises DataError when `name` is unknown.
     """
-    found = {}
+    faulty = {}
     for path, md5 in _checksums(name, directory).items():
         if not path.is_file():
-            found[path] = "missing"
+            faulty[path] = "missing"
         elif hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
-            found[path] = "damaged"
+            faulty[path] = "damaged"
         elif path.suffix == ".gz":  # what is read is the unpacked file, whose own checksum torchvision does not know
             unpacked = path.with_suffix("")
             if not unpacked.is_file():
-                found[unpacked] = "missing"
+                faulty[unpacked] = "missing"
             elif unpacked.read_bytes() != gzip.decompress(path.read_bytes()):
-                found[unpacked] = "damaged"
-    return found
+                faulty[unpacked] = "damaged"
+    return faulty
 
 
 def fetch(name: str, directory: Path) -> None:
@@ -109,7 +109,7 @@ def fetch(name: str, directory: Path) -> None:
     """
     if not faults(name, directory):
         return
-    # Not torchvision's own download=True: it looks at neither CIFAR's meta file nor the content of MNIST's unpacked
+    # Not torchvision's own download=True: it checks neither CIFAR's meta file nor the content of MNIST's unpacked
     # files, and so would leave them damaged.
     source = _torchvision(name)
     if name == "mnist":
@@ -121,7 +121,7 @@ def fetch(name: str, directory: Path) -> None:
 
 
 def _fetch_archive(name: str, directory: Path, addresses: list[str], archive: Path, md5: str) -> None:
-    """Download `archive` from the first address that has it, and unpack it beside itself."""
+    """Download `archive` from the first address that has it, and unpack it into its folder."""
     from torchvision.datasets.utils import download_and_extract_archive
 
     failures = []
@@ -157,8 +157,8 @@ def _checksums(name: str, directory: Path) -> dict[Path, str]:
     return {directory / source.base_folder / file: md5 for file, md5 in files}
 
 
-def _read_own(name: str, info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:
-    """Return a user's own images and labels as `_read` does, having looked at all that can be wrong with them."""
+def _read_users(name: str, info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:
+    """Return a user's own images and labels as `_read` does, after checking them."""
     assert info.read is not None
     try:
         images, labels = (np.asarray(part) for part in info.read(directory))
@@ -167,18 +167,18 @@ def _read_own(name: str, info: DatasetInfo, directory: Path) -> tuple[Tensor, Te
     channels, height, width = info.shape
     count = info.training + info.validation + info.test
     problems = [
-        f"{what} have shape {array.shape}, where {shape} is expected: {meaning}"
-        for what, array, shape, meaning in (
+        f"{part} have shape {array.shape}, where {shape} is expected: {meaning}"
+        for part, array, shape, meaning in (
             ("images", images, (count, height, width, channels), "[N, height, width, channels] of its three splits"),
             ("labels", labels, (count,), "one an image"),
         )
         if array.shape != shape
     ]
-    for what, array, highest in (("pixels", images, info.scale), ("labels", labels, info.classes - 1)):
+    for part, array, highest in (("pixels", images, info.scale), ("labels", labels, info.classes - 1)):
         if not np.issubdtype(array.dtype, np.integer):
-            problems.append(f"{what} are {array.dtype}, where whole numbers from 0 to {highest} are expected")
+            problems.append(f"{part} are {array.dtype}, where whole numbers from 0 to {highest} are expected")
         elif array.size and (array.min() < 0 or array.max() > highest):
-            problems.append(f"{what} go from {array.min()} to {array.max()}, where 0 to {highest} is allowed")
+            problems.append(f"{part} go from {array.min()} to {array.max()}, where 0 to {highest} is allowed")
     if problems:
         raise DataError(f"'{name}': what its function returns is not what it declares: {'; '.join(problems)}")
     return (
