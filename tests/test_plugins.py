@@ -15,7 +15,7 @@ import urfb
 from urfb.data.datasets import verify
 from urfb.errors import DataError, GridError
 from urfb.grid.expand import load_grid
-from urfb.plugins import look_in
+from urfb.plugins import add_import_folder
 
 MODEL = """
 import torch
@@ -204,7 +204,7 @@ def test_a_users_data_set_is_trained_on_and_resumed(tmp_path: Path) -> None:
     assert (runs["test_error"] < 0.1).all()  # 0.67 is chance
     assert store.alignment(step=20 * 5, rule="urfb")["layer"].nunique() == 3  # 400 images in batches of 20
     assert run(grid, "--epochs", "6", "--jobs", "0").stdout.count("goes on after epoch 5") == 2
-    look_in(tmp_path)
+    add_import_folder(tmp_path)
     first, *_ = urfb.load_weights(runs["run"][0], store=str(tmp_path / "s.sqlite"))
     assert tuple(first.W.shape) == (4, 2, 3, 3)
 
@@ -224,7 +224,7 @@ def test_a_users_data_set_that_is_not_what_it_says_is_told(tmp_path: Path, text:
     assert text in DATASET
     name = f"odd_data_{re.sub(r'[^0-9a-z]', '', said)}"  # Python imports a name once a process
     data_project(tmp_path, name, DATASET.replace(text, changed))
-    look_in(tmp_path)
+    add_import_folder(tmp_path)
     with pytest.raises(DataError, match=f"'{name}:rows'.*{re.escape(said)}"):
         verify(f"{name}:rows", tmp_path)
 

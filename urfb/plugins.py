@@ -20,8 +20,8 @@ def is_import_path(text: str) -> bool:
     return re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", text) is not None
 
 
-def look_in(folder: Path) -> None:
-    """Find modules in `folder`, too: after all other places, so that none of Python's own is hidden."""
+def add_import_folder(folder: Path) -> None:
+    """Find modules in `folder`, too: after all other folders, so that none of Python's own is hidden."""
     if str(folder.resolve()) not in sys.path:
         sys.path.append(str(folder.resolve()))
 
@@ -46,7 +46,7 @@ def load_plugin(path: str) -> Any:
     """
     module, name = _module(path), path.partition(":")[2]
     if not hasattr(module, name):
-        public = [known for known in vars(module) if not known.startswith("_")]
+        public = [attribute for attribute in vars(module) if not attribute.startswith("_")]
         raise PluginError(f"'{path}': {module.__file__} has no '{name}': {nearest(name, public)}")
     return getattr(module, name)
 
@@ -86,8 +86,8 @@ def _module(path: str) -> ModuleType:
         return importlib.import_module(name)
     except Exception as error:  # a user's module may raise anything
         hint = "; a module is looked for beside the grid file and where Python finds its own"
-        what = f"{type(error).__name__}: {error}"
-        raise PluginError(f"'{path}': cannot import '{name}' ({what}){hint}") from error
+        problem = f"{type(error).__name__}: {error}"
+        raise PluginError(f"'{path}': cannot import '{name}' ({problem}){hint}") from error
 
 
 def _sources(module: ModuleType) -> list[tuple[str, bytes]]:
@@ -98,4 +98,4 @@ def _sources(module: ModuleType) -> list[tuple[str, bytes]]:
     file = Path(top.__file__)
     if not hasattr(top, "__path__"):
         return [(file.name, file.read_bytes())]
-    return [(str(one.relative_to(file.parent)), one.read_bytes()) for one in sorted(file.parent.rglob("*.py"))]
+    return [(str(path.relative_to(file.parent)), path.read_bytes()) for path in sorted(file.parent.rglob("*.py"))]

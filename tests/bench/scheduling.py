@@ -47,7 +47,7 @@ class NothingIsTrained:
 class Nobody:
     """Watches nothing."""
 
-    def told(self, spec: RunSpec, event: Event) -> None:
+    def recorded(self, spec: RunSpec, event: Event) -> None:
         pass
 
     def waiting(self, specs: object) -> None:

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from tests.helpers import tiny_spec
-from urfb.engines import Engine, Job, Workplace
+from urfb.engines import Engine, Job, Slot
 from urfb.engines.inline import InlineEngine
 from urfb.engines.local import LocalEngine
 from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.spec import RunSpec
-from urfb.plugins import look_in
+from urfb.plugins import add_import_folder
 
 Making = Callable[[str], Engine]
 RAY = pytest.param("ray", marks=pytest.mark.slow)
@@ -33,14 +33,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("engines")
 
 
-def workplace(folder: Path, kind: str) -> Workplace:
-    return Workplace(folder / "data", folder / kind / "checkpoints", folder / kind / "logs", "cpu", 1)
+def slot(folder: Path, kind: str) -> Slot:
+    return Slot(folder / "data", folder / kind / "checkpoints", folder / kind / "logs", "cpu", 1)
 
 
 @pytest.fixture(scope="module")
 def local(folder: Path) -> Iterator[LocalEngine]:
     """One worker process for all tests, which takes seconds to import torch."""
-    engine = LocalEngine([workplace(folder, "local")])
+    engine = LocalEngine([slot(folder, "local")])
     yield engine
     engine.close()
 
@@ -54,9 +54,9 @@ def make(folder: Path, local: LocalEngine, request: pytest.FixtureRequest) -> It
             request.getfixturevalue("ray_cluster")
             from urfb.engines.ray import RayEngine
 
-            made.append(RayEngine([workplace(folder, kind)], {"num_cpus": 1}))
+            made.append(RayEngine([slot(folder, kind)], {"num_cpus": 1}))
         else:
-            made.append(InlineEngine(workplace(folder, kind)) if kind == "inline" else local)
+            made.append(InlineEngine(slot(folder, kind)) if kind == "inline" else local)
         wait_for_room(made[-1])
         return made[-1]
 
@@ -234,7 +234,7 @@ def test_a_users_model_is_found_and_what_it_prints_is_in_the_log(
         "    os.system('echo and so are its children')\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
     )
-    look_in(tmp_path)
+    add_import_folder(tmp_path)
     spec = tiny_spec(network="talking:build")
     engine = make(kind)
     if kind == "local":

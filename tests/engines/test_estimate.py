@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import tiny_spec
-from urfb.engines.estimate import BYTES_PER_EPOCH, Estimate, TimedEpochs, estimate, of_each, workloads
+from urfb.engines.estimate import BYTES_PER_EPOCH, Estimate, TimedEpochs, estimate, per_workload, workloads
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun
 from urfb.grid.spec import RunSpec
@@ -22,8 +22,8 @@ def missing(spec: RunSpec, epochs_done: int = 0) -> PlannedRun:
     return PlannedRun(GridRun(spec, ("one",)), "unfinished", epochs_done, "")
 
 
-def stored(seconds: float, *, looked: bool = False, epochs: int = 1, stage: int = 1, **settings: Any) -> TimedEpochs:
-    return TimedEpochs(workloads(tiny_spec(**settings))[stage], looked, epochs, seconds * epochs)
+def stored(seconds: float, *, evaluated: bool = False, epochs: int = 1, stage: int = 1, **settings: Any) -> TimedEpochs:
+    return TimedEpochs(workloads(tiny_spec(**settings))[stage], evaluated, epochs, seconds * epochs)
 
 
 def estimated(
@@ -33,7 +33,7 @@ def estimated(
 
 
 def test_epochs_with_training_evaluation_are_timed_separately() -> None:
-    times = [stored(1.0, epochs=3), stored(3.0, epochs=1), stored(10.0, looked=True)]
+    times = [stored(1.0, epochs=3), stored(3.0, epochs=1), stored(10.0, evaluated=True)]
     # Of epochs 1 to 23, the first ten, 15, 20 and the last have the training images evaluated.
     found = estimated([missing(tiny_spec(epochs=23))], times)
     assert found.seconds == pytest.approx(10 * 1.5 + 13 * 10)
@@ -41,14 +41,14 @@ def test_epochs_with_training_evaluation_are_timed_separately() -> None:
     assert estimated([missing(tiny_spec(epochs=23), 21)], times).seconds == pytest.approx(1.5 + 10)
 
 
-@pytest.mark.parametrize(("looked", "seconds"), [(True, 8 + 10), (False, 10 + 12.5)])
-def test_either_time_stands_in_for_the_other(looked: bool, seconds: float) -> None:
-    assert estimated([missing(tiny_spec(epochs=13), 11)], [stored(10, looked=looked)]).seconds == seconds
+@pytest.mark.parametrize(("evaluated", "seconds"), [(True, 8 + 10), (False, 10 + 12.5)])
+def test_either_time_stands_in_for_the_other(evaluated: bool, seconds: float) -> None:
+    assert estimated([missing(tiny_spec(epochs=13), 11)], [stored(10, evaluated=evaluated)]).seconds == seconds
 
 
 def test_runs_go_to_the_slots_as_they_become_free() -> None:
     runs = [missing(tiny_spec(epochs=epochs, seed=epochs)) for epochs in (4, 1, 2, 3)]
-    times = [stored(10.0, looked=True)]
+    times = [stored(10.0, evaluated=True)]
     assert [estimated(runs, times, slots).seconds for slots in (1, 2, 9)] == [100, 60, 40]
 
 
@@ -64,7 +64,7 @@ def test_times_come_from_like_runs_and_the_same_rule_first() -> None:
         missing(tiny_spec(network="Full 5; Output", epochs=1)),
         missing(tiny_spec(epochs=1).model_copy(update={"source": "of another model"})),
     ]
-    found = estimated(runs, [stored(4, looked=True, rule="urfb"), stored(8, looked=True, rule="bp")])
+    found = estimated(runs, [stored(4, evaluated=True, rule="urfb"), stored(8, evaluated=True, rule="bp")])
     assert (found.runs, found.untimed, found.by_other_rules) == (9, 6, 2)
     assert found.epochs == 1 + 2
     assert found.seconds == 4 + 6 + 6
@@ -77,7 +77,7 @@ def test_times_come_from_like_runs_and_the_same_rule_first() -> None:
 )
 def test_runs_with_as_many_masks_are_alike(connectivity: float, feedback_connectivity: float, seconds: float) -> None:
     times = [
-        stored(float(number), looked=True, connectivity=of_w, feedback_connectivity=of_r)
+        stored(float(number), evaluated=True, connectivity=of_w, feedback_connectivity=of_r)
         for number, (of_w, of_r) in enumerate([(1.0, 1.0), (1.0, 0.25), (0.25, 0.25)], start=1)
     ]
     spec = tiny_spec(epochs=1, connectivity=connectivity, feedback_connectivity=feedback_connectivity)
@@ -86,18 +86,18 @@ def test_runs_with_as_many_masks_are_alike(connectivity: float, feedback_connect
 
 def test_two_stage_runs_are_measured_by_their_last_stage() -> None:
     specs = [tiny_spec(epochs=9, rule=rule, pretraining_epochs=6, frozen="none") for rule in ("bp", "frfb", "bp")]
-    assert of_each(specs, lambda spec: spec.rule) == ["bp", "frfb", "bp"]
+    assert per_workload(specs, lambda spec: spec.rule) == ["bp", "frfb", "bp"]
 
 
 def test_the_stages_of_a_run_have_times_of_their_own() -> None:
     two_stages = tiny_spec(epochs=9, rule="frfb", **TWO_STAGES | {"frozen": "none"})
     # The first stage is a tied urfb run's; the second is untied.
-    first = stored(1.0, looked=True, rule="urfb")
-    second = stored(100.0, looked=True, rule="frfb", **TWO_STAGES | {"frozen": "none"})
+    first = stored(1.0, evaluated=True, rule="urfb")
+    second = stored(100.0, evaluated=True, rule="frfb", **TWO_STAGES | {"frozen": "none"})
     assert estimated([missing(two_stages)], [first, second]).seconds == 6 + 300
     assert estimated([missing(two_stages, 7)], [second]).seconds == 200
     assert estimated([missing(two_stages)], [second]).seconds is None
-    of_bp = stored(7.0, looked=True, rule="bp", **TWO_STAGES | {"frozen": "none"})
+    of_bp = stored(7.0, evaluated=True, rule="bp", **TWO_STAGES | {"frozen": "none"})
     by_another = estimated([missing(two_stages)], [first, of_bp])
     assert (by_another.seconds, by_another.by_other_rules, by_another.epochs) == (6 + 21, 1, 2)
     early = two_stages.model_copy(update={"epochs": 5})

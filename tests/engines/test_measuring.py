@@ -13,7 +13,7 @@ from urfb.engines import runner
 from urfb.engines.measuring import measured_memory
 from urfb.engines.scheduler import Outcome
 from urfb.errors import DeviceError
-from urfb.plugins import look_in
+from urfb.plugins import add_import_folder
 
 GIB = 2**30
 MODEL = """
@@ -37,7 +37,7 @@ def build(shape, classes):
 def model(folder: Path, name: str, before: str) -> str:
     """Return the import path of a model that does something before each pass, in a module that no other test has."""
     (folder / f"measured_{name}.py").write_text(MODEL.replace("{before}", before))
-    look_in(folder)
+    add_import_folder(folder)
     return f"measured_{name}:build"
 
 
@@ -82,7 +82,7 @@ def test_a_batch_that_gradients_are_compared_on_is_measured() -> None:
 def test_both_stages_of_a_run_are_measured(tmp_path: Path) -> None:
     rule = "Rule('large', carrier=lambda weight, feedback: weight.new_empty(2**30)[: weight.numel()].view_as(weight))"
     (tmp_path / "measured_rule.py").write_text(f"from urfb import Rule\n\nlarge = {rule}\n")
-    look_in(tmp_path)
+    add_import_folder(tmp_path)
     large = "measured_rule:large"
     specs = [
         tiny_spec(rule=rule, pretraining_epochs=1, pretraining_rule=first, untied="1", frozen="none")

@@ -67,17 +67,17 @@ def test_missing_runs_take_the_time_of_epochs_with_as_many_threads(store: str, j
     found = planned(RUNS, store, jobs)
     assert found.estimate
     assert found.estimate.seconds == pytest.approx(seconds)
-    assert {place.threads for place in found.workplaces} == {8 if jobs == 1 else 4}
+    assert {slot.threads for slot in found.slots} == {8 if jobs == 1 else 4}
 
 
 def test_runs_that_are_done_need_neither_places_nor_memory(store: str, sizes: tuple[int, int]) -> None:
     train(store, LARGE[0], 1.0)
     found = planned([LARGE[0], *RUNS], store, 3, calibrate=True)
     assert found.estimate
-    assert (found.estimate.runs, len(found.workplaces)) == (2, 2)
+    assert (found.estimate.runs, len(found.slots)) == (2, 2)
     assert found.estimate.memory == pytest.approx(2 * sizes[1], rel=0.1)
     nothing = planned(LARGE[:1], store)
-    assert (nothing.estimate, nothing.workplaces) == (None, ())
+    assert (nothing.estimate, nothing.slots) == (None, ())
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -90,11 +90,11 @@ def test_parallel_runs_are_limited_by_memory_of_the_largest_run(
     runs = [RUNS[0], *LARGE, RUNS[1], tiny_run(seed=2), tiny_run(seed=3)][::order]
     found = planned(runs, store, calibrate=True)
     assert found.estimate
-    assert len(found.workplaces) == 2
+    assert len(found.slots) == 2
     assert found.estimate.memory == pytest.approx(2 * large, rel=0.1)
     uncalibrated = planned(runs, store)
     assert uncalibrated.estimate
-    assert (uncalibrated.estimate.memory, len(uncalibrated.workplaces)) == (None, 6)
+    assert (uncalibrated.estimate.memory, len(uncalibrated.slots)) == (None, 6)
 
 
 def test_a_failed_run_is_planned_again_and_the_plan_says_why_it_failed(store: str) -> None:

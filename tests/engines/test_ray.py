@@ -17,7 +17,7 @@ from tests.engines.test_runner import Watcher
 from tests.engines.test_survival import COMMAND, assert_same_numbers, wait_until
 from tests.helpers import grid_file, tiny_run
 from urfb import open_store
-from urfb.engines import Workplace
+from urfb.engines import Slot
 from urfb.engines.cluster import Cluster, joined
 from urfb.engines.runner import run_grid
 from urfb.errors import DeviceError, InputError
@@ -38,12 +38,12 @@ def end(process: subprocess.Popen[str], code: int) -> str:
 
 def divide(machines: list[dict[str, float]], device: str, jobs: int | None, runs: int = 99) -> tuple[int, int, Any]:
     """Return how many slots there are, their threads, and their resources but for the memory."""
-    of_one = Workplace(Path(), Path(), Path(), device, 0)
-    places, resources = Cluster(machines).divide(of_one, jobs, runs, GIB)
-    assert {place.device for place in places} == {device}
-    assert len({place.threads for place in places}) == 1
+    template = Slot(Path(), Path(), Path(), device, 0)
+    slots, resources = Cluster(machines).divide(template, jobs, runs, GIB)
+    assert {slot.device for slot in slots} == {device}
+    assert len({slot.threads for slot in slots}) == 1
     assert resources.pop("memory", None) == (GIB if device == "cpu" else None)
-    return len(places), places[0].threads, resources
+    return len(slots), slots[0].threads, resources
 
 
 def test_cpus_are_divided_so_that_each_slot_fits_on_a_machine() -> None:
@@ -121,10 +121,10 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
 def test_shares_of_gpus_are_slots_and_another_waits_until_there_is_room(ray_cluster: None, tmp_path: Path) -> None:
     from urfb.engines.ray import RayEngine
 
-    of_one = Workplace(tmp_path, tmp_path, tmp_path, "cuda", 1)
+    template = Slot(tmp_path, tmp_path, tmp_path, "cuda", 1)
     with joined(None) as cluster:
-        workplaces, resources = cluster.divide(of_one, 4, 99, GIB)
-    engine, late = RayEngine(workplaces, resources), RayEngine(workplaces[:1], resources)
+        slots, resources = cluster.divide(template, 4, 99, GIB)
+    engine, late = RayEngine(slots, resources), RayEngine(slots[:1], resources)
     try:
         while engine.room < 4:
             engine.poll(60)

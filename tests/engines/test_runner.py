@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers import tiny_run
 from urfb import open_store
-from urfb.engines import Workplace
+from urfb.engines import Slot
 from urfb.engines.runner import divide, failed_or_cancelled, find_devices, remove_checkpoints, run_grid
 from urfb.engines.scheduler import Outcome
 from urfb.errors import DataError, DeviceError
@@ -18,7 +18,7 @@ from urfb.events import EpochEnded, Event, Lost, Started
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun
 from urfb.grid.spec import RunSpec
-from urfb.plugins import look_in
+from urfb.plugins import add_import_folder
 from urfb.store import open_for_writing
 from urfb.store.engine import Location
 
@@ -31,10 +31,10 @@ class Watcher:
         self.interrupt_after = interrupt_after
         self.is_stopping = False
 
-    def planned(self, planned: Sequence[PlannedRun], workplaces: Sequence[Workplace]) -> None:
+    def planned(self, planned: Sequence[PlannedRun], slots: Sequence[Slot]) -> None:
         self.plan = planned
 
-    def told(self, spec: RunSpec, event: Event) -> None:
+    def recorded(self, spec: RunSpec, event: Event) -> None:
         self.events.append(event)
         if sum(isinstance(event, EpochEnded) for event in self.events) == self.interrupt_after:
             raise KeyboardInterrupt
@@ -42,7 +42,7 @@ class Watcher:
     def waiting(self, specs: Sequence[RunSpec]) -> None:
         pass
 
-    def taken_away(self, spec: RunSpec) -> None:
+    def dropped(self, spec: RunSpec) -> None:
         self.lost = spec
 
     def stopping(self) -> None:
@@ -171,13 +171,13 @@ def test_devices_that_cannot_be_used_are_refused() -> None:
 
 
 def test_jobs_share_the_devices_and_the_cores() -> None:
-    one = Workplace(Path(), Path(), Path(), "", 0)
-    assert [place.device for place in divide(one, ["cuda:0", "cuda:1"], None, 9, 1)] == ["cuda:0", "cuda:1"]
-    four = divide(one, ["cuda:0", "cuda:1"], 4, 9, 1)
-    assert [place.device for place in four] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
-    assert len(divide(one, ["cpu"], 8, 3, 1)) == 3
-    alone, *_ = divide(one, ["cpu"], 1, 9, 1)
-    assert [place.threads for place in divide(one, ["cpu"], 2 * alone.threads, 99, 1)] == [1] * 2 * alone.threads
+    template = Slot(Path(), Path(), Path(), "", 0)
+    assert [slot.device for slot in divide(template, ["cuda:0", "cuda:1"], None, 9, 1)] == ["cuda:0", "cuda:1"]
+    four = divide(template, ["cuda:0", "cuda:1"], 4, 9, 1)
+    assert [slot.device for slot in four] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert len(divide(template, ["cpu"], 8, 3, 1)) == 3
+    alone, *_ = divide(template, ["cpu"], 1, 9, 1)
+    assert [slot.threads for slot in divide(template, ["cpu"], 2 * alone.threads, 99, 1)] == [1] * 2 * alone.threads
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
@@ -264,7 +264,7 @@ def test_failed_and_cancelled_runs_are_tried_again_within_bounds(tmp_path: Path)
 
 def test_repeated_worker_deaths_fail_the_run_and_spare_others(tmp_path: Path) -> None:
     (tmp_path / "deadly.py").write_text("import os\n\n\ndef build(shape, classes):\n    os.abort()\n")
-    look_in(tmp_path)
+    add_import_folder(tmp_path)
     deadly, watcher = tiny_run(network="deadly:build"), Watcher()
     assert run([deadly, tiny_run()], tmp_path, watcher, jobs=1) == Outcome(done=1, failed=1)
     assert sum(isinstance(event, Lost) for event in watcher.events) == 2
@@ -285,8 +285,8 @@ def test_a_run_that_is_cancelled_while_it_is_trained_is_left_alone(tmp_path: Pat
     store = str(tmp_path / "urfb.sqlite")
 
     class Canceller(Watcher):
-        def told(self, spec: RunSpec, event: Event) -> None:
-            super().told(spec, event)
+        def recorded(self, spec: RunSpec, event: Event) -> None:
+            super().recorded(spec, event)
             if isinstance(event, EpochEnded) and spec == cancelled.spec:
                 open_for_writing(store).cancel([spec.identity])
 

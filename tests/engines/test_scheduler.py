@@ -78,7 +78,7 @@ class Watcher:
         self.lost: list[RunSpec] = []
         self.stops = 0
 
-    def told(self, spec: RunSpec, event: Event) -> None:
+    def recorded(self, spec: RunSpec, event: Event) -> None:
         self.on_event(spec, event)
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
@@ -86,7 +86,7 @@ class Watcher:
         assert len(self.waits) < 50
         self.on_wait(len(self.waits))
 
-    def taken_away(self, spec: RunSpec) -> None:
+    def dropped(self, spec: RunSpec) -> None:
         self.lost.append(spec)
 
     def stopping(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.helpers import tiny_run
-from urfb.engines.estimate import TimedEpochs, of_stored, workloads
+from urfb.engines.estimate import TimedEpochs, stored_epochs, workloads
 from urfb.events import EpochEnded, Provenance, Started
 from urfb.grid.expand import GridRun
 from urfb.store import WritableStore
@@ -19,13 +19,13 @@ def train(
     provenance = Provenance("host", 1, "cpu", device, threads, None, "0.1.0", None, "3.11", "2.15")
     store.record(run.spec.identity, Started(epochs.start - 1, provenance))
     for epoch in epochs:
-        looked = 0.5 if epoch % 2 == 0 else None
-        store.record(run.spec.identity, EpochEnded(epoch, 1.0, 0.5, looked, looked, 1.0, 0.5, seconds))
+        evaluated = 0.5 if epoch % 2 == 0 else None
+        store.record(run.spec.identity, EpochEnded(epoch, 1.0, 0.5, evaluated, evaluated, 1.0, 0.5, seconds))
     store.release("interrupted")
 
 
 def told(store: WritableStore, device: str = "a processor", threads: int = 1) -> set[TimedEpochs]:
-    return set(of_stored(store.epoch_seconds(device, threads)))
+    return set(stored_epochs(store.epoch_seconds(device, threads)))
 
 
 def test_epochs_count_for_the_device_and_the_threads_that_trained_them(store: WritableStore) -> None:

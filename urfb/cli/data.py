@@ -12,7 +12,7 @@ from urfb.cli import completion
 from urfb.cli.options import DataOption
 from urfb.data.catalog import CATALOG, data_directory, dataset_info
 from urfb.errors import DataError
-from urfb.plugins import look_in
+from urfb.plugins import add_import_folder
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -78,7 +78,7 @@ def verify(
 
 def _for_each(action: Callable[[str, Path], None], names: list[str], directory: Path) -> None:
     """Call `action` for every data set, also after errors; raises DataError with all of them at the end."""
-    look_in(Path.cwd())  # where a user's data set may be
+    add_import_folder(Path.cwd())  # where a user's data set may be
     for name in names:
         dataset_info(name)  # reports a misspelt name before any work
     problems = []

@@ -186,7 +186,7 @@ def print_plan(plan: GridPlan) -> None:
 
 def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
     """Print what the missing runs will take, and the basis of the estimate."""
-    slots, threads = len(plan.workplaces), plan.workplaces[0].threads
+    slots, threads = len(plan.slots), plan.slots[0].threads
     where = f"{slots} at a time on {plan.device_name}, {threads} CPU thread{'s' * (threads > 1)} each"
     time = "unknown" if estimate.seconds is None else f"about {_duration(estimate.seconds)}"
     if estimate.seconds is not None and estimate.untimed:

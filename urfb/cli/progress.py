@@ -15,7 +15,7 @@ from rich.text import Text
 
 from urfb.cli.listing import counted_runs, describe, printable
 from urfb.cli.terminal import console
-from urfb.engines import Workplace
+from urfb.engines import Slot
 from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.plan import STATES, PlannedRun
 from urfb.grid.spec import RunSpec
@@ -64,7 +64,7 @@ class GridProgress:
         self._waiting = False
         self._stored: dict[str, int] = {}
 
-    def planned(self, planned: Sequence[PlannedRun], workplaces: Sequence[Workplace]) -> None:
+    def planned(self, planned: Sequence[PlannedRun], slots: Sequence[Slot]) -> None:
         """Print the missing runs and where they are trained."""
         if not planned:
             self._print("no run agrees with these conditions")
@@ -81,9 +81,9 @@ class GridProgress:
             )
             self._print(f"{summary}: nothing to do")
             return
-        slots = Counter(workplace.device for workplace in workplaces)
-        where = ", ".join(f"{number} at a time on {device}" for device, number in slots.items())
-        threads = workplaces[0].threads
+        devices = Counter(slot.device for slot in slots)
+        where = ", ".join(f"{number} at a time on {device}" for device, number in devices.items())
+        threads = slots[0].threads
         self._print(f"{counted_runs(len(planned))}: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
         self._epochs_total = sum(
             max(planned_run.run.spec.epochs - planned_run.epochs_done, 0) for planned_run in missing
@@ -94,7 +94,7 @@ class GridProgress:
             self._total = self.bars.add_task("runs", total=len(missing), note="")
             self.bars.start()
 
-    def told(self, spec: RunSpec, event: Event) -> None:
+    def recorded(self, spec: RunSpec, event: Event) -> None:
         """Show an event of a run."""
         self._waiting = False
         name = describe(spec)
@@ -137,7 +137,7 @@ class GridProgress:
             failed = f", {self._failed} failed" if self._failed else ""
             self.bars.update(self._total, completed=self._ended, note=failed + self._time_left())
 
-    def taken_away(self, spec: RunSpec) -> None:
+    def dropped(self, spec: RunSpec) -> None:
         """Print that this runner no longer trains the run."""
         self._end(spec)
         self._line(f"{describe(spec)}: was cancelled, or another process has it; it is left alone here")

@@ -1,4 +1,4 @@
-"""Where runs are trained: in this process, in warm worker processes beside it, or on many machines."""
+"""Where runs are trained: in this process, in warm worker processes next to it, or on many machines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Workplace:
+class Slot:
     """What a worker works with: folders, a device such as 'cpu' or 'cuda:0', and CPU threads."""
 
     data: Path
@@ -39,7 +39,7 @@ class Workplace:
 
 
 class Engine(Protocol):
-    """Trains jobs and tells what becomes of them; it knows no store.
+    """Trains jobs and returns their events; it knows no store.
 
     Each job submitted ends with exactly one of `urfb.events.END`, whatever happens to the worker that has it; a job
     that is dropped ends without.
@@ -56,7 +56,7 @@ class Engine(Protocol):
         """Wait up to `seconds` for events, or for room, and return the events with the identities of their runs."""
 
     def drop(self, identity: str) -> None:
-        """Stop training a run that was submitted; no more is told of it."""
+        """Stop training a run that was submitted; it has no further events."""
 
     def finish_epochs(self) -> None:
         """Let every job end with the epoch that it is in, and a checkpoint: with `Stopped`, or what comes first."""

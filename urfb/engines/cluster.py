@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from urfb.engines import Workplace
+from urfb.engines import Slot
 from urfb.errors import DeviceError
 
 ANSWER_SECONDS = 10
 GPU_PARTS = 10_000
 """Ray divides a GPU no finer, and rounds shares to such parts: six sixths, rounded up, would not fit on it."""
-OLD = ("K80", "P4", "P100", "V100", "T4")
+WITHOUT_TF32 = ("K80", "P4", "P100", "V100", "T4")
 """Ray's names of the GPUs that cannot compute in TF32."""
 SILENCE = {"RAY_DEDUP_LOGS_SKIP_REGEX": ".", "RAY_USAGE_STATS_ENABLED": "0"}
-"""What Ray prints about workers that died would stand between the lines of the progress, which tells it, too; and a
-Ray that is started here does not call home."""
+"""What Ray prints about workers that died would break up the lines of the progress, which reports it, too; and a Ray
+that is started here does not call home."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,16 @@ class Cluster:
         """
         if device == "cpu":
             return int(self.largest(device).get("memory", 0)), False
-        return sys.maxsize, not any(f"accelerator_type:{gpu}" in machine for machine in self.machines for gpu in OLD)
+        old = [f"accelerator_type:{gpu}" for gpu in WITHOUT_TF32]
+        return sys.maxsize, not any(gpu in machine for machine in self.machines for gpu in old)
 
     def largest(self, device: str) -> Mapping[str, float]:
         """Return the machine that has the most memory of those that have a device, 'cpu' or 'cuda'."""
         resource = "CPU" if device == "cpu" else "GPU"
-        return max((one for one in self.machines if one.get(resource)), key=lambda one: one.get("memory", 0))
+        return max(
+            (machine for machine in self.machines if machine.get(resource)),
+            key=lambda machine: machine.get("memory", 0),
+        )
 
     def find_device(self, name: str) -> str:
         """Return the device that 'auto', 'cpu' or 'cuda' stands for on this cluster: 'cpu' or 'cuda'.
@@ -57,46 +61,45 @@ class Cluster:
         Raises:
             DeviceError: no machine has it.
         """
-        has = f"the Ray cluster (machines: {len(self.machines)}, CPUs: {self.total('CPU')}, GPUs: {self.total('GPU')})"
-        if name == "cuda" and not self.total("GPU"):
-            raise DeviceError(f"device 'cuda': {has} has no GPU; choose --device cpu")
-        device = "cuda" if name != "cpu" and self.total("GPU") else "cpu"
-        if device == "cpu" and not self.total("CPU"):
-            raise DeviceError(f"device 'cpu': {has} has no CPU; start a machine with 'ray start --num-cpus N'")
+        cpus, gpus = self.total("CPU"), self.total("GPU")
+        cluster = f"the Ray cluster (machines: {len(self.machines)}, CPUs: {cpus}, GPUs: {gpus})"
+        if name == "cuda" and not gpus:
+            raise DeviceError(f"device 'cuda': {cluster} has no GPU; choose --device cpu")
+        device = "cuda" if name != "cpu" and gpus else "cpu"
+        if device == "cpu" and not cpus:
+            raise DeviceError(f"device 'cpu': {cluster} has no CPU; start a machine with 'ray start --num-cpus N'")
         return device
 
-    def divide(
-        self, of_one: Workplace, jobs: int | None, runs: int, needed: int
-    ) -> tuple[list[Workplace], dict[str, float]]:
-        """Return a workplace for each run that is trained at a time, and the resources that each of them takes.
+    def divide(self, template: Slot, jobs: int | None, runs: int, needed: int) -> tuple[list[Slot], dict[str, float]]:
+        """Return a slot for each run that is trained at a time, and the resources that each of them takes.
 
         On the CPU, `jobs` may be more than the cluster has cores: the rest wait for machines that join later. Memory
         is taken as a resource, too, so that no machine gets more runs than it can hold. GPUs are shared by `jobs`.
 
         Args:
-            of_one: what all of them have in common, with the device.
+            template: what all slots have in common, with the device.
             jobs: how many to make; None for as many as there are cores, or GPUs, and as fit.
             runs: that there are.
-            needed: bytes of memory for one, on the CPU.
+            needed: bytes of memory for each, on the CPU.
         """
-        if of_one.device == "cpu":
-            most = self._places(1, needed)
-            count = min(jobs or most, runs)
+        if template.device == "cpu":
+            slots = self._slots(1, needed)
+            count = min(jobs or slots, runs)
             widths = range(1, self.total("CPU") + 1)
-            threads = max(width for width in widths if self._places(width, needed) >= min(count, most))
+            threads = max(width for width in widths if self._slots(width, needed) >= min(count, slots))
             resources: dict[str, float] = {"num_cpus": threads, "memory": needed}
         else:
             count = min(jobs or self.total("GPU"), runs)
-            on_each = -(-count // self.total("GPU"))
+            jobs_per_gpu = -(-count // self.total("GPU"))
             threads = min(
-                int(machine.get("CPU", 0) // (machine["GPU"] * on_each))
+                int(machine.get("CPU", 0) // (machine["GPU"] * jobs_per_gpu))
                 for machine in self.machines
                 if machine.get("GPU")
             )
-            resources = {"num_cpus": 0, "num_gpus": GPU_PARTS // on_each / GPU_PARTS}
-        return [replace(of_one, threads=max(1, threads))] * count, resources
+            resources = {"num_cpus": 0, "num_gpus": GPU_PARTS // jobs_per_gpu / GPU_PARTS}
+        return [replace(template, threads=max(1, threads))] * count, resources
 
-    def _places(self, threads: int, needed: int) -> int:
+    def _slots(self, threads: int, needed: int) -> int:
         """Return how many runs the machines hold that have so many threads and bytes each."""
         return sum(
             int(min(machine.get("CPU", 0) // threads, machine.get("memory", 0) // max(needed, 1)))
@@ -138,16 +141,16 @@ def joined(address: str | None) -> Iterator[Cluster]:
 
 def _join(init: Callable[..., object], address: str) -> None:
     if address not in ("auto", "local"):
-        _knock(address)
+        _check_address(address)
     settings = {"include_dashboard": False} if address == "local" else {}
-    with _own_signals():
+    with _kept_signals():
         try:
             init(address=address, log_to_driver=False, logging_level=logging.ERROR, **settings)
         except Exception as error:  # Ray raises all sorts, such as RuntimeError where versions differ
-            raise DeviceError(_why_not(address, error)) from error
+            raise DeviceError(_explain(address, error)) from error
 
 
-def _why_not(address: str, error: Exception) -> str:
+def _explain(address: str, error: Exception) -> str:
     if address == "auto" and isinstance(error, ConnectionError):
         return (
             "no Ray cluster has this machine; start one here with 'ray start --head', add this machine to one with "
@@ -159,7 +162,7 @@ def _why_not(address: str, error: Exception) -> str:
     )
 
 
-def _knock(address: str) -> None:
+def _check_address(address: str) -> None:
     """Make sure that something answers: Ray itself tries for minutes, and then ends this process."""
     if not re.fullmatch(r"[^/\s]+:\d+", address):
         raise DeviceError(f"address '{address}': give auto, local or HOST:PORT, such as 10.0.0.1:6379")
@@ -174,7 +177,7 @@ def _knock(address: str) -> None:
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
+def _kept_signals() -> Iterator[None]:
     """Keep what SIGTERM does: the runner ends its runs gently, Ray would end the process."""
     before = signal.getsignal(signal.SIGTERM)
     try:

@@ -20,10 +20,10 @@ from urfb.plugins import is_import_path
 if TYPE_CHECKING:
     from urfb.store import EpochTimes
 
-LOOK = 1.25
+EVALUATION_FACTOR = 1.25
 """How many times as long an epoch takes if the training images are evaluated after it: a pass forward is a quarter."""
 BYTES_PER_EPOCH = 300
-"""Of a store, where it has too few epochs to tell: an epoch's row, and its share of the alignment of three layers."""
+"""Of a store that has too few epochs to measure it: an epoch's row, and its share of the alignment of three layers."""
 
 T = TypeVar("T")
 
@@ -34,27 +34,27 @@ class Workload(NamedTuple):
     Attributes:
         rule: of the stage.
         masks: how many there are for each layer.
-        others: the values of the other settings that count.
+        settings: the values of the other settings that count.
     """
 
     rule: str
     masks: int
-    others: tuple[Any, ...]
+    settings: tuple[Any, ...]
 
     @property
     def of_any_rule(self) -> Workload:
-        """The same network on the same data, whatever its rule and its connectivity."""
+        """The same network on the same data under any rule and connectivity."""
         return self._replace(rule="", masks=0)
 
 
 class TimedEpochs(NamedTuple):
     """Some epochs of one workload, stored or measured for the plan, and how long they took together.
 
-    `looked` says whether the training images were evaluated after each of them, or after none.
+    `evaluated` says whether the training images were evaluated after each of them, or after none.
     """
 
     workload: Workload
-    looked: bool
+    evaluated: bool
     epochs: int
     seconds: float
 
@@ -62,8 +62,8 @@ class TimedEpochs(NamedTuple):
 class Timing(NamedTuple):
     """The seconds of an epoch without and with an evaluation of the training images, and what they are the mean of."""
 
-    without_look: float
-    with_look: float
+    without_evaluation: float
+    with_evaluation: float
     epochs: int
 
 
@@ -78,7 +78,7 @@ class Estimate:
         by_other_rules: runs that are timed by the same network under another rule or connectivity.
         epochs: those that the timings are the mean of.
         memory: bytes that those trained at one time need at most; None where it was not measured.
-        checkpoints, rows: bytes beside the store, and in it.
+        checkpoints, rows: bytes next to the store, and in it.
         uncounted: runs of models of the user's own, whose checkpoints are not in `checkpoints`.
     """
 
@@ -108,45 +108,48 @@ def workloads(run: Any) -> tuple[Workload, Workload]:
     return Workload(pretraining_rule, masks, tuple((values | {"untied": "none"}).values())), last
 
 
-def of_stored(times: Iterable[EpochTimes]) -> list[TimedEpochs]:
+def stored_epochs(times: Iterable[EpochTimes]) -> list[TimedEpochs]:
     """Return a store's epochs, each under the workload of the stage that it was in."""
     return [
         TimedEpochs(
-            workloads(SimpleNamespace(**some.settings))[some.in_last_stage], some.evaluated, some.epochs, some.seconds
+            workloads(SimpleNamespace(**group.settings))[group.in_last_stage],
+            group.evaluated,
+            group.epochs,
+            group.seconds,
         )
-        for some in times
+        for group in times
     ]
 
 
-def of_each(specs: Iterable[RunSpec], measure: Callable[[RunSpec], T]) -> list[T]:
-    """Return what `measure` says of each run, asking it once for all that are alike: there may be thousands."""
-    known: dict[Workload, T] = {}
-    found = []
+def per_workload(specs: Iterable[RunSpec], measure: Callable[[RunSpec], T]) -> list[T]:
+    """Return what `measure` returns for each run, and call it once for all that are alike: there may be thousands."""
+    measured: dict[Workload, T] = {}
+    values = []
     for spec in specs:
         workload = workloads(spec)[1]
-        if workload not in known:
-            known[workload] = measure(spec)
-        found.append(known[workload])
-    return found
+        if workload not in measured:
+            measured[workload] = measure(spec)
+        values.append(measured[workload])
+    return values
 
 
 def mean_timings(times: Iterable[TimedEpochs]) -> dict[Workload, Timing]:
     """Return the timing of each workload that there are epochs of."""
     epochs: dict[tuple[Workload, bool], int] = defaultdict(int)
     seconds: dict[tuple[Workload, bool], float] = defaultdict(float)
-    for some in times:
-        epochs[some.workload, some.looked] += some.epochs
-        seconds[some.workload, some.looked] += some.seconds
+    for group in times:
+        epochs[group.workload, group.evaluated] += group.epochs
+        seconds[group.workload, group.evaluated] += group.seconds
     timings = {}
     for workload in dict.fromkeys(workload for workload, _ in epochs):
         means = {
-            looked: seconds[workload, looked] / epochs[workload, looked]
-            for looked in (False, True)
-            if epochs[workload, looked]
+            evaluated: seconds[workload, evaluated] / epochs[workload, evaluated]
+            for evaluated in (False, True)
+            if epochs[workload, evaluated]
         }
         timings[workload] = Timing(
-            means[False] if False in means else means[True] / LOOK,
-            means[True] if True in means else means[False] * LOOK,
+            means[False] if False in means else means[True] / EVALUATION_FACTOR,
+            means[True] if True in means else means[False] * EVALUATION_FACTOR,
             epochs[workload, False] + epochs[workload, True],
         )
     return timings
@@ -167,37 +170,38 @@ def estimate(
         times: of epochs on the device where they will be trained, and with as many threads.
         slots: how many runs are trained at a time.
         memory: bytes that the process of each run needs; None where that was not measured.
-        bytes_per_epoch: what an epoch takes in the store, None where it is too small to tell.
+        bytes_per_epoch: what an epoch takes in the store, None where it is too small to measure.
     """
     timings = mean_timings(times)
-    of_any_rule = mean_timings(some._replace(workload=some.workload.of_any_rule) for some in times)
+    timings_of_any_rule = mean_timings(group._replace(workload=group.workload.of_any_rule) for group in times)
     used: dict[Workload, Timing] = {}
 
     @cache
     def seconds_of(workload: Workload, epochs: range, target: int) -> float | None:
         """Return what a stage's epochs take, on the way to a target; None where there is no timing."""
         key = workload if workload in timings else workload.of_any_rule
-        timing = timings.get(key) or of_any_rule.get(key)
+        timing = timings.get(key) or timings_of_any_rule.get(key)
         if timing is None:
             return None
         used[key] = timing
-        looks = sum(is_training_error_epoch(epoch) or epoch == target for epoch in epochs)
-        return looks * timing.with_look + (len(epochs) - looks) * timing.without_look
+        evaluations = sum(is_training_error_epoch(epoch) or epoch == target for epoch in epochs)
+        return evaluations * timing.with_evaluation + (len(epochs) - evaluations) * timing.without_evaluation
 
     free_at = [0.0] * slots  # each run goes to the slot that is free first
     untimed = by_other_rules = epochs_missing = 0
-    for one in missing:
-        done, target, stage_end = one.epochs_done, one.run.spec.epochs, one.run.spec.pretraining_epochs
+    for planned in missing:
+        spec = planned.run.spec
+        done, target, stage_end = planned.epochs_done, spec.epochs, spec.pretraining_epochs
         epochs_missing += max(target - done, 0)
         ranges = range(done + 1, min(stage_end, target) + 1), range(max(done, stage_end) + 1, target + 1)
-        stages = [(its, epochs) for its, epochs in zip(workloads(one.run.spec), ranges, strict=True) if epochs]
-        parts = [seconds_of(its, epochs, target) for its, epochs in stages]
-        if None in parts:
+        stages = [(workload, epochs) for workload, epochs in zip(workloads(spec), ranges, strict=True) if epochs]
+        seconds = [seconds_of(workload, epochs, target) for workload, epochs in stages]
+        if None in seconds:
             untimed += 1
         else:
-            by_other_rules += any(its not in timings for its, _ in stages)
-            heapq.heapreplace(free_at, free_at[0] + sum(filter(None, parts)))
-    checkpoints = of_each((one.run.spec for one in missing), _checkpoint_bytes)
+            by_other_rules += any(workload not in timings for workload, _ in stages)
+            heapq.heapreplace(free_at, free_at[0] + sum(filter(None, seconds)))
+    checkpoints = per_workload((planned.run.spec for planned in missing), _checkpoint_bytes)
     return Estimate(
         runs=len(missing),
         seconds=None if untimed == len(missing) else max(free_at),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from urfb.engines import Job, Workplace
+from urfb.engines import Job, Slot
 from urfb.engines.worker import execute
 from urfb.events import END, Event
 
@@ -12,8 +12,8 @@ from urfb.events import END, Event
 class InlineEngine:
     """Trains one job at a time in this process, an event for each poll."""
 
-    def __init__(self, workplace: Workplace) -> None:
-        self._workplace = workplace
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
         self._identity = ""
         self._events: Iterator[Event] | None = None
         self._stopping = False
@@ -26,7 +26,7 @@ class InlineEngine:
     def submit(self, job: Job) -> None:
         """Begin a job."""
         self._identity, self._stopping = job.spec.identity, False
-        self._events = execute(job, self._workplace, lambda: self._stopping)
+        self._events = execute(job, self._slot, lambda: self._stopping)
 
     def poll(self, seconds: float) -> list[tuple[str, Event]]:
         """Train up to the next event and return it, however long that takes."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from multiprocessing import connection as pipes
 from multiprocessing.connection import Connection
 
-from urfb.engines import Job, Workplace
+from urfb.engines import Job, Slot
 from urfb.engines.processes import start_process
 from urfb.engines.worker import execute, log_of, output_to
 from urfb.events import END, Event, Lost
@@ -21,15 +21,15 @@ FINISH_EPOCH = "finish the epoch"
 
 
 class LocalEngine:
-    """Trains as many jobs at a time as it has workplaces.
+    """Trains as many jobs at a time as it has slots.
 
     Workers stay alive from job to job, so that torch is imported and data loaded once. A worker that dies loses its
     job, and a new one takes its place.
     """
 
-    def __init__(self, workplaces: Sequence[Workplace]) -> None:
-        """Use one worker for each workplace; they start with their first jobs."""
-        self._workers = [_Worker(workplace) for workplace in workplaces]
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        """Use one worker for each slot; they start with their first jobs."""
+        self._workers = [_Worker(slot) for slot in slots]
 
     @property
     def room(self) -> int:
@@ -43,11 +43,11 @@ class LocalEngine:
     def poll(self, seconds: float) -> list[tuple[str, Event]]:
         """Wait for the next event of any worker."""
         busy = {worker.pipe: worker for worker in self._workers if worker.identity is not None}
-        ready = pipes.wait([pipe for pipe in busy if pipe is not None], timeout=seconds)
-        return [busy[pipe].receive() for pipe in ready if isinstance(pipe, Connection)]
+        readable = pipes.wait([pipe for pipe in busy if pipe is not None], timeout=seconds)
+        return [busy[pipe].receive() for pipe in readable if isinstance(pipe, Connection)]
 
     def drop(self, identity: str) -> None:
-        """Stop training a run; no more is told of it."""
+        """Stop training a run; it has no further events."""
         next(worker for worker in self._workers if worker.identity == identity).stop()
 
     def finish_epochs(self) -> None:
@@ -57,7 +57,7 @@ class LocalEngine:
                 worker.send(FINISH_EPOCH)
 
     def close(self) -> None:
-        """Stop all workers at once; what they had not told yet is trained again from a checkpoint."""
+        """Stop all workers at once; what they have not sent yet is trained again from a checkpoint."""
         for worker in self._workers:
             worker.stop()
 
@@ -65,15 +65,15 @@ class LocalEngine:
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, workplace: Workplace) -> None:
-        self.workplace = workplace
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
         self.identity: str | None = None
         self.pipe: Connection | None = None
         self._process: multiprocessing.process.BaseProcess | None = None
 
     def begin(self, job: Job) -> None:
         if self._process is None or not self._process.is_alive():
-            self._process, self.pipe = start_process(_serve, self.workplace)
+            self._process, self.pipe = start_process(_serve, self.slot)
         self.identity = job.spec.identity
         self.send(job)
 
@@ -107,7 +107,7 @@ class _Worker:
         self._process, self.pipe, self.identity = None, None, None
 
 
-def _serve(pipe: Connection, workplace: Workplace) -> None:
+def _serve(pipe: Connection, slot: Slot) -> None:
     """Train jobs until the runner goes away."""
     # A batch system may send it to every process; the runner decides what becomes of its workers.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -117,8 +117,8 @@ def _serve(pipe: Connection, workplace: Workplace) -> None:
             message: Job | str = pipe.recv()
             # All that comes while a job is trained asks for its end; it is read, and forgotten, when the job is over.
             if isinstance(message, Job):
-                with output_to(log_of(message, workplace)):
-                    for event in execute(message, workplace, pipe.poll):
+                with output_to(log_of(message, slot)):
+                    for event in execute(message, slot, pipe.poll):
                         pipe.send(event)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import cycle
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 
 from urfb.data.catalog import DatasetInfo, dataset_info
-from urfb.engines import Workplace
+from urfb.engines import Slot
 from urfb.engines.estimate import TimedEpochs, Workload, workloads
 from urfb.engines.memory import keep_freed_memory
 from urfb.engines.processes import start_process, warm_context
@@ -51,7 +52,7 @@ def measured_memory(
 ) -> list[int]:
     """Return the bytes that the process of each run takes at its peak on a device; like runs are measured once.
 
-    A run that runs out of memory counts as more than `free`. One that fails otherwise counts as 0: training tells why.
+    A run that runs out of memory counts as more than `free`. One that fails otherwise counts as 0: training says why.
 
     Args:
         specs: of the runs.
@@ -67,7 +68,7 @@ def measured_memory(
     return [max(peaks[key] for key in _stages_by_likeness(spec)) for spec in specs]
 
 
-def measured_epochs(specs: Iterable[RunSpec], workplaces: Sequence[Workplace]) -> list[TimedEpochs]:
+def measured_epochs(specs: Iterable[RunSpec], slots: Sequence[Slot]) -> list[TimedEpochs]:
     """Time each workload of some runs once, as many at a time as runs would be trained.
 
     Raises:
@@ -78,26 +79,25 @@ def measured_epochs(specs: Iterable[RunSpec], workplaces: Sequence[Workplace]) -
     for spec in specs:
         for stage in _stages(spec):
             stages.setdefault(_workload(stage), stage)
-    places = [workplaces[number % len(workplaces)] for number in range(len(stages))]
     # Workers leave Ctrl-C to the process that waits for them.
-    with ProcessPoolExecutor(len(workplaces), warm_context(), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    with ProcessPoolExecutor(len(slots), warm_context(), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         try:
-            measured = list(pool.map(_epoch_seconds, stages.values(), places))
+            measured = list(pool.map(_epoch_seconds, stages.values(), cycle(slots)))
         except BrokenProcessPool as error:
             raise DeviceError(
                 "a process that measured died, most likely for want of memory; fewer --jobs need less"
             ) from error
     return [
-        TimedEpochs(workload, looked, 1, took)
-        for workload, both in zip(stages, measured, strict=True)
-        for looked, took in zip((False, True), both, strict=True)
+        TimedEpochs(workload, evaluated, 1, duration)
+        for workload, durations in zip(stages, measured, strict=True)
+        for evaluated, duration in zip((False, True), durations, strict=True)
     ]
 
 
-def random_images(info: DatasetInfo, count: int, device: torch.device, *, whole: bool = False) -> Dataset:
-    """Return a data set of `count` random images like those of another, which need not be there.
+def random_images(info: DatasetInfo, count: int, device: torch.device, *, full_size: bool = False) -> Dataset:
+    """Return a data set of `count` random images like those of the one that `info` describes, which need not be there.
 
-    With `whole`, it takes the memory of the other, too, and has no split larger than its own.
+    With `full_size`, it takes the memory of that data set, too, and has no larger split.
     """
     import torch
 
@@ -105,17 +105,17 @@ def random_images(info: DatasetInfo, count: int, device: torch.device, *, whole:
 
     channels, height, width = info.shape
     sizes = (info.training, info.validation, info.test)
-    total = max(count, sum(sizes)) if whole else count
+    total = max(count, sum(sizes)) if full_size else count
     images = torch.ones((total, height, width, channels), dtype=torch.uint8, device=device)
     labels = torch.zeros(total, dtype=torch.int64, device=device)
     images[:count].random_(0, 256)
     labels[:count].random_(0, info.classes)
-    shown = [min(count, size) if whole else count for size in sizes]
-    return Dataset(info, *(Split(images[:number], labels[:number]) for number in shown))
+    split_sizes = [min(count, size) if full_size else count for size in sizes]
+    return Dataset(info, *(Split(images[:size], labels[:size]) for size in split_sizes))
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return how long something takes, whatever it has launched on a GPU included."""
+    """Return how long `work` takes, with all that it has launched on a GPU."""
     import torch
 
     if device.type == "cuda":
@@ -158,7 +158,7 @@ def _peaks(stages: Sequence[Stage], device: str, free: int, stop: Callable[[], b
     peaks: list[int] = []
     while len(peaks) < len(stages):
         rest = stages[len(peaks) :] if device != "cpu" else stages[len(peaks) : len(peaks) + 1]
-        process, pipe = start_process(_tell_peaks, rest, device, free)
+        process, pipe = start_process(_send_peaks, rest, device, free)
         try:
             for _ in rest:
                 while not pipe.poll(0.2):
@@ -175,7 +175,7 @@ def _peaks(stages: Sequence[Stage], device: str, free: int, stop: Callable[[], b
     return peaks
 
 
-def _tell_peaks(pipe: Connection, stages: Sequence[Stage], device: str, free: int) -> None:
+def _send_peaks(pipe: Connection, stages: Sequence[Stage], device: str, free: int) -> None:
     """Measure stages one after the other in this new process."""
     import torch
 
@@ -229,7 +229,7 @@ def _peak(stage: Stage, device: torch.device) -> int:
         gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    dataset = random_images(info, min(count, info.training), device, whole=True)
+    dataset = random_images(info, min(count, info.training), device, full_size=True)
     learner = build_learner(build_network(spec, info, epoch), spec).to(device)
     passes = Passes(learner, spec, dataset)
     Measurements(spec, dataset).alignment(learner, 0)
@@ -241,7 +241,7 @@ def _peak(stage: Stage, device: torch.device) -> int:
     return torch.cuda.max_memory_reserved(device) if on_gpu else peak_resident()
 
 
-def _epoch_seconds(stage: Stage, workplace: Workplace) -> tuple[float, float]:
+def _epoch_seconds(stage: Stage, slot: Slot) -> tuple[float, float]:
     """Return the seconds of an epoch of a stage, without and with an evaluation of the training images."""
     import torch
 
@@ -250,20 +250,20 @@ def _epoch_seconds(stage: Stage, workplace: Workplace) -> tuple[float, float]:
 
     spec, epoch = stage
     keep_freed_memory()
-    torch.set_num_threads(workplace.threads)
-    device, info = torch.device(workplace.device), dataset_info(spec.dataset)
+    torch.set_num_threads(slot.threads)
+    device, info = torch.device(slot.device), dataset_info(spec.dataset)
     steps = STEPS_ON_A_GPU if device.type == "cuda" else STEPS_ON_A_CPU
     images = random_images(info, steps * spec.batch_size, device)
     try:
         passes = Passes(build_learner(build_network(spec, info, epoch), spec).to(device), spec, images)
         for _ in range(2):  # the first time, libraries choose their algorithms and GPUs make their graphs
             step = seconds(lambda: passes.train(epoch), device) / steps
-            look = seconds(lambda: passes.evaluate("training"), device) / (steps * spec.batch_size)
+            evaluation = seconds(lambda: passes.evaluate("training"), device) / (steps * spec.batch_size)
     except Exception as error:  # a user's module may raise anything
         if not spec.import_paths:
             raise
         raise PluginError(
             f"{', '.join(spec.import_paths)}: cannot be measured ({type(error).__name__}: {error})"
         ) from error
-    without_look = step * -(-info.training // spec.batch_size) + look * info.validation
-    return without_look, without_look + look * info.training
+    without_evaluation = step * -(-info.training // spec.batch_size) + evaluation * info.validation
+    return without_evaluation, without_evaluation + evaluation * info.training

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from urfb.engines import Workplace
-from urfb.engines.estimate import Estimate, estimate, of_stored
+from urfb.engines import Slot
+from urfb.engines.estimate import Estimate, estimate, stored_epochs
 from urfb.engines.measuring import measured_epochs, measured_memory
 from urfb.engines.runner import capacity, divide, find_devices, refuse_precision, refuse_unfit
 from urfb.grid.expand import GridRun
@@ -23,14 +23,14 @@ class GridPlan:
     Attributes:
         runs: of the grid.
         estimate: what the missing ones will take; None where none is.
-        workplaces: where they would be trained at a time.
+        slots: where they would be trained, one run at a time each.
         device_name: of the processor or GPU there.
         calibrated: whether times and memory were measured for this plan.
     """
 
     runs: Sequence[PlannedRun]
     estimate: Estimate | None
-    workplaces: Sequence[Workplace]
+    slots: Sequence[Slot]
     device_name: str
     calibrated: bool
 
@@ -49,10 +49,10 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
             does not fit.
     """
     progress = stored_progress(store)
-    known = open_store(store) if progress else None
-    planned = plan(runs, progress, known.reasons() if known else {})
-    missing = [one for one in planned if one.missing]
-    specs = [one.run.spec for one in missing]
+    stored = open_store(store) if progress else None
+    planned = plan(runs, progress, stored.reasons() if stored else {})
+    missing = [run for run in planned if run.missing]
+    specs = [run.run.spec for run in missing]
     if not missing:
         return GridPlan(planned, None, (), "", calibrated=False)
     devices = find_devices(device)
@@ -62,18 +62,18 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
         refuse_precision(specs, has_tf32=has_tf32)
         memory = measured_memory(specs, devices[0], free)
         refuse_unfit(specs, memory, devices[0], free)
-    nowhere = Workplace(Path(), Path(), Path(), devices[0], 1)  # nothing is read or written
-    workplaces = divide(nowhere, devices, jobs, len(missing), max(memory or [0]))
+    template = Slot(Path(), Path(), Path(), devices[0], 1)  # nothing is read or written
+    slots = divide(template, devices, jobs, len(missing), max(memory or [0]))
     name = device_name(devices[0])
     if calibrate:
-        times = measured_epochs(specs, workplaces)
+        times = measured_epochs(specs, slots)
     else:
-        times = of_stored(known.epoch_seconds(name, workplaces[0].threads)) if known else []
-    found = estimate(
+        times = stored_epochs(stored.epoch_seconds(name, slots[0].threads)) if stored else []
+    total = estimate(
         missing,
         times,
-        slots=len(workplaces),
+        slots=len(slots),
         memory=memory,
-        bytes_per_epoch=known.bytes_per_epoch() if known else None,
+        bytes_per_epoch=stored.bytes_per_epoch() if stored else None,
     )
-    return GridPlan(planned, found, workplaces, name, calibrate)
+    return GridPlan(planned, total, slots, name, calibrate)

@@ -12,14 +12,14 @@ from typing import Any
 
 import ray
 
-from urfb.engines import Job, Workplace
+from urfb.engines import Job, Slot
 from urfb.engines.cluster import Cluster
 from urfb.engines.measuring import measured_memory
 from urfb.engines.worker import execute, log_of, output_to
 from urfb.errors import DeviceError
 from urfb.events import END, Event, Failed, Lost
 from urfb.grid.spec import RunSpec
-from urfb.plugins import look_in
+from urfb.plugins import add_import_folder
 
 MEMORY = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
 """Ray trains in a thread, and glibc lets a thread that has an arena of its own keep no freed block above 64 MiB: a step
@@ -31,7 +31,7 @@ STARTS = 3
 def measured_on_cluster(
     cluster: Cluster, specs: Sequence[RunSpec], device: str, free: int, *, stop: Callable[[], bool]
 ) -> list[int]:
-    """Return what `measured_memory` says of some runs on the cluster's largest machine.
+    """Return what `measured_memory` returns for runs on the cluster's largest machine.
 
     Raises:
         DeviceError: they cannot be measured there.
@@ -57,7 +57,7 @@ def measured_on_cluster(
 
 def _measure(folders: Sequence[str], specs: Sequence[RunSpec], device: str, free: int) -> list[int]:
     for folder in folders:
-        look_in(Path(folder))
+        add_import_folder(Path(folder))
     return measured_memory(specs, device, free)
 
 
@@ -67,25 +67,25 @@ def _import_folders() -> list[str]:
 
 
 class RayEngine:
-    """Trains as many jobs at a time as the cluster has room for, and at most one for each workplace.
+    """Trains as many jobs at a time as the cluster has room for, and at most one for each slot.
 
     Each slot has an actor, which stays alive from job to job, so that torch is imported and data loaded once. One that
     dies, alone or with its machine, loses its job, and a new one starts as soon as the cluster has room for it. Until
     then the slot takes no job, so that none waits for a machine that may never come back.
     """
 
-    def __init__(self, workplaces: Sequence[Workplace], resources: dict[str, float]) -> None:
-        """Use one actor for each workplace, which needs these resources, named as Ray names them; all start now."""
-        self._slots = [_Slot(workplace, resources) for workplace in workplaces]
+    def __init__(self, slots: Sequence[Slot], resources: dict[str, float]) -> None:
+        """Use one actor for each slot, which needs these resources, named as Ray names them; all start now."""
+        self._actors = [_Actor(slot, resources) for slot in slots]
 
     @property
     def room(self) -> int:
         """How many more jobs can be submitted now."""
-        return sum(slot.is_idle for slot in self._slots)
+        return sum(actor.is_idle for actor in self._actors)
 
     def submit(self, job: Job) -> None:
         """Give a job to an actor that has none."""
-        next(slot for slot in self._slots if slot.is_idle).begin(job)
+        next(actor for actor in self._actors if actor.is_idle).begin(job)
 
     def poll(self, seconds: float) -> list[tuple[str, Event]]:
         """Wait for the next event of any actor, or for one that has started.
@@ -93,63 +93,63 @@ class RayEngine:
         Raises:
             DeviceError: no actor can be started.
         """
-        awaited = {slot.awaited: slot for slot in self._slots if slot.awaited is not None}
+        awaited = {actor.awaited: actor for actor in self._actors if actor.awaited is not None}
         if not awaited and not self.room:
             raise DeviceError(
-                f"no worker starts on the Ray cluster ({self._slots[0].fault}); every machine needs the same "
+                f"no worker starts on the Ray cluster ({self._actors[0].fault}); every machine needs the same "
                 "versions of Python and Ray, and urfb"
             )
-        # The second call returns all that are ready: the first of the list could have something to tell each time.
+        # The second call returns all answers: the first actor of the list could have one each time.
         if not awaited or not ray.wait(list(awaited), timeout=seconds)[0]:
             return []
-        ready, _ = ray.wait(list(awaited), num_returns=len(awaited), timeout=0)
-        return [told for one in ready for told in awaited[one].receive()]
+        answers, _ = ray.wait(list(awaited), num_returns=len(awaited), timeout=0)
+        return [event for answer in answers for event in awaited[answer].receive()]
 
     def drop(self, identity: str) -> None:
-        """Stop training a run; no more is told of it."""
-        next(slot for slot in self._slots if slot.identity == identity).restart()
+        """Stop training a run; it has no further events."""
+        next(actor for actor in self._actors if actor.identity == identity).restart()
 
     def finish_epochs(self) -> None:
         """Let every job end with the epoch that it is in."""
-        for slot in self._slots:
-            slot.finish_epoch()
+        for actor in self._actors:
+            actor.finish_epoch()
 
     def close(self) -> None:
-        """Stop all actors at once; what they had not told yet is trained again from a checkpoint."""
-        for slot in self._slots:
-            slot.stop()
+        """Stop all actors at once; what they have not sent yet is trained again from a checkpoint."""
+        for actor in self._actors:
+            actor.stop()
 
 
-class _Slot:
-    """One actor at a time, and what is awaited from it: that it has started, an event, or nothing."""
+class _Actor:
+    """The actor of a slot, one at a time, and what is awaited from it: that it has started, an event, or nothing."""
 
-    def __init__(self, workplace: Workplace, resources: dict[str, float]) -> None:
+    def __init__(self, slot: Slot, resources: dict[str, float]) -> None:
         self.identity: str | None = None
         self.awaited: Any = None
-        self._actor: Any = None
+        self._handle: Any = None
         self.fault = ""
         self._failed_starts = 0
         self._jobs = 0
-        # All jobs are trained in one thread, one after another; to ask for the end of one takes another thread.
-        groups = {"training": 1, "asking": 1}
+        # All jobs are trained in one thread, one after another; to end one takes another thread.
+        groups = {"training": 1, "control": 1}
         remote: Any = ray.remote  # its types know no groups
-        self._new = remote(concurrency_groups=groups, runtime_env=MEMORY, **resources)(_Trainer)
-        self._arguments = (workplace, _import_folders())
+        self._factory = remote(concurrency_groups=groups, runtime_env=MEMORY, **resources)(_Trainer)
+        self._arguments = (slot, _import_folders())
         self._start()
 
     @property
     def is_idle(self) -> bool:
-        return self._actor is not None and self.awaited is None
+        return self._handle is not None and self.awaited is None
 
     def begin(self, job: Job) -> None:
         self.identity = job.spec.identity
         self._jobs += 1
-        train = self._actor.train.options(num_returns="streaming", concurrency_group="training")
+        train = self._handle.train.options(num_returns="streaming", concurrency_group="training")
         self.awaited = train.remote(job, self._jobs)
 
     def finish_epoch(self) -> None:
         if self.identity is not None:
-            self._actor.finish_epoch.options(concurrency_group="asking").remote(self._jobs)
+            self._handle.finish_epoch.options(concurrency_group="control").remote(self._jobs)
 
     def receive(self) -> list[tuple[str, Event]]:
         if self.identity is None:
@@ -172,13 +172,13 @@ class _Slot:
 
     def stop(self) -> None:
         # It may be alive: Ray calls an actor lost as soon as the connection to it breaks.
-        if self._actor is not None:
-            ray.kill(self._actor)
-        self._actor, self.identity, self.awaited = None, None, None
+        if self._handle is not None:
+            ray.kill(self._handle)
+        self._handle, self.identity, self.awaited = None, None, None
 
     def _start(self) -> None:
-        self._actor = self._new.remote(*self._arguments)
-        self.awaited = self._actor.__ray_ready__.remote()
+        self._handle = self._factory.remote(*self._arguments)
+        self.awaited = self._handle.__ray_ready__.remote()
 
     def _notice_start(self) -> None:
         try:
@@ -196,17 +196,17 @@ class _Slot:
 class _Trainer:
     """The actor."""
 
-    def __init__(self, workplace: Workplace, folders: Sequence[str]) -> None:
+    def __init__(self, slot: Slot, folders: Sequence[str]) -> None:
         import torch  # noqa: F401 - an actor that says it has started trains at once
 
-        self._workplace = workplace
+        self._slot = slot
         self._last: int | None = None
         for folder in folders:
-            look_in(Path(folder))
+            add_import_folder(Path(folder))
 
     def train(self, job: Job, number: int) -> Iterator[Event]:
-        with output_to(log_of(job, self._workplace)):
-            for event in execute(job, self._workplace, lambda: self._last == number):
+        with output_to(log_of(job, self._slot)):
+            for event in execute(job, self._slot, lambda: self._last == number):
                 if isinstance(event, Failed):  # before it has started, nothing else says where
                     event = replace(event, reason=f"{event.reason} (on {socket.gethostname()})")
                 yield event

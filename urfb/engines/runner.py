@@ -12,7 +12,7 @@ from typing import Protocol
 
 import psutil
 
-from urfb.engines import Engine, Workplace, scheduler
+from urfb.engines import Engine, Slot, scheduler
 from urfb.engines.cluster import Cluster, joined
 from urfb.engines.inline import InlineEngine
 from urfb.engines.local import LocalEngine
@@ -32,7 +32,7 @@ ENGINES = ("local", "ray")
 class Observer(scheduler.Observer, Protocol):
     """Watches a grid being run, from its plan on."""
 
-    def planned(self, planned: Sequence[PlannedRun], workplaces: Sequence[Workplace]) -> None:
+    def planned(self, planned: Sequence[PlannedRun], slots: Sequence[Slot]) -> None:
         """What there is, and where the missing part of it will be trained."""
 
 
@@ -88,7 +88,7 @@ def run_grid(
     with joined(address) if engine == "ray" else nullcontext() as cluster:
         devices, memory = _fitting(specs, cluster, data, jobs, device, stop)
         writable = open_for_writing(store)
-        slot = Workplace(data.absolute(), *make_folders(writable), devices[0], 1, seconds_between_checkpoints)
+        slot = Slot(data.absolute(), *make_folders(writable), devices[0], 1, seconds_between_checkpoints)
         slots, trainer = _slots(slot, cluster, devices, jobs, len(specs), memory)
         writable.register(runs)
         observer.planned(planned, slots)
@@ -142,8 +142,8 @@ def _fitting(
 
 
 def _slots(
-    slot: Workplace, cluster: Cluster | None, devices: Sequence[str], jobs: int | None, runs: int, memory: int
-) -> tuple[list[Workplace], Engine]:
+    slot: Slot, cluster: Cluster | None, devices: Sequence[str], jobs: int | None, runs: int, memory: int
+) -> tuple[list[Slot], Engine]:
     """Return a slot for each run that is trained at a time, and the engine that has them."""
     if cluster is None:
         slots = divide(slot, devices, jobs, runs, memory)
@@ -321,11 +321,11 @@ def capacity(devices: Sequence[str]) -> tuple[int, bool]:
     return free, all(torch.cuda.get_device_capability(device) >= (8, 0) for device in devices)
 
 
-def divide(of_one: Workplace, devices: Sequence[str], jobs: int | None, runs: int, needed: int) -> list[Workplace]:
-    """Return a workplace for each run that is trained at a time, with its device and its share of the CPU's cores.
+def divide(template: Slot, devices: Sequence[str], jobs: int | None, runs: int, needed: int) -> list[Slot]:
+    """Return a slot for each run that is trained at a time, with its device and its share of the CPU's cores.
 
     Args:
-        of_one: what all of them have in common.
+        template: what all of them have in common.
         devices: to share.
         jobs: how many to make; None for as many as there are cores, or GPUs, and as fit.
         runs: that there are.
@@ -336,7 +336,7 @@ def divide(of_one: Workplace, devices: Sequence[str], jobs: int | None, runs: in
         fitting = min(cores(), psutil.virtual_memory().available // max(needed, 1))
     places = max(1, min(fitting if jobs is None else jobs, runs))
     threads = max(1, cores() // places)
-    return [replace(of_one, device=devices[place % len(devices)], threads=threads) for place in range(places)]
+    return [replace(template, device=devices[place % len(devices)], threads=threads) for place in range(places)]
 
 
 def verify_data(names: set[str], directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Gives the runs that are missing to an engine, and stores what it tells. The one process of a runner that writes."""
+"""Gives the runs that are missing to an engine, and stores their events. The one process of a runner that writes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ LOSSES = 3
 class Observer(Protocol):
     """Watches a grid being run."""
 
-    def told(self, spec: RunSpec, event: Event) -> None:
-        """A run has told something, and it is stored."""
+    def recorded(self, spec: RunSpec, event: Event) -> None:
+        """An event of a run is stored."""
 
-    def taken_away(self, spec: RunSpec) -> None:
-        """A run is no more this runner's: it was cancelled, or another runner has it."""
+    def dropped(self, spec: RunSpec) -> None:
+        """A run is no longer this runner's: it was cancelled, or another runner has it."""
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
         """Only runs that another runner trains are left."""
@@ -67,11 +67,11 @@ def run_missing(
         specs: of the runs.
         store: of the results.
         engine: trains them; it is closed at the end.
-        observer: is told what happens.
+        observer: is called when something happens.
         fail_fast: whether to stop after the first run that fails.
         cancelled: whether to train runs that were cancelled.
         discard: what to do with the checkpoints of a run that is done.
-        stop: is asked again and again whether to stop: every run then ends with the epoch that it is in.
+        stop: is asked repeatedly whether to stop: every run then ends with the epoch that it is in.
 
     Raises:
         StoreError: the store cannot be written any more.
@@ -79,12 +79,12 @@ def run_missing(
     runner = _Runner(store, engine, observer, discard, cancelled, store.failures(), deque(specs))
     with _heartbeat(store):
         try:
-            while runner.waiting or runner.elsewhere or runner.at_work:
+            while runner.queue or runner.elsewhere or runner.running:
                 if not runner.outcome.stopped and (stop() or (fail_fast and runner.outcome.failed)):
                     runner.stop()
-                runner.begin_what_fits()
-                if runner.at_work or not engine.room:
-                    runner.store_what_is_told()
+                runner.start_runs()
+                if runner.running or not engine.room:
+                    runner.store_events()
                 elif runner.elsewhere:
                     observer.waiting(runner.elsewhere)
                     time.sleep(POLL_SECONDS)
@@ -105,28 +105,28 @@ class _Runner:
     discard: Callable[[RunSpec], object]
     cancelled: bool
     failures: dict[str, int]
-    waiting: deque[RunSpec]
+    queue: deque[RunSpec]
     elsewhere: list[RunSpec] = field(default_factory=list)
-    at_work: dict[str, RunSpec] = field(default_factory=dict)
+    running: dict[str, RunSpec] = field(default_factory=dict)
     losses: Counter[str] = field(default_factory=Counter)
     tried: set[str] = field(default_factory=set)
     outcome: Outcome = field(default_factory=Outcome)
-    looked: float = 0.0
+    polled_at: float = 0.0
 
     def stop(self) -> None:
         self.outcome.stopped = True
-        self.waiting.clear()
+        self.queue.clear()
         self.elsewhere.clear()
         self.engine.finish_epochs()
         self.observer.stopping()
 
-    def begin_what_fits(self) -> None:
-        while self.waiting and self.engine.room:
-            self._begin(self.waiting.popleft())
-        if not self.waiting and self.elsewhere and self.engine.room and time.monotonic() - self.looked >= POLL_SECONDS:
-            self.looked = time.monotonic()
+    def start_runs(self) -> None:
+        while self.queue and self.engine.room:
+            self._begin(self.queue.popleft())
+        if not self.queue and self.elsewhere and self.engine.room and time.monotonic() - self.polled_at >= POLL_SECONDS:
+            self.polled_at = time.monotonic()
             states = self.store.progress()
-            self.waiting.extend(spec for spec in self.elsewhere if states[spec.identity][0] != "running")
+            self.queue.extend(spec for spec in self.elsewhere if states[spec.identity][0] != "running")
             self.elsewhere = [spec for spec in self.elsewhere if states[spec.identity][0] == "running"]
 
     def _begin(self, spec: RunSpec) -> None:
@@ -142,12 +142,12 @@ class _Runner:
         elif claim.outcome == "claimed":
             # A target nearer than what is stored deletes nothing: the run ends where it is.
             wanted = spec.model_copy(update={"epochs": max(spec.epochs, claim.epochs_done)})
-            self.at_work[spec.identity] = wanted
+            self.running[spec.identity] = wanted
             self.engine.submit(Job(wanted, claim.epochs_done, claim.threads))
 
-    def store_what_is_told(self) -> None:
+    def store_events(self) -> None:
         for identity, event in self.engine.poll(POLL_SECONDS):
-            spec = self.at_work[identity]
+            spec = self.running[identity]
             if isinstance(event, Lost):
                 self.losses[identity] += 1
                 if self.losses[identity] == LOSSES:
@@ -158,20 +158,20 @@ class _Runner:
                 # Suspended for longer than its lease, this process has lost the run to another; or it was cancelled.
                 if not isinstance(event, END):
                     self.engine.drop(identity)
-                del self.at_work[identity]
-                self.observer.taken_away(spec)
+                del self.running[identity]
+                self.observer.dropped(spec)
                 if not self.outcome.stopped:
                     self.elsewhere.append(spec)
                 continue
-            self.observer.told(spec, event)
+            self.observer.recorded(spec, event)
             if isinstance(event, END):
-                del self.at_work[identity]
+                del self.running[identity]
                 self.outcome.done += isinstance(event, Finished)
                 self.outcome.failed += isinstance(event, Failed)
                 if isinstance(event, Finished):
                     self.discard(spec)
                 if isinstance(event, Lost) and not self.outcome.stopped:
-                    self.waiting.append(spec)
+                    self.queue.append(spec)
 
 
 @contextmanager
@@ -181,7 +181,7 @@ def _heartbeat(store: WritableStore) -> Iterator[None]:
 
     def beat() -> None:
         while not stop.wait(LEASE_SECONDS / 4):
-            # A store that cannot be written any more is noticed, and told, where events are recorded.
+            # A store that cannot be written any more is noticed, and reported, where events are recorded.
             with suppress(StoreError):
                 store.renew_leases()
 

@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextmanager
 def stopping_on_signals() -> Iterator[Callable[[], bool]]:
-    """Return what tells whether SIGINT or SIGTERM has come; a second one raises KeyboardInterrupt."""
+    """Return a function that says whether SIGINT or SIGTERM has come; a second one raises KeyboardInterrupt."""
     stop = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:

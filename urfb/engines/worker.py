@@ -1,4 +1,4 @@
-"""What a worker does with a job: train it, keep a log of it, and turn whatever goes wrong into an event."""
+"""What a worker does with a job: train it, keep a log of it, and turn any error into an event."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from urfb.engines import Job, Workplace
+from urfb.engines import Job, Slot
 from urfb.engines.memory import keep_freed_memory
 from urfb.events import EpochEnded, Event, Failed, Finished, Started, Stopped
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def execute(job: Job, workplace: Workplace, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+def execute(job: Job, slot: Slot, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
     """Train a job's run, and write what happens to its log; the last event is `Finished`, `Stopped` or `Failed`.
 
     Args:
         job: the run.
-        workplace: what to work with.
+        slot: what to work with.
         stop: is asked after each epoch whether to end there.
     """
     import torch
@@ -36,24 +36,24 @@ def execute(job: Job, workplace: Workplace, stop: Callable[[], bool] = lambda: F
     from urfb.training.trainer import train
 
     try:
-        with _logging_to(log_of(job, workplace)):
+        with _logging_to(log_of(job, slot)):
             keep_freed_memory()
-            torch.set_num_threads(job.threads or workplace.threads)
+            torch.set_num_threads(job.threads or slot.threads)
             torch.backends.cudnn.deterministic = True
-            dataset = _dataset(job.spec.dataset, workplace.data, workplace.device)
+            dataset = _dataset(job.spec.dataset, slot.data, slot.device)
             for event in train(
                 job.spec,
                 dataset,
-                workplace.checkpoints,
+                slot.checkpoints,
                 epochs_stored=job.epochs_stored,
-                device=workplace.device,
-                seconds_between_checkpoints=workplace.seconds_between_checkpoints,
-                log=log_of(job, workplace),
+                device=slot.device,
+                seconds_between_checkpoints=slot.seconds_between_checkpoints,
+                log=log_of(job, slot),
                 stop=stop,
             ):
-                _note(event, job)
+                _log_event(event, job)
                 yield event
-    except Exception as error:  # whatever it is, it is this run's failure, and the others go on
+    except Exception as error:  # any error is this run's failure; the other runs continue
         yield Failed(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
         del error
         # Tensors of a run that ran out of memory would otherwise stay until the next garbage collection.
@@ -61,16 +61,16 @@ def execute(job: Job, workplace: Workplace, stop: Callable[[], bool] = lambda: F
         torch.cuda.empty_cache()
 
 
-def log_of(job: Job, workplace: Workplace) -> Path:
+def log_of(job: Job, slot: Slot) -> Path:
     """Return the file of a run's log; each attempt adds to it."""
-    return workplace.logs / f"{job.spec.identity}.log"
+    return slot.logs / f"{job.spec.identity}.log"
 
 
 @contextmanager
 def output_to(path: Path) -> Iterator[None]:
-    """Add all that this process prints meanwhile, its libraries included, to a file; it must have one job at a time."""
+    """Add all that this process and its libraries print in the context to a file; it must have one job at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    before = [os.dup(stream) for stream in (1, 2)]
+    duplicates = [os.dup(stream) for stream in (1, 2)]
     with path.open("ab") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
@@ -79,35 +79,35 @@ def output_to(path: Path) -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for stream, its in zip((1, 2), before, strict=True):
-            os.dup2(its, stream)
-            os.close(its)
+        for stream, duplicate in zip((1, 2), duplicates, strict=True):
+            os.dup2(duplicate, stream)
+            os.close(duplicate)
 
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Add what urfb, and Python's warnings, log meanwhile to a file."""
+    """Add what urfb and Python's warnings log in the context to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    ours = logging.getLogger("urfb")
-    level, propagate = ours.level, ours.propagate
-    ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
+    logger = logging.getLogger("urfb")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     try:
         yield
     except Exception:
         log.exception("failed")
         raise
     finally:
-        ours.removeHandler(handler)
-        ours.setLevel(level)
-        ours.propagate = propagate
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
         handler.close()
 
 
-def _note(event: Event, job: Job) -> None:
+def _log_event(event: Event, job: Job) -> None:
     """Write an event to the log."""
     match event:
         case Started(epochs_done, where):

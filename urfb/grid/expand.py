@@ -21,7 +21,7 @@ from urfb.learning.catalog import ALGORITHMS
 from urfb.nn.networks import NETWORKS, named
 from urfb.nn.notation import canonical, shapes
 from urfb.nn.rules import RULES
-from urfb.plugins import find_rule, folder_of, is_import_path, load_plugin, look_in, source_hash
+from urfb.plugins import add_import_folder, find_rule, folder_of, is_import_path, load_plugin, source_hash
 
 UNTIED_BATCH_SIZE = 50
 """The author's code takes small batches where layers are untied; the paper says 500 throughout."""
@@ -125,7 +125,7 @@ def _expand(path: Path, others: Set[Path]) -> tuple[dict[str, list[RunSpec]], li
         GridError: the file says nothing that could be expanded.
     """
     source, file, problems = read_grid(path)
-    look_in(path.parent)
+    add_import_folder(path.parent)
     expanded: dict[str, list[RunSpec]] = {}
     for name, experiment in file.experiments.items():
         specs = expanded[name] = []
