@@ -89,7 +89,7 @@ MUTATIONS = [
     *of(
         "urfb/grid/expand.py",
         SETTINGS,
-        ('named(name, convention or "paper")', 'named(name, "paper")'),
+        ('network_text(name, convention or "paper")', 'network_text(name, "paper")'),
         ("> dataset.training:", ">= dataset.training:"),
         ("parameter not in rule.required + rule.optional:", "parameter not in rule.required:"),
         ('for key in ("pretraining_rule", "frozen") if key in values', 'for key in ("frozen",) if key in values'),

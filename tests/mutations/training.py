@@ -80,7 +80,7 @@ MUTATIONS = [
     *of(
         "urfb/nn/asymmetric.py",
         "tests/training/test_stages.py",
-        ("self.feedback.copy_(other.feedback)", "pass"),
+        ("self.feedback.copy_(source.feedback)", "pass"),
         (
             "                self.feedback.mul_(self.feedback_mask)\n\n    @torch.no_grad()\n    def redraw",
             "                pass\n\n    @torch.no_grad()\n    def redraw",

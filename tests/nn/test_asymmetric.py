@@ -35,7 +35,7 @@ def gradients(network: Network, of: list[Tensor]) -> tuple[Tensor, ...]:
 
 
 def plain_simpnet(x: Tensor, W: list[Tensor]) -> Tensor:
-    """simpnet as anybody would write it, with autograd's own back-propagation."""
+    """simpnet written plainly, with autograd's back-propagation."""
     x = functional.conv2d(x, W[0], padding=2).clamp(-1, 1)
     x = functional.max_pool2d(functional.pad(x, (1, 1, 1, 1)), 3, 2)
     x = (x.permute(0, 2, 3, 1).flatten(1) @ W[1].T).clamp(-1, 1)
@@ -46,10 +46,10 @@ def plain_simpnet(x: Tensor, W: list[Tensor]) -> Tensor:
 def test_back_propagation_is_autograds(loss: object) -> None:
     network = build("bp")
     W = [weight.detach().clone().requires_grad_() for weight in weights(network)]
-    ours = torch.autograd.grad(loss(network(IMAGES), LABELS), weights(network))  # type: ignore[operator]
-    theirs = torch.autograd.grad(loss(plain_simpnet(IMAGES, W), LABELS), W)  # type: ignore[operator]
-    for our, their in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(our, their, rtol=1e-12, atol=1e-14)
+    computed = torch.autograd.grad(loss(network(IMAGES), LABELS), weights(network))  # type: ignore[operator]
+    autograds = torch.autograd.grad(loss(plain_simpnet(IMAGES, W), LABELS), W)  # type: ignore[operator]
+    for gradient, expected in zip(computed, autograds, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -58,8 +58,8 @@ def test_separate_feedback_that_starts_transposed_is_back_propagation(name: str)
     for layer in urfb.layers:
         assert layer.feedback is not None
         layer.feedback.data.copy_(layer.weight.data)
-    for one, other in zip(gradients(bp, weights(bp)), gradients(urfb, weights(urfb)), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+    for bp_gradient, urfb_gradient in zip(gradients(bp, weights(bp)), gradients(urfb, weights(urfb)), strict=True):
+        torch.testing.assert_close(bp_gradient, urfb_gradient, rtol=1e-12, atol=1e-14)
 
 
 def test_the_error_signal_goes_down_through_r() -> None:
@@ -78,8 +78,8 @@ def test_the_error_signal_goes_down_through_r() -> None:
         expected.insert(0, delta.T @ x[level])
         if level:
             delta = (h[level - 1].abs() <= 1) * (delta @ R[level])
-    for found, wanted in zip(gradients(network, W), expected, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-14)
+    for gradient, wanted in zip(gradients(network, W), expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-12, atol=1e-14)
 
 
 def test_w_and_r_get_the_same_increment_under_urfb_and_r_none_under_frfb() -> None:
@@ -88,8 +88,8 @@ def test_w_and_r_get_the_same_increment_under_urfb_and_r_none_under_frfb() -> No
     for of_weight, of_feedback in zip(both[:3], both[3:], strict=True):
         assert torch.equal(of_weight, of_feedback)
     assert all(not fixed.requires_grad for fixed in feedback(frfb))
-    for one, other in zip(gradients(frfb, weights(frfb)), both[:3], strict=True):
-        assert torch.equal(one, other)  # the same R, so the same first step of W
+    for frfb_gradient, urfb_gradient in zip(gradients(frfb, weights(frfb)), both[:3], strict=True):
+        assert torch.equal(frfb_gradient, urfb_gradient)  # the same R, so the same first step of W
 
 
 def test_every_rule_starts_from_the_same_weights_and_r_is_drawn_apart() -> None:
@@ -150,7 +150,7 @@ def test_masked_back_propagation_is_autograds_with_masked_weights() -> None:
     W = [weight.detach().clone().requires_grad_() for weight in weights(network)]
     masks = [torch.ones_like(layer.weight) if layer.mask is None else layer.mask for layer in network.layers]
     masked = [weight * mask for weight, mask in zip(W, masks, strict=True)]
-    theirs = torch.autograd.grad(softmax_loss(plain_simpnet(IMAGES, masked), LABELS), W)
-    ours = torch.autograd.grad(softmax_loss(network(IMAGES), LABELS), weights(network))
-    for our, their in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(our, their, rtol=1e-12, atol=1e-14)
+    autograds = torch.autograd.grad(softmax_loss(plain_simpnet(IMAGES, masked), LABELS), W)
+    computed = torch.autograd.grad(softmax_loss(network(IMAGES), LABELS), weights(network))
+    for gradient, expected in zip(computed, autograds, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-14)

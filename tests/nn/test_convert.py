@@ -66,23 +66,23 @@ def test_with_r_as_w_every_gradient_is_autograds(rule: str) -> None:
     converted = urfb.convert(model, rule)
     assert len(layers_of(converted)) == 7
     torch.testing.assert_close(converted(x), model(x), rtol=0, atol=1e-12)
-    found, wanted = gradients(converted, x), gradients(model, x)
+    computed, wanted = gradients(converted, x), gradients(model, x)
     for name, gradient in wanted.items():
-        torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-11)
-    assert {name for name in found if "feedback" not in name} == wanted.keys()
+        torch.testing.assert_close(computed[name], gradient, rtol=0, atol=1e-11)
+    assert {name for name in computed if "feedback" not in name} == wanted.keys()
 
 
 @pytest.mark.parametrize("rule", ["urfb", "frfb", "usf", "brsf", "frsf"])
 def test_other_feedback_changes_the_gradients_of_all_but_the_last_layer(rule: str) -> None:
     model, x = model_and_batch()
-    found, wanted = gradients(urfb.convert(model, rule), x), gradients(model, x)
+    computed, wanted = gradients(urfb.convert(model, rule), x), gradients(model, x)
     for name, gradient in wanted.items():
         same = name.startswith("head")
-        assert torch.allclose(found[name], gradient, rtol=1e-6, atol=1e-12) == same, name
+        assert torch.allclose(computed[name], gradient, rtol=1e-6, atol=1e-12) == same, name
     if rule == "urfb":
         for name in wanted:
             if name.endswith("weight") and "norm" not in name:
-                assert torch.equal(found[name], found[name.replace("weight", "feedback")])
+                assert torch.equal(computed[name], computed[name.replace("weight", "feedback")])
 
 
 def test_plain_sgd_follows_the_rules() -> None:
@@ -115,7 +115,7 @@ def test_direct_feedback_carries_the_output_error_to_each_layers_input() -> None
     x = torch.randn(6, 2, 8, 8, dtype=torch.float64)
     converted = urfb.convert(model, "dfa", example=x[:1])
     _, second, last = layers_of(converted)
-    found = gradients(converted, x)
+    computed = gradients(converted, x)
     h = model[0](x)
     delta_output = 2 * model(x)  # of the loss Σ outputs²
     assert second.feedback is not None
@@ -124,9 +124,9 @@ def test_direct_feedback_carries_the_output_error_to_each_layers_input() -> None
     delta_input = (delta_output @ second.feedback).view_as(h)
     delta = (delta_input * (1 - torch.tanh(h) ** 2)).detach()
     wanted = torch.autograd.grad(h, [model[0].weight, model[0].bias], delta)
-    torch.testing.assert_close(found["0.weight"], wanted[0], rtol=0, atol=1e-12)
-    torch.testing.assert_close(found["0.bias"], wanted[1], rtol=0, atol=1e-12)
-    torch.testing.assert_close(found["5.weight"], gradients(model, x)["5.weight"], rtol=0, atol=1e-12)
+    torch.testing.assert_close(computed["0.weight"], wanted[0], rtol=0, atol=1e-12)
+    torch.testing.assert_close(computed["0.bias"], wanted[1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(computed["5.weight"], gradients(model, x)["5.weight"], rtol=0, atol=1e-12)
 
 
 def test_under_shallow_nothing_but_the_output_layer_learns() -> None:
@@ -157,14 +157,14 @@ def test_the_model_itself_is_left_alone_and_the_copy_keeps_what_it_was() -> None
 
 def test_feedback_has_weight_spread_and_varies_with_seed_and_layer() -> None:
     model = nn.Sequential(nn.Linear(200, 300), nn.ReLU(), nn.Linear(300, 200), nn.ReLU(), nn.Linear(200, 300))
-    one, other = (layers_of(urfb.convert(model, "frfb", seed=seed))[0] for seed in (1, 2))
+    layer, other_seed = (layers_of(urfb.convert(model, "frfb", seed=seed))[0] for seed in (1, 2))
     torch.manual_seed(9)
     again = layers_of(urfb.convert(model, "frfb", seed=1))[0]
-    assert torch.equal(one.feedback, again.feedback)  # type: ignore[arg-type]
-    assert abs(torch.corrcoef(torch.stack([one.feedback.flatten(), other.feedback.flatten()]))[0, 1]) < 0.02  # type: ignore[union-attr]
+    assert torch.equal(layer.feedback, again.feedback)  # type: ignore[arg-type]
+    assert abs(torch.corrcoef(torch.stack([layer.feedback.flatten(), other_seed.feedback.flatten()]))[0, 1]) < 0.02  # type: ignore[union-attr]
     above = layers_of(urfb.convert(model, "frfb", seed=1))[2]
-    assert abs(torch.corrcoef(torch.stack([one.feedback.flatten(), above.feedback.flatten()]))[0, 1]) < 0.02  # type: ignore[union-attr]
-    assert one.feedback.std().item() == pytest.approx(one.weight.std().item(), rel=0.02)  # type: ignore[union-attr]
+    assert abs(torch.corrcoef(torch.stack([layer.feedback.flatten(), above.feedback.flatten()]))[0, 1]) < 0.02  # type: ignore[union-attr]
+    assert layer.feedback.std().item() == pytest.approx(layer.weight.std().item(), rel=0.02)  # type: ignore[union-attr]
 
 
 def test_missing_connections_stay_missing_except_in_the_output_layer() -> None:
@@ -227,14 +227,14 @@ def test_references_find_the_converted_layer_with_hooks_and_sizes() -> None:
 
 def test_output_layer_is_last_in_model_or_last_used_by_example() -> None:
     words = torch.arange(6)
-    for example, output, other in ((None, "hidden", "out"), (words, "out", "hidden")):
+    for example, output, hidden in ((None, "hidden", "out"), (words, "out", "hidden")):
         model: Any = Tied()
         converted: Any = urfb.convert(model, "frfb", connectivity=0.5, example=example)
         assert (converted.get_submodule(output).weight != 0).all()
-        assert (converted.get_submodule(other).weight == 0).any()
+        assert (converted.get_submodule(hidden).weight == 0).any()
         shallow = urfb.convert(model, "shallow", example=example)
         assert shallow.get_submodule(output).weight.requires_grad
-        assert not shallow.get_submodule(other).weight.requires_grad
+        assert not shallow.get_submodule(hidden).weight.requires_grad
 
 
 def test_an_example_leaves_mode_and_statistics_as_they_are() -> None:
@@ -256,19 +256,19 @@ def test_what_is_frozen_stays_frozen_in_the_output_layer_too() -> None:
 
 def test_epsilon_is_given_to_a_rule_by_name_or_is_the_rules_own() -> None:
     x = torch.randn(6, 3, dtype=torch.float64)
-    own = replace(urfb.RULES["interpolated"], epsilon=0.25)
-    for rule, epsilon, expected in (("interpolated", 0.5, 0.5), (own, None, 0.25), (own, 0.75, 0.75)):
-        found = gradients(urfb.convert(nn.Linear(3, 2).double(), rule, epsilon=epsilon), x)
-        torch.testing.assert_close(found["feedback"], expected * found["weight"], rtol=0, atol=1e-14)
+    custom_rule = replace(urfb.RULES["interpolated"], epsilon=0.25)
+    for rule, epsilon, expected in (("interpolated", 0.5, 0.5), (custom_rule, None, 0.25), (custom_rule, 0.75, 0.75)):
+        computed = gradients(urfb.convert(nn.Linear(3, 2).double(), rule, epsilon=epsilon), x)
+        torch.testing.assert_close(computed["feedback"], expected * computed["weight"], rtol=0, atol=1e-14)
 
 
 def test_samples_without_a_batch_are_taken_as_torchs_own_layers_take_them() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, 2, padding="same"), nn.Flatten(0), nn.Linear(36, 2))
     model, x = model.double(), torch.randn(2, 5, 5, dtype=torch.float64)
-    found = gradients(urfb.convert(model, "sham"), x)
+    computed = gradients(urfb.convert(model, "sham"), x)
     for name, gradient in gradients(model, x).items():
-        torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-12)
+        torch.testing.assert_close(computed[name], gradient, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", ["urfb", "zipser-rumelhart", "usf"])
@@ -306,13 +306,13 @@ def test_direct_feedback_in_a_layer_over_time() -> None:
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch's own, where dfa breaks the graph
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 @pytest.mark.filterwarnings("ignore:.*autograd.function.Function.* should not be instantiated")  # PyTorch 2.11's own
-@pytest.mark.parametrize(("rule", "whole"), [("bp", True), ("urfb", True), ("frsf", True), ("dfa", False)])
-def test_a_compiled_model_has_the_same_gradients(rule: str, whole: bool) -> None:
+@pytest.mark.parametrize(("rule", "full_graph"), [("bp", True), ("urfb", True), ("frsf", True), ("dfa", False)])
+def test_a_compiled_model_has_the_same_gradients(rule: str, full_graph: bool) -> None:
     model, x = model_and_batch()
     converted = urfb.convert(model, rule, example=x)
     wanted = gradients(converted, x)
     torch.compiler.reset()
-    compiled = torch.compile(converted, backend="aot_eager", fullgraph=whole)
+    compiled = torch.compile(converted, backend="aot_eager", fullgraph=full_graph)
     for name, gradient in gradients(compiled, x).items():  # type: ignore[arg-type]
         torch.testing.assert_close(gradient, wanted[name.removeprefix("_orig_mod.")], rtol=0, atol=1e-11)
 
@@ -336,7 +336,7 @@ def test_converted_model_saves_whole_and_gradients_are_unshared(rule: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"rule": "urfbb"}, "did you mean 'urfb'"),
         ({"rule": "interpolated"}, "needs epsilon"),
@@ -347,8 +347,8 @@ def test_converted_model_saves_whole_and_gradients_are_unshared(rule: str, tmp_p
         ({"rule": "usf", "feedback_connectivity": 0.5}, "feedback has the connections of W"),
     ],
 )
-def test_a_mistaken_argument_is_told(arguments: dict[str, Any], said: str) -> None:
-    with pytest.raises((InputError, SelectionError), match=said):
+def test_a_mistaken_argument_is_told(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((InputError, SelectionError), match=message):
         urfb.convert(nn.Linear(3, 2), **arguments)
 
 
@@ -373,7 +373,7 @@ def used_on_two_sizes() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("model", "example", "said"),
+    ("model", "example", "message"),
     [
         (nn.ReLU(), None, r"no nn\.Linear and no nn\.Conv2d"),
         (with_one_weight(), None, "layers '0' and '1' have one weight"),
@@ -384,8 +384,8 @@ def used_on_two_sizes() -> nn.Module:
         (Auxiliary(nn.Linear(3, 3)), torch.zeros(2, 3), "none of its Linear and Conv2d"),
     ],
 )
-def test_a_model_that_cannot_be_converted_is_told(model: nn.Module, example: Tensor | None, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_model_that_cannot_be_converted_is_told(model: nn.Module, example: Tensor | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         urfb.convert(model, "urfb" if example is None else "dfa", example=example)
 
 
@@ -399,10 +399,10 @@ def test_resnet18_under_bp_is_autograds_and_under_urfb_learns() -> None:
 
     converted = urfb.convert(model, "bp")
     assert len(layers_of(converted)) == 21
-    found = torch.autograd.grad(loss_of(converted), list(converted.parameters()))
+    computed = torch.autograd.grad(loss_of(converted), list(converted.parameters()))
     wanted = torch.autograd.grad(loss_of(model), list(model.parameters()))
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
+    for gradient, expected in zip(computed, wanted, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-8, atol=1e-10)
 
     learning = urfb.convert(model, "urfb")
     optimizer = torch.optim.SGD(learning.parameters(), lr=0.01)
@@ -425,7 +425,7 @@ def test_autocast_trains_in_the_lower_precision(rule: str) -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
     x = torch.randn(8, 1, 8, 8)
     converted = urfb.convert(model, rule, example=x)
-    whole = gradients(converted, x)
+    full_precision = gradients(converted, x)
     with torch.autocast("cpu", torch.bfloat16):
         outputs = converted(x)
         assert outputs.dtype == torch.bfloat16
@@ -433,7 +433,7 @@ def test_autocast_trains_in_the_lower_precision(rule: str) -> None:
     rounded = torch.autograd.grad(outputs.float().square().sum(), list(parameters.values()))
     for name, gradient in zip(parameters, rounded, strict=True):
         assert gradient.dtype == torch.float32
-        cosine = nn.functional.cosine_similarity(gradient.flatten(), whole[name].flatten(), dim=0)
+        cosine = nn.functional.cosine_similarity(gradient.flatten(), full_precision[name].flatten(), dim=0)
         assert cosine > 0.99, name
 
 

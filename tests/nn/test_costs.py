@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from urfb.nn.costs import network_costs
 from urfb.nn.modules import Network
-from urfb.nn.networks import NETWORKS, named
+from urfb.nn.networks import NETWORKS, network_text
 from urfb.nn.rules import RULES
 
 ODD = "Conv 4 3x2; Conv 4 3x3; SUM; Maxpool 3; Conv 3 2x2; Maxpool 2; Drop .5; Full 7; Output"
@@ -19,9 +19,9 @@ ODD = "Conv 4 3x2; Conv 4 3x3; SUM; Maxpool 3; Conv 3 2x2; Maxpool 2; Drop .5; F
 def test_weights_are_those_of_the_modules(rule: str, untied: frozenset[int]) -> None:
     network = Network(ODD, (3, 9, 7), 5, RULES[rule], seed=0, untied=untied)
     counted = network_costs(ODD, (3, 9, 7), 5, RULES[rule], untied)
-    found = [one for one in counted.statements if one.weights]
-    assert [one.weights for one in found] == [layer.weight.numel() for layer in network.layers]
-    assert [one.feedback for one in found] == [
+    layers = [statement for statement in counted.statements if statement.weights]
+    assert [statement.weights for statement in layers] == [layer.weight.numel() for layer in network.layers]
+    assert [statement.feedback for statement in layers] == [
         0 if layer.feedback is None else layer.feedback.numel() for layer in network.layers
     ]
 
@@ -29,7 +29,7 @@ def test_weights_are_those_of_the_modules(rule: str, untied: frozenset[int]) -> 
 @pytest.mark.parametrize("convention", ["paper", "author-code"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_papers_networks_have_the_arithmetic_that_pytorch_counts(name: str, convention: str) -> None:
-    text = named(name, convention)
+    text = network_text(name, convention)
     network = Network(text, (3, 32, 32), 10, RULES["frfb"], seed=0)
     counted = network_costs(text, (3, 32, 32), 10, RULES["frfb"])
     x = torch.rand(2, 3, 32, 32)

@@ -31,9 +31,9 @@ PARAMETERS: dict[str, dict[str, float]] = {
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     """The digits, cut to 200 images to train on: four steps an epoch."""
-    whole = load("digits", Path())
-    training = type(whole.training)(whole.training.images[:200], whole.training.labels[:200])
-    return Dataset(whole.info, training, whole.validation, whole.test)
+    full = load("digits", Path())
+    training = type(full.training)(full.training.images[:200], full.training.labels[:200])
+    return Dataset(full.info, training, full.validation, full.test)
 
 
 def spec_of(rule: str, **settings: Any) -> RunSpec:
@@ -42,7 +42,7 @@ def spec_of(rule: str, **settings: Any) -> RunSpec:
 
 
 def trained(spec: RunSpec, digits: Dataset, start: Network | None = None) -> Network:
-    """Return the network after an epoch, from another start than the run's own if one is given."""
+    """Return the network after an epoch, from `start` or as the run draws it."""
     network = build_network(spec, digits.info) if start is None else start
     assert isinstance(network, Network)
     Passes(build_learner(network, spec), spec, digits).train(1)
@@ -74,9 +74,9 @@ def shared(network: Network) -> list[Tensor]:
     return every
 
 
-def assert_equal(ones: list[Tensor], others: list[Tensor], tolerance: float = 0.0) -> None:
-    for one, other in zip(ones, others, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=tolerance)
+def assert_equal(tensors: list[Tensor], expected: list[Tensor], tolerance: float = 0.0) -> None:
+    for tensor, value in zip(tensors, expected, strict=True):
+        torch.testing.assert_close(tensor, value, rtol=0, atol=tolerance)
 
 
 UNTIED = pytest.mark.parametrize("untied", ["none", "2 3", "all"])
@@ -90,10 +90,10 @@ def test_feedback_that_is_w_transposed_is_back_propagation(
     rule: str, untied: str, connectivity: float, digits: Dataset
 ) -> None:
     settings = {"untied": untied, "connectivity": connectivity}
-    ours, bp = trained(spec_of(rule, **settings), digits), trained(spec_of("bp", **settings), digits)
-    assert_equal(weights(ours), weights(bp), 1e-12)
+    network, bp = trained(spec_of(rule, **settings), digits), trained(spec_of("bp", **settings), digits)
+    assert_equal(weights(network), weights(bp), 1e-12)
     if rule == "zipser-rumelhart":
-        assert_equal(feedback(ours), weights(ours), 1e-12)
+        assert_equal(feedback(network), weights(network), 1e-12)
 
 
 @UNTIED
@@ -115,10 +115,10 @@ def test_w_minus_r_is_fixed_in_urfb_and_decays_in_kolen_pollack(
 @UNTIED
 def test_epsilon_interpolates_from_frfb_to_urfb_and_beyond(untied: str, digits: Dataset) -> None:
     for epsilon, rule in ((0.0, "frfb"), (1.0, "urfb")):
-        ours = trained(spec_of("interpolated", epsilon=epsilon, untied=untied), digits)
+        interpolated = trained(spec_of("interpolated", epsilon=epsilon, untied=untied), digits)
         known = trained(spec_of(rule, untied=untied), digits)
-        assert_equal(weights(ours), weights(known))
-        assert_equal(feedback(ours), feedback(known))
+        assert_equal(weights(interpolated), weights(known))
+        assert_equal(feedback(interpolated), feedback(known))
     for epsilon in (-1.0, 0.25, 2.0):
         spec = spec_of("interpolated", epsilon=epsilon, untied=untied)
         start = drawn(spec, digits)
@@ -126,7 +126,7 @@ def test_epsilon_interpolates_from_frfb_to_urfb_and_beyond(untied: str, digits: 
         moved = [after - before for before, after in zip(weights(start), weights(end), strict=True)]
         assert_equal(
             [after - before for before, after in zip(feedback(start), feedback(end), strict=True)],
-            [epsilon * one for one in moved],
+            [epsilon * difference for difference in moved],
             1e-12,
         )
 
@@ -147,7 +147,7 @@ def test_sign_symmetric_feedback_has_the_signs_of_w_at_the_moment(rule: str, dig
         magnitudes = carrier.abs()[layer.weight != 0]
         assert (magnitudes.std() < 1e-12) == (rule == "usf")
     fixed, again = drawn(spec_of(rule), digits), trained(spec_of(rule), digits)
-    changed = [not torch.equal(one, other) for one, other in zip(feedback(fixed), feedback(again), strict=True)]
+    changed = [not torch.equal(*pair) for pair in zip(feedback(fixed), feedback(again), strict=True)]
     assert all(changed) == any(changed) == (rule == "brsf")
 
 
@@ -177,15 +177,16 @@ def test_untied_copies_convolve_and_gradients_sum_to_the_filters(rule: str, digi
     tied, untied = drawn(spec_of(rule), digits).eval(), drawn(untied_spec, digits).eval()
     x = torch.rand(5, 1, 8, 8, dtype=torch.float64)
     labels = torch.arange(5)
-    found = []
+    results = []
     for network in (tied, untied):
         outputs = network(x)
         learning = [layer.weight for layer in network.layers if layer.weight.requires_grad]
         loss = hinge_loss(outputs, labels, off_class_weight=1 / 9)
-        found.append((outputs, torch.autograd.grad(loss, learning)))
-    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=1e-12)
-    for tied_gradient, own in zip(found[0][1], found[1][1], strict=True):
-        summed = own.sum(0).permute(0, 3, 1, 2) if own.dim() == 5 else own
+        results.append((outputs, torch.autograd.grad(loss, learning)))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=1e-12)
+    for tied_gradient, untied_gradient in zip(results[0][1], results[1][1], strict=True):
+        by_location = untied_gradient.dim() == 5
+        summed = untied_gradient.sum(0).permute(0, 3, 1, 2) if by_location else untied_gradient
         assert tied_gradient.abs().max() > 1e-6
         torch.testing.assert_close(tied_gradient, summed, rtol=0, atol=1e-12)
 
@@ -205,20 +206,21 @@ def test_layers_seeds_stages_and_w_and_r_have_draws_of_their_own() -> None:
                 masks.append(mask.flatten())
     between = torch.corrcoef(torch.stack(masks)) - torch.eye(18)
     assert between.abs().max() < 0.15  # six standard deviations of a correlation over 1,600
-    for one, other in itertools.combinations(range(18), 2):
-        both = (masks[one] * masks[other]).bool()
-        assert torch.corrcoef(torch.stack([values[one][both], values[other][both]]))[0, 1].abs() < 0.3
+    for first, second in itertools.combinations(range(18), 2):
+        both = (masks[first] * masks[second]).bool()
+        assert torch.corrcoef(torch.stack([values[first][both], values[second][both]]))[0, 1].abs() < 0.3
 
 
 def test_rules_differ_in_what_they_do_with_a_draw_and_not_in_the_draw(digits: Dataset) -> None:
     sparse = {"connectivity": 0.5, "untied": "2"}
     urfb = drawn(spec_of("urfb", feedback_connectivity=0.7, **sparse), digits)
     for rule in ("frfb", "interpolated", "kolen-pollack"):
-        other = drawn(spec_of(rule, feedback_connectivity=0.7, **sparse), digits)
-        assert_equal(weights(other), weights(urfb))
-        assert_equal(feedback(other), feedback(urfb))
-    for one, same in zip(drawn(spec_of("urfb"), digits).layers, drawn(spec_of("frsf"), digits).layers, strict=True):
-        assert torch.equal(one.feedback, same.feedback)  # type: ignore[arg-type]
+        network = drawn(spec_of(rule, feedback_connectivity=0.7, **sparse), digits)
+        assert_equal(weights(network), weights(urfb))
+        assert_equal(feedback(network), feedback(urfb))
+    layers = zip(drawn(spec_of("urfb"), digits).layers, drawn(spec_of("frsf"), digits).layers, strict=True)
+    for urfb_layer, frsf_layer in layers:
+        assert torch.equal(urfb_layer.feedback, frsf_layer.feedback)  # type: ignore[arg-type]
     single = drawn(spec_of("urfb", precision="float32", **sparse), digits)
     double = drawn(spec_of("urfb", **sparse), digits)
     assert_equal(weights(single), [values.float() for values in weights(double)])
@@ -272,26 +274,24 @@ def test_brsf_redraws_per_training_batch_within_the_bounds_of_w(digits: Dataset)
 
     runs = [epoch_of_draws(1, 0), epoch_of_draws(2, 0), epoch_of_draws(1, 1)]
     for draws in zip(*itertools.chain(*runs), strict=True):  # of one layer: three epochs of four batches
-        assert len({tuple(one.flatten().tolist()) for one in draws}) == 12
+        assert len({tuple(draw.flatten().tolist()) for draw in draws}) == 12
     for layer, values in zip(drawn(spec_of("urfb"), digits).layers, runs[0][0], strict=True):
         assert layer.feedback is not None
-        limit, found = float(layer.feedback.detach().abs().max()), float(values.abs().max())
-        assert 0.8 * limit < found < 1.25 * limit
+        limit, largest = float(layer.feedback.detach().abs().max()), float(values.abs().max())
+        assert 0.8 * limit < largest < 1.25 * limit
     assert_equal(epoch_of_draws(1, 0)[3], runs[0][3])
 
 
 def test_untied_start_is_copies_or_independent_glorot_draws(digits: Dataset) -> None:
     tied = drawn(spec_of("urfb"), digits).conv_layers[1]
     copies = drawn(spec_of("urfb", untied="2", untied_start="tied-copy"), digits).conv_layers[1]
-    own = drawn(spec_of("urfb", untied="2"), digits).conv_layers[1]
-    for bank, one, other in ((tied.weight, copies.weight, own.weight), (tied.feedback, copies.feedback, own.feedback)):
-        assert bank is not None
-        assert one is not None
-        assert other is not None
-        assert torch.equal(one, bank.permute(0, 2, 3, 1).expand_as(one))
-        assert len({tuple(location.flatten().tolist()) for location in other}) == 64
+    independent = drawn(spec_of("urfb", untied="2"), digits).conv_layers[1]
+    for name in ("weight", "feedback"):
+        bank, copied, draw = (getattr(layer, name) for layer in (tied, copies, independent))
+        assert torch.equal(copied, bank.permute(0, 2, 3, 1).expand_as(copied))
+        assert len({tuple(location.flatten().tolist()) for location in draw}) == 64
         limit = (6 / (4 * 6 + 4 * 6)) ** 0.5  # of 4 channels, 4 filters, 3×2
-        assert 0.98 * limit < other.abs().max() <= limit
+        assert 0.98 * limit < draw.abs().max() <= limit
 
 
 @pytest.mark.parametrize("untied", [(), (1, 2)])
@@ -308,9 +308,9 @@ def test_back_propagations_gradients_are_finite_differences(untied: tuple[int, .
 
     for layer in network.layers:
         layer.weight.data = layer.weight.data.contiguous()
-    found = torch.autograd.grad(loss(), [layer.weight for layer in network.layers])
+    gradients = torch.autograd.grad(loss(), [layer.weight for layer in network.layers])
     step = 1e-6
-    for layer, gradient in zip(network.layers, found, strict=True):
+    for layer, gradient in zip(network.layers, gradients, strict=True):
         for entry in torch.randperm(layer.weight.numel(), generator=stream)[:15]:
             flat = layer.weight.data.view(-1)
             values = []

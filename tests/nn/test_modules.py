@@ -54,8 +54,8 @@ def test_overlapping_pools_of_every_size_are_those_of_a_padded_grid(
         sides += [before, max((windows - 1) * stride + size - length - before, 0)]
     expected = functional.max_pool2d(functional.pad(x, sides), size, stride)
     windows_down, windows_across = -(-height // stride), -(-width // stride)
-    found = Pool(Maxpool(size, stride), (1, height, width), padding, None)(x)
-    assert torch.equal(found, expected[:, :, :windows_down, :windows_across])
+    pooled = Pool(Maxpool(size, stride), (1, height, width), padding, None)(x)
+    assert torch.equal(pooled, expected[:, :, :windows_down, :windows_across])
 
 
 def test_an_even_filter_has_its_odd_zero_at_the_end() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from urfb.errors import NotationError
-from urfb.nn.networks import NETWORKS, named
+from urfb.nn.networks import NETWORKS, network_text
 from urfb.nn.notation import Drop, canonical, parse, shapes
 
 CIFAR = (3, 32, 32)
@@ -44,9 +44,9 @@ def test_overlapping_pools_halve_and_disjoint_cut_the_last_window() -> None:
 
 
 def test_only_the_authors_deepernet_has_2x2_filters() -> None:
-    assert "2x2" in named("deepernet", "author-code")
-    assert "2x2" not in named("deepernet", "paper")
-    assert named("simpnet", "author-code") == named("simpnet", "paper")
+    assert "2x2" in network_text("deepernet", "author-code")
+    assert "2x2" not in network_text("deepernet", "paper")
+    assert network_text("simpnet", "author-code") == network_text("simpnet", "paper")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -55,7 +55,7 @@ def test_the_networks_are_written_the_canonical_way(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("Conv 32; Output", "statement 1, 'Conv 32', is not in the paper's notation"),
         ("Conv 32 5x5; Bathnorm; Output", "statement 2, 'Bathnorm'"),
@@ -68,13 +68,13 @@ def test_the_networks_are_written_the_canonical_way(name: str) -> None:
         ("", "statement 1, ''"),
     ],
 )
-def test_text_that_is_no_network_is_refused_with_its_statement(text: str, said: str) -> None:
-    with pytest.raises(NotationError, match=said):
+def test_text_that_is_no_network_is_refused_with_its_statement(text: str, message: str) -> None:
+    with pytest.raises(NotationError, match=message):
         canonical(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("Full 10; Conv 8 3x3; Output", "statement 2, 'Conv 8 3x3': comes after a full layer"),
         ("Conv 8 90x3; Output", "statement 1, 'Conv 8 90x3': the filter is larger than its grid of 32x32"),
@@ -85,6 +85,6 @@ def test_text_that_is_no_network_is_refused_with_its_statement(text: str, said: 
         ("Conv 8 3x3; Maxpool 3; Conv 8 3x3; SUM; Output", "right before it"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused_with_their_statement(text: str, said: str) -> None:
-    with pytest.raises(NotationError, match=said):
+def test_sizes_that_do_not_fit_are_refused_with_their_statement(text: str, message: str) -> None:
+    with pytest.raises(NotationError, match=message):
         shapes(text, CIFAR, 10)

@@ -73,23 +73,23 @@ def batch(case: dict[str, Any]) -> tuple[Tensor, Tensor]:
 def gradients(network: Network, case: dict[str, Any]) -> dict[str, Tensor]:
     x, labels = batch(case)
     learning = {name: value for name, value in network.named_parameters() if value.requires_grad}
-    found = torch.autograd.grad(cross_entropy(network(x), labels), list(learning.values()))
-    return dict(zip(learning, found, strict=True))
+    values = torch.autograd.grad(cross_entropy(network(x), labels), list(learning.values()))
+    return dict(zip(learning, values, strict=True))
 
 
 @property_test
 @given(cases)
 def test_every_statement_has_the_shape_that_the_notation_says(case: dict[str, Any]) -> None:
     network = build(case)
-    found: list[tuple[int, ...]] = []
+    computed: list[tuple[int, ...]] = []
     for step in network.steps:
-        step.register_forward_hook(lambda module, inputs, output: found.append(tuple(output.shape[1:])))
+        step.register_forward_hook(lambda module, inputs, output: computed.append(tuple(output.shape[1:])))
     outputs = network(batch(case)[0])
     assert outputs.shape == (4, CLASSES)
     statements = parse(case["text"])
     wanted = shapes(case["text"], case["grid"], CLASSES)
     sums = [number for number, statement in enumerate(statements) if str(statement) == "SUM"]
-    assert found == [shape for number, shape in enumerate(wanted) if number not in sums]
+    assert computed == [shape for number, shape in enumerate(wanted) if number not in sums]
     assert canonical(canonical(case["text"])) == canonical(case["text"])
     assert parse(canonical(case["text"].upper().replace(" ", "  "))) == statements
 
@@ -106,32 +106,33 @@ def test_a_copy_of_w_in_rs_place_is_back_propagation(case: dict[str, Any]) -> No
 @given(cases)
 def test_w_and_r_take_one_increment_on_their_own_connections(case: dict[str, Any]) -> None:
     network = build(case)
-    found = gradients(network, case)
+    computed = gradients(network, case)
     for name, layer in ((name, module) for name, module in network.named_modules() if module in network.layers):
-        increment = found.get(f"{name}.weight")
+        increment = computed.get(f"{name}.weight")
         if increment is None:
             continue
         if layer.mask is not None:
             assert not increment[layer.mask == 0].any()  # type: ignore[index]
-        if f"{name}.feedback" in found:
+        if f"{name}.feedback" in computed:
             both = torch.ones_like(increment)
             for mask in (layer.mask, layer.feedback_mask):
                 both = both if mask is None else both * mask  # type: ignore[operator]
-            assert torch.equal(increment * both, found[f"{name}.feedback"] * both)
+            assert torch.equal(increment * both, computed[f"{name}.feedback"] * both)
             if layer.feedback_mask is not None:
-                assert not found[f"{name}.feedback"][layer.feedback_mask == 0].any()  # type: ignore[index]
+                assert not computed[f"{name}.feedback"][layer.feedback_mask == 0].any()  # type: ignore[index]
 
 
 @property_test
 @given(cases)
 def test_untied_copies_compute_what_the_tied_network_does(case: dict[str, Any]) -> None:
-    whole = {"connectivity": 1.0, "feedback_connectivity": 1.0}
-    tied = build(case, untied=set(), **whole)
+    dense = {"connectivity": 1.0, "feedback_connectivity": 1.0}
+    tied = build(case, untied=set(), **dense)
     convs = sum(isinstance(statement, Conv) for statement in parse(case["text"]))
-    untied = build(case, untied=set(range(1, convs + 1)), how="tied-copy", **whole)
+    untied = build(case, untied=set(range(1, convs + 1)), how="tied-copy", **dense)
     x, _ = batch(case)
     torch.testing.assert_close(tied(x), untied(x), rtol=0, atol=1e-12)
-    ours, theirs = gradients(untied, case), gradients(tied, case)
-    for one, other in zip(ours.values(), theirs.values(), strict=True):
-        summed = one.sum(0).permute(0, 3, 1, 2) if one.dim() == 5 else one
-        torch.testing.assert_close(summed, other, rtol=0, atol=1e-12)
+    pairs = zip(gradients(untied, case).values(), gradients(tied, case).values(), strict=True)
+    for untied_gradient, tied_gradient in pairs:
+        by_location = untied_gradient.dim() == 5
+        summed = untied_gradient.sum(0).permute(0, 3, 1, 2) if by_location else untied_gradient
+        torch.testing.assert_close(summed, tied_gradient, rtol=0, atol=1e-12)

@@ -108,5 +108,5 @@ def check_a_step(text: str, settings: dict[str, Any]) -> None:
         np.testing.assert_allclose(layer.weight.detach().numpy(), after, rtol=0, atol=1e-12)
         if spec.rule != "shallow" or layer.is_output:
             assert np.abs(after - before).max() > 1e-4
-    for found, wanted in zip(feedback, new_R, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
+    for trained, wanted in zip(feedback, new_R, strict=True):
+        np.testing.assert_allclose(trained, wanted, rtol=0, atol=1e-12)

@@ -23,41 +23,41 @@ def test_the_fraction_is_numpys_over_images_and_units_below_any_pool() -> None:
         layer.weight.data *= 3
     h1 = IMAGES.permute(0, 2, 3, 1).flatten(1).numpy() @ W1.T
     h2 = np.clip(h1, -1, 1) @ W2.T
-    found = saturation(below, IMAGES)
-    assert list(found) == below.layers[:2]  # the output layer has no bounds
-    assert list(found.values()) == pytest.approx([np.mean(np.abs(h1) > 1), np.mean(np.abs(h2) > 1)])
-    assert 0.1 < min(found.values()) < max(found.values()) < 0.9
+    fractions = saturation(below, IMAGES)
+    assert list(fractions) == below.layers[:2]  # the output layer has no bounds
+    assert list(fractions.values()) == pytest.approx([np.mean(np.abs(h1) > 1), np.mean(np.abs(h2) > 1)])
+    assert 0.1 < min(fractions.values()) < max(fractions.values()) < 0.9
 
 
 @pytest.mark.parametrize("untied", [(), (1,)], ids=["tied", "untied"])
 def test_units_count_before_they_are_pooled_and_only_those_of_the_grid(untied: tuple[int, ...]) -> None:
     # A 2×2 filter's convolution has a row and a column more than its grid, before they are dropped.
     text = "Conv 3 2x2; {}Output"
-    pooled, whole = (
+    pooled, unpooled = (
         network(text.format(pool), untied=untied, untied_start="tied-copy") for pool in ("Maxpool 3; ", "")
     )
-    for one in (pooled, whole):
-        one.layers[0].weight.data *= 4
+    for variant in (pooled, unpooled):
+        variant.layers[0].weight.data *= 4
     with torch.no_grad():
-        x = whole.steps[0](IMAGES)
+        x = unpooled.steps[0](IMAGES)
     expected = float((x.abs() == 1).double().mean())
     assert 0.1 < expected < 0.9
-    for one in (pooled, whole):
-        assert list(saturation(one, IMAGES).values()) == pytest.approx([expected])
+    for variant in (pooled, unpooled):
+        assert list(saturation(variant, IMAGES).values()) == pytest.approx([expected])
 
 
 def test_smaller_slope_saturates_less_and_bounds_are_inside() -> None:
-    one = network("Full 8; Output")
-    one.layers[0].weight.data.fill_(0)
-    one.layers[0].weight.data[:, 0] = torch.tensor([1, -1, 1.5, -1.5, 2, -2, 3, 0.5], dtype=torch.float64)
+    steep = network("Full 8; Output")
+    steep.layers[0].weight.data.fill_(0)
+    steep.layers[0].weight.data[:, 0] = torch.tensor([1, -1, 1.5, -1.5, 2, -2, 3, 0.5], dtype=torch.float64)
     bright = torch.ones_like(IMAGES)
-    assert list(saturation(one, bright).values()) == [5 / 8]
+    assert list(saturation(steep, bright).values()) == [5 / 8]
     half = network("Full 8; Output", activation_slope=0.5)
-    half.layers[0].weight.data = one.layers[0].weight.data
+    half.layers[0].weight.data = steep.layers[0].weight.data
     assert list(saturation(half, bright).values()) == [1 / 8]
 
 
 def test_nothing_is_left_behind_in_the_network() -> None:
-    one = network("Conv 3 3x3; Maxpool 3; Full 8; Output")
-    saturation(one, IMAGES)
-    assert not any(module._forward_hooks for module in one.modules())
+    measured = network("Conv 3 3x3; Maxpool 3; Full 8; Output")
+    saturation(measured, IMAGES)
+    assert not any(module._forward_hooks for module in measured.modules())

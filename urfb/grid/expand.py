@@ -18,7 +18,7 @@ from urfb.grid.schema import Axes, Experiment, GridFile, Matrix, read_grid
 from urfb.grid.settings import CONVENTIONS, SETTINGS
 from urfb.grid.spec import RunSpec, conv_numbers
 from urfb.learning.catalog import ALGORITHMS
-from urfb.nn.networks import NETWORKS, named
+from urfb.nn.networks import NETWORKS, network_text
 from urfb.nn.notation import canonical, shapes
 from urfb.nn.rules import RULES
 from urfb.plugins import add_import_folder, find_rule, folder_of, is_import_path, load_plugin, source_hash
@@ -26,7 +26,7 @@ from urfb.plugins import add_import_folder, find_rule, folder_of, is_import_path
 UNTIED_BATCH_SIZE = 50
 """The author's code takes small batches where layers are untied; the paper says 500 throughout."""
 
-PAPER_NAMES = {named(name, convention): name for convention in CONVENTIONS for name in NETWORKS}
+PAPER_NAMES = {network_text(name, convention): name for convention in CONVENTIONS for name in NETWORKS}
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
     dataset = dataset_info(values["dataset"])
     name = values["network"]
     values["layers"] = networks.get(name) or (
-        canonical(named(name, convention or "paper")) if name in NETWORKS else name
+        canonical(network_text(name, convention or "paper")) if name in NETWORKS else name
     )
     # The paper's networks go by their own names, whatever a file calls them: reports find them so.
     values["network"] = PAPER_NAMES.get(values["layers"], name)

@@ -14,7 +14,7 @@ from urfb.grid.schema import Settings
 from urfb.grid.settings import CONVENTIONS
 from urfb.grid.spec import RunSpec
 from urfb.nn.costs import NetworkCosts, network_costs
-from urfb.nn.networks import NETWORKS, named
+from urfb.nn.networks import NETWORKS, network_text
 from urfb.nn.notation import parse
 from urfb.plugins import is_import_path
 
@@ -99,7 +99,7 @@ def differences(first: str, second: str) -> list[list[str]]:
     if sizes[0] != sizes[1]:
         rows.append(["batch_size", *sizes, "default where layers are untied"])
     for network in NETWORKS:
-        texts = (named(network, first), named(network, second))
+        texts = (network_text(network, first), network_text(network, second))
         for number, (one, other) in enumerate(zip(*map(parse, texts), strict=True), start=1):
             if one != other:
                 rows.append([network, str(one), str(other), f"statement {number}"])

@@ -1,4 +1,4 @@
-"""What happens to activity between the layers with weights: σ, pools and dropout."""
+"""Modules between the layers with weights: σ, pools and dropout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from urfb.nn.notation import Maxpool, Shape
-from urfb.nn.randomness import Drawing
+from urfb.nn.randomness import RandomModule
 
 LEVELS = 2**16
 """Of dropout: a unit is kept or not by a draw of 16 bits."""
@@ -33,9 +33,9 @@ Edge = tuple[slice, slice]
 
 
 class _Saturate(torch.autograd.Function):
-    """min(max(slope·h, −bound), bound), its derivative the slope on the bounds; PyTorch's is that or 0, by its version.
+    """min(max(slope·h, −bound), bound), its derivative the slope on the bounds, where PyTorch's varies by version.
 
-    Along `edges` the maximum with 0 is taken, too: with a unit outside the grid, which takes no error signal.
+    Along `edges` the maximum with 0 is taken, too: 0 stands for a unit outside the grid, which takes no error signal.
     """
 
     @staticmethod
@@ -51,7 +51,7 @@ class _Saturate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None, None, None]:
         (h,) = ctx.saved_tensors
-        # PyTorch's one-pass kernel is 1 strictly inside its bounds: those are the next numbers beyond ours.
+        # PyTorch's one-pass kernel is 1 strictly inside its bounds: those are the next numbers beyond these bounds.
         beyond = ctx.bound * (1 + torch.finfo(h.dtype).eps)
         error_signal: Tensor = torch.ops.aten.hardtanh_backward(delta, h, -beyond, beyond)
         for rows, columns in ctx.edges:
@@ -70,7 +70,7 @@ class Pool(nn.Module):
         """Pool a grid of `shape`.
 
         Args:
-            statement: says which windows.
+            statement: size and stride of the windows.
             shape: of the grid, (channels, height, width).
             padding: where the zeros stand: 'centred', around the grid; 'end', below it and to its right alone.
             slope: of σ; None where the input, a sum of two layers', is not to be saturated again.
@@ -78,10 +78,10 @@ class Pool(nn.Module):
         super().__init__()
         self.rows, self.columns = (Windows(length, statement, padding) for length in shape[1:])
         self.slope = slope
-        every = slice(None)
+        full_side = slice(None)
         self.edges: tuple[Edge, ...] = (
-            *((rows, every) for rows in self.rows.reaching_over),
-            *((every, columns) for columns in self.columns.reaching_over),
+            *((rows, full_side) for rows in self.rows.reaching_over),
+            *((full_side, columns) for columns in self.columns.reaching_over),
         )
 
     def forward(self, h: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class Pool(nn.Module):
         h = functional.max_pool2d(
             h, rows.size, rows.stride, (rows.before, columns.before), ceil_mode=rows.cut_short or columns.cut_short
         )
-        # Cutting windows short for one side's sake can add one to the other.
+        # Windows cut short along one side can add a window along the other.
         h = h[:, :, : rows.count, : columns.count]
         if self.slope is None and not self.edges:
             return h
@@ -104,11 +104,11 @@ class Windows:
     """The windows of a pool along one side of a grid.
 
     Attributes:
-        count: how many there are: one for every `stride` units.
-        before: how many zeros stand before the first unit.
-        after: how many zeros have to be put after the last unit, because PyTorch makes no window that starts so late.
-        reaching_over: which of them overlap and reach over an edge: the first, the last, or both.
-        cut_short: whether PyTorch, which pads both sides alike, has to cut the last one short.
+        count: number of windows: one for every `stride` units.
+        before: number of zeros before the first unit.
+        after: number of zeros to add after the last unit, because PyTorch makes no window that starts so late.
+        reaching_over: windows that overlap and reach over an edge: the first, the last, or both.
+        cut_short: whether PyTorch, which pads both sides alike, has to cut the last window short.
     """
 
     def __init__(self, length: int, statement: Maxpool, padding: str) -> None:
@@ -129,11 +129,11 @@ class Windows:
         self.cut_short = (length + self.after + 2 * self.before - size) // stride + 1 < self.count
 
 
-class Dropout(Drawing):
-    """Zeroes a fraction of the units for each sample anew and scales the rest, while training.
+class Dropout(RandomModule):
+    """Zeroes a random fraction of each sample's units and scales the rest, while training.
 
     A draw of 64 random bits decides about four units, so that the fraction is a multiple of 1/65,536; a draw for each,
-    as in PyTorch's own dropout, takes a sixth of a training step on the CPU.
+    as in PyTorch's dropout, takes a sixth of a training step on the CPU.
     """
 
     purpose = "dropout"
@@ -150,7 +150,7 @@ class Dropout(Drawing):
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
         draws.random_(torch.iinfo(torch.int64).min, None, generator=self.stream)
         level = draws.view(torch.int16)[: x.numel()]
-        kept = (level < torch.iinfo(torch.int16).min + self.kept).view(torch.uint8)
+        mask = (level < torch.iinfo(torch.int16).min + self.kept).view(torch.uint8)
         if x.dim() == 4:  # in the memory order of channels last
-            kept = kept.view(len(x), *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
-        return (x * kept.view(x.shape)).mul_(LEVELS / self.kept)
+            mask = mask.view(len(x), *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
+        return (x * mask.view(x.shape)).mul_(LEVELS / self.kept)

@@ -1,4 +1,4 @@
-"""How far the feedback weights have come to resemble the feedforward ones, and what follows from it (section 4.2)."""
+"""How similar feedback and feedforward weights are, and the gradients that they give (section 4.2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urfb.nn.asymmetric import AsymmetricLayer, back_propagation
 
 
 class WeightAlignment(NamedTuple):
-    """How W and R of one layer relate; `events.AlignmentPoint` says what each means. NaN where it is not defined."""
+    """How W and R of one layer relate; `events.AlignmentPoint` defines each number. NaN where it is not defined."""
 
     correlation: float
     correlation_shared: float
@@ -23,7 +23,7 @@ class WeightAlignment(NamedTuple):
 
 @torch.no_grad()
 def weight_alignment(layer: AsymmetricLayer) -> WeightAlignment | None:
-    """Compare W with the feedback weights that carry the error signal in its place; None where Wᵗ does, or none."""
+    """Compare W with the feedback weights that carry the error signal; None where Wᵗ does, or no weights do."""
     carrier = layer.carrier()
     if carrier is None:
         return None
@@ -66,10 +66,10 @@ def gradient_cosines(
     learning = [layer for layer in layers if layer.weight.requires_grad]
     weights = [layer.weight for layer in learning]
     with back_propagation(layers):
-        true = torch.autograd.grad(loss_of_batch(), weights)
+        bp_gradients = torch.autograd.grad(loss_of_batch(), weights)
     return {
-        layer: float(_cosine(gradients[layer.weight].double(), gradient.double()))
-        for layer, gradient in zip(learning, true, strict=True)
+        layer: float(_cosine(gradients[layer.weight].double(), bp_gradient.double()))
+        for layer, bp_gradient in zip(learning, bp_gradients, strict=True)
     }
 
 
@@ -83,6 +83,6 @@ def filter_similarity(weight: Tensor) -> float:
     filters = weight.double().flatten(2)
     filters = torch.nn.functional.normalize(filters - filters.mean(dim=2, keepdim=True), dim=2)
     locations = len(filters)
-    # The sum over all pairs of vectors is the square of their sum, in which each vector meets itself, too.
+    # The sum over all pairs of vectors is the square of their sum, which includes each vector with itself.
     pairs = filters.sum(dim=0).square().sum(dim=1) - filters.square().sum(dim=(0, 2))
     return float((pairs / (locations * (locations - 1))).mean()) if locations > 1 else float("nan")

@@ -1,7 +1,7 @@
 """Layers with feedforward weights W and separate feedback weights R (section 3.1 of the paper).
 
 Everything asymmetric is in `SeparateFeedback`, one autograd function for every linear map. R has W's shape and is used
-transposed: the paper's R_{l+1} is this layer's `feedback`ᵗ. So W and R take one and the same increment, and any
+transposed: the paper's R_{l+1} is this layer's `feedback`ᵗ. So W and R take the same increment, and any
 optimizer that does plain gradient steps on a layer's parameters follows its rule. Only direct feedback alignment, which
 carries the network's output error to every layer instead of the error signal of the layer above, needs more.
 """
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from urfb.nn.randomness import Drawing
+from urfb.nn.randomness import RandomModule
 from urfb.nn.rules import Rule
 
 
@@ -58,12 +58,12 @@ class ConvMap(NamedTuple):
 
 
 class UntiedMap(NamedTuple):
-    """A convolution whose every location has filters of its own (section 4.1), also called locally connected.
+    """A convolution with separate filters at every location (section 4.1), also called locally connected.
 
     For x [batch, channels, height, width] and W [height·width, filters, k, k, channels]; an even filter has its odd
     zero at the end of the grid. A pass is a batched matrix product over the patches that the locations see
-    [locations, batch, k·k·channels], which take k·k times the memory of x. So they are cut out again on the way back,
-    and on a CPU for one row of locations at a time, which stays in its cache.
+    [locations, batch, k·k·channels], which take k·k times the memory of x. So the backward pass cuts them out
+    again, and on a CPU for one row of locations at a time, which stays in its cache.
     """
 
     height: int
@@ -76,28 +76,28 @@ class UntiedMap(NamedTuple):
         grid, filters = self.padded(x), weight.flatten(2)
         h = x.new_empty(len(x), self.height, self.width, filters.shape[1])
         for rows, locations in self.strips(x):
-            of_strip = self.patches(grid, rows) @ filters[locations].mT
-            h[:, rows] = of_strip.view(-1, self.width, *of_strip.shape[1:]).permute(2, 0, 1, 3)
+            h_strip = self.patches(grid, rows) @ filters[locations].mT
+            h[:, rows] = h_strip.view(-1, self.width, *h_strip.shape[1:]).permute(2, 0, 1, 3)
         return h.permute(0, 3, 1, 2)
 
     def backward(self, delta: Tensor, x: Tensor, carrier: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
-        """Return the error signal R δ for the layer below (if wanted), and each location's own δ xᵗ."""
+        """Return the error signal R δ for the layer below (if wanted), and δ xᵗ of each location."""
         grid, feedback = self.padded(x), carrier.flatten(2)
         increment = torch.empty_like(feedback)
         error_signal = torch.zeros_like(grid) if down else None
         for rows, locations in self.strips(x):
-            of_strip = delta[:, :, rows].permute(2, 3, 0, 1).flatten(0, 1)  # [locations, batch, filters]
-            torch.bmm(of_strip.mT, self.patches(grid, rows), out=increment[locations])
+            delta_strip = delta[:, :, rows].permute(2, 3, 0, 1).flatten(0, 1)  # [locations, batch, filters]
+            torch.bmm(delta_strip.mT, self.patches(grid, rows), out=increment[locations])
             if error_signal is not None:
-                self.overlay(error_signal, of_strip @ feedback[locations], rows)
+                self.overlay(error_signal, delta_strip @ feedback[locations], rows)
         if error_signal is not None:
             top, left = (self.filter_height - 1) // 2, (self.filter_width - 1) // 2
             error_signal = error_signal[:, top : top + self.height, left : left + self.width].permute(0, 3, 1, 2)
         return error_signal, increment.view_as(carrier)
 
     def strips(self, x: Tensor) -> Iterator[tuple[slice, slice]]:
-        """Return the rows, and the numbers of the locations, that are computed at a time."""
-        # A GPU has little use for many small products.
+        """Return the rows, and the numbers of the locations, that are computed together."""
+        # Many small products are slow on a GPU.
         height = self.height if x.is_cuda else 1
         for top in range(0, self.height, height):
             yield slice(top, top + height), slice(top * self.width, (top + height) * self.width)
@@ -110,8 +110,8 @@ class UntiedMap(NamedTuple):
 
     def patches(self, grid: Tensor, rows: slice) -> Tensor:
         """Return the units that each location of some rows sees [locations, batch, k·k·channels], of a padded grid."""
-        seen = grid[:, rows.start : rows.stop + self.filter_height - 1]
-        windows = seen.unfold(1, self.filter_height, 1).unfold(2, self.filter_width, 1)
+        band = grid[:, rows.start : rows.stop + self.filter_height - 1]
+        windows = band.unfold(1, self.filter_height, 1).unfold(2, self.filter_width, 1)
         return windows.permute(1, 2, 0, 4, 5, 3).flatten(0, 1).flatten(2)  # from [batch, row, column, channels, k, k]
 
     def overlay(self, grid: Tensor, patches: Tensor, rows: slice) -> None:
@@ -147,23 +147,23 @@ class SeparateFeedback(torch.autograd.Function):
         `carrier` has W's shape: R, or what a rule makes of it; None where no error signal goes down here. `feedback`
         is what takes ε times the increment; None where nothing does.
         """
-        kind = x.device.type
-        if torch.is_autocast_enabled(kind):
-            dtype = torch.get_autocast_dtype(kind)
+        device_type = x.device.type
+        if torch.is_autocast_enabled(device_type):
+            dtype = torch.get_autocast_dtype(device_type)
             x, weight = x.to(dtype), weight.to(dtype)
             carrier = carrier if carrier is None else carrier.to(dtype)
-        # `weight` stands in for its shape where there is no carrier; it is not used then.
+        # Without a carrier, `weight` stands in for its shape alone.
         ctx.save_for_backward(x, weight if carrier is None else carrier, mask, feedback_mask)
-        ctx.goes_down, ctx.linear_map, ctx.epsilon = carrier is not None, linear_map, epsilon
+        ctx.down, ctx.linear_map, ctx.epsilon = carrier is not None, linear_map, epsilon
         return linear_map.forward(x, weight)
 
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
         """Return the error signal for x, and the gradients of W and R, each on its own connections."""
-        if torch.is_grad_enabled():  # the carrier is not W to autograd, so they would be wrong, under BP, too
+        if torch.is_grad_enabled():  # to autograd the carrier is not W: they would be wrong, even under BP
             raise RuntimeError("separate feedback has no gradients of gradients: leave create_graph=True out")
         x, carrier, mask, feedback_mask = ctx.saved_tensors
-        down = ctx.goes_down and ctx.needs_input_grad[0]
+        down = ctx.down and ctx.needs_input_grad[0]
         error_signal, gradient = ctx.linear_map.backward(delta.to(x.dtype), x, carrier, down)
         feedback_gradient = None
         if ctx.needs_input_grad[2]:
@@ -176,19 +176,19 @@ class SeparateFeedback(torch.autograd.Function):
 
 
 class OutputError:
-    """δ_L, the error of the network's outputs, for those that direct feedback alignment carries it to."""
+    """δ_L, the error of the network's outputs, which direct feedback alignment carries to every layer."""
 
     def __init__(self) -> None:
         self.delta: Tensor | None = None
 
 
-class _TellOutputError(torch.autograd.Function):
-    """The identity; its backward pass notes δ_L [batch, …, outputs] on the way."""
+class _RecordOutputError(torch.autograd.Function):
+    """The identity; the backward pass records δ_L [batch, …, outputs]."""
 
     @staticmethod
     def forward(ctx: Any, outputs: Tensor, output_error: OutputError) -> Tensor:
         ctx.output_error = output_error
-        output_error.delta = None  # of the batch before
+        output_error.delta = None  # of the previous batch
         return outputs.view_as(outputs)
 
     @staticmethod
@@ -202,13 +202,13 @@ class _CarryOutputError(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, feedback: Tensor, output_error: OutputError) -> Tensor:
-        ctx.set_materialize_grads(False)  # from above comes nothing
+        ctx.set_materialize_grads(False)  # no error signal comes from above
         ctx.save_for_backward(feedback)
         ctx.output_error, ctx.shape = output_error, x.shape
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, nothing: None) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, _delta: None) -> tuple[Tensor, None, None]:
         (feedback,) = ctx.saved_tensors
         delta = ctx.output_error.delta
         if delta is None:
@@ -219,8 +219,8 @@ class _CarryOutputError(torch.autograd.Function):
         return (delta.flatten(1) @ feedback.to(delta.dtype)).view(ctx.shape), None, None
 
 
-class Start(NamedTuple):
-    """What a layer is before training: W, R and their masks, as `AsymmetricLayer` describes them.
+class LayerInit(NamedTuple):
+    """The initial W, R and masks of a layer, as `AsymmetricLayer` describes them.
 
     `limit` is the bound of the uniform distribution that R is drawn from.
     """
@@ -235,21 +235,21 @@ class Start(NamedTuple):
 class Pad(NamedTuple):
     """How a converted layer's input is padded: as `torch.nn.functional.pad` takes it."""
 
-    around: tuple[int, ...]
+    widths: tuple[int, ...]
     mode: str
 
 
-class AsymmetricLayer(Drawing):
+class AsymmetricLayer(RandomModule):
     """A linear map with weights W, and under a rule with separate feedback, R.
 
     Attributes:
         name: for people; in the paper's notation, or a module's name in a converted model.
         weight: W [out, in], [filters, channels, k, k], or [locations, filters, k, k, channels] of an untied layer.
         feedback: R, of W's shape, or [outputs, units below] under direct feedback alignment; None under a rule
-            without. It takes no gradient where the rule leaves it fixed.
+            without R. It takes no gradient where the rule leaves it fixed.
         bias: [out] or [filters] of a converted layer that has one; else None.
-        mask, feedback_mask: 1 where W and R have a connection, 0 where not; None if every connection is there.
-        back_propagates: whether Wᵗ carries the error signal for now, whatever the rule.
+        mask, feedback_mask: 1 where W and R have a connection, else 0; None if every connection exists.
+        back_propagates: whether Wᵗ carries the error signal at the moment, whatever the rule.
     """
 
     purpose = "feedback of the batch"
@@ -261,35 +261,35 @@ class AsymmetricLayer(Drawing):
         name: str,
         linear_map: LinearMap,
         rule: Rule,
-        start: Start,
+        init: LayerInit,
         *,
         bias: nn.Parameter | None = None,
         pad: Pad | None = None,
         output_error: OutputError | None = None,
         is_output: bool = False,
     ) -> None:
-        """Take W, R and masks from `start`.
+        """Take W, R and masks from `init`.
 
         Args:
             name: for people.
             linear_map: full, convolutional or untied.
             rule: how the error signal goes down, and what R learns.
-            start: W, R and masks.
+            init: W, R and masks.
             bias: added to W x.
-            pad: done to x beforehand.
-            output_error: one for all layers of a network under direct feedback alignment.
+            pad: applied to x first.
+            output_error: one object for all layers of a network under direct feedback alignment.
             is_output: whether this is the output layer.
         """
         super().__init__()
         self.name, self.linear_map, self.rule = name, linear_map, rule
-        self.limit, self.output_error, self.is_output = start.limit, output_error, is_output
+        self.limit, self.output_error, self.is_output = init.limit, output_error, is_output
         self.back_propagates = False
-        self.weight = nn.Parameter(start.weight)
-        self.feedback = None if start.feedback is None else nn.Parameter(start.feedback, rule.epsilon != 0)
+        self.weight = nn.Parameter(init.weight)
+        self.feedback = None if init.feedback is None else nn.Parameter(init.feedback, rule.epsilon != 0)
         self.bias, self.pad = bias, pad
         # Not saved with the weights: they follow from the seed.
-        self.register_buffer("mask", start.mask, persistent=False)
-        self.register_buffer("feedback_mask", start.feedback_mask, persistent=False)
+        self.register_buffer("mask", init.mask, persistent=False)
+        self.register_buffer("feedback_mask", init.feedback_mask, persistent=False)
         if rule.output_only and not is_output:
             self.requires_grad_(False)
 
@@ -297,9 +297,9 @@ class AsymmetricLayer(Drawing):
         """Return what carries the error signal down, of W's shape; None where Wᵗ does, or where it does not go."""
         if self.rule.carrier is not None:
             feedback = None if self.feedback is None else self.feedback.detach()
-            made: Tensor = self.rule.carrier(self.weight.detach(), feedback)
-            return made
-        # Detached, for torch.compile takes no tensor twice: R is also passed as what learns.
+            carrier: Tensor = self.rule.carrier(self.weight.detach(), feedback)
+            return carrier
+        # Detached: torch.compile takes no tensor twice, and R is also passed as the parameter that learns.
         return None if self.rule.direct or self.feedback is None else self.feedback.detach()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -322,29 +322,29 @@ class AsymmetricLayer(Drawing):
         if self.bias is not None:
             h = h + self.bias.to(h.dtype).view(-1, *[1] * (self.weight.dim() - 2))
         if direct and self.is_output:
-            h = _TellOutputError.apply(h, self.output_error)
+            h = _RecordOutputError.apply(h, self.output_error)
         return h
 
     @torch.no_grad()
-    def take_over(self, other: AsymmetricLayer) -> None:
-        """Take W from another layer with the same connections, and R where both rules draw one like W.
+    def take_over(self, source: AsymmetricLayer) -> None:
+        """Copy W from a layer with the same connections, and R where both rules draw R like W.
 
-        An R that starts as W is W again; R has the connections that this layer's rule gives it.
+        An R that starts as W is a copy of W again; R keeps the connections that this layer's rule gives it.
         """
-        self.weight.copy_(other.weight)
+        self.weight.copy_(source.weight)
         if self.feedback is None:
             return
         if self.rule.start == "copied":
-            self.feedback.copy_(other.weight)
-        elif self.rule.draws_like_weight and other.rule.draws_like_weight:
-            assert other.feedback is not None
-            self.feedback.copy_(other.feedback)
+            self.feedback.copy_(source.weight)
+        elif self.rule.draws_like_weight and source.rule.draws_like_weight:
+            assert source.feedback is not None
+            self.feedback.copy_(source.feedback)
             if self.feedback_mask is not None:
                 self.feedback.mul_(self.feedback_mask)
 
     @torch.no_grad()
     def redraw(self) -> None:
-        """Draw R anew, on the connections that it has."""
+        """Draw R again, on its connections."""
         assert self.feedback is not None
         self.feedback.uniform_(-self.limit, self.limit, generator=self.stream)
         if self.feedback_mask is not None:
@@ -358,7 +358,7 @@ def asymmetric_layers(network: nn.Module) -> list[AsymmetricLayer]:
 
 @contextmanager
 def back_propagation(layers: Iterable[AsymmetricLayer]) -> Iterator[None]:
-    """Let Wᵗ carry the error signal of the layers while the context is open, whatever their rule."""
+    """Let Wᵗ carry the error signal of the layers within the context, whatever their rule."""
     layers = list(layers)
     for layer in layers:
         layer.back_propagates = True

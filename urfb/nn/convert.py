@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from urfb.errors import InputError, SelectionError, nearest
 from urfb.nn.asymmetric import AsymmetricLayer, ConvMap, FullMap, LinearMap, OutputError, Pad
+from urfb.nn.init import Initializer
 from urfb.nn.randomness import glorot_limit, uniform
 from urfb.nn.rules import RULES, Rule
-from urfb.nn.starts import Starts
 
 
 def convert(
@@ -33,33 +33,34 @@ def convert(
         feedback_connectivity = connectivity
     _check_connectivity(rule, connectivity, feedback_connectivity)
     converted = copy.deepcopy(model)
-    found = _found(converted)
-    units_below = dict.fromkeys(found, 0)
-    output, outputs = list(found)[-1], 0
+    modules = _convertible(converted)
+    units_below = dict.fromkeys(modules, 0)
+    output, outputs = list(modules)[-1], 0
     if example is not None:
-        uses = _uses(converted, found, example)
+        uses = _uses(converted, modules, example)
         output = uses[-1].name
         if rule.direct:
-            units_below, outputs = _direct_sizes(uses, found)
+            units_below, outputs = _direct_sizes(uses, modules)
     elif rule.direct:
         raise InputError("direct feedback alignment needs an example: pass a batch of inputs, as in example=images[:2]")
     if rule.output_only:
-        learning = set(found[output].parameters())
+        learning = set(modules[output].parameters())
         for parameter in converted.parameters():
             parameter.requires_grad_(parameter.requires_grad and parameter in learning)
 
-    starts = Starts(rule, seed, outputs)
-    sparse = replace(starts, connectivity=connectivity, feedback_connectivity=feedback_connectivity)
+    dense = Initializer(rule, seed, outputs)
+    sparse = replace(dense, connectivity=connectivity, feedback_connectivity=feedback_connectivity)
     output_error = OutputError() if rule.direct else None
-    for index, (name, module) in enumerate(found.items(), start=1):
+    for index, (name, module) in enumerate(modules.items(), start=1):
         is_output = name == output
-        of_layer = starts if is_output else sparse
-        _become(module, _layer(module, name, rule, of_layer, index, units_below[name], output_error, is_output))
+        initializer = dense if is_output else sparse
+        layer = _layer(module, name, initializer, index, units_below[name], output_error, is_output)
+        _turn_into(module, layer)
     return converted
 
 
 def _rule(rule: str | Rule, epsilon: float | None) -> Rule:
-    """Return the rule with its ε."""
+    """Return the rule, with ε set."""
     if isinstance(rule, str):
         if rule not in RULES:
             raise SelectionError(f"there is no rule '{rule}': {nearest(rule, RULES)}, or give a urfb.Rule of your own")
@@ -69,13 +70,13 @@ def _rule(rule: str | Rule, epsilon: float | None) -> Rule:
     if epsilon is None:
         return rule
     if "epsilon" not in rule.required + rule.optional:
-        having = " and ".join(f"'{name}'" for name, other in RULES.items() if "epsilon" in other.required)
-        raise InputError(f"epsilon belongs to the rule {having}; leave it out: this one has its own, {rule.epsilon:g}")
+        rules = " and ".join(f"'{name}'" for name, row in RULES.items() if "epsilon" in row.required)
+        raise InputError(f"epsilon belongs to the rule {rules}; leave it out: this one has its own, {rule.epsilon:g}")
     return replace(rule, epsilon=epsilon)
 
 
 def _check_connectivity(rule: Rule, connectivity: float, feedback_connectivity: float) -> None:
-    """Raise where the fractions are none, or are not the rule's."""
+    """Raise where a fraction is out of bounds, or the rule does not allow it."""
     for name, value in (("connectivity", connectivity), ("feedback_connectivity", feedback_connectivity)):
         if not 0 < value <= 1:
             raise InputError(f"{name} is {value}: it is the fraction of connections that exist, above 0 and at most 1")
@@ -86,28 +87,28 @@ def _check_connectivity(rule: Rule, connectivity: float, feedback_connectivity: 
         )
 
 
-def _found(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
+def _convertible(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
     """Return the layers to convert by name, each once."""
-    found: dict[str, nn.Linear | nn.Conv2d] = {}
-    names_of: dict[nn.Parameter, str] = {}
+    modules: dict[str, nn.Linear | nn.Conv2d] = {}
+    names: dict[nn.Parameter, str] = {}
     for name, module in model.named_modules():
         if isinstance(module, (nn.LazyLinear, nn.LazyConv2d)):
             raise InputError(f"layer '{name}' has no weights yet: run the model on a batch first, then convert it")
-        # A weight that is no parameter is computed before each pass, as by torch.nn.utils.weight_norm.
+        # A weight that is not a parameter is computed before each pass, as by torch.nn.utils.weight_norm.
         if type(module) in (nn.Linear, nn.Conv2d) and isinstance(module.weight, nn.Parameter):
-            if (other := names_of.setdefault(module.weight, name)) != name:
+            if (first := names.setdefault(module.weight, name)) != name:
                 raise InputError(
-                    f"layers '{other}' and '{name}' have one weight in common, but would have an R each: use one "
+                    f"layers '{first}' and '{name}' have one weight in common, but would have an R each: use one "
                     "module in both places, or give each its own weight"
                 )
-            found[name] = cast("nn.Linear | nn.Conv2d", module)
-    if not found:
+            modules[name] = cast("nn.Linear | nn.Conv2d", module)
+    if not modules:
         raise InputError("the model has no nn.Linear and no nn.Conv2d, so there is nothing to give feedback weights to")
-    return found
+    return modules
 
 
 class _Use(NamedTuple):
-    """A layer being used on the example: its name, the shapes of its input and of its outputs."""
+    """A use of a layer on the example: the layer's name, the shapes of input and outputs."""
 
     name: str
     below: torch.Size
@@ -115,15 +116,15 @@ class _Use(NamedTuple):
 
 
 def _uses(model: nn.Module, names: Iterable[str], example: Tensor) -> list[_Use]:
-    """Run the example through a copy of the model; return how the layers are used, in order."""
+    """Run the example through a copy of the model; return the uses of the layers, in order."""
     trial = copy.deepcopy(model).eval()
     uses: list[_Use] = []
     for name in names:
 
-        def note(_: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor, name: str = name) -> None:
+        def record(_: nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor, name: str = name) -> None:
             uses.append(_Use(name, inputs[0].shape, outputs.shape))
 
-        trial.get_submodule(name).register_forward_hook(note)
+        trial.get_submodule(name).register_forward_hook(record)
     with torch.no_grad():
         trial(example)
     if not uses:
@@ -132,79 +133,78 @@ def _uses(model: nn.Module, names: Iterable[str], example: Tensor) -> list[_Use]
 
 
 def _direct_sizes(uses: list[_Use], names: Iterable[str]) -> tuple[dict[str, int], int]:
-    """Return how many units a sample has below each layer, and how many outputs."""
-    last, what = uses[-1], "direct feedback alignment carries each sample's output error to each layer"
+    """Return the number of units of a sample below each layer, and of its outputs."""
+    last, reason = uses[-1], "direct feedback alignment carries each sample's output error to each layer"
     units_below: dict[str, int] = {}
     for use in uses:
         units = use.below[1:].numel()
         if use.below[0] != last.outputs[0] or units_below.setdefault(use.name, units) != units:
             raise InputError(
-                f"{what}; but '{use.name}' has inputs {[*use.below]} on the example, and the output layer, "
+                f"{reason}; but '{use.name}' has inputs {[*use.below]} on the example, and the output layer, "
                 f"'{last.name}', outputs {[*last.outputs]}: both need the batch first, and the same sizes at each use"
             )
     if unused := [name for name in names if name not in units_below]:
-        raise InputError(f"{what}; but '{unused[0]}' is not used on the example in eval mode: take it out first")
+        raise InputError(f"{reason}; but '{unused[0]}' is not used on the example in eval mode: take it out first")
     return units_below, last.outputs[1:].numel()
 
 
 def _layer(
     module: nn.Linear | nn.Conv2d,
     name: str,
-    rule: Rule,
-    starts: Starts,
+    initializer: Initializer,
     index: int,
     units_below: int,
     output_error: OutputError | None,
     is_output: bool,
 ) -> AsymmetricLayer:
-    """Return a layer with the module's own W and bias."""
+    """Return a layer with the module's W and bias."""
     weight = module.weight.detach()
-    # As wide as W, whatever W was drawn from, or trained to.
+    # R is as wide as W, whether W is drawn or trained.
     limit = float(weight.double().square().mean().sqrt()) * 3**0.5
-    if limit == 0:  # an R of zeros would keep all layers below from learning for ever
+    if limit == 0:  # with an R of zeros no layer below would ever learn
         limit = glorot_limit(weight[0].numel(), weight.numel() // weight[0].numel())
 
     def draw(stream: torch.Generator) -> Tensor:
         return torch.empty_like(weight).copy_(uniform(weight.shape, limit, stream, weight.dtype))
 
     linear_map, pad = _linear_map(module)
-    start = starts.layer(index, draw, limit, units_below, weight=weight)
+    init = initializer.layer(index, draw, limit, units_below, weight=weight)
     bias = cast("nn.Parameter | None", module.bias)
     layer = AsymmetricLayer(
-        name, linear_map, rule, start, bias=bias, pad=pad, output_error=output_error, is_output=is_output
+        name, linear_map, initializer.rule, init, bias=bias, pad=pad, output_error=output_error, is_output=is_output
     )
     if weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last):
         layer.to(memory_format=torch.channels_last)
     with torch.no_grad():
-        module.weight.copy_(layer.weight)  # on the connections that there are
-    layer.weight = cast("nn.Parameter", module.weight)  # the very parameter, for the model may use it elsewhere, too
+        module.weight.copy_(layer.weight)  # masked
+    layer.weight = cast("nn.Parameter", module.weight)  # the same parameter: the model may also use it elsewhere
     if layer.feedback is not None and not layer.weight.requires_grad:
         layer.feedback.requires_grad_(False)
     return layer
 
 
 def _linear_map(module: nn.Linear | nn.Conv2d) -> tuple[LinearMap, Pad | None]:
-    """Return a layer's map, and how its input is padded before it, where zeros alike on both sides do not do."""
+    """Return a layer's map, and the padding of its input where the map's symmetric zeros do not suffice."""
     if isinstance(module, nn.Linear):
         return FullMap(), None
     constants = (module.stride, module.dilation, module.groups)
     if module.padding_mode == "zeros" and not isinstance(module.padding, str):
         return ConvMap(module.padding, *constants), None
-    around: list[int] = []
+    widths: list[int] = []
     for side in (1, 0):  # width first, as functional.pad has it
         if module.padding == "same":
             zeros = module.dilation[side] * (module.kernel_size[side] - 1)
-            around += [zeros // 2, zeros - zeros // 2]
+            widths += [zeros // 2, zeros - zeros // 2]
         else:
-            around += [0, 0] if isinstance(module.padding, str) else [module.padding[side]] * 2
+            widths += [0, 0] if isinstance(module.padding, str) else [module.padding[side]] * 2
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    return ConvMap((0, 0), *constants), Pad(tuple(around), mode)
+    return ConvMap((0, 0), *constants), Pad(tuple(widths), mode)
 
 
-def _become(module: nn.Module, layer: AsymmetricLayer) -> None:
+def _turn_into(module: nn.Module, layer: AsymmetricLayer) -> None:
     """Turn a module into a layer in place.
 
-    So it is the layer wherever the model keeps it, in lists of its own, too; its hooks, mode and sizes stay.
+    So every reference to it in the model is to the layer, also in plain lists; its hooks, mode and sizes stay.
     """
     kept = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_non_persistent_buffers_set"}
     vars(module).update({name: value for name, value in vars(layer).items() if name not in kept})

@@ -1,4 +1,4 @@
-"""What a network costs: weights and arithmetic, counted without building it. Plain Python, no torch."""
+"""The costs of a network: weights and arithmetic, counted without building it. Plain Python, no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StatementCosts:
 
     Attributes:
         statement: in the paper's notation.
-        untied: whether it is a conv layer with filters of its own at every location.
+        untied: whether it is a conv layer with separate filters at every location.
         shape: of its output, for one image.
         weights, feedback: entries of W and of R.
         forward: floating-point operations for one image, a multiplication and an addition counting as two.
@@ -41,48 +41,48 @@ class NetworkCosts:
     @property
     def weights(self) -> int:
         """Entries of all W."""
-        return sum(one.weights for one in self.statements)
+        return sum(statement.weights for statement in self.statements)
 
     @property
     def feedback(self) -> int:
         """Entries of all R."""
-        return sum(one.feedback for one in self.statements)
+        return sum(statement.feedback for statement in self.statements)
 
     @property
     def forward(self) -> int:
         """Operations of a forward pass of one image."""
-        return sum(one.forward for one in self.statements)
+        return sum(statement.forward for statement in self.statements)
 
     @property
     def step(self) -> int:
         """Operations of a training step, for each image of its batch."""
-        return sum(one.step for one in self.statements)
+        return sum(statement.step for statement in self.statements)
 
 
 def network_costs(
     text: str, input_shape: Shape, classes: int, rule: Rule, untied: Set[int] = frozenset()
 ) -> NetworkCosts:
-    """Count a network.
+    """Count the weights and operations of a network.
 
     Args:
         text: the network in the paper's notation.
         input_shape: (channels, height, width).
         classes: units of the output layer.
-        rule: says how many feedback weights there are, and what learns.
+        rule: sets how many feedback weights there are, and which layers learn.
         untied: numbers of the conv layers, from 1, that are untied.
 
     Raises:
         NotationError: the text does not parse, or its sizes do not fit.
     """
-    counted: list[StatementCosts] = []
+    costs: list[StatementCosts] = []
     below, conv_layers = input_shape, 0
     for statement, shape in zip(parse(text), shapes(text, input_shape, classes), strict=True):
         conv_layers += isinstance(statement, Conv)
         is_untied = isinstance(statement, Conv) and conv_layers in untied
-        first = not any(one.weights for one in counted)
-        counted.append(_count(statement, below, shape, classes, rule, is_untied=is_untied, first=first))
+        first = not any(layer.weights for layer in costs)
+        costs.append(_count(statement, below, shape, classes, rule, is_untied=is_untied, first=first))
         below = shape
-    return NetworkCosts(tuple(counted))
+    return NetworkCosts(tuple(costs))
 
 
 def _count(

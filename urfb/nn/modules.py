@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from urfb.nn.activity import Dropout, Pool, SaturatedLinearity
-from urfb.nn.asymmetric import AsymmetricLayer, ConvMap, FullMap, LinearMap, OutputError, Start, UntiedMap
+from urfb.nn.asymmetric import AsymmetricLayer, ConvMap, FullMap, LayerInit, LinearMap, OutputError, UntiedMap
+from urfb.nn.init import Initializer
 from urfb.nn.notation import Conv, Drop, Full, Maxpool, Output, Shape, Statement, Sum, parse, saturated, shapes
 from urfb.nn.rules import Rule
-from urfb.nn.starts import Starts
 
 
 class Network(nn.Module):
@@ -21,8 +21,9 @@ class Network(nn.Module):
 
     Attributes:
         layers: those with weights, from the lowest up.
-        conv_layers: those of them that are convolutional, tied or not.
-        summing: of each hidden layer, the module whose output is h, which σ is taken of, at once or by the pool above.
+        conv_layers: the convolutional ones of them, tied or not.
+        preactivations: of each hidden layer, the module whose output is h, to which σ applies, at once or in the pool
+            above.
         activation_slope: of σ between its bounds.
     """
 
@@ -53,14 +54,14 @@ class Network(nn.Module):
             classes: units of the output layer.
             rule: how the error signal goes down, and what R learns.
             seed: of W, R and their masks.
-            stage: which draw of the seed's it is: the second is independent of the first.
+            stage: number of the stage: the draws of the second are independent of those of the first.
             connectivity: fraction of W's connections that exist.
             feedback_connectivity: fraction of R's.
             dense_output: whether the output layer keeps all of its connections.
-            untied: numbers of the conv layers, from 1, that have filters of their own at each location.
-            untied_start: 'tied-copy', every location starting from the filters that a tied layer would have, or
-                'independent', each from filters of its own.
-            frozen: numbers of the conv layers that do not learn, and are always of the first stage.
+            untied: numbers of the conv layers, from 1, with separate filters at each location.
+            untied_start: 'tied-copy', every location starts from the filters of a tied layer, or 'independent', each
+                from a separate draw.
+            frozen: numbers of the conv layers that do not learn; tied ones have the draws of the first stage.
             activation_slope: of σ between its bounds.
             pool_padding: where the zeros of overlapping pools stand, 'centred' or 'end'.
             dtype: of weights and activity.
@@ -70,80 +71,100 @@ class Network(nn.Module):
         """
         super().__init__()
         self.statements = parse(text)
-        self.layers: list[AsymmetricLayer] = []  # registered within `steps`
-        self.conv_layers: list[AsymmetricLayer] = []
-        self.summing: dict[AsymmetricLayer, nn.Module] = {}
         self.activation_slope = activation_slope
-        starts = Starts(rule, seed, classes, connectivity, feedback_connectivity, stage, dtype)
-        whole = replace(starts, connectivity=1.0, feedback_connectivity=1.0)
-        output_error = OutputError() if rule.direct else None
-        steps: list[nn.Module] = []
-
-        def layer(statement: Statement, linear_map: LinearMap, start: Start) -> AsymmetricLayer:
-            is_output = isinstance(statement, Output)
-            self.layers.append(
-                AsymmetricLayer(str(statement), linear_map, rule, start, output_error=output_error, is_output=is_output)
-            )
-            return self.layers[-1]
-
-        def conv(statement: Conv, number: int, below: Shape) -> nn.Module:
-            channels, rows, columns = below
-            height, width = statement.height, statement.width
-            bank = (statement.filters, channels, height, width)
-            if len(self.conv_layers) + 1 in untied:
-                untied_map = UntiedMap(rows, columns, height, width)
-                start = starts.untied(number, bank, rows * columns, untied_start, math.prod(below))
-                step: nn.Module = layer(statement, untied_map, start)
-            else:
-                tied_map = ConvMap((height // 2, width // 2))
-                draws = replace(starts, stage=1) if len(self.conv_layers) + 1 in frozen else starts
-                tied = layer(statement, tied_map, draws.conv(number, bank, math.prod(below)))
-                # An even filter has its odd zero at the end: pad both sides alike, then drop the first.
-                step = nn.Sequential(tied, _DropFirst(1 - height % 2, 1 - width % 2))
-            self.conv_layers.append(self.layers[-1])
-            return step
-
-        below = input_shape
-        of_each = zip(self.statements, shapes(text, input_shape, classes), saturated(text), strict=True)
-        for statement, shape, takes_sigma in of_each:
-            number = len(self.layers) + 1
-            match statement:
-                case Conv():
-                    sigma = SaturatedLinearity(activation_slope) if takes_sigma else nn.Identity()
-                    summing = conv(statement, number, below)
-                    self.summing[self.layers[-1]] = summing
-                    steps.append(nn.Sequential(summing, sigma))
-                case Full(units):
-                    full = layer(statement, FullMap(), starts.full(number, units, math.prod(below)))
-                    self.summing[full] = full
-                    steps.append(nn.Sequential(_Flatten(), full, SaturatedLinearity(activation_slope)))
-                case Output():
-                    start = (whole if dense_output else starts).full(number, classes, math.prod(below))
-                    steps.append(nn.Sequential(_Flatten(), layer(statement, FullMap(), start)))
-                case Maxpool():
-                    slope = activation_slope if takes_sigma else None
-                    steps.append(Pool(statement, below, pool_padding, slope))
-                case Drop(fraction):
-                    steps.append(Dropout(fraction))
-                case Sum():
-                    steps.append(nn.Identity())  # the sum is taken in `forward`, which has both layers at hand
-            below = shape
-        self.steps = nn.ModuleList(steps)
-        for number in frozen:
-            self.conv_layers[number - 1].requires_grad_(False)
-        for layer_on_grid in self.conv_layers:
-            if isinstance(layer_on_grid.linear_map, ConvMap):
-                # Convolutions are several times faster with channels last, on CPU and GPU alike.
-                layer_on_grid.to(memory_format=torch.channels_last)
+        initializer = Initializer(rule, seed, classes, connectivity, feedback_connectivity, stage, dtype)
+        builder = _Builder(initializer, dense_output, untied, untied_start, frozen, activation_slope, pool_padding)
+        below = (input_shape, *shapes(text, input_shape, classes)[:-1])
+        self.steps = nn.ModuleList(map(builder.step, self.statements, below, saturated(text)))
+        # Plain lists and a dict: `steps` registers the layers.
+        self.layers, self.conv_layers = builder.layers, builder.conv_layers
+        self.preactivations = builder.preactivations
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs [batch, classes] for images [batch, channels, height, width]."""
-        before_last, last = x, x  # outputs of the two preceding conv layers
+        before_last, last = x, x  # outputs of the last two conv layers
         for statement, step in zip(self.statements, self.steps, strict=True):
             x = before_last + last if isinstance(statement, Sum) else step(x)
             if isinstance(statement, Conv):
                 before_last, last = last, x
         return x
+
+
+@dataclass
+class _Builder:
+    """Builds the modules of a network's statements, from the lowest up; the settings are those of `Network`."""
+
+    initializer: Initializer
+    dense_output: bool
+    untied: Collection[int]
+    untied_start: str
+    frozen: Collection[int]
+    activation_slope: float
+    pool_padding: str
+    layers: list[AsymmetricLayer] = field(default_factory=list)
+    conv_layers: list[AsymmetricLayer] = field(default_factory=list)
+    preactivations: dict[AsymmetricLayer, nn.Module] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.output_error = OutputError() if self.initializer.rule.direct else None
+
+    def step(self, statement: Statement, below: Shape, takes_sigma: bool) -> nn.Module:
+        """Return the module of a statement on units of shape `below`."""
+        number, initializer = len(self.layers) + 1, self.initializer
+        match statement:
+            case Conv():
+                preactivation = self.conv(statement, number, below)
+                self.preactivations[self.layers[-1]] = preactivation
+                sigma = SaturatedLinearity(self.activation_slope) if takes_sigma else nn.Identity()
+                return nn.Sequential(preactivation, sigma)
+            case Full(units):
+                full = self.layer(statement, FullMap(), initializer.full(number, units, math.prod(below)))
+                self.preactivations[full] = full
+                return nn.Sequential(_Flatten(), full, SaturatedLinearity(self.activation_slope))
+            case Output():
+                if self.dense_output:
+                    initializer = replace(initializer, connectivity=1.0, feedback_connectivity=1.0)
+                init = initializer.full(number, initializer.outputs, math.prod(below))
+                return nn.Sequential(_Flatten(), self.layer(statement, FullMap(), init))
+            case Maxpool():
+                return Pool(statement, below, self.pool_padding, self.activation_slope if takes_sigma else None)
+            case Drop(fraction):
+                return Dropout(fraction)
+            case Sum():
+                return nn.Identity()  # `Network.forward` takes the sum: it has the outputs of both layers
+
+    def conv(self, statement: Conv, number: int, below: Shape) -> nn.Module:
+        """Return the module that computes h of a conv layer, tied or untied."""
+        channels, rows, columns = below
+        height, width = statement.height, statement.width
+        bank = (statement.filters, channels, height, width)
+        initializer, units_below, conv_number = self.initializer, math.prod(below), len(self.conv_layers) + 1
+        if conv_number in self.untied:
+            init = initializer.untied(number, bank, rows * columns, self.untied_start, units_below)
+            layer = self.layer(statement, UntiedMap(rows, columns, height, width), init)
+            module: nn.Module = layer
+        else:
+            if conv_number in self.frozen:
+                initializer = replace(initializer, stage=1)
+            padding = (height // 2, width // 2)
+            layer = self.layer(statement, ConvMap(padding), initializer.conv(number, bank, units_below))
+            # Convolutions are several times faster with channels last, on CPU and GPU alike.
+            layer.to(memory_format=torch.channels_last)
+            # An even filter has its odd zero at the end: pad both sides alike, then drop the first.
+            module = nn.Sequential(layer, _DropFirst(1 - height % 2, 1 - width % 2))
+        if conv_number in self.frozen:
+            layer.requires_grad_(False)
+        self.conv_layers.append(layer)
+        return module
+
+    def layer(self, statement: Statement, linear_map: LinearMap, init: LayerInit) -> AsymmetricLayer:
+        """Add a layer with weights."""
+        layer = AsymmetricLayer(
+            str(statement), linear_map, self.initializer.rule, init,
+            output_error=self.output_error, is_output=isinstance(statement, Output),
+        )  # fmt: skip
+        self.layers.append(layer)
+        return layer
 
 
 class _Flatten(nn.Module):

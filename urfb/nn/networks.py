@@ -1,4 +1,4 @@
-"""The paper's networks (section 4), in its own notation."""
+"""The paper's networks (section 4), in its notation."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ AUTHOR_CODE = {
 }
 
 
-def named(name: str, convention: str) -> str:
+def network_text(name: str, convention: str) -> str:
     """Return the text of one of the paper's networks under a convention."""
     return AUTHOR_CODE.get(name, NETWORKS[name]) if convention == "author-code" else NETWORKS[name]

@@ -68,7 +68,7 @@ class Maxpool:
         return self.size > self.stride
 
     def pooled(self, length: int) -> int:
-        """How many windows there are along a side of `length` units."""
+        """Return the number of windows along a side of `length` units."""
         return -(-length // self.stride)
 
     def __str__(self) -> str:
@@ -77,12 +77,12 @@ class Maxpool:
 
 @dataclass(frozen=True)
 class Drop:
-    """Dropout: `fraction` of the units are zeroed, for each sample anew."""
+    """Dropout: a random `fraction` of each sample's units are zeroed."""
 
     fraction: float
 
     def __str__(self) -> str:
-        digits = format(Decimal(repr(self.fraction)), "f")  # never 1e-05, which the notation does not know
+        digits = format(Decimal(repr(self.fraction)), "f")  # never 1e-05, which is not in the notation
         return f"Drop {digits.removeprefix('0') if self.fraction else 0}"
 
 
@@ -112,7 +112,7 @@ def parse(text: str) -> tuple[Statement, ...]:
     """Read a network's text.
 
     Raises:
-        NotationError: naming the statement that cannot be read, and what may stand there.
+        NotationError: naming the statement that cannot be read, and the allowed statements.
     """
     statements: list[Statement] = []
     pieces = [" ".join(piece.split()) for piece in text.strip().rstrip(";").split(";")]
@@ -144,7 +144,7 @@ def saturated(text: str) -> tuple[bool, ...]:
     """Return for each statement whether σ is taken of its output.
 
     It is taken of conv and full layers, but where a pool comes right after a conv layer, of the pool: the maximum of σ
-    is σ of the maximum, and there are fewer of those.
+    is σ of the maximum, and a pool has fewer units.
     """
     statements = parse(text)
     pairs = zip((None, *statements[:-1]), statements, (*statements[1:], None), strict=True)
@@ -157,7 +157,7 @@ def saturated(text: str) -> tuple[bool, ...]:
 
 
 def canonical(text: str) -> str:
-    """Write a network's text the one way that identities are made of."""
+    """Return a network's text in the canonical form, from which identities are made."""
     return "; ".join(str(statement) for statement in parse(text))
 
 
@@ -186,7 +186,7 @@ def _shapes(statements: tuple[Statement, ...], shape: Shape, classes: int) -> It
                     raise NotationError(f"{where}: the window is larger than its grid of {shape[1]}x{shape[2]}")
                 shape = (shape[0], statement.pooled(shape[1]), statement.pooled(shape[2]))
             case Sum():
-                before = [other.filters for other in statements[:number][-3:-1] if isinstance(other, Conv)]
+                before = [layer.filters for layer in statements[:number][-3:-1] if isinstance(layer, Conv)]
                 if len(before) < 2 or before[0] != before[1]:
                     raise NotationError(f"{where}: needs two conv layers with as many filters right before it")
             case Full(units):

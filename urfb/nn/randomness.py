@@ -1,4 +1,4 @@
-"""Random streams by name, so that a draw depends on what it is for and not on what was drawn before it."""
+"""Random streams by name, so that a draw depends on its purpose and not on earlier draws."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def seed_of(seed: int, *name: object) -> int:
 
 @contextmanager
 def seeded(seed: int, *name: object, device: torch.device | None = None) -> Iterator[None]:
-    """Draw from a stream of the seed's where modules, such as a user's dropout, draw from PyTorch's own."""
+    """Seed PyTorch's default streams, from which a user's modules draw, within the context."""
     gpus = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(gpus):
         torch.manual_seed(seed_of(seed, *name))
         yield
 
 
-class Drawing(nn.Module):
-    """A module that draws for each batch.
+class RandomModule(nn.Module):
+    """A module that draws random numbers for each batch.
 
     Attributes:
         purpose: the name of its stream.
-        stream: training seeds it for each epoch, so that a resumed epoch draws the same; None for PyTorch's own.
+        stream: training seeds it for each epoch, so that a resumed epoch draws the same; None for PyTorch's default.
     """
 
     purpose: str

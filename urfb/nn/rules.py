@@ -1,7 +1,7 @@
-"""The learning rules: how the feedback weights R start, what they learn, and what carries the error signal down.
+"""The learning rules: how the feedback weights R start, how they learn, and what carries the error signal down.
 
 The paper's family (section 3.1) is W ← (1−λ)W + ηG, R ← (1−λ)R + ε·ηG, with the error signal carried down by R in place
-of Wᵗ. The rules that it is compared with differ in one more point each. Plain Python, no torch.
+of Wᵗ. The rules for comparison differ in one more point each. Plain Python, no torch.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ class Rule:
     Attributes:
         description: one line for people.
         start: what R is before training. None: there is no R, and Wᵗ carries the error signal; 'drawn': drawn like W,
-            independently; 'copied': W's own values; 'uniform': W's standard deviation in every entry.
+            independently; 'copied': a copy of W; 'uniform': W's standard deviation in every entry.
         epsilon: ε, the multiple of W's increment that R takes.
         decay: λ, the fraction of W and R that each update takes away, whatever the step size.
         required: which of `epsilon` and `decay` a run has to give.
-        optional: which of them it may give.
+        optional: which of them a run may give.
         carrier: what carries the error signal in R's place: a tensor of W's shape, made of W and R, tensors of one
             shape (or of W and None without an R), before each update. It is used transposed, as R is, so W itself
             stands for Wᵗ.
-        redrawn: whether R is drawn anew for every update.
+        redrawn: whether R is drawn again for every update.
         direct: whether R carries the network's output error straight to each layer, instead of the error signal of
             the layer above; R is then [outputs, units below].
         output_only: whether the output layer alone learns.
@@ -45,7 +45,7 @@ class Rule:
 
     @property
     def separate(self) -> bool:
-        """Whether layers have feedback weights of their own."""
+        """Whether layers have separate feedback weights."""
         return self.start is not None
 
     @property
@@ -55,17 +55,17 @@ class Rule:
 
     @property
     def own_connections(self) -> bool:
-        """Whether R has connections of its own, and not just those that W has."""
+        """Whether R has a separate mask, rather than W's connections."""
         return self.start == "drawn" and self.carrier is None
 
 
 def _sign_of_weight(weight: Any, feedback: Any) -> Any:
-    """Return |R| with the signs that W has at the moment."""
+    """Return |R| with the current signs of W."""
     return feedback.copysign(weight)
 
 
 def _copy_of_weight(weight: Any, feedback: Any) -> Any:
-    """Return W's own values; there is no R."""
+    """Return a copy of W; there is no R."""
     return weight.clone()
 
 

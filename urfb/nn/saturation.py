@@ -1,4 +1,4 @@
-"""How many units are beyond the bounds of σ, where no error signal passes (Remark 2)."""
+"""The fraction of units beyond the bounds of σ, where no error signal passes (Remark 2)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from urfb.nn.modules import Network
 def saturation(network: Network, x: Tensor) -> dict[AsymmetricLayer, float]:
     """Return the fraction of each hidden layer's units with |slope·h| > 1, over the images x and before any pool.
 
-    The output layer is left out, for it has no σ.
+    The output layer is left out: it has no σ.
     """
-    saturated: dict[AsymmetricLayer, float] = {}
+    fractions: dict[AsymmetricLayer, float] = {}
 
-    def count(layer: AsymmetricLayer, _module: nn.Module, _inputs: Any, h: Tensor) -> None:
-        saturated[layer] = float(((network.activation_slope * h).abs() > 1).double().mean())
+    def measure(layer: AsymmetricLayer, _module: nn.Module, _inputs: Any, h: Tensor) -> None:
+        fractions[layer] = float(((network.activation_slope * h).abs() > 1).double().mean())
 
     with ExitStack() as hooks:
-        for layer, summing in network.summing.items():
-            hooks.callback(summing.register_forward_hook(partial(count, layer)).remove)
+        for layer, preactivation in network.preactivations.items():
+            hooks.callback(preactivation.register_forward_hook(partial(measure, layer)).remove)
         network(x)
-    return saturated
+    return fractions

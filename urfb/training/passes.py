@@ -13,7 +13,7 @@ from urfb.data.batches import batch
 from urfb.data.datasets import Dataset, Split
 from urfb.grid.spec import RunSpec
 from urfb.learning.learner import Learner
-from urfb.nn.randomness import Drawing, generator, seed_of, seeded
+from urfb.nn.randomness import RandomModule, generator, seed_of, seeded
 from urfb.training.arithmetic import arithmetic
 from urfb.training.graphs import launched
 from urfb.training.networks import weight_dtype
@@ -38,7 +38,7 @@ class Passes:
         self.totals = torch.zeros(2, dtype=torch.float64, device=self.device)
         self.streams: dict[str, torch.Generator] = {}
         for module in learner.modules():
-            if isinstance(module, Drawing):
+            if isinstance(module, RandomModule):
                 module.stream = self.streams.setdefault(module.purpose, torch.Generator(self.device))
         self._step = launched(self.step, learner, spec.batch_size, tuple(self.streams.values()))
         self._evaluate_batches = {
