@@ -26,16 +26,16 @@ def build(shape, classes):
 
 def declare() -> None:
     """Import `urfb.grid.settings` with the declaration in it."""
-    found = importlib.util.find_spec("urfb.grid.settings")
-    assert found is not None
-    assert found.origin is not None
-    source = Path(found.origin).read_text(encoding="utf-8")
+    spec = importlib.util.find_spec("urfb.grid.settings")
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).read_text(encoding="utf-8")
     assert source.count("    epochs: Annotated") == 1
     source = source.replace("    epochs: Annotated", f"{DECLARATION.strip(chr(10))}\n    epochs: Annotated")
-    linecache.cache[found.origin] = (len(source), None, source.splitlines(keepends=True), found.origin)  # for its doc
-    module = importlib.util.module_from_spec(found)
+    linecache.cache[spec.origin] = (len(source), None, source.splitlines(keepends=True), spec.origin)  # for its doc
+    module = importlib.util.module_from_spec(spec)
     sys.modules["urfb.grid.settings"] = module
-    exec(compile(source, found.origin, "exec"), vars(module))
+    exec(compile(source, spec.origin, "exec"), vars(module))
 
 
 def check_everywhere(folder: Path, default_identity: str) -> None:

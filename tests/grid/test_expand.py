@@ -109,8 +109,8 @@ def test_conventions_and_defaults_are_resolved_into_values(tmp_path: Path) -> No
     (author,) = expand(tmp_path, "convention: author-code").runs
     assert (author.spec.activation_slope, author.spec.pool_padding) == (0.5, "end")
     assert author.spec.identity != paper.spec.identity
-    (own,) = expand(tmp_path, "activation_slope: 0.25").runs
-    assert own.spec.convention == "custom"
+    (custom,) = expand(tmp_path, "activation_slope: 0.25").runs
+    assert custom.spec.convention == "custom"
 
 
 def test_the_papers_networks_go_by_their_own_names(tmp_path: Path) -> None:
@@ -142,20 +142,20 @@ def test_run_shared_by_two_experiments_has_the_farther_target(tmp_path: Path) ->
 def test_the_identity_is_of_what_the_numbers_depend_on(tmp_path: Path) -> None:
     (run,) = expand(tmp_path, "{}").runs
     spec = run.spec
-    for other in ({"epochs": 99}, {"network": "another name"}):
-        assert spec.model_copy(update=other).identity == spec.identity
-    for other in ({"seed": 1}, {"step_size": 0.2}, {"precision": "float64"}, {"input_offset": 0.5}):
-        assert spec.model_copy(update=other).identity != spec.identity
+    for update in ({"epochs": 99}, {"network": "another name"}):
+        assert spec.model_copy(update=update).identity == spec.identity
+    for update in ({"seed": 1}, {"step_size": 0.2}, {"precision": "float64"}, {"input_offset": 0.5}):
+        assert spec.model_copy(update=update).identity != spec.identity
     # Held: an identity that changes silently would make every stored run look missing.
     assert spec.identity == "1ab9e00499eb0994"
 
 
 def test_every_setting_but_a_name_and_the_target_is_in_the_identity() -> None:
-    spec, other = tiny_spec(), {str: "another", bool: False, int: 7, float: 7.5}
+    spec, values = tiny_spec(), {str: "another", bool: False, int: 7, float: 7.5}
     same = [
         name
         for name in RunSpec.model_fields
-        if spec.model_copy(update={name: other[SETTINGS[name].kind]}).identity == spec.identity
+        if spec.model_copy(update={name: values[SETTINGS[name].kind]}).identity == spec.identity
     ]
     assert same == ["network", "epochs"]
 

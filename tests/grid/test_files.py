@@ -44,27 +44,27 @@ def test_arguments_without_a_file_are_answered_with_how_to_name_one() -> None:
 
 def test_files_form_a_grid_but_keep_own_defaults_and_networks(tmp_path: Path) -> None:
     small, large = "Full 5; Output", "Full 9; Output"
-    one = write(
+    first = write(
         tmp_path / "one.yaml",
         f"defaults: {{dataset: digits, network: mine, epochs: 3}}\nnetworks: {{mine: {small}}}\n"
         "experiments: {shared: {matrix: {rule: [bp, urfb]}}, own: {matrix: {rule: frfb}}}",
     )
-    two = write(
+    second = write(
         tmp_path / "two.yaml",
         f"defaults: {{dataset: digits, epochs: 7}}\nnetworks: {{mine: {large}, other: {small}}}\n"
         "experiments: {shared: {matrix: {rule: urfb, network: [other, mine]}}, last: {defaults: {rule: bp, "
         "network: other, epochs: 1}}}",
     )
-    grid = load_grids([one, two])
+    grid = load_grids([first, second])
     assert [(run.spec.layers, run.spec.rule, run.spec.epochs, run.experiments) for run in grid.runs] == [
         (small, "bp", 3, ("shared", "last")),
         (small, "urfb", 7, ("shared",)),
         (small, "frfb", 3, ("own",)),
         (large, "urfb", 7, ("shared",)),
     ]
-    assert len(load_grids([one, two], ["shared"]).runs) == 3
-    assert [run.spec.rule for run in load_grids([one, two], ["last", "own"]).runs] == ["frfb", "bp"]
-    assert load_grids([one, one]).runs == load_grids([one]).runs
+    assert len(load_grids([first, second], ["shared"]).runs) == 3
+    assert [run.spec.rule for run in load_grids([first, second], ["last", "own"]).runs] == ["frfb", "bp"]
+    assert load_grids([first, first]).runs == load_grids([first]).runs
 
 
 def test_all_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
@@ -73,14 +73,14 @@ def test_all_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty.yaml", "")
     with pytest.raises(GridError) as caught:
         load_grids([tmp_path / "absent.yaml", schema, empty, fitting], ["b"])
-    told = [problem.replace(f"{tmp_path}/", "") for problem in caught.value.problems]
+    problems = [problem.replace(f"{tmp_path}/", "") for problem in caught.value.problems]
     starts = [
         "absent.yaml: cannot be read",
         "schema.yaml:1:28: experiments.a.matrix.rulee: unknown key",
         "empty.yaml: a grid file is a mapping",
         "fitting.yaml:1:15: experiments.a: no network is given",
     ]
-    for problem, start in zip(told, starts, strict=True):
+    for problem, start in zip(problems, starts, strict=True):
         assert problem.startswith(start)
 
 
@@ -116,7 +116,7 @@ def test_each_file_finds_the_users_modules_in_its_own_folder_alone(tmp_path: Pat
     assert (
         f"{tmp_path}/there/grid.yaml:1:15: experiments.there: 'mine:build' is found in {tmp_path}/here" in clash.stderr
     )
-    # One that is in another file's folder alone is not found by this file alone either.
+    # A module in another file's folder alone is not found by this file either.
     for order in (1, -1):
         stray = plan(*[file("here", "theirs"), file("there", "theirs")][::order], *store)
         assert stray.returncode == 2

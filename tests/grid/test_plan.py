@@ -19,9 +19,9 @@ def test_states_come_from_store_and_short_runs_are_unfinished() -> None:
     first, second, third, fourth, *rest = (run.spec.identity for run in RUNS)
     progress = {first: ("done", 40), second: ("done", 39), third: ("failed", 5), fourth: ("running", 1)}
     planned = plan(RUNS, progress)
-    assert [one.state for one in planned] == ["done", "unfinished", "failed", "running"] + ["new"] * len(rest)
-    assert [one.missing for one in planned] == [False] + [True] * (len(rest) + 3)
-    assert [one.epochs_done for one in planned[:4]] == [40, 39, 5, 1]
+    assert [run.state for run in planned] == ["done", "unfinished", "failed", "running"] + ["new"] * len(rest)
+    assert [run.missing for run in planned] == [False] + [True] * (len(rest) + 3)
+    assert [run.epochs_done for run in planned[:4]] == [40, 39, 5, 1]
 
 
 def test_a_cancelled_run_is_not_missing() -> None:
@@ -58,7 +58,7 @@ def test_the_store_says_why_runs_failed_and_where_others_are_trained(tmp_path: P
                 run.spec.identity, Failed(f"RuntimeError: number {number}" + " of many words" * 9, "traceback")
             )
     store.claim(runs[2].spec)
-    reasons = [one.reason for one in plan(runs, store.progress(), store.reasons())]
+    reasons = [planned.reason for planned in plan(runs, store.progress(), store.reasons())]
     assert reasons[0].startswith("failed: RuntimeError: number 1 of many words of")
     assert reasons[0].endswith("… (2 attempts)")
     assert len(reasons[0]) < 110
@@ -87,7 +87,7 @@ def test_all_conditions_hold_and_of_the_values_of_one_any(conditions: list[str],
 
 
 @pytest.mark.parametrize(
-    ("condition", "said"),
+    ("condition", "message"),
     [
         ("rul=bp", "did you mean 'rule'"),
         ("rule", "name=value"),
@@ -100,8 +100,8 @@ def test_all_conditions_hold_and_of_the_values_of_one_any(conditions: list[str],
         ("dense_output=1", "true or false"),
     ],
 )
-def test_conditions_that_cannot_be_read_are_refused(condition: str, said: str) -> None:
-    with pytest.raises(SelectionError, match=said):
+def test_conditions_that_cannot_be_read_are_refused(condition: str, message: str) -> None:
+    with pytest.raises(SelectionError, match=message):
         select(RUNS, [condition])
 
 

@@ -24,7 +24,7 @@ def problems(tmp_path: Path, text: str) -> list[str]:
 
 
 def test_all_mistakes_are_reported_with_place_and_allowed_values(tmp_path: Path) -> None:
-    found = problems(
+    reported = problems(
         tmp_path,
         """\
 defaults: {step_size: 1e-1}
@@ -57,13 +57,13 @@ experiments:
         "grid.yaml:15:5: experiments.second.matrx: unknown key 'matrx': did you mean 'matrix'?",
         "grid.yaml:16:3: experiments.third: network 'Conv 8 90x90; Output' does not fit digits: statement 1",
     ]
-    assert len(found) == len(starts)
+    assert len(reported) == len(starts)
     for start in starts:
-        assert any(problem.startswith(start) for problem in found), start
+        assert any(problem.startswith(start) for problem in reported), start
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "a grid file is a mapping"),
         ("- experiments", "a grid file is a mapping"),
@@ -114,12 +114,12 @@ experiments:
         ("networks: {simpnet: Full 10; Output}\nexperiments: {a: {}}", "'simpnet' is the paper's network"),
     ],
 )
-def test_what_a_grid_file_may_not_say(tmp_path: Path, text: str, said: str) -> None:
-    assert any(said in problem for problem in problems(tmp_path, text))
+def test_what_a_grid_file_may_not_say(tmp_path: Path, text: str, message: str) -> None:
+    assert any(message in problem for problem in problems(tmp_path, text))
 
 
 def test_mistakes_of_zips_come_with_all_others_each_with_its_place(tmp_path: Path) -> None:
-    found = problems(
+    reported = problems(
         tmp_path,
         """\
 experiments:
@@ -147,9 +147,9 @@ experiments:
         "grid.yaml:14:37: experiments.several.matrix.zip.0.rule.1: 'urfbb': did you mean 'urfb'?",
         "grid.yaml:15:12: experiments.several.matrix.zip.1.seed: 'seed' is an axis of this matrix already",
     ]
-    assert len(found) == len(starts)
+    assert len(reported) == len(starts)
     for start in starts:
-        assert any(problem.startswith(start) for problem in found), start
+        assert any(problem.startswith(start) for problem in reported), start
 
 
 def test_what_yaml_leaves_empty_says_nothing(tmp_path: Path) -> None:

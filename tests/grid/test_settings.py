@@ -29,17 +29,17 @@ def from_yaml(folder: Path, settings: str, matrix: str = "") -> list[RunSpec]:
 
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_every_rule_can_be_named_and_has_a_run_of_its_own(rule: str) -> None:
-    given = dict.fromkeys(RULES[rule].required, 0.5)
-    spec = tiny_spec(rule=rule, **given)
+    parameters = dict.fromkeys(RULES[rule].required, 0.5)
+    spec = tiny_spec(rule=rule, **parameters)
     assert spec.rule_of(1).description == RULES[rule].description
-    assert all(getattr(spec.rule_of(1), name) == 0.5 for name in given)
-    others = {tiny_spec(rule=other, **dict.fromkeys(RULES[other].required, 0.5)).identity for other in RULES}
-    assert spec.identity in others
-    assert len(others) == len(RULES)
+    assert all(getattr(spec.rule_of(1), name) == 0.5 for name in parameters)
+    identities = {tiny_spec(rule=name, **dict.fromkeys(RULES[name].required, 0.5)).identity for name in RULES}
+    assert spec.identity in identities
+    assert len(identities) == len(RULES)
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"rule": "interpolated"}, "rule interpolated needs epsilon"),
         ({"rule": "kolen-pollack"}, "rule kolen-pollack needs decay"),
@@ -57,8 +57,8 @@ def test_every_rule_can_be_named_and_has_a_run_of_its_own(rule: str) -> None:
         ({"gradient_batch": 45_001}, "gradient_batch 45001 is more than the 45000 training images"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         spec_of(**settings)
 
 

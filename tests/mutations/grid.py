@@ -25,7 +25,7 @@ MUTATIONS = [
         "urfb/grid/settings.py",
         SETTINGS,
         ("NotNegative = Annotated[float, Field(ge=0,", "NotNegative = Annotated[float, Field(gt=0,"),
-        ("Whole = Annotated[int, Field(ge=0,", "Whole = Annotated[int, Field(ge=1,"),
+        ("NotNegativeInt = Annotated[int, Field(ge=0,", "NotNegativeInt = Annotated[int, Field(ge=1,"),
         ("usual=1000, ", "usual=100, "),
         (
             'true_class_margin: Annotated[Finite, Use(listed=False, compares="hinge")]',
@@ -60,23 +60,26 @@ MUTATIONS = [
     *of(
         "urfb/grid/expand.py",
         "tests/grid/test_expand.py",
-        ("entry.items() <= own.items()", "entry.items() < own.items()"),
-        ("entry.items() <= own.items()", "all(own.get(key, value) == value for key, value in entry.items())"),
+        ("entry.items() <= original.items()", "entry.items() < original.items()"),
+        (
+            "entry.items() <= original.items()",
+            "all(original.get(key, value) == value for key, value in entry.items())",
+        ),
         (
             "for axes in matrix.exclude for entry in _product(_factors(axes))",
             "for axes in matrix.exclude for entry in axes.in_step()",
         ),
         (
             "        if not agreeing:\n",
-            "        if not agreeing and not any(one.items() <= entry.items() for one in excluded):\n",
+            "        if not agreeing and not any(exclude.items() <= entry.items() for exclude in excluded):\n",
         ),
         (
-            "all(own[key] == value for key, value in entry.items() if key in own)",
-            "all(whole[key] == value for key, value in entry.items() if key in whole)",
+            "all(original[key] == value for key, value in entry.items() if key in original)",
+            "all(combination[key] == value for key, value in entry.items() if key in combination)",
         ),
-        ("whole.update(entry)", "whole.update({**entry, **whole})"),
-        ("yield from extended\n    yield from alone", "yield from alone\n    yield from extended"),
-        ("spec if spec.epochs > known.spec.epochs else known.spec", "known.spec"),
+        ("combination.update(entry)", "combination.update({**entry, **combination})"),
+        ("yield from extended\n    yield from added", "yield from added\n    yield from extended"),
+        ("spec if spec.epochs > run.spec.epochs else run.spec", "run.spec"),
     ),
     *of(
         "urfb/grid/expand.py",
@@ -107,7 +110,10 @@ MUTATIONS = [
         "urfb/grid/settings.py",
         "tests/test_plugins.py::test_what_only_the_notation_says_is_refused_beside_a_users_model",
         ("pool_padding: Annotated[PoolPadding, Use(notation=True, ", "pool_padding: Annotated[PoolPadding, Use("),
-        ("pretraining_epochs: Annotated[Whole, Use(notation=True, ", "pretraining_epochs: Annotated[Whole, Use("),
+        (
+            "pretraining_epochs: Annotated[NotNegativeInt, Use(notation=True, ",
+            "pretraining_epochs: Annotated[NotNegativeInt, Use(",
+        ),
     ),
     *of(
         "urfb/grid/expand.py",

@@ -51,19 +51,19 @@ class Grid:
 
 
 def files_and_experiments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Tell grid files, whose names end in .yaml or .yml, from names of experiments.
+    """Separate grid files, whose names end in .yaml or .yml, from names of experiments.
 
     Raises:
-        SelectionError: there is no file among them.
+        SelectionError: no argument is a file.
     """
-    are_files = [argument.lower().endswith((".yaml", ".yml")) for argument in arguments]
-    experiments = [argument for argument, is_file in zip(arguments, are_files, strict=True) if not is_file]
-    if not any(are_files):
+    is_file = [argument.lower().endswith((".yaml", ".yml")) for argument in arguments]
+    experiments = [argument for argument, file in zip(arguments, is_file, strict=True) if not file]
+    if not any(is_file):
         raise SelectionError(
             f"{', '.join(repr(name) for name in experiments)}: no grid file is named, which ends in .yaml or .yml; "
             "name one before the experiments, as in `urfb grid plan experiments.yaml figure4`"
         )
-    return [Path(argument) for argument, is_file in zip(arguments, are_files, strict=True) if is_file], experiments
+    return [Path(argument) for argument, file in zip(arguments, is_file, strict=True) if file], experiments
 
 
 def load_grid(path: Path, experiments: Sequence[str] = (), *, epochs: int | None = None) -> Grid:
@@ -74,12 +74,12 @@ def load_grid(path: Path, experiments: Sequence[str] = (), *, epochs: int | None
 def load_grids(paths: Sequence[Path], experiments: Sequence[str] = (), *, epochs: int | None = None) -> Grid:
     """Read grid files and expand them into the runs of one grid.
 
-    Each file has its own defaults and networks, and finds the user's modules in its own folder. A run that several
-    experiments or files ask for is there once, with the farthest target.
+    The defaults and networks of a file hold for that file alone, and a file's folder is where the user's modules are
+    found. A run that several experiments or files ask for stands in the grid once, with the farthest target.
 
     Args:
         paths: the files.
-        experiments: names of those wanted, of whichever file; all where empty.
+        experiments: names of the selected experiments, of any file; all where empty.
         epochs: how far to train, in place of what the files say.
 
     Raises:
@@ -89,7 +89,7 @@ def load_grids(paths: Sequence[Path], experiments: Sequence[str] = (), *, epochs
     runs: dict[str, GridRun] = {}
     names: dict[str, None] = {}
     problems: list[str] = []
-    # What Python looks in anyway is no file's own.
+    # A folder on Python's path belongs to no file.
     folders = {path.parent.resolve() for path in paths} - {Path(entry).resolve() for entry in sys.path}
     for path in paths:
         try:
@@ -114,29 +114,29 @@ def load_grids(paths: Sequence[Path], experiments: Sequence[str] = (), *, epochs
     return Grid(tuple(paths), tuple(runs.values()))
 
 
-def _expand(path: Path, others: Set[Path]) -> tuple[dict[str, list[RunSpec]], list[str]]:
+def _expand(path: Path, other_folders: Set[Path]) -> tuple[dict[str, list[RunSpec]], list[str]]:
     """Return the runs of each experiment of a file, and the file's mistakes.
 
     Args:
         path: the file.
-        others: folders of the other files, where this one's modules must not be found.
+        other_folders: of the other files, where this file's modules must not be found.
 
     Raises:
-        GridError: the file says nothing that could be expanded.
+        GridError: the file cannot be read, or nothing in it can be expanded.
     """
     source, file, problems = read_grid(path)
     add_import_folder(path.parent)
     expanded: dict[str, list[RunSpec]] = {}
     for name, experiment in file.experiments.items():
         specs = expanded[name] = []
-        misfits: dict[str, None] = {}  # an ordered set: a hundred seeds make a mistake once
+        misfits: dict[str, None] = {}  # an ordered set: a mistake that a hundred seeds share stands once
         for settings in combinations(experiment.matrix):
             try:
                 specs.append(resolve(settings_of(file, experiment, settings), file.networks))
             except (ValueError, PluginError) as error:
                 misfits[str(error)] = None
         for import_path in {import_path for spec in specs if spec.source for import_path in spec.import_paths}:
-            if (folder := folder_of(import_path)) in others:
+            if (folder := folder_of(import_path)) in other_folders:
                 misfits[
                     f"'{import_path}' is found in {folder}, beside another grid file, and of one name Python knows one "
                     "module: give the one beside this file a name of its own, or keep both grid files in one folder"
@@ -148,15 +148,15 @@ def _expand(path: Path, others: Set[Path]) -> tuple[dict[str, list[RunSpec]], li
 
 
 def _add(runs: dict[str, GridRun], name: str, spec: RunSpec) -> None:
-    """Add a run that an experiment asks for to those of the grid, which has it once."""
+    """Add a run of an experiment to the grid, or the experiment to a run that the grid has already."""
     identity = spec.identity
-    known = runs.get(identity)
-    if known is None:
+    run = runs.get(identity)
+    if run is None:
         runs[identity] = GridRun(spec, (name,))
     else:
-        longest = spec if spec.epochs > known.spec.epochs else known.spec
-        shared = known.experiments if name in known.experiments else (*known.experiments, name)
-        runs[identity] = replace(known, spec=longest, experiments=shared)
+        longest = spec if spec.epochs > run.spec.epochs else run.spec
+        experiments = run.experiments if name in run.experiments else (*run.experiments, name)
+        runs[identity] = replace(run, spec=longest, experiments=experiments)
 
 
 def settings_of(file: GridFile, experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
@@ -167,47 +167,47 @@ def settings_of(file: GridFile, experiment: Experiment, settings: dict[str, Any]
 def combinations(matrix: Matrix) -> Iterator[dict[str, Any]]:
     """Return the settings of each run of a matrix, as CI files have it.
 
-    The product of the axes, a zip being an axis that has a combination for each position; less the combinations that
-    contain every value of an entry of `exclude`; then each entry of `include` is added to all combinations whose own
-    values it agrees with, or else becomes one of its own. An entry with several values for a setting stands for as
-    many entries.
+    The product of the axes, where a zip is an axis with a combination for each position; less the combinations that
+    contain every value of an entry of `exclude`; then each entry of `include` is added to all combinations whose axes
+    agree with it, or else becomes a new combination. An entry with several values for a setting stands for as many
+    entries.
     """
     factors = _factors(matrix) + [zipped.in_step() for zipped in matrix.zip if zipped.axes()]
     only_includes = not factors and matrix.include
     product = [] if only_includes else _product(factors)
     excluded = [entry for axes in matrix.exclude for entry in _product(_factors(axes))]
-    kept = [own for own in product if not any(entry.items() <= own.items() for entry in excluded)]
-    extended = [dict(own) for own in kept]
-    alone = []
+    kept = [original for original in product if not any(entry.items() <= original.items() for entry in excluded)]
+    extended = [dict(original) for original in kept]
+    added = []
     for entry in (entry for axes in matrix.include for entry in _product(_factors(axes))):
         agreeing = [
-            whole
-            for own, whole in zip(kept, extended, strict=True)
-            if all(own[key] == value for key, value in entry.items() if key in own)
+            combination
+            for original, combination in zip(kept, extended, strict=True)
+            if all(original[key] == value for key, value in entry.items() if key in original)
         ]
-        for whole in agreeing:
-            whole.update(entry)
+        for combination in agreeing:
+            combination.update(entry)
         if not agreeing:
-            alone.append(entry)
+            added.append(entry)
     yield from extended
-    yield from alone
+    yield from added
 
 
 def _factors(axes: Axes) -> list[list[dict[str, Any]]]:
-    """Return each axis as the combinations that it has by itself: one for each value."""
+    """Return each axis as a list of combinations, one for each value."""
     return [[{name: value} for value in values] for name, values in axes.axes().items()]
 
 
 def _product(factors: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    return [{key: value for part in chosen for key, value in part.items()} for chosen in itertools.product(*factors)]
+    return [{key: value for part in parts for key, value in part.items()} for parts in itertools.product(*factors)]
 
 
 def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
-    """Return the complete spec of a run, every convention and default resolved into its value.
+    """Return the complete spec of a run, with every convention and default resolved into a value.
 
     Raises:
-        ValueError: a setting is missing, or two do not go together.
-        PluginError: a model, rule or data set of the user's own cannot be imported.
+        ValueError: a setting is missing, or two settings contradict each other.
+        PluginError: a user's model, rule or data set cannot be imported.
     """
     missing = [name for name in ("network", "dataset", "rule") if name not in settings]
     if missing:
@@ -220,7 +220,7 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
     values["layers"] = networks.get(name) or (
         canonical(network_text(name, convention or "paper")) if name in NETWORKS else name
     )
-    # The paper's networks go by their own names, whatever a file calls them: reports find them so.
+    # The paper's networks have the paper's names, whatever a file calls them: reports find them by these names.
     values["network"] = PAPER_NAMES.get(values["layers"], name)
     if is_import_path(values["layers"]):
         _check_users_model(values["layers"], settings)
@@ -232,7 +232,7 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
         except NotationError as error:
             raise ValueError(f"network '{name}' does not fit {dataset.name}: {error}") from error
         _resolve_stages(values)
-        _resolve_untied(values, given_start="untied_start" in settings)
+        _resolve_untied(values, start_is_set="untied_start" in settings)
     author_untied = convention == "author-code" and values.get("untied", "none") != "none"
     values.setdefault("batch_size", min(dataset.batch_size, UNTIED_BATCH_SIZE if author_untied else dataset.batch_size))
     for setting in ("batch_size", "gradient_batch"):
@@ -247,22 +247,22 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
         raise ValueError(f"{' and '.join(unused)} belongs to the hinge loss, and the loss here is {values['loss']}")
     _resolve_rule(values)
     _resolve_algorithm(values)
-    own = (values.get(key) or "" for key in ("layers", "dataset", "rule", "pretraining_rule"))
-    sources = [path for path in own if is_import_path(path)]
+    names = (values.get(key) or "" for key in ("layers", "dataset", "rule", "pretraining_rule"))
+    sources = [name for name in names if is_import_path(name)]
     if sources:
         values["source"] = source_hash(sources)
     return RunSpec(**values)
 
 
 def _resolve_rule(values: dict[str, Any]) -> None:
-    """Check the rule's parameters, and give R the connectivity of W where nothing else is said."""
+    """Check the rule's parameters, and give R the connectivity of W by default."""
     rule = find_rule(values["rule"])
     for parameter in ("epsilon", "decay"):
         if parameter in rule.required and parameter not in values:
             raise ValueError(f"rule {values['rule']} needs {parameter}: give it beside the rule")
         if parameter in values and parameter not in rule.required + rule.optional:
-            having = [name for name, other in RULES.items() if parameter in other.required + other.optional]
-            raise ValueError(f"{parameter} belongs to {' and '.join(having)}, and the rule here is {values['rule']}")
+            rules = [name for name, row in RULES.items() if parameter in row.required + row.optional]
+            raise ValueError(f"{parameter} belongs to {' and '.join(rules)}, and the rule here is {values['rule']}")
     connectivity = values.setdefault("connectivity", 1.0)
     feedback_connectivity = values.setdefault("feedback_connectivity", connectivity)
     if not rule.own_connections and feedback_connectivity != connectivity:
@@ -273,7 +273,7 @@ def _resolve_rule(values: dict[str, Any]) -> None:
 
 
 def _resolve_algorithm(values: dict[str, Any]) -> None:
-    """Write the settings of the algorithm the one way that identities are made of: those off their defaults."""
+    """Write the algorithm's settings in the canonical form of identities: without those at their defaults."""
     name = values.get("algorithm", SETTINGS["algorithm"].default)
     try:
         settings = ALGORITHMS[name].settings.model_validate_json(values.get("algorithm_settings", "{}"))
@@ -287,38 +287,38 @@ def _resolve_algorithm(values: dict[str, Any]) -> None:
 
 
 def _resolve_stages(values: dict[str, Any]) -> None:
-    """Resolve what concerns a first stage."""
+    """Resolve the settings of a first stage."""
     if values.get("pretraining_epochs", 0) == 0:
-        if given := [key for key in ("pretraining_rule", "frozen") if key in values]:
-            raise ValueError(f"{' and '.join(given)} belongs to a first stage; give pretraining_epochs, too")
+        if unused := [key for key in ("pretraining_rule", "frozen") if key in values]:
+            raise ValueError(f"{' and '.join(unused)} belongs to a first stage; give pretraining_epochs, too")
         return
     values.setdefault("pretraining_rule", "urfb")
-    if needed := find_rule(values["pretraining_rule"]).required:
-        raise ValueError(f"pretraining_rule {values['pretraining_rule']} needs {needed[0]}, which a first stage lacks")
+    if needs := find_rule(values["pretraining_rule"]).required:
+        raise ValueError(f"pretraining_rule {values['pretraining_rule']} needs {needs[0]}, which a first stage lacks")
     values["frozen"] = _numbers("frozen", values.get("frozen", "1"), values["layers"])
 
 
-def _resolve_untied(values: dict[str, Any], *, given_start: bool) -> None:
+def _resolve_untied(values: dict[str, Any], *, start_is_set: bool) -> None:
     """Resolve which conv layers are untied: a frozen one stays as it was trained, which is tied."""
     values["untied"] = _numbers("untied", values.get("untied", "none"), values["layers"])
     if "frozen" in values:
-        free = conv_numbers(values["untied"], values["layers"]) - conv_numbers(values["frozen"], values["layers"])
-        values["untied"] = _numbers("untied", " ".join(map(str, free)) or "none", values["layers"])
+        learning = conv_numbers(values["untied"], values["layers"]) - conv_numbers(values["frozen"], values["layers"])
+        values["untied"] = _numbers("untied", " ".join(map(str, learning)) or "none", values["layers"])
     if values["untied"] == "none":
-        if given_start:
+        if start_is_set:
             raise ValueError("untied_start is given, and no layer is untied: say which, as in untied: all")
         del values["untied_start"]
 
 
-def _numbers(setting: str, which: str, layers: str) -> str:
-    """Write conv layers the one way that identities are made of: 'none', 'all', or some of their numbers."""
+def _numbers(setting: str, text: str, layers: str) -> str:
+    """Write conv layers in the canonical form of identities: 'none', 'all', or their numbers."""
     every = conv_numbers("all", layers)
-    chosen = conv_numbers(which, layers)
-    if not chosen <= every:
-        raise ValueError(f"{setting} {which}: the network has {len(every)} conv layers")
-    if not chosen:
+    numbers = conv_numbers(text, layers)
+    if not numbers <= every:
+        raise ValueError(f"{setting} {text}: the network has {len(every)} conv layers")
+    if not numbers:
         return "none"
-    return "all" if chosen == every else " ".join(map(str, sorted(chosen)))
+    return "all" if numbers == every else " ".join(map(str, sorted(numbers)))
 
 
 def _check_users_model(model: str, settings: dict[str, Any]) -> None:

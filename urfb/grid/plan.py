@@ -16,7 +16,7 @@ STATES = ("new", "running", "unfinished", "failed", "cancelled", "done")
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of the grid, what the store knows of it, and in a few words why it is in its state."""
+    """A run of the grid, its state and epochs in the store, and in a few words the reason for its state."""
 
     run: GridRun
     state: str
@@ -39,14 +39,14 @@ def plan(
     Args:
         runs: of the grid.
         progress: each stored run's state and number of epochs, by identity; empty where there is no store yet.
-        reasons: what the store has to say of runs that failed or are being trained, by identity.
+        reasons: why runs failed, or where they are being trained, by identity.
     """
     planned = []
     for run in runs:
         identity, target = run.spec.identity, run.spec.epochs
         state, epochs_done = progress.get(identity, ("new", 0))
         if state == "done" and epochs_done < target:
-            state = "unfinished"  # it has reached an earlier, nearer target
+            state = "unfinished"  # a nearer target was reached earlier
         match state:
             case "new":
                 reason = "never trained"
@@ -63,11 +63,11 @@ def plan(
 
 
 def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dict[str, list[Any]]:
-    """Read conditions such as 'rule=urfb' and 'seed=0,1': all of them hold, and of the values of one, any.
+    """Read conditions such as 'rule=urfb' and 'seed=0,1': all conditions hold, and of a condition's values, any.
 
     Args:
-        conditions: as given.
-        columns: what may be asked about, and what each holds.
+        conditions: as the user writes them.
+        columns: the allowed names, with the type of their values.
 
     Raises:
         SelectionError: a condition cannot be read, names no column, or repeats one.
@@ -105,12 +105,12 @@ def select(runs: Sequence[GridRun], conditions: Sequence[str]) -> list[GridRun]:
         present = {getattr(run.spec, name) for run in runs}
         for value in values:
             if runs and value not in present:
-                shown = sorted(_text(other) for other in present)
-                raise SelectionError(f"--where {name}={_text(value)}: no run has that: {nearest(_text(value), shown)}")
-    chosen = [run for run in runs if all(getattr(run.spec, name) in values for name, values in filters.items())]
-    if runs and not chosen:
+                texts = sorted(_text(value) for value in present)
+                raise SelectionError(f"--where {name}={_text(value)}: no run has that: {nearest(_text(value), texts)}")
+    selected = [run for run in runs if all(getattr(run.spec, name) in values for name, values in filters.items())]
+    if runs and not selected:
         raise SelectionError(f"no run agrees with all of these conditions: {', '.join(conditions)}")
-    return chosen
+    return selected
 
 
 def _value(text: str, kind: type) -> Any:
@@ -120,7 +120,7 @@ def _value(text: str, kind: type) -> Any:
             raise ValueError(text)
         return text.lower() == "true"
     value = kind(text)
-    if isinstance(value, int) and abs(value) >= 2**63:  # more than a database can look for
+    if isinstance(value, int) and abs(value) >= 2**63:  # more than a database can compare
         raise ValueError(text)
     if isinstance(value, str):
         value.encode()

@@ -1,4 +1,4 @@
-"""After which epochs a run is measured. Plain Python, for a plan counts them."""
+"""The epochs after which a run is measured. Plain Python, because a plan counts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a grid file may say, and every mistake in one, each with its place.
+"""The schema of a grid file, and every mistake in a file with its place.
 
 defaults:      settings of every run, unless an experiment says otherwise
 networks:      name: text in the paper's notation
@@ -49,11 +49,11 @@ def _name(name: str) -> str:
 
 T = TypeVar("T")
 Part = Annotated[T, BeforeValidator(lambda value: {} if value is None else value)]
-"""A mapping of which nothing is said may be left empty in YAML, which then has null."""
+"""A mapping may be left empty in YAML, where it is null."""
 
 
 class Strict(BaseModel):
-    """A part of a grid file: no key but those it knows, no value of another type."""
+    """A part of a grid file, without unknown keys and values of other types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
@@ -77,11 +77,11 @@ class _AxesBase(Strict):
     """Settings with one value or several each; the fields are those of `Settings`."""
 
     def axes(self) -> dict[str, list[Any]]:
-        """Return the values of each axis that has any."""
+        """Return the values of each axis with values."""
         return {name: getattr(self, name) for name in IN_GRID_FILE if getattr(self, name) is not None}
 
     def in_step(self) -> list[dict[str, Any]]:
-        """Return one combination for each position of the axes, which are of one length."""
+        """Return a combination for each position of the axes, which have the same length."""
         return [dict(zip(self.axes(), values, strict=True)) for values in zip(*self.axes().values(), strict=True)]
 
 
@@ -153,7 +153,7 @@ class GridFile(Strict):
 
 
 class SourceFile:
-    """A grid file as written: its plain data, and where each part of it stands."""
+    """A grid file as written: its plain data, and the place of each part."""
 
     def __init__(self, path: Path) -> None:
         """Read the file.
@@ -181,14 +181,14 @@ class SourceFile:
         self.data: dict[str, Any] = self._plain(tree, ())
 
     def _plain(self, node: Any, place: Place) -> Any:
-        """Return plain Python data, noting where each key and item stands."""
+        """Return plain Python data, and record the place of each key and item."""
         if isinstance(node, CommentedMap) and place[-2:] == ("matrix", "zip"):
-            return [self._plain(node, (*place, 0))]  # a single zip may do without its list
+            return [self._plain(node, (*place, 0))]  # a single zip needs no list
         if isinstance(node, CommentedMap):
             for key in node:
                 if not isinstance(key, str):
                     raise GridError([self.problem(place, f"the key {key!r} is not text; put it in quotes")])
-                if key in node.lc.data:  # what a merge (<<) brings has its place elsewhere
+                if key in node.lc.data:  # a key that a merge (<<) adds stands elsewhere
                     self.places[(*place, key)] = node.lc.key(key)
             return {key: self._plain(value, (*place, key)) for key, value in node.items()}
         if isinstance(node, CommentedSeq):
@@ -203,41 +203,41 @@ class SourceFile:
         return node
 
     def problem(self, place: Place, message: str) -> str:
-        """Return a message with the file, line and column of `place`, or of the nearest part of it that is there."""
-        known = place
-        while known and known not in self.places:
-            known = known[:-1]
+        """Return a message with the file, line and column of `place`, or of its nearest part in the file."""
+        present = place
+        while present and present not in self.places:
+            present = present[:-1]
         where = str(self.path)
-        if known:
-            line, column = self.places[known]
+        if present:
+            line, column = self.places[present]
             where += f":{line + 1}:{column + 1}"
-        path = ".".join(str(step) for step in known)
+        path = ".".join(str(step) for step in present)
         return f"{where}: {path}: {message}" if path else f"{where}: {message}"
 
 
 def reports_of(path: Path) -> Path | None:
-    """Return the file of the user's own figures and tables that a grid file names; None if it names none.
+    """Return the file of the user's figures and tables that a grid file names; None if it names none.
 
     Raises:
-        GridError: the grid file cannot be read, or names none in the right way.
+        GridError: the grid file cannot be read, or its value of `reports` is not a file name.
     """
     source = SourceFile(path)
-    named = source.data.get("reports")
-    if named is None:
+    name = source.data.get("reports")
+    if name is None:
         return None
-    if not isinstance(named, str):
-        raise GridError([source.problem(("reports",), f"the name of one Python file is wanted (got {named!r})")])
-    return path.parent / named
+    if not isinstance(name, str):
+        raise GridError([source.problem(("reports",), f"the name of one Python file is wanted (got {name!r})")])
+    return path.parent / name
 
 
 def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str]]:
     """Read a grid file.
 
     Returns:
-        The file as written; what it says, without the experiments that have mistakes; and the mistakes, one line each.
+        The file as written; the grid file, without the experiments that have mistakes; and the mistakes, one line each.
 
     Raises:
-        GridError: the file cannot be read, or is not a grid file at all.
+        GridError: the file cannot be read, or is not a grid file.
     """
     source = SourceFile(path)
     data = dict(source.data)
@@ -262,7 +262,7 @@ def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str]]:
 
 
 def _zip_mistakes(experiments: Any) -> Iterator[tuple[Place, str]]:
-    """Return what is wrong with the zips of a file as written, whatever else may be wrong with it."""
+    """Return the mistakes in the zips of a file as written, whatever other mistakes it has."""
     for name, experiment in experiments.items() if isinstance(experiments, dict) else ():
         matrix = experiment.get("matrix") if isinstance(experiment, dict) else None
         if not isinstance(matrix, dict) or not isinstance(matrix.get("zip"), list):
@@ -283,19 +283,19 @@ def _zip_mistakes(experiments: Any) -> Iterator[tuple[Place, str]]:
 
 
 def _message(detail: ErrorDetails) -> str:
-    """Say what is wrong in words that a user of the file knows."""
-    key, given = detail["loc"][-1], detail["input"]
+    """Return a mistake in the words of a grid file."""
+    key, value = detail["loc"][-1], detail["input"]
     match detail["type"]:
         case "extra_forbidden":
             return f"unknown key '{key}': {nearest(str(key), _allowed_keys(detail['loc'][:-1]))}"
         case "missing":
             return f"the key '{key}' is missing"
         case "unknown_word":
-            return f"'{given}': {detail['msg']}"
+            return f"'{value}': {detail['msg']}"
         case "unknown_network" | "notation":
-            return f"'{given}': {detail['msg']}"
+            return f"'{value}': {detail['msg']}"
         case _:
-            return f"{detail['msg']} (got {given!r})"
+            return f"{detail['msg']} (got {value!r})"
 
 
 def _allowed_keys(place: Place) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every setting of a run, declared once: its type, default and doc, and where it counts.
+"""Every setting of a run, declared once: type, default, doc, and where it counts.
 
 What a grid file may set (`urfb.grid.schema`), `RunSpec` and its identity (`urfb.grid.spec`), the store's columns and
 views, the types of `--where`, the listings, the workloads that are timed, the runs that a figure compares and the
@@ -59,7 +59,7 @@ def checked_notation(text: str) -> str:
 
 
 def _network_name(value: str, info: ValidationInfo) -> str:
-    """Accept the name of a network, or a network written out; the context has the names of a grid file's own."""
+    """Accept the name of a network, or a network written out; the context has the names of a grid file's networks."""
     names = {*NETWORKS, *(info.context or {}).get("networks", ())}
     if value in names or is_import_path(value):
         return value
@@ -87,7 +87,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _conv_layers(text: str) -> str:
-    """Accept 'none', 'all', or the numbers of conv layers, and write them the one way that identities are made of."""
+    """Accept 'none', 'all', or the numbers of conv layers, and write them in the canonical form of identities."""
     words = text.split()
     if words in (["none"], ["all"]):
         return words[0]
@@ -112,19 +112,19 @@ Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Whole = Annotated[int, Field(ge=0, lt=2**31)]
+NotNegativeInt = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True)
 class Use:
-    """Where a setting counts; what a declaration leaves out holds for most.
+    """Where a setting counts; the defaults hold for most settings.
 
     Attributes:
         in_grid_file: whether a grid file can set it.
         grid_type: its type in a grid file, where that differs from a run's.
-        usual: what a run gets where its grid files are silent; None for the field's own default.
+        usual: the value of a run whose grid file does not set it; None for the field's default.
         notation: whether only networks in the paper's notation have it.
         workload: whether the time and the memory of a training step depend on it.
         listed: whether a plan has a column for it where its runs differ in it.
@@ -147,7 +147,7 @@ class Use:
 
 
 class RunSettings(BaseModel):
-    """All that a run's numbers depend on, its name for people, and its target of epochs."""
+    """All settings that a run's numbers depend on, its name for people, and its target of epochs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
@@ -181,7 +181,7 @@ class RunSettings(BaseModel):
     """Conv layers that have filters of their own at every location: `none`, `all`, or numbers such as `[2, 3]`."""
     untied_start: Annotated[UntiedStart | None, Use(notation=True, listed=False, compares="untied", fixed=False)] = None
     """Whether the locations of an untied layer start from draws of their own or from one filter."""
-    pretraining_epochs: Annotated[Whole, Use(notation=True, workload=True, compares="untied")] = 0
+    pretraining_epochs: Annotated[NotNegativeInt, Use(notation=True, workload=True, compares="untied")] = 0
     """The epochs of a first stage, in which all layers are tied. After it the layers in `frozen` keep W and R, all
     others are drawn again, and `untied` holds. `epochs` counts both stages."""
     pretraining_rule: Annotated[
@@ -243,12 +243,12 @@ class Setting(NamedTuple):
 
     @property
     def usual(self) -> Any:
-        """Its value where nobody sets it; None where that follows from other settings."""
+        """The value where nothing sets it; None where the value follows from other settings."""
         return self.default if self.use.usual is None else self.use.usual
 
     @property
     def paper(self) -> Any:
-        """Its value in the paper's runs."""
+        """The value in the paper's runs."""
         return self.usual if self.use.paper is None else self.use.paper
 
 
@@ -273,7 +273,7 @@ CONVENTION = Setting(
     "which can also be given one by one.",
     use=Use(notation=True),
 )
-"""What a grid file and a store say of the settings that a convention stands for; no field of a run."""
+"""The name of the settings of a convention, in grid files and stores; not a field of a run."""
 
 
 def _with_convention() -> Iterator[Setting]:
@@ -284,7 +284,7 @@ def _with_convention() -> Iterator[Setting]:
 
 
 SETTINGS: dict[str, Setting] = {setting.name: setting for setting in _with_convention()}
-"""All settings by name, in the order of the declarations."""
+"""All settings by name, in the order of their declarations."""
 
 WORKLOAD_SETTINGS = tuple(name for name, setting in SETTINGS.items() if setting.use.workload)
-"""What the time and the memory of a training step depend on."""
+"""The settings that the time and the memory of a training step depend on."""

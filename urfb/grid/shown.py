@@ -1,4 +1,4 @@
-"""Networks and conventions as a user asks to see them."""
+"""Networks and conventions as commands show them."""
 
 from __future__ import annotations
 
@@ -23,50 +23,50 @@ MEANINGS = {
     "pool_padding": "zeros of overlapping pools: on every side, or at the bottom and right",
     "untied_start": "untied layers start from a draw at each location, or from one at all",
 }
-"""What each setting of a convention means."""
+"""The meaning of each setting of a convention."""
 
 
 @dataclass(frozen=True)
 class ShownNetwork:
-    """A network and what it costs, for the run that `spec` describes."""
+    """A network and its costs, for the run that `spec` describes."""
 
     spec: RunSpec
     costs: NetworkCosts
 
 
 def shown_network(name: str, dataset: str, convention: str, rule: str, untied: str) -> ShownNetwork:
-    """Return a network and what it costs.
+    """Return a network and its costs.
 
     Raises:
-        InputError: saying all that is wrong with what was asked.
+        InputError: with everything that is wrong with the arguments.
     """
     if is_import_path(name):
         raise InputError(f"'{name}' is a model of your own: only networks in the paper's notation can be shown")
     settings = checked({"network": name, "dataset": dataset, "convention": convention, "rule": rule, "untied": untied})
-    # A rule's ε and λ have no part in what it costs.
+    # The costs do not depend on a rule's ε and λ.
     spec = resolved({**settings, "rule": "urfb"}).model_copy(update={"rule": settings["rule"]})
     return ShownNetwork(spec, costs_of(spec))
 
 
-def checked(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that are given, as a grid file would have them.
+def checked(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that are not None, as a grid file would have them.
 
     Raises:
-        InputError: saying all that is wrong with them.
+        InputError: with everything that is wrong with them.
     """
     try:
-        return Settings.model_validate({key: value for key, value in given.items() if value is not None}).values()
+        return Settings.model_validate({key: value for key, value in settings.items() if value is not None}).values()
     except ValidationError as error:
         raise InputError(
-            "\n".join(f"{one['loc'][0]} '{one['input']}': {one['msg']}" for one in error.errors())
+            "\n".join(f"{detail['loc'][0]} '{detail['input']}': {detail['msg']}" for detail in error.errors())
         ) from error
 
 
 def resolved(settings: dict[str, Any]) -> RunSpec:
-    """Return the run of some settings.
+    """Return the run of settings.
 
     Raises:
-        InputError: they do not fit together.
+        InputError: the settings do not fit together.
     """
     try:
         return resolve(settings, {})
@@ -75,13 +75,13 @@ def resolved(settings: dict[str, Any]) -> RunSpec:
 
 
 def costs_of(spec: RunSpec) -> NetworkCosts:
-    """Return what a run's network costs, in its last stage."""
+    """Return the costs of a run's network, in its last stage."""
     info = dataset_info(spec.dataset)
     return network_costs(spec.layers, info.shape, info.classes, spec.rule_of(spec.epochs), spec.untied_layers)
 
 
 def differences(first: str, second: str) -> list[list[str]]:
-    """Return what differs between two conventions: what it is, its two values, and what it means.
+    """Return the differences between two conventions: name, the two values, and meaning.
 
     Raises:
         SelectionError: there is no such convention.
@@ -100,9 +100,9 @@ def differences(first: str, second: str) -> list[list[str]]:
         rows.append(["batch_size", *sizes, "default where layers are untied"])
     for network in NETWORKS:
         texts = (network_text(network, first), network_text(network, second))
-        for number, (one, other) in enumerate(zip(*map(parse, texts), strict=True), start=1):
-            if one != other:
-                rows.append([network, str(one), str(other), f"statement {number}"])
+        for number, statements in enumerate(zip(*map(parse, texts), strict=True), start=1):
+            if statements[0] != statements[1]:
+                rows.append([network, *map(str, statements), f"statement {number}"])
     return rows
 
 

@@ -18,21 +18,21 @@ SCIENCE_VERSION = 2
 """
 
 
-def conv_numbers(which: str, layers: str) -> frozenset[int]:
+def conv_numbers(text: str, layers: str) -> frozenset[int]:
     """Return the numbers of the conv layers that 'none', 'all' or a text such as '2 3 4' stands for in a network."""
-    if which == "none":
+    if text == "none":
         return frozenset()
-    if which == "all":
+    if text == "all":
         return frozenset(range(1, sum(isinstance(statement, Conv) for statement in parse(layers)) + 1))
-    return frozenset(int(number) for number in which.split())
+    return frozenset(int(number) for number in text.split())
 
 
 class RunSpec(RunSettings):
-    """A run: all that its numbers depend on, resolved, with its name and its target of epochs; see `RunSettings`."""
+    """A run: all settings that its numbers depend on, resolved, with name and target of epochs; see `RunSettings`."""
 
     @property
     def identity(self) -> str:
-        """A hash of what the numbers depend on.
+        """A hash of the settings that the numbers depend on.
 
         Fields at their defaults are left out, so that a field added later changes no identity of a run without it.
         """
@@ -47,14 +47,14 @@ class RunSpec(RunSettings):
 
     @property
     def frozen_layers(self) -> frozenset[int]:
-        """The numbers of the conv layers that keep what they learned in the first stage."""
+        """The numbers of the conv layers that keep the weights of the first stage."""
         return conv_numbers(self.frozen or "none", self.layers)
 
     def rule_of(self, epoch: int) -> Rule:
         """Return the rule that an epoch is trained under, with the ε and λ that the run gives it.
 
         Raises:
-            PluginError: a rule of the user's own cannot be imported.
+            PluginError: a user's rule cannot be imported.
         """
         if epoch <= self.pretraining_epochs:
             assert self.pretraining_rule is not None
@@ -67,14 +67,14 @@ class RunSpec(RunSettings):
         )
 
     def epoch_of_stage(self, epoch: int) -> int:
-        """Return how many epochs of its own stage have been trained after `epoch`."""
+        """Return the number of epochs of the current stage that have been trained after `epoch`."""
         return epoch if epoch <= self.pretraining_epochs else epoch - self.pretraining_epochs
 
     @property
     def import_paths(self) -> tuple[str, ...]:
-        """The import paths of the user's own model, data set and rules."""
-        named = (self.layers, self.dataset, self.rule, self.pretraining_rule)
-        return tuple(name for name in named if name and is_import_path(name))
+        """The import paths of the user's model, data set and rules."""
+        names = (self.layers, self.dataset, self.rule, self.pretraining_rule)
+        return tuple(name for name in names if name and is_import_path(name))
 
     @property
     def run(self) -> str:
