@@ -28,6 +28,8 @@ OWN = {
     "network": "simpnet",
     "layers": SIMPNET,
     "dataset": "cifar10",
+    "algorithm": "feedback",
+    "algorithm_settings": "{}",
     "rule": "urfb",
     "epsilon": np.nan,
     "decay": np.nan,
