@@ -64,12 +64,13 @@ def test_a_users_model_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: p
 def test_memory_is_of_the_run_and_like_runs_are_measured_once(tmp_path: Path) -> None:
     note = f"with Path('{tmp_path}/passes').open('a') as file: file.write(f'{{os.getpid()}}\\n')"
     specs = [tiny_spec(network=model(tmp_path, "noted", note), seed=seed) for seed in (0, 1)]
-    specs += [tiny_spec(dataset=name, network="Conv 32 5x5; Output", batch_size=500) for name in ("digits", "mnist")]
-    two, same, digits, mnist = measured_memory(specs, "cpu", 8 * GIB)
-    assert two == same
+    specs.append(tiny_spec(network="Conv 32 5x5; Output", batch_size=500))
+    specs.append(tiny_spec(network="Full 10; Output", dataset="mnist"))
+    one, other, wide, mnist = measured_memory(specs, "cpu", 8 * GIB)
+    assert one == other
     assert len(set((tmp_path / "passes").read_text().split())) == 1
-    # A pass over 1,000 images, or 500 with the error signal, has 32 numbers a pixel, and MNIST has 70,000 images.
-    assert two + 500 * 64 * 32 * 4 < digits < mnist - 1000 * (784 - 64) * 32 * 4 - 70_000 * 784 < GIB
+    assert wide > one + 500 * 64 * 32 * 4  # 32 numbers a pixel of a batch
+    assert mnist > one + 70_000 * 784  # the images of the data set
 
 
 def test_a_batch_that_gradients_are_compared_on_is_measured() -> None:
