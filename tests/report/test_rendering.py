@@ -1,4 +1,5 @@
 import io
+import re
 from types import SimpleNamespace
 
 import matplotlib
@@ -120,7 +121,8 @@ def test_pandas_reads_the_table_and_people_its_head(store, tmp_path, number):
     assert head[0].startswith(f"Figure {number} of Amit (2019)")
     assert f"urfb: {__version__}" in head
     assert f"made by: urfb report figures {number} --store 'my results.sqlite' --out {tmp_path}" in head
-    assert any(line.startswith("selection: ") and "convention paper, step size 0.1" in line for line in head)
+    (selection,) = (line.removeprefix("selection: ") for line in head if line.startswith("selection: "))
+    assert {"convention paper", "step size 0.1", "batch size 500"} <= set(re.split("[,;] ", selection))
     listed = {line.split()[1].rstrip(":") for line in head if line.startswith("run ")}
     assert listed == {run for runs in table["runs"].dropna() for run in runs.split()}
     assert any(line.endswith("URFB, seed 1, 3 epochs, done") for line in head)

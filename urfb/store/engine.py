@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from urfb.errors import StoreError
-from urfb.store.tables import REVISIONS, VIEWS, metadata, view
+from urfb.store.tables import MIGRATIONS, REVISIONS, VIEWS, metadata, view
 
 BUSY_SECONDS = 60
 POSTGRESQL_PORT = 5432
@@ -235,7 +235,7 @@ def _migrate(connection: Connection, command: str, revision: str) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     getattr(alembic, command)(config, revision)
 

@@ -14,6 +14,8 @@ tables that `urfb.store` and pandas read.
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
 from typing import Any, get_args
 
 from sqlalchemy import (
@@ -31,9 +33,11 @@ from sqlalchemy import (
 )
 
 from urfb.grid.settings import SETTINGS, Setting
+from urfb.theory.spec import SimulationSpec
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
-"""The schemas there have been, the last one this one; `migrations` leads from each to the next."""
+MIGRATIONS = Path(__file__).parent / "migrations"
+REVISIONS = tuple(sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")))
+"""The schemas there have been, the last one this one; `MIGRATIONS` leads from each to the next."""
 
 metadata = MetaData()
 
@@ -200,21 +204,7 @@ filters = Table(
     sqlite_with_rowid=False,
 )
 
-SIMULATION_COLUMNS = (
-    "layers",
-    "rule",
-    "epsilon",
-    "draw",
-    "method",
-    "start",
-    "teacher",
-    "teacher_scale",
-    "weight_scale",
-    "feedback_scale",
-    "step_size",
-    "iterations",
-    "tolerance",
-)
+SIMULATION_COLUMNS = tuple(field.name for field in fields(SimulationSpec))
 
 simulation = Table(
     "simulation",
