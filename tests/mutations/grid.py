@@ -34,9 +34,13 @@ MUTATIONS = [
     ),
     *of(
         "urfb/grid/settings.py",
+        "tests/test_plugins.py",
+        ("    notation: bool = False\n", "    notation: bool = True\n"),
+    ),
+    *of(
+        "urfb/grid/settings.py",
         DECLARATIONS,
         ('        if name == "activation_slope":\n', "        if False:\n"),
-        ("    notation: bool = False\n", "    notation: bool = True\n"),
         ("return self.default if self.use.usual is None else self.use.usual", "return self.default"),
     ),
     *of(
