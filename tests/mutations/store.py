@@ -129,7 +129,7 @@ MUTATIONS = [
     *of(
         "urfb/store/frames.py",
         CONTRACT + "columns_hold_what_is_said_of_them",
-        ('return "Int64" if stored.nullable else None', "return None"),
+        ('return "Int64" if stored.nullable else "int64"', "return None"),
     ),
     *of(
         "urfb/store/frames.py",

@@ -53,6 +53,15 @@ def test_a_runs_rows_are_read_back_as_tidy_frames(store: WritableStore, run: Gri
     assert read.alignment(correlation_shared=None)["step"].tolist() == [0]
 
 
+def test_empty_frames_have_the_types_of_full_ones(store: WritableStore, run: GridRun) -> None:
+    empty = store.epochs(), store.alignment()
+    finish(store, run)
+    full = store.epochs(), store.alignment()
+    for before, after in zip(empty, full, strict=True):
+        numbers = after.select_dtypes("number").columns
+        assert before[numbers].dtypes.tolist() == after[numbers].dtypes.tolist()
+
+
 def test_filters_take_a_value_or_several_and_refuse_what_is_no_column(store: WritableStore) -> None:
     store.register([tiny_run(rule=rule, seed=seed) for rule in ("bp", "urfb") for seed in (0, 1)])
     assert len(store.runs(rule="urfb")) == 2

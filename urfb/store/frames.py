@@ -52,7 +52,7 @@ def _kind(stored: Column[Any]) -> str | type | None:
     """Return what a frame's column must be made; None where pandas finds it by itself."""
     python_type = stored.type.python_type
     if python_type is int:
-        return "Int64" if stored.nullable else None
+        return "Int64" if stored.nullable else "int64"  # pandas finds no type in an empty frame
     return python_type if python_type in (bool, float) else None
 
 
