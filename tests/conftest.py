@@ -32,6 +32,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+@pytest.fixture
+def one_thread() -> Generator[None]:
+    """Take sums in one order, so that equal runs are equal bit for bit."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     """The smallest data set, which comes with scikit-learn."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from urfb.training import trainer
 from urfb.training.networks import build_learner, build_network
 from urfb.training.passes import images_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 train = partial(trainer.train, seconds_between_checkpoints=0.0)
 TEXT = "Conv 3 3x3; Maxpool 3; Drop .2; Full 6; Output"
 DATASET = random_dataset(training=14)
@@ -57,15 +57,6 @@ class Momentum(Feedback):
     @property
     def velocities(self) -> list[Tensor]:
         return [self.get_buffer(f"velocity{number}") for number in range(len(self.learning))]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums are taken in one order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=[*ALGORITHMS, "momentum"])

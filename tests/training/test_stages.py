@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,18 +25,10 @@ from urfb.training.measurements import Measurements, saved_filters
 from urfb.training.networks import build_learner, build_network, second_stage
 from urfb.training.passes import Passes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TEXT = "Conv 4 3x3; Conv 4 3x3; SUM; Maxpool 3; Drop .3; Full 12; Output"
 train = partial(trainer.train, seconds_between_checkpoints=0.0)
 STAGES: dict[str, Any] = {"network": TEXT, "pretraining_epochs": 2, "untied": "all", "epochs": 4}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums are taken in one order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def numbers(events: list[Event]) -> list[Any]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,16 +17,8 @@ from urfb.training.networks import build_learner, build_network
 from urfb.training.passes import Passes
 from urfb.training.trainer import is_alignment_epoch
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 train = partial(trainer.train, seconds_between_checkpoints=0.0)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums are taken in one order, so that equal runs are equal bit for bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def trained(spec: RunSpec, digits: Dataset, epochs: int = 2) -> tuple[Network, Network]:
