@@ -63,9 +63,10 @@ def measured_memory(
     Raises:
         KeyboardInterrupt: measuring was stopped.
     """
-    stages = {key: stage for spec in specs for key, stage in _stages_by_likeness(spec).items()}
+    by_run = [_stages_by_likeness(spec) for spec in specs]
+    stages = {key: stage for run_stages in by_run for key, stage in run_stages.items()}
     peaks = dict(zip(stages, _peaks(list(stages.values()), device, free, stop), strict=True))
-    return [max(peaks[key] for key in _stages_by_likeness(spec)) for spec in specs]
+    return [max(peaks[key] for key in run_stages) for run_stages in by_run]
 
 
 def measured_epochs(specs: Iterable[RunSpec], slots: Sequence[Slot]) -> list[TimedEpochs]:

@@ -26,6 +26,9 @@ from urfb.plugins import add_import_folder, find_rule, folder_of, is_import_path
 UNTIED_BATCH_SIZE = 50
 """The author's code takes small batches where layers are untied; the paper says 500 throughout."""
 
+USUAL = {name: setting.use.usual for name, setting in SETTINGS.items() if setting.use.usual is not None}
+"""What a run gets that no grid file sets, where the setting has no default."""
+
 PAPER_NAMES = {network_text(name, convention): name for convention in CONVENTIONS for name in NETWORKS}
 
 
@@ -212,8 +215,7 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
     missing = [name for name in ("network", "dataset", "rule") if name not in settings]
     if missing:
         raise ValueError(f"no {' and no '.join(missing)} is given: put it into the matrix or under 'defaults'")
-    usual = {name: setting.use.usual for name, setting in SETTINGS.items() if setting.use.usual is not None}
-    values = usual | settings
+    values = USUAL | settings
     convention = values.pop("convention", None)
     dataset = dataset_info(values["dataset"])
     name = values["network"]
@@ -274,11 +276,11 @@ def _resolve_rule(values: dict[str, Any]) -> None:
 
 def _resolve_algorithm(values: dict[str, Any]) -> None:
     """Write the algorithm's settings in the canonical form of identities: without those at their defaults."""
-    name = values.get("algorithm", SETTINGS["algorithm"].default)
+    name, text = (values.get(key, SETTINGS[key].default) for key in ("algorithm", "algorithm_settings"))
     try:
-        settings = ALGORITHMS[name].settings.model_validate_json(values.get("algorithm_settings", "{}"))
+        settings = ALGORITHMS[name].settings.model_validate_json(text)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors())
+        problems = (": ".join([*map(str, detail["loc"]), detail["msg"]]) for detail in error.errors())
         allowed = ", ".join(ALGORITHMS[name].settings.model_fields) or "none"
         raise ValueError(f"algorithm_settings of {name}: {'; '.join(problems)} (its settings: {allowed})") from error
     values["algorithm_settings"] = json.dumps(

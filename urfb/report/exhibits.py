@@ -14,7 +14,7 @@ import pandas as pd
 
 from urfb.errors import ReportError, SelectionError, nearest
 from urfb.report.drawn import Drawn, Tabulated, identities
-from urfb.report.selection import Panel, Selection, panels, split_names
+from urfb.report.selection import Panel, Selection, experiment_runs, panels
 
 if TYPE_CHECKING:
     from urfb.store import LocatedFilters
@@ -193,9 +193,8 @@ class Exhibit:
 
     def waits(self, runs: pd.DataFrame) -> bool:
         """Whether a user declares it for an experiment of which nothing is stored yet, out of all runs."""
-        names = {name for joined in runs["experiments"] for name in split_names(joined)}
         experiment = self.selection.experiment
-        return self.source is not None and experiment is not None and experiment not in names
+        return self.source is not None and experiment is not None and experiment_runs(runs, experiment).empty
 
     def read(self, frames: Frames, runs: pd.DataFrame) -> Data:
         """Read all that it is made of, given all runs of the store."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from urfb.errors import ReportError, nearest
+from urfb.plugins import add_import_folder
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import READERS, Data, Exhibit
 from urfb.report.selection import Selection
@@ -93,8 +94,7 @@ def load_exhibits(file: Path, grid: Path) -> list[Exhibit]:
     if spec is None or spec.loader is None or not file.is_file():
         raise ReportError(f"{file}: is no Python file; `reports:` in a grid file names one, beside it")
     module = importlib.util.module_from_spec(spec)
-    if str(file.parent) not in sys.path:  # so that it may import its neighbours, after all other places
-        sys.path.append(str(file.parent))
+    add_import_folder(file.parent)  # so that it may import its neighbours
     sys.modules[spec.name] = module  # where data classes look for it
     try:
         spec.loader.exec_module(module)
