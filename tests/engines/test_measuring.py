@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.engines.test_runner import run
-from tests.helpers import tiny_run, tiny_spec
+from tests.helpers import grid_file, tiny_run, tiny_spec
 from urfb.engines import runner
 from urfb.engines.measuring import measured_memory
 from urfb.engines.scheduler import Outcome
@@ -110,3 +113,21 @@ def test_measuring_stops_when_it_is_asked_to_and_leaves_no_process(tmp_path: Pat
     with pytest.raises(KeyboardInterrupt):
         measured_memory([endless], "cpu", GIB, stop=(tmp_path / "begun").exists)
     assert psutil.Process().children(recursive=True) == before
+
+
+def test_a_killed_runner_leaves_no_measuring_process(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    wait = f"Path('{begun}').write_text(str(os.getpid())); time.sleep(99)"
+    grid = grid_file(tmp_path, seeds=1)
+    grid.write_text(grid.read_text().replace("network: tiny", f"network: '{model(tmp_path, 'left', wait)}'"))
+    command = [sys.executable, "-m", "urfb", "grid", "run", str(grid), "--store", str(tmp_path / "s.sqlite")]
+    with subprocess.Popen([*command, "--jobs", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as killed:
+        deadline = time.monotonic() + 100
+        while not (begun.exists() and begun.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        measuring = psutil.Process(int(begun.read_text()))
+        killed.kill()
+    _, left = psutil.wait_procs([measuring], timeout=20)
+    for process in left:
+        process.kill()
+    assert left == []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Sequence
 from multiprocessing import connection as pipes
 from multiprocessing.connection import Connection
@@ -111,7 +109,6 @@ def _serve(pipe: Connection, slot: Slot) -> None:
     """Train jobs until the runner goes away."""
     # A batch system may send it to every process; the runner decides what becomes of its workers.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_follow_runner, name="follow the runner", daemon=True).start()
     try:
         while True:
             message: Job | str = pipe.recv()
@@ -122,14 +119,6 @@ def _serve(pipe: Connection, slot: Slot) -> None:
                         pipe.send(event)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-
-
-def _follow_runner() -> None:
-    """End with the runner, however it ends: an epoch may be long, and another runner may train this run by then."""
-    runner = multiprocessing.parent_process()
-    assert runner is not None
-    runner.join()
-    os._exit(1)
 
 
 def _cause(exit_code: int | None) -> str:

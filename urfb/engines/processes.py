@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -25,11 +26,11 @@ def start_process(target: Callable[..., object], *arguments: object) -> tuple[Ba
     """Start `target` in a process of its own; its first argument is the other end of the pipe that is returned.
 
     The process ignores Ctrl-C, which reaches every process of the terminal: whoever started it decides what becomes of
-    it. It ends with this process.
+    it. It ends with this process, however that ends.
     """
     context = warm_context()
     pipe, far_end = context.Pipe()
-    process = context.Process(target=target, args=(far_end, *arguments), daemon=True)
+    process = context.Process(target=_run, args=(target, far_end, *arguments), daemon=True)
     # A signal that is ignored stays so in a new process, even while it starts.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -38,6 +39,19 @@ def start_process(target: Callable[..., object], *arguments: object) -> tuple[Ba
         signal.signal(signal.SIGINT, before)
     far_end.close()  # so that the pipe closes when the process dies
     return process, pipe
+
+
+def _run(target: Callable[..., object], *arguments: object) -> None:
+    threading.Thread(target=_end_with_parent, name="end with the parent", daemon=True).start()
+    target(*arguments)
+
+
+def _end_with_parent() -> None:
+    """End with the process that started this one: an epoch may be long, and another runner may train its run then."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def cores() -> int:
