@@ -5,17 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.engines.test_runner import run
+from tests.engines.test_runner import Watcher, run
 from tests.helpers import grid_file, tiny_run, tiny_spec
 from urfb.engines import runner
-from urfb.engines.measuring import measured_memory
+from urfb.engines.measuring import measured_memory, peaks
 from urfb.engines.scheduler import Outcome
 from urfb.errors import DeviceError
+from urfb.grid.spec import RunSpec
 from urfb.plugins import add_import_folder
 
 GIB = 2**30
@@ -44,6 +48,10 @@ def model(folder: Path, name: str, before: str) -> str:
     return f"measured_{name}:build"
 
 
+def memory(specs: Sequence[RunSpec], free: int = 8 * GIB, **settings: Any) -> list[int]:
+    return measured_memory(specs, partial(peaks, device="cpu", free=free, **settings))
+
+
 def large(folder: Path, name: str) -> str:
     """Return a model that asks for 4 GiB, of which it touches nothing."""
     return model(folder, name, "hidden = x.new_empty(2**30)")
@@ -60,8 +68,10 @@ def test_a_users_model_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: p
     assert "Conv" not in message
     assert not list(tmp_path.glob("*.sqlite"))
     monkeypatch.setattr(runner, "capacity", lambda devices: (GIB, False))
-    small = tiny_run(network=model(tmp_path, "small", "pass"))
-    assert run([small], tmp_path, jobs=1) == Outcome(done=1)
+    small = [tiny_run(network=model(tmp_path, "small", "pass"), seed=seed) for seed in (0, 1)]
+    watcher = Watcher()
+    assert run(small, tmp_path, watcher, jobs=1) == Outcome(done=2)
+    assert watcher.measured == [(0, 1), (1, 1)]
 
 
 def test_memory_is_of_the_run_and_like_runs_are_measured_once(tmp_path: Path) -> None:
@@ -69,7 +79,7 @@ def test_memory_is_of_the_run_and_like_runs_are_measured_once(tmp_path: Path) ->
     specs = [tiny_spec(network=model(tmp_path, "noted", note), seed=seed) for seed in (0, 1)]
     specs.append(tiny_spec(network="Conv 32 5x5; Output", batch_size=500))
     specs.append(tiny_spec(network="Full 10; Output", dataset="mnist"))
-    one, other, wide, mnist = measured_memory(specs, "cpu", 8 * GIB)
+    one, other, wide, mnist = memory(specs)
     assert one == other
     assert len(set((tmp_path / "passes").read_text().split())) == 1
     assert wide > one + 500 * 64 * 32 * 4  # 32 numbers a pixel of a batch
@@ -79,7 +89,7 @@ def test_memory_is_of_the_run_and_like_runs_are_measured_once(tmp_path: Path) ->
 def test_a_batch_that_gradients_are_compared_on_is_measured() -> None:
     settings = {"network": "Conv 64 3x3; Output", "batch_size": 20}
     specs = [tiny_spec(**settings), tiny_spec(**settings, gradient_batch=1000)]
-    plain, compared = measured_memory(specs, "cpu", 8 * GIB)
+    plain, compared = memory(specs)
     assert compared > plain + 1000 * 64 * 64 * 4
 
 
@@ -92,7 +102,7 @@ def test_both_stages_of_a_run_are_measured(tmp_path: Path) -> None:
         tiny_spec(rule=rule, pretraining_epochs=1, pretraining_rule=first, untied="1", frozen="none")
         for first, rule in (("bp", "urfb"), (large, "bp"), ("bp", large))
     ]
-    assert [size > GIB for size in measured_memory(specs, "cpu", GIB)] == [False, True, True]
+    assert [size > GIB for size in memory(specs, GIB)] == [False, True, True]
 
 
 def test_a_run_that_the_system_kills_does_not_fit(tmp_path: Path) -> None:
@@ -100,7 +110,7 @@ def test_a_run_that_the_system_kills_does_not_fit(tmp_path: Path) -> None:
     crashed = tiny_spec(network=model(tmp_path, "crashed", "os.abort()"))
     raising = tiny_spec(network=model(tmp_path, "raising", "raise ValueError('not today')"))
     starved = tiny_spec(network=model(tmp_path, "starved", "raise MemoryError"))
-    sizes = measured_memory([killed, crashed, raising, starved, tiny_spec()], "cpu", GIB)
+    sizes = memory([killed, crashed, raising, starved, tiny_spec()], GIB)
     assert [size > GIB for size in sizes] == [True, False, False, True, False]
     assert [size == 0 for size in sizes] == [False, True, True, False, False]
 
@@ -108,10 +118,10 @@ def test_a_run_that_the_system_kills_does_not_fit(tmp_path: Path) -> None:
 def test_measuring_stops_when_it_is_asked_to_and_leaves_no_process(tmp_path: Path) -> None:
     wait = f"Path('{tmp_path}/begun').touch(); time.sleep(99)"
     endless = tiny_spec(network=model(tmp_path, "endless", wait))
-    measured_memory([tiny_spec()], "cpu", GIB)
+    memory([tiny_spec()])
     before = psutil.Process().children(recursive=True)
     with pytest.raises(KeyboardInterrupt):
-        measured_memory([endless], "cpu", GIB, stop=(tmp_path / "begun").exists)
+        memory([endless], stop=(tmp_path / "begun").exists)
     assert psutil.Process().children(recursive=True) == before
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from tests.helpers import tiny_run
 from tests.store.recorded import PROVENANCE, epoch
 from urfb.engines.estimate import BYTES_PER_EPOCH
-from urfb.engines.measuring import measured_memory
+from urfb.engines.measuring import measured_memory, peaks
 from urfb.engines.planner import GridPlan, plan_grid
 from urfb.errors import DeviceError
 from urfb.events import Event, Failed, Finished, Started
@@ -29,7 +30,7 @@ LARGE = [tiny_run(network="Full 50000; Output", seed=seed) for seed in (0, 1)]
 @pytest.fixture(scope="module")
 def sizes() -> tuple[int, int]:
     """The memory of a large run, and of a small one."""
-    large, small = measured_memory([runs[0].spec for runs in (LARGE, RUNS)], "cpu", 2**40)
+    large, small = measured_memory([runs[0].spec for runs in (LARGE, RUNS)], partial(peaks, device="cpu", free=2**40))
     assert 5 * large > 7 * small
     return large, small
 

@@ -30,6 +30,10 @@ class Watcher:
         self.events: list[Event] = []
         self.interrupt_after = interrupt_after
         self.is_stopping = False
+        self.measured: list[tuple[int, int]] = []
+
+    def measuring(self, done: int, total: int) -> None:
+        self.measured.append((done, total))
 
     def planned(self, planned: Sequence[PlannedRun], slots: Sequence[Slot]) -> None:
         self.plan = planned

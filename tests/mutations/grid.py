@@ -209,7 +209,7 @@ MUTATIONS = [
         "urfb/engines/measuring.py",
         "tests/engines/test_measuring.py",
         ("{(_workload(stage), spec.gradient_batch)", "{(_workload(stage), None)"),
-        ("max(peaks[key] for key", "min(peaks[key] for key"),
+        ("max(size_of[key] for key", "min(size_of[key] for key"),
         ("process.exitcode == -signal.SIGKILL", "process.exitcode != 0"),
         ("free + 1 if _is_out_of_memory(error) else 0", "0"),
         ("max(count, sum(sizes)) if full_size", "count if full_size"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.helpers import TINY, grid_file, tiny_spec
 from urfb import open_store
 from urfb.cli import app
 from urfb.data.datasets import load
-from urfb.engines.measuring import measured_memory
+from urfb.engines.measuring import measured_memory, peaks
 from urfb.events import EpochEnded, Finished
 from urfb.nn.rules import RULES
 from urfb.training.graphs import Graphed
@@ -116,5 +117,5 @@ def test_a_step_is_measured_on_the_gpu() -> None:
 
 def test_memory_is_measured_on_the_gpu_and_what_does_not_fit_is_told() -> None:
     large = tiny_spec(network="Full 100000; Output")
-    sizes = measured_memory([tiny_spec(), large], "cuda:0", 2**28)
+    sizes = measured_memory([tiny_spec(), large], partial(peaks, device="cuda:0", free=2**28))
     assert 0 < sizes[0] <= 2**28 < sizes[1]

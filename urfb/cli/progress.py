@@ -55,6 +55,8 @@ class GridProgress:
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._measuring: TaskID | None = None
+        self._last_measuring = time.monotonic()
         self._total: TaskID | None = None
         self._last_shown: dict[str, float] = {}
         self._ended = self._failed = 0
@@ -63,6 +65,17 @@ class GridProgress:
         self._began = time.monotonic()
         self._waiting = False
         self._stored: dict[str, int] = {}
+
+    def measuring(self, done: int, total: int) -> None:
+        """Show how many of the unlike runs have their memory measured."""
+        if self.console.is_terminal:
+            if self._measuring is None:
+                self._measuring = self.bars.add_task("unlike runs measured for memory", total=total, note="")
+                self.bars.start()
+            self.bars.update(self._measuring, completed=done, visible=done < total)
+        elif done < total and time.monotonic() - self._last_measuring > PLAIN_SECONDS:
+            self._last_measuring = time.monotonic()
+            self._print(f"{done} of {total} unlike runs measured for memory")
 
     def planned(self, planned: Sequence[PlannedRun], slots: Sequence[Slot]) -> None:
         """Print the missing runs and where they are trained."""
@@ -160,7 +173,7 @@ class GridProgress:
 
     def stop(self) -> None:
         """Leave the last state of the bars on the screen."""
-        if self._total is not None:
+        if self._measuring is not None or self._total is not None:
             self.bars.stop()
 
     def _end(self, spec: RunSpec) -> None:

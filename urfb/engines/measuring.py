@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import cycle
@@ -48,14 +48,38 @@ class Stage(NamedTuple):
 
 
 def measured_memory(
-    specs: Sequence[RunSpec], device: str, free: int, *, stop: Callable[[], bool] = lambda: False
+    specs: Sequence[RunSpec],
+    measure: Callable[[Sequence[Stage]], Iterator[int]],
+    watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[int]:
-    """Return the bytes that the process of each run takes at its peak on a device; like runs are measured once.
-
-    A run that runs out of memory counts as more than `free`. One that fails otherwise counts as 0: training says why.
+    """Return the bytes that the process of each run takes at its peak; like runs are measured once.
 
     Args:
         specs: of the runs.
+        measure: returns the bytes of each stage, as `peaks` does.
+        watch: is called with the number of stages that are measured and of all, at first and after each.
+    """
+    by_run = [_stages_by_likeness(spec) for spec in specs]
+    stages = {key: stage for run_stages in by_run for key, stage in run_stages.items()}
+    sizes = []
+    watch(0, len(stages))
+    for size in measure(list(stages.values())):
+        sizes.append(size)
+        watch(len(sizes), len(stages))
+    size_of = dict(zip(stages, sizes, strict=True))
+    return [max(size_of[key] for key in run_stages) for run_stages in by_run]
+
+
+def peaks(
+    stages: Sequence[Stage], device: str, free: int, *, stop: Callable[[], bool] = lambda: False
+) -> Iterator[int]:
+    """Yield the bytes that the process of each stage takes at its peak on a device of this machine.
+
+    A stage that runs out of memory counts as more than `free`. One that fails otherwise counts as 0: training says why.
+    On the CPU each stage has a process of its own, whose size is that of this stage alone.
+
+    Args:
+        stages: of runs.
         device: such as 'cpu' or 'cuda:0'.
         free: bytes that a process may take.
         stop: is asked again and again whether to stop.
@@ -63,10 +87,26 @@ def measured_memory(
     Raises:
         KeyboardInterrupt: measuring was stopped.
     """
-    by_run = [_stages_by_likeness(spec) for spec in specs]
-    stages = {key: stage for run_stages in by_run for key, stage in run_stages.items()}
-    peaks = dict(zip(stages, _peaks(list(stages.values()), device, free, stop), strict=True))
-    return [max(peaks[key] for key in run_stages) for run_stages in by_run]
+    measured = 0
+    while measured < len(stages):
+        rest = stages[measured:] if device != "cpu" else stages[measured : measured + 1]
+        process, pipe = start_process(_send_peaks, rest, device, free)
+        try:
+            for _ in rest:
+                while not pipe.poll(0.2):
+                    if stop():
+                        raise KeyboardInterrupt
+                size: int = pipe.recv()
+                measured += 1
+                yield size
+        except EOFError:
+            process.join()
+            measured += 1
+            yield free + 1 if process.exitcode == -signal.SIGKILL else 0  # so the system ends what is too large
+        finally:
+            process.kill()
+            process.join()
+            pipe.close()
 
 
 def measured_epochs(specs: Iterable[RunSpec], slots: Sequence[Slot]) -> list[TimedEpochs]:
@@ -149,31 +189,6 @@ def _workload(stage: Stage) -> Workload:
 def _stages_by_likeness(spec: RunSpec) -> dict[tuple[Workload, int | None], Stage]:
     """Return a run's stages by what their memory depends on."""
     return {(_workload(stage), spec.gradient_batch): stage for stage in _stages(spec)}
-
-
-def _peaks(stages: Sequence[Stage], device: str, free: int, stop: Callable[[], bool]) -> list[int]:
-    """Return the bytes of each stage: more than `free` where it runs out of memory, 0 where it fails otherwise.
-
-    On the CPU each has a process of its own, whose size is that of this stage alone.
-    """
-    peaks: list[int] = []
-    while len(peaks) < len(stages):
-        rest = stages[len(peaks) :] if device != "cpu" else stages[len(peaks) : len(peaks) + 1]
-        process, pipe = start_process(_send_peaks, rest, device, free)
-        try:
-            for _ in rest:
-                while not pipe.poll(0.2):
-                    if stop():
-                        raise KeyboardInterrupt
-                peaks.append(pipe.recv())
-        except EOFError:
-            process.join()
-            peaks.append(free + 1 if process.exitcode == -signal.SIGKILL else 0)  # so the system ends what is too large
-        finally:
-            process.kill()
-            process.join()
-            pipe.close()
-    return peaks
 
 
 def _send_peaks(pipe: Connection, stages: Sequence[Stage], device: str, free: int) -> None:

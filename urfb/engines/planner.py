@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from urfb.engines import Slot
 from urfb.engines.estimate import Estimate, estimate, stored_epochs
-from urfb.engines.measuring import measured_epochs, measured_memory
+from urfb.engines.measuring import measured_epochs, measured_memory, peaks
 from urfb.engines.runner import capacity, divide, find_devices, refuse_precision, refuse_unfit
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
@@ -60,7 +61,7 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
     if calibrate:
         free, has_tf32 = capacity(devices)
         refuse_precision(specs, has_tf32=has_tf32)
-        memory = measured_memory(specs, devices[0], free)
+        memory = measured_memory(specs, partial(peaks, device=devices[0], free=free))
         refuse_unfit(specs, memory, devices[0], free)
     template = Slot(Path(), Path(), Path(), devices[0], 1)  # nothing is read or written
     slots = divide(template, devices, jobs, len(missing), max(memory or [0]))

@@ -14,11 +14,10 @@ import ray
 
 from urfb.engines import Job, Slot
 from urfb.engines.cluster import Cluster
-from urfb.engines.measuring import measured_memory
+from urfb.engines.measuring import Stage, peaks
 from urfb.engines.worker import execute, log_of, output_to
 from urfb.errors import DeviceError
 from urfb.events import END, Event, Failed, Lost
-from urfb.grid.spec import RunSpec
 from urfb.plugins import add_import_folder
 
 MEMORY = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
@@ -28,10 +27,10 @@ STARTS = 3
 """A slot whose worker fails to start so often in a row is given up."""
 
 
-def measured_on_cluster(
-    cluster: Cluster, specs: Sequence[RunSpec], device: str, free: int, *, stop: Callable[[], bool]
-) -> list[int]:
-    """Return what `measured_memory` returns for runs on the cluster's largest machine.
+def peaks_on_cluster(
+    stages: Sequence[Stage], cluster: Cluster, device: str, free: int, *, stop: Callable[[], bool]
+) -> Iterator[int]:
+    """Yield what `peaks` yields for stages on the cluster's largest machine.
 
     Raises:
         DeviceError: they cannot be measured there.
@@ -41,24 +40,26 @@ def measured_on_cluster(
     # Each machine has a resource with its own name, of which a task may take a little to be there.
     names = [name for name in cluster.largest(device) if name.startswith("node:") and name != "node:__internal_head__"]
     remote: Any = ray.remote
-    measure = remote(max_calls=1, max_retries=0, resources=dict.fromkeys(names, 1e-3), **resources)(_measure)
-    task = measure.remote(_import_folders(), specs, device, free)
+    options = {"max_calls": 1, "max_retries": 0, "num_returns": "streaming", **resources}
+    measure = remote(resources=dict.fromkeys(names, 1e-3), **options)(_measure)
+    task = measure.remote(_import_folders(), stages, device, free)
     try:
-        while not ray.wait([task], timeout=0.5)[0]:
-            if stop():
-                raise KeyboardInterrupt
-        memory: list[int] = ray.get(task)
+        for _ in stages:
+            while not ray.wait([task], timeout=0.5)[0]:
+                if stop():
+                    raise KeyboardInterrupt
+            size: int = ray.get(next(task))
+            yield size
     except ray.exceptions.RayError as error:
         raise DeviceError(f"no run can be measured on the Ray cluster ({_cause(error)})") from error
     finally:
         ray.cancel(task, force=True)
-    return memory
 
 
-def _measure(folders: Sequence[str], specs: Sequence[RunSpec], device: str, free: int) -> list[int]:
+def _measure(folders: Sequence[str], stages: Sequence[Stage], device: str, free: int) -> Iterator[int]:
     for folder in folders:
         add_import_folder(Path(folder))
-    return measured_memory(specs, device, free)
+    yield from peaks(stages, device, free)
 
 
 def _import_folders() -> list[str]:

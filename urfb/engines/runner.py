@@ -16,7 +16,7 @@ from urfb.engines import Engine, Slot, scheduler
 from urfb.engines.cluster import Cluster, joined
 from urfb.engines.inline import InlineEngine
 from urfb.engines.local import LocalEngine
-from urfb.engines.measuring import measured_memory
+from urfb.engines.measuring import measured_memory, peaks
 from urfb.engines.processes import cores
 from urfb.errors import DataError, DeviceError, InputError, StoreError, nearest
 from urfb.grid.expand import GridRun
@@ -34,6 +34,9 @@ class Observer(scheduler.Observer, Protocol):
 
     def planned(self, planned: Sequence[PlannedRun], slots: Sequence[Slot]) -> None:
         """What there is, and where the missing part of it will be trained."""
+
+    def measuring(self, done: int, total: int) -> None:
+        """How many of the unlike runs have their memory measured, before the plan; each may take seconds."""
 
 
 def run_grid(
@@ -86,7 +89,7 @@ def run_grid(
         return scheduler.Outcome()
     specs = [run.run.spec for run in missing]
     with joined(address) if engine == "ray" else nullcontext() as cluster:
-        devices, memory = _fitting(specs, cluster, data, jobs, device, stop)
+        devices, memory = _fitting(specs, cluster, data, jobs, device, observer, stop)
         writable = open_for_writing(store)
         slot = Slot(data.absolute(), *make_folders(writable), devices[0], 1, seconds_between_checkpoints)
         slots, trainer = _slots(slot, cluster, devices, jobs, len(specs), memory)
@@ -117,6 +120,7 @@ def _fitting(
     data: Path,
     jobs: int | None,
     device: str,
+    observer: Observer,
     stop: Callable[[], bool],
 ) -> tuple[list[str], int]:
     """Return the devices for some runs and the bytes that the largest needs there; 0 where that is not measured.
@@ -127,16 +131,16 @@ def _fitting(
     if cluster is None:
         devices = find_devices(device)
         free, has_tf32 = capacity(devices)
-        refuse_precision(specs, has_tf32=has_tf32)
         verify_data({spec.dataset for spec in specs}, data)
-        memory = [0] * len(specs) if jobs == 0 else measured_memory(specs, devices[0], free, stop=stop)
+        measure = partial(peaks, device=devices[0], free=free, stop=stop)
     else:
-        from urfb.engines.ray import measured_on_cluster
+        from urfb.engines.ray import peaks_on_cluster
 
         devices = [cluster.find_device(device)]
         free, has_tf32 = cluster.capacity(devices[0])
-        refuse_precision(specs, has_tf32=has_tf32)
-        memory = measured_on_cluster(cluster, specs, devices[0], free, stop=stop)
+        measure = partial(peaks_on_cluster, cluster=cluster, device=devices[0], free=free, stop=stop)
+    refuse_precision(specs, has_tf32=has_tf32)
+    memory = [0] * len(specs) if jobs == 0 else measured_memory(specs, measure, observer.measuring)
     refuse_unfit(specs, memory, devices[0], free)
     return devices, max(memory)
 
