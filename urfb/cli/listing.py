@@ -89,6 +89,8 @@ def _peculiarities(spec: RunSpec) -> list[str]:
 
 def printable(text: str, *, keep: str = "") -> str:
     """Return a text that cannot control a terminal: control characters, except those in `keep`, are escaped."""
+    if text.isprintable():  # as most are, of which a long table has a hundred thousand
+        return text
     return "".join(
         character.encode("unicode_escape").decode()
         if character not in keep and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
