@@ -64,11 +64,17 @@ def finish(grid: Path, store: Path | str, *options: str) -> str:
     return output
 
 
-@pytest.mark.parametrize("victim", ["runner", "worker"])
-def test_what_is_killed_is_finished_with_the_same_numbers(tmp_path: Path, victim: str) -> None:
-    grid = grid_file(tmp_path, epochs=60)
-    finish(grid, tmp_path / "undisturbed.sqlite")
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of four runs of 60 epochs, of a grid that nothing happened to."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(grid_file(folder, epochs=60), folder / "urfb.sqlite")
+    return folder / "urfb.sqlite"
 
+
+@pytest.mark.parametrize("victim", ["runner", "worker"])
+def test_what_is_killed_is_finished_with_the_same_numbers(tmp_path: Path, undisturbed: Path, victim: str) -> None:
+    grid = grid_file(tmp_path, epochs=60)
     store = tmp_path / "killed" / "urfb.sqlite"
     process = start(grid, store)
     wait_until(store, lambda opened: len(opened.epochs()) > 80)  # of 240
@@ -82,7 +88,7 @@ def test_what_is_killed_is_finished_with_the_same_numbers(tmp_path: Path, victim
     else:  # by running it again
         assert "unfinished" in open_store(str(store)).runs()["state"].tolist()
         finish(grid, store)
-    assert_same_numbers(store, tmp_path / "undisturbed.sqlite")
+    assert_same_numbers(store, undisturbed)
 
 
 def test_a_grid_that_is_killed_at_random_moments_ends_as_one_that_is_not(tmp_path: Path) -> None:
@@ -164,9 +170,10 @@ def remount(folder: Path, options: str) -> None:
         time.sleep(0.01)
 
 
-def test_a_full_disk_is_told_and_running_again_with_more_room_completes(tmp_path: Path, small_disk: Path) -> None:
-    grid = grid_file(tmp_path, epochs=40)
-    finish(grid, tmp_path / "undisturbed.sqlite")
+def test_a_full_disk_is_told_and_running_again_with_more_room_completes(
+    tmp_path: Path, undisturbed: Path, small_disk: Path
+) -> None:
+    grid = grid_file(tmp_path, epochs=60)
     store = small_disk / "urfb.sqlite"
     process = start(grid, store, "--jobs", "2", "--checkpoint-every", "0")
     output, _ = process.communicate(timeout=300)
@@ -176,12 +183,13 @@ def test_a_full_disk_is_told_and_running_again_with_more_room_completes(tmp_path
     assert not stored.duplicated(["run", "epoch"]).any()
     remount(small_disk, "size=50m")
     finish(grid, store)
-    assert_same_numbers(store, tmp_path / "undisturbed.sqlite")
+    assert_same_numbers(store, undisturbed)
 
 
-def test_read_only_store_is_reported_and_a_restart_completes(tmp_path: Path, small_disk: Path) -> None:
+def test_read_only_store_is_reported_and_a_restart_completes(
+    tmp_path: Path, undisturbed: Path, small_disk: Path
+) -> None:
     grid = grid_file(tmp_path, epochs=60)
-    finish(grid, tmp_path / "undisturbed.sqlite")
     remount(small_disk, "size=50m")
     store = small_disk / "urfb.sqlite"
     process = start(grid, store)
@@ -196,15 +204,14 @@ def test_read_only_store_is_reported_and_a_restart_completes(tmp_path: Path, sma
     assert "Traceback" not in output
     remount(small_disk, "rw")
     finish(grid, store)
-    assert_same_numbers(store, tmp_path / "undisturbed.sqlite")
+    assert_same_numbers(store, undisturbed)
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate"])
 def test_a_server_that_is_stopped_is_told_and_running_again_completes(
-    tmp_path: Path, postgres: Server, how: str
+    tmp_path: Path, undisturbed: Path, postgres: Server, how: str
 ) -> None:
     grid = grid_file(tmp_path, epochs=60)
-    finish(grid, tmp_path / "undisturbed.sqlite")
     store = postgres.database()
     process = start(grid, store)
     wait_until(store, lambda opened: len(opened.epochs()) > 20)
@@ -218,4 +225,4 @@ def test_a_server_that_is_stopped_is_told_and_running_again_completes(
     assert "secret" not in output
     assert "Traceback" not in output
     finish(grid, store)
-    assert_same_numbers(store, tmp_path / "undisturbed.sqlite")
+    assert_same_numbers(store, undisturbed)
