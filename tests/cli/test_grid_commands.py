@@ -64,6 +64,16 @@ def test_plan_lists_each_run_with_its_identity_and_trains_nothing(tmp_path: Path
     assert not store.exists()
 
 
+def test_a_file_gets_a_line_when_memory_checks_take_long(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = grid_file(tmp_path, epochs=1, seeds=1)
+    assert "memory" not in urfb("grid", "run", grid, "--store", store, "--jobs", 1, "--where", "rule=bp").output
+    monkeypatch.setattr("urfb.cli.progress.PLAIN_SECONDS", -1)
+    output = urfb("grid", "run", grid, "--store", store, "--jobs", 1).output
+    assert output.startswith("0 of 1 memory checks done\n2 runs: ")
+
+
 def test_plan_estimates_what_is_missing_from_stored_epochs_of_like_runs(tmp_path: Path, trained: Path) -> None:
     path = grid_file(tmp_path)
     farther = urfb("grid", "plan", path, "--store", trained, "--epochs", 4, "--jobs", 0)

@@ -312,7 +312,7 @@ def test_what_is_no_terminal_gets_plain_text(
 def test_terminal_gets_bars_and_time_left_and_file_gets_run_lines(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     drawn = on_terminal(*SHOWING[0], "--epochs", "12", folder=tmp_path, width=60)
-    assert re.search(r"━.* 0/1 unlike runs measured", drawn)
+    assert re.search(r"━.* 0/1 memory checks", drawn)
     assert re.search(r"━.* 0/1 runs", drawn)
     assert re.search(r"0/1 runs, \d+:\d\d:\d\d left", drawn)
     assert re.search(r"1/1 runs, in \d+:\d\d:\d\d", drawn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from tests.engines.test_runner import Watcher, run
 from tests.helpers import grid_file, tiny_run, tiny_spec
 from urfb.engines import runner
-from urfb.engines.measuring import measured_memory, peaks
+from urfb.engines.measuring import Stage, measured_memory, peaks
 from urfb.engines.scheduler import Outcome
 from urfb.errors import DeviceError
 from urfb.grid.spec import RunSpec
@@ -68,10 +68,33 @@ def test_a_users_model_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: p
     assert "Conv" not in message
     assert not list(tmp_path.glob("*.sqlite"))
     monkeypatch.setattr(runner, "capacity", lambda devices: (GIB, False))
-    small = [tiny_run(network=model(tmp_path, "small", "pass"), seed=seed) for seed in (0, 1)]
+    small = tiny_run(network=model(tmp_path, "small", "pass"))
+    assert run([small], tmp_path, jobs=1) == Outcome(done=1)
+
+
+def test_measurements_are_counted_and_like_runs_once(tmp_path: Path) -> None:
     watcher = Watcher()
-    assert run(small, tmp_path, watcher, jobs=1) == Outcome(done=2)
-    assert watcher.measured == [(0, 1), (1, 1)]
+    assert run([tiny_run(rule=rule, seed=seed) for rule in ("bp", "dfa") for seed in (0, 1)], tmp_path, watcher, jobs=1)
+    assert watcher.measured == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_measuring_ends_at_once_where_its_observer_raises() -> None:
+    ended = []
+
+    def measure(stages: Sequence[Stage]) -> Generator[int]:
+        try:
+            yield from [1] * len(stages)
+        finally:
+            ended.append(len(stages))
+
+    def watch(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        measured_memory([tiny_spec(), tiny_spec(rule="dfa")], measure, watch)
+    assert raised.traceback  # which keeps the generator from being garbage
+    assert ended == [2]
 
 
 def test_memory_is_of_the_run_and_like_runs_are_measured_once(tmp_path: Path) -> None:

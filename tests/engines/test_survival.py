@@ -66,7 +66,7 @@ def finish(grid: Path, store: Path | str, *options: str) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of four runs of 60 epochs, of a grid that nothing happened to."""
+    """A store of four runs of 60 epochs, trained without an interruption."""
     folder = tmp_path_factory.mktemp("undisturbed")
     finish(grid_file(folder, epochs=60), folder / "urfb.sqlite")
     return folder / "urfb.sqlite"

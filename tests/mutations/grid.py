@@ -210,6 +210,8 @@ MUTATIONS = [
         "tests/engines/test_measuring.py",
         ("{(_workload(stage), spec.gradient_batch)", "{(_workload(stage), None)"),
         ("max(size_of[key] for key", "min(size_of[key] for key"),
+        ("with closing(measure(list(stages.values()))) as measured:", "if measured := measure(list(stages.values())):"),
+        ("            watch(len(sizes), len(stages))\n", ""),
         ("process.exitcode == -signal.SIGKILL", "process.exitcode != 0"),
         ("free + 1 if _is_out_of_memory(error) else 0", "0"),
         ("max(count, sum(sizes)) if full_size", "count if full_size"),

@@ -89,7 +89,7 @@ def _peculiarities(spec: RunSpec) -> list[str]:
 
 def printable(text: str, *, keep: str = "") -> str:
     """Return a text that cannot control a terminal: control characters, except those in `keep`, are escaped."""
-    if text.isprintable():  # as most are, of which a long table has a hundred thousand
+    if text.isprintable():  # most texts are, and a long table has 100,000 of them
         return text
     return "".join(
         character.encode("unicode_escape").decode()

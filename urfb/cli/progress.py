@@ -67,15 +67,15 @@ class GridProgress:
         self._stored: dict[str, int] = {}
 
     def measuring(self, done: int, total: int) -> None:
-        """Show how many of the unlike runs have their memory measured."""
+        """Show how many memory checks are done; there is one for each kind of run."""
         if self.console.is_terminal:
             if self._measuring is None:
-                self._measuring = self.bars.add_task("unlike runs measured for memory", total=total, note="")
+                self._measuring = self.bars.add_task("memory checks", total=total, note="")
                 self.bars.start()
             self.bars.update(self._measuring, completed=done, visible=done < total)
         elif done < total and time.monotonic() - self._last_measuring > PLAIN_SECONDS:
             self._last_measuring = time.monotonic()
-            self._print(f"{done} of {total} unlike runs measured for memory")
+            self._print(f"{done} of {total} memory checks done")
 
     def planned(self, planned: Sequence[PlannedRun], slots: Sequence[Slot]) -> None:
         """Print the missing runs and where they are trained."""

@@ -8,9 +8,10 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from itertools import cycle
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -49,30 +50,31 @@ class Stage(NamedTuple):
 
 def measured_memory(
     specs: Sequence[RunSpec],
-    measure: Callable[[Sequence[Stage]], Iterator[int]],
+    measure: Callable[[Sequence[Stage]], Generator[int]],
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[int]:
     """Return the bytes that the process of each run takes at its peak; like runs are measured once.
 
     Args:
         specs: of the runs.
-        measure: returns the bytes of each stage, as `peaks` does.
-        watch: is called with the number of stages that are measured and of all, at first and after each.
+        measure: yields the bytes of each stage, as `peaks` does.
+        watch: is called before the first stage and after each, with how many are measured, and of how many.
     """
     by_run = [_stages_by_likeness(spec) for spec in specs]
     stages = {key: stage for run_stages in by_run for key, stage in run_stages.items()}
     sizes = []
     watch(0, len(stages))
-    for size in measure(list(stages.values())):
-        sizes.append(size)
-        watch(len(sizes), len(stages))
+    with closing(measure(list(stages.values()))) as measured:  # so that no process is left where `watch` raises
+        for size in measured:
+            sizes.append(size)
+            watch(len(sizes), len(stages))
     size_of = dict(zip(stages, sizes, strict=True))
     return [max(size_of[key] for key in run_stages) for run_stages in by_run]
 
 
 def peaks(
     stages: Sequence[Stage], device: str, free: int, *, stop: Callable[[], bool] = lambda: False
-) -> Iterator[int]:
+) -> Generator[int]:
     """Yield the bytes that the process of each stage takes at its peak on a device of this machine.
 
     A stage that runs out of memory counts as more than `free`. One that fails otherwise counts as 0: training says why.

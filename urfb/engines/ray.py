@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ STARTS = 3
 
 def peaks_on_cluster(
     stages: Sequence[Stage], cluster: Cluster, device: str, free: int, *, stop: Callable[[], bool]
-) -> Iterator[int]:
+) -> Generator[int]:
     """Yield what `peaks` yields for stages on the cluster's largest machine.
 
     Raises:
@@ -40,9 +40,8 @@ def peaks_on_cluster(
     # Each machine has a resource with its own name, of which a task may take a little to be there.
     names = [name for name in cluster.largest(device) if name.startswith("node:") and name != "node:__internal_head__"]
     remote: Any = ray.remote
-    options = {"max_calls": 1, "max_retries": 0, "num_returns": "streaming", **resources}
-    measure = remote(resources=dict.fromkeys(names, 1e-3), **options)(_measure)
-    task = measure.remote(_import_folders(), stages, device, free)
+    measure = remote(max_calls=1, max_retries=0, resources=dict.fromkeys(names, 1e-3), **resources)(_measure)
+    task = measure.options(num_returns="streaming").remote(_import_folders(), stages, device, free)
     try:
         for _ in stages:
             while not ray.wait([task], timeout=0.5)[0]:
@@ -56,7 +55,7 @@ def peaks_on_cluster(
         ray.cancel(task, force=True)
 
 
-def _measure(folders: Sequence[str], stages: Sequence[Stage], device: str, free: int) -> Iterator[int]:
+def _measure(folders: Sequence[str], stages: Sequence[Stage], device: str, free: int) -> Generator[int]:
     for folder in folders:
         add_import_folder(Path(folder))
     yield from peaks(stages, device, free)

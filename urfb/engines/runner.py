@@ -30,13 +30,13 @@ ENGINES = ("local", "ray")
 
 
 class Observer(scheduler.Observer, Protocol):
-    """Watches a grid being run, from its plan on."""
+    """Watches a grid being run, from the memory checks on."""
+
+    def measuring(self, done: int, total: int) -> None:
+        """How many memory checks are done, and of how many; all come before the plan, and each may take seconds."""
 
     def planned(self, planned: Sequence[PlannedRun], slots: Sequence[Slot]) -> None:
         """What there is, and where the missing part of it will be trained."""
-
-    def measuring(self, done: int, total: int) -> None:
-        """How many of the unlike runs have their memory measured, before the plan; each may take seconds."""
 
 
 def run_grid(
@@ -131,7 +131,6 @@ def _fitting(
     if cluster is None:
         devices = find_devices(device)
         free, has_tf32 = capacity(devices)
-        verify_data({spec.dataset for spec in specs}, data)
         measure = partial(peaks, device=devices[0], free=free, stop=stop)
     else:
         from urfb.engines.ray import peaks_on_cluster
@@ -140,6 +139,8 @@ def _fitting(
         free, has_tf32 = cluster.capacity(devices[0])
         measure = partial(peaks_on_cluster, cluster=cluster, device=devices[0], free=free, stop=stop)
     refuse_precision(specs, has_tf32=has_tf32)
+    if cluster is None:
+        verify_data({spec.dataset for spec in specs}, data)
     memory = [0] * len(specs) if jobs == 0 else measured_memory(specs, measure, observer.measuring)
     refuse_unfit(specs, memory, devices[0], free)
     return devices, max(memory)
