@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -164,3 +166,28 @@ def test_a_killed_runner_leaves_no_measuring_process(tmp_path: Path) -> None:
     for process in left:
         process.kill()
     assert left == []
+
+
+def test_an_interrupt_while_pytorch_is_imported_is_not_lost(tmp_path: Path) -> None:
+    grid = grid_file(tmp_path, epochs=20)
+    command = [sys.executable, "-m", "urfb", "grid", "run", str(grid), "--store", str(tmp_path / "s.sqlite")]
+    with subprocess.Popen(
+        [*command, "--jobs", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as interrupted:
+        while not has_server(interrupted.pid):
+            assert interrupted.poll() is None
+        time.sleep(0.5)
+        os.killpg(interrupted.pid, signal.SIGINT)  # as a terminal does
+        output, _ = interrupted.communicate(timeout=100)
+    assert interrupted.returncode == 130
+    assert "interrupted" in output
+    assert "Traceback" not in output
+
+
+def has_server(runner: int) -> bool:
+    """Whether a process has started the server that imports PyTorch."""
+    processes = psutil.process_iter(["ppid", "cmdline"])
+    return any(
+        process.info["ppid"] == runner and "forkserver" in " ".join(process.info["cmdline"] or ())
+        for process in processes
+    )

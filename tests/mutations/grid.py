@@ -206,6 +206,12 @@ MUTATIONS = [
         ("    parent.join()\n    os._exit(1)\n", "    parent.join()\n"),
     ),
     *of(
+        "urfb/engines/processes.py",
+        "tests/engines/test_measuring.py::test_an_interrupt_while_pytorch_is_imported_is_not_lost",
+        ("before = signal.signal(signal.SIGINT, signal.SIG_IGN)", "before = signal.getsignal(signal.SIGINT)"),
+        ("        forkserver.ensure_running()\n", "        context.Process().start()\n"),
+    ),
+    *of(
         "urfb/engines/measuring.py",
         "tests/engines/test_measuring.py",
         ("{(_workload(stage), spec.gradient_batch)", "{(_workload(stage), None)"),

@@ -122,8 +122,7 @@ def measured_epochs(specs: Iterable[RunSpec], slots: Sequence[Slot]) -> list[Tim
     for spec in specs:
         for stage in _stages(spec):
             stages.setdefault(_workload(stage), stage)
-    # Workers leave Ctrl-C to the process that waits for them.
-    with ProcessPoolExecutor(len(slots), warm_context(), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    with ProcessPoolExecutor(len(slots), warm_context()) as pool:
         try:
             measured = list(pool.map(_epoch_seconds, stages.values(), cycle(slots)))
         except BrokenProcessPool as error:

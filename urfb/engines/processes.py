@@ -7,36 +7,39 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 
 
 def warm_context() -> ForkServerContext:
-    """Return the context whose processes have PyTorch already.
+    """Return the context whose processes have PyTorch already, with its server running.
 
-    The server runs nothing but imports: a fork after torch has started its threads, or CUDA, would not work.
+    The server runs nothing but imports: a fork after torch has started its threads, or CUDA, would not work. It and its
+    processes ignore Ctrl-C, which reaches every process of the terminal: this process decides what becomes of them.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["urfb.engines.preloaded"])
+    # A signal that is ignored stays so in a new process. Here it is ignored no longer than that takes: to start the
+    # first process takes seconds, those of the server's imports.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
     return context
 
 
 def start_process(target: Callable[..., object], *arguments: object) -> tuple[BaseProcess, Connection]:
     """Start `target` in a process of its own; its first argument is the other end of the pipe that is returned.
 
-    The process ignores Ctrl-C, which reaches every process of the terminal: whoever started it decides what becomes of
-    it. It ends with this process, however that ends.
+    The process ignores Ctrl-C. It ends with this process, however that ends.
     """
     context = warm_context()
     pipe, far_end = context.Pipe()
     process = context.Process(target=_run, args=(target, far_end, *arguments), daemon=True)
-    # A signal that is ignored stays so in a new process, even while it starts.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        process.start()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    process.start()
     far_end.close()  # so that the pipe closes when the process dies
     return process, pipe
 
