@@ -21,8 +21,8 @@ def warm_context() -> ForkServerContext:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["urfb.engines.preloaded"])
-    # A signal that is ignored stays so in a new process. Here it is ignored no longer than that takes: to start the
-    # first process takes seconds, those of the server's imports.
+    # A new process inherits that a signal is ignored. This process ignores it only while the server starts: the first
+    # start() waits seconds for the server's imports, and a Ctrl-C in that time must not be lost.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         forkserver.ensure_running()
