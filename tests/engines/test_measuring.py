@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -169,25 +170,40 @@ def test_a_killed_runner_leaves_no_measuring_process(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_while_pytorch_is_imported_is_not_lost(tmp_path: Path) -> None:
-    grid = grid_file(tmp_path, epochs=20)
-    command = [sys.executable, "-m", "urfb", "grid", "run", str(grid), "--store", str(tmp_path / "s.sqlite")]
-    with subprocess.Popen(
-        [*command, "--jobs", "1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    ) as interrupted:
-        while not has_server(interrupted.pid):
-            assert interrupted.poll() is None
-        time.sleep(0.5)
-        os.killpg(interrupted.pid, signal.SIGINT)  # as a terminal does
-        output, _ = interrupted.communicate(timeout=100)
-    assert interrupted.returncode == 130
+    with importing_pytorch(tmp_path) as (runner, _):
+        os.killpg(runner.pid, signal.SIGINT)  # as a terminal does
+        output, _ = runner.communicate(timeout=100)
+    assert runner.returncode == 130
     assert "interrupted" in output
     assert "Traceback" not in output
 
 
-def has_server(runner: int) -> bool:
-    """Whether a process has started the server that imports PyTorch."""
-    processes = psutil.process_iter(["ppid", "cmdline"])
-    return any(
-        process.info["ppid"] == runner and "forkserver" in " ".join(process.info["cmdline"] or ())
-        for process in processes
-    )
+def test_a_server_that_is_killed_while_it_imports_pytorch_is_reported(tmp_path: Path) -> None:
+    with importing_pytorch(tmp_path) as (runner, server):
+        server.kill()
+        output, _ = runner.communicate(timeout=100)
+    assert runner.returncode == 2
+    assert output.startswith("urfb: no worker process starts: the one that imports PyTorch died, most likely for want")
+    assert not list(tmp_path.glob("*.sqlite"))
+
+
+@contextmanager
+def importing_pytorch(folder: Path) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+    """Run a grid, in a session of its own, until its server of processes has begun to import PyTorch."""
+    command = [sys.executable, "-m", "urfb", "grid", "run", str(grid_file(folder, epochs=20)), "--jobs", "1"]
+    command += ["--store", str(folder / "s.sqlite")]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as runner:
+        while (server := server_of(runner.pid)) is None:
+            assert runner.poll() is None
+        time.sleep(0.5)
+        yield runner, server
+
+
+def server_of(runner: int) -> psutil.Process | None:
+    """Return the process from which a runner's processes are forked, once it is there."""
+    for process in psutil.process_iter(["ppid", "cmdline"]):
+        if process.info["ppid"] == runner and "forkserver" in " ".join(process.info["cmdline"] or ()):
+            return process
+    return None

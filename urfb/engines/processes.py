@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 
+from urfb.errors import DeviceError
+
 
 def warm_context() -> ForkServerContext:
     """Return the context whose processes have PyTorch already, with its server running.
@@ -35,11 +37,20 @@ def start_process(target: Callable[..., object], *arguments: object) -> tuple[Ba
     """Start `target` in a process of its own; its first argument is the other end of the pipe that is returned.
 
     The process ignores Ctrl-C. It ends with this process, however that ends.
+
+    Raises:
+        DeviceError: the server died before it could start the process.
     """
     context = warm_context()
     pipe, far_end = context.Pipe()
     process = context.Process(target=_run, args=(target, far_end, *arguments), daemon=True)
-    process.start()
+    try:
+        process.start()
+    except (EOFError, ConnectionError) as error:
+        raise DeviceError(
+            "no worker process starts: the one that imports PyTorch died, most likely for want of memory; "
+            "free some, and run the command again"
+        ) from error
     far_end.close()  # so that the pipe closes when the process dies
     return process, pipe
 
