@@ -76,11 +76,6 @@ def test_each_zip_is_an_axis_before_exclude_and_include(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("empty", ["", "{}", "[]", "[{}]"])
-def test_an_empty_zip_says_nothing(tmp_path: Path, empty: str) -> None:
-    assert fields(expand(tmp_path, f"seed: [3]\nzip: {empty}"), "seed") == [(3,)]
-
-
 def test_include_adds_to_the_combinations_it_agrees_with(tmp_path: Path) -> None:
     grid = expand(tmp_path, "rule: [bp, urfb]\nseed: [0, 1]\ninclude: [{rule: urfb, step_size: 0.5}]")
     assert fields(grid, "rule", "step_size") == [("bp", 0.1), ("bp", 0.1), ("urfb", 0.5), ("urfb", 0.5)]

@@ -70,8 +70,7 @@ experiments:
         ("experiments: {}", "no experiment is given"),
         ("defaults: {}", "the key 'experiments' is missing"),
         ("experiments: {a: {matrix: [}", "not valid YAML"),
-        ("experiments:\n  a: {}\n  a: {}\n", "grid.yaml:3:3: not valid YAML: found duplicate key"),
-        ("experiments: {a: {matrix: {rule: [], dataset: digits, network: simpnet}}}", "no run is left"),
+        ("experiments:\n  a: {}\n  a: {}\n", "grid.yaml:3:3: experiments.a: the key stands here again, after line 2"),
         (
             "experiments: {a: {matrix: {rule: bp, dataset: digits, network: simpnet, exclude: [{rule: bp}]}}}",
             "no run is left",
@@ -100,17 +99,14 @@ experiments:
             "experiments: {a: {defaults: {rule: bp, dataset: digits, network: simpnet, feedback_connectivity: 0.5}}}",
             "under rule bp feedback has the connections of W",
         ),
-        ("experiments: {a: {matrix: {rule: [bp, null]}}}", "a.matrix.rule.1: Input should be a valid string"),
-        ("experiments: {a: {matrix: {seed: [null]}}}", "a.matrix.seed.0: Input should be a valid integer"),
         ("experiments: {a: {matrix: [zip]}}", "a.matrix: Input should be a valid dictionary"),
         ("experiments: {a: {matrix: {zip: 3}}}", "a.matrix.zip: Input should be a valid list (got 3)"),
         ("experiments: {a: {matrix: {zip: [3]}}}", "a.matrix.zip.0: Input should be a valid dictionary"),
-        ("experiments: {zip: {matrix: {zip: {seed: [], rule: []}}}}", "no run is left"),
         ("experiments: {1: {}}", "the key 1 is not text; put it in quotes"),
         ("experiments: {a: [rule]}", "experiments.a: Input should be a valid dictionary"),
         ("experiments: {'a,b': {}}", "letters, digits"),
         ("experiments: {a: {defaults: {rule: !foo bp}}}", "the tag of 'bp' means nothing here"),
-        (f"experiments: {{a: {{defaults: {{seed: {'9' * 5000}}}}}}}", "not valid YAML"),
+        (f"experiments: {{a: {{defaults: {{seed: {'9' * 5000}}}}}}}", "cannot be read (Exceeds the limit"),
         ("networks: {simpnet: Full 10; Output}\nexperiments: {a: {}}", "'simpnet' is the paper's network"),
     ],
 )
@@ -152,16 +148,38 @@ experiments:
         assert any(problem.startswith(start) for problem in reported), start
 
 
-def test_what_yaml_leaves_empty_says_nothing(tmp_path: Path) -> None:
-    grid = load_grid(
-        grid_file(
-            tmp_path,
-            "defaults:\nnetworks:\nexperiments:\n  a:\n    matrix:\n    defaults: {network: simpnet, dataset: digits, "
-            "rule: bp, seed: null}\n  b:\n    defaults: {network: simpnet, dataset: digits, rule: bp}\n"
-            "    matrix:\n      seed: 1\n      exclude:\n      include:\n",
-        )
-    )
-    assert [run.spec.seed for run in grid.runs] == [0, 1]
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("defaults:\nexperiments: {a: {}}", ["1:1: defaults"]),
+        ("experiments:", ["1:1: experiments"]),
+        ("experiments:\n  a:\n", ["2:3: experiments.a"]),
+        ("experiments: {a: {defaults: {seed: null}}}", ["1:30: experiments.a.defaults.seed"]),
+        ("experiments: {a: {matrix: {seed: [0, ~]}}}", ["1:38: experiments.a.matrix.seed.1"]),
+        (
+            "experiments:\n  a:\n    matrix:\n      step_size:\n      exclude:\n        - {rule: , seed: 1}\n",
+            ["4:7: experiments.a.matrix.step_size", "6:12: experiments.a.matrix.exclude.0.rule"],
+        ),
+        ("experiments: {a: {matrix: {exclude: }}}", ["1:28: experiments.a.matrix.exclude"]),
+        ("experiments: {a: {matrix: {exclude: {rule: }}}}", ["1:38: experiments.a.matrix.exclude.0.rule"]),
+    ],
+)
+def test_a_key_without_a_value_is_a_mistake(tmp_path: Path, text: str, places: list[str]) -> None:
+    reported = problems(tmp_path, text)
+    assert reported == [f"grid.yaml:{place}: no value is given: give one, or take the key away" for place in places]
+
+
+@pytest.mark.parametrize("key", ["zip", "include", "exclude"])
+@pytest.mark.parametrize("entries", ["{}", "[{}]", "[{seed: 1}, {}]"])
+def test_an_entry_that_would_match_everything_is_a_mistake(tmp_path: Path, key: str, entries: str) -> None:
+    (problem,) = problems(tmp_path, f"experiments: {{a: {{matrix: {{{key}: {entries}}}}}}}")
+    assert "this entry names no setting" in problem
+
+
+@pytest.mark.parametrize("matrix", ["seed: []", "zip: {seed: []}", "exclude: [{seed: []}]"])
+def test_an_empty_list_of_values_is_a_mistake(tmp_path: Path, matrix: str) -> None:
+    (problem,) = problems(tmp_path, f"experiments: {{a: {{matrix: {{{matrix}}}}}}}")
+    assert "seed: the list is empty: give a value, or take the key away" in problem
 
 
 def test_a_papers_network_may_be_written_out_under_its_own_name(tmp_path: Path) -> None:
@@ -171,15 +189,129 @@ def test_a_papers_network_may_be_written_out_under_its_own_name(tmp_path: Path) 
     assert [run.spec.network for run in load_grid(path).runs] == ["simpnet"]
 
 
-def test_anchors_and_merges_are_yamls_own(tmp_path: Path) -> None:
+BASE = "network: simpnet, dataset: digits"
+
+
+@pytest.mark.parametrize(
+    ("experiments", "rules"),
+    [
+        (f"  a: {{defaults: &x {{{BASE}, rule: bp}}}}\n  b: {{defaults: {{<<: *x, rule: urfb}}}}", ["bp", "urfb"]),
+        (f"  a: {{defaults: &x {{{BASE}, rule: bp}}}}\n  b: {{defaults: {{<<: *x}}, matrix: {{seed: 1}}}}", ["bp"] * 2),
+        (f"  a: &a\n    defaults: {{{BASE}, rule: bp}}\n  b: {{<<: *a, matrix: {{rule: urfb}}}}", ["bp", "urfb"]),
+        (f"  a: {{defaults: {{{BASE}}}, matrix: &m {{rule: [bp, urfb]}}}}\n"
+         f"  b: {{defaults: {{{BASE}}}, matrix: {{<<: *m, seed: 1}}}}", ["bp", "urfb"] * 2),
+        (f"  a: {{defaults: &x {{{BASE}}}, matrix: &y {{rule: bp}}}}\n"
+         "  b: {defaults: {<<: [*x, *y], seed: 1}}", ["bp"] * 2),
+        (f"  a: {{defaults: &x {{{BASE}, rule: bp}}}}\n  b: {{defaults: &y {{<<: *x, rule: urfb}}}}\n"
+         "  c: {defaults: {<<: [*y, *x], seed: 1}}", ["bp", "urfb", "urfb"]),
+        (f"  a: {{defaults: {{{BASE}, rule: bp}}}}\n  <<: {{b: {{defaults: {{{BASE}, rule: urfb}}}}}}", ["bp", "urfb"]),
+        (f"  a: {{defaults: {{{BASE}}}, matrix: {{rule: &r bp, exclude: [&e {{seed: 9}}]}}}}\n"
+         f"  b: {{defaults: {{{BASE}, rule: *r, seed: 1}}, matrix: {{exclude: [{{<<: *e}}]}}}}", ["bp"] * 2),
+    ],
+)  # fmt: skip
+def test_mappings_are_merged_anywhere(tmp_path: Path, experiments: str, rules: list[str]) -> None:
+    grid = load_grid(grid_file(tmp_path, f"experiments:\n{experiments}\n"))
+    assert [run.spec.rule for run in grid.runs] == rules
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("dense_output", False), ("connectivity", 0.5), ("seed", 3), ("step_size", 1e-3), ("loss", "softmax"),
+        ("pretraining_epochs", 0), ("untied", [1]),
+    ],
+)  # fmt: skip
+def test_an_anchored_value_is_what_it_is_without(tmp_path: Path, setting: str, value: object) -> None:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     grid = load_grid(
         grid_file(
             tmp_path,
-            "experiments:\n  a:\n    defaults: &base {network: simpnet, dataset: digits, rule: bp}\n"
-            "  b:\n    defaults:\n      <<: *base\n      rule: urfb\n",
+            f"experiments:\n  a: {{defaults: {{{BASE}, rule: bp, {setting}: &anchor {text}}}}}\n"
+            f"  b: {{defaults: {{{BASE}, rule: urfb}}, matrix: {{{setting}: [*anchor]}}}}\n"
+            f"  c: {{defaults: {{{BASE}, rule: frfb, {setting}: {text}}}}}\n",
         )
     )
-    assert [run.spec.rule for run in grid.runs] == ["bp", "urfb"]
+    assert len({getattr(run.spec, setting) for run in grid.runs}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("experiments: {a: {defaults: {<<: 3}}}", "a.defaults: what is merged (<<) is a mapping"),
+        ("experiments: {a: {defaults: {<<: }}}", "a.defaults: what is merged (<<) is a mapping"),
+        ("experiments: &e {<<: *e}", "experiments: what is merged (<<) is a mapping"),
+        ("experiments:\n  a: {}\n  b: {}\n  a: {}\n", "grid.yaml:4:3: experiments.a: the key stands here again, after"),
+        ("experiments: {a: {matrix: {seed: 1, seed: 2}}}", "seed: the key stands here again, after line 1"),
+        ("experiments: {a: {defaults: !set {seed}}}", "a.defaults: the tag !set means nothing here"),
+        ("experiments: {[a]: {}}", "experiments: a key is a text, and this one is a list or a mapping"),
+        ("experiments: {a: {defaults: {seed: 2001-99-99}}}", "a.defaults.seed: '2001-99-99' cannot be read"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_yaml_have_their_place(tmp_path: Path, text: str, message: str) -> None:
+    assert any(message in problem for problem in problems(tmp_path, text))
+
+
+def _multiplied(pattern: str) -> str:
+    """Return a file of ten lines that stands for 9⁹ values."""
+    lines = [f"a{n}: &a{n} " + pattern.format(", ".join([f"*a{n - 1}"] * 9)) for n in range(1, 10)]
+    return "\n".join(["a0: &a0 {a: [0]}", *lines, "experiments: {t: {}}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_multiplied("[{}]"), "with its aliases written out, the file has more than 100,000 values"),
+        (_multiplied("{{<<: [{}]}}"), "with its aliases written out, the file has more than 100,000 values"),
+        ("experiments: &e {a: *e}", "an alias stands within what it repeats"),
+        ("experiments: " + "[" * 400 + "]" * 400, "nested more than 20 deep"),
+        ("experiments: " + "{a: " * 100_000, "nested more than 20 deep"),
+        ("experiments:\n  " + "- " * 100_000 + "1", "nested more than 20 deep"),
+        ("experiments: {a: {matrix: {" + ", ".join(f"{name}: [" + "1, " * 99 + "1]" for name in
+         ("seed", "epochs", "batch_size", "gradient_batch")) + "}}}", "this stands for 100,000,000 runs"),
+        ("experiments: {a: {matrix: {seed: 0-99999, epochs: [1, 2]}}}", "this stands for 200,000 runs"),
+        ("experiments: {a: {matrix: {exclude: [{seed: 0-99999, epochs: [1, 2]}]}}}", "this stands for 200,000 runs"),
+        ("experiments: {a: {matrix: {seed: 0-99999, zip: {epochs: [1, 2]}}}}", "this stands for 200,000 runs"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_file_that_stands_for_too_much_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (problem,) = problems(tmp_path, text)
+    assert message in problem
+
+
+def test_seeds_are_given_as_ranges(tmp_path: Path) -> None:
+    settings = f"defaults: {{{BASE}}}"
+    grid = load_grid(
+        grid_file(
+            tmp_path,
+            f"experiments:\n  a: {{{settings}, matrix: {{rule: bp, seed: 0-3}}}}\n"
+            f"  b: {{{settings}, matrix: {{rule: urfb, seed: [7, 2-4, 9 - 10], exclude: {{seed: 3-9}}}}}}\n"
+            f"  c: {{{settings}, matrix: {{rule: frfb, zip: {{seed: 5-6, loss: [hinge, softmax]}}}}}}\n",
+        )
+    )
+    seeds = {rule: [run.spec.seed for run in grid.runs if run.spec.rule == rule] for rule in ("bp", "urfb", "frfb")}
+    assert seeds == {"bp": [0, 1, 2, 3], "urfb": [2, 10], "frfb": [5, 6]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("matrix: {seed: 3-2}", "seed: a range goes from a lower seed to a higher one"),
+        ("matrix: {seed: [1, 0-100000]}", "seed.1: a range goes from a lower seed to a higher one, and has 100,000 at"),
+        ("matrix: {seed: [0-2, x]}", "1:40: experiments.a.matrix.seed.1: Input should be a valid integer (got 'x')"),
+        ("matrix: {epochs: 1-2}", "epochs: Input should be a valid integer (got '1-2')"),
+        ("matrix: {zip: {seed: 0-2, rule: [bp, urfb]}}", "and here seed has 3, rule has 2"),
+        ("defaults: {seed: 0-9}", "defaults.seed: a range of seeds such as 0-9 stands under 'matrix'"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_ranges(tmp_path: Path, settings: str, message: str) -> None:
+    assert any(message in problem for problem in problems(tmp_path, f"experiments: {{a: {{{settings}}}}}"))
+
+
+def test_minus_zero_is_zero(tmp_path: Path) -> None:
+    axes = "epsilon: [0.0, -0.0], decay: [-0.0, 0], off_class_margin: [0, -0.0], true_class_margin: [-0.0, 0.0]"
+    settings = f"defaults: {{{BASE}, rule: interpolated}}, matrix: {{{axes}, input_offset: [0.0, -0.0]}}"
+    assert len(load_grid(grid_file(tmp_path, f"experiments: {{a: {{{settings}}}}}")).runs) == 1
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

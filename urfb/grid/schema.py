@@ -12,10 +12,12 @@ experiments:
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+import reprlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -24,20 +26,21 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WrapValidator,
     create_model,
     field_validator,
+    model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from urfb.errors import GridError, nearest
 from urfb.grid.settings import SETTINGS, checked_notation
+from urfb.grid.source import Place, SourceFile
 from urfb.nn.networks import NETWORKS
 from urfb.nn.notation import canonical
 
-Place = tuple[int | str, ...]
+MAX_RUNS = 100_000
+"""Of one experiment, whose plan takes half a minute then."""
 
 
 def _name(name: str) -> str:
@@ -45,11 +48,6 @@ def _name(name: str) -> str:
     if not re.fullmatch(r"[\w.-]+", name):
         raise PydanticCustomError("name", "an experiment's name has letters, digits, '_', '-' and '.' alone")
     return name
-
-
-T = TypeVar("T")
-Part = Annotated[T, BeforeValidator(lambda value: {} if value is None else value)]
-"""A mapping may be left empty in YAML, where it is null."""
 
 
 class Strict(BaseModel):
@@ -60,6 +58,33 @@ class Strict(BaseModel):
 
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
+
+
+def _range(value: Any) -> range | None:
+    """Return the seeds that a text such as '0-9' stands for; None if it is no range."""
+    limits = re.fullmatch(r"(\d{1,18}) *- *(\d{1,18})", value) if isinstance(value, str) else None
+    return range(int(limits[1]), int(limits[2]) + 1) if limits else None
+
+
+def _seed_or_range(value: Any, validate: Callable[[Any], int]) -> int | range:
+    seeds = _range(value)
+    if seeds is None:
+        return validate(value)
+    if not 0 < len(seeds) <= MAX_RUNS:
+        problem = f"a range goes from a lower seed to a higher one, and has {MAX_RUNS:,} at most"
+        raise PydanticCustomError("range", "{problem}", {"problem": problem})
+    return seeds
+
+
+def _written_out(seeds: list[int | range]) -> list[int]:
+    return [seed for part in seeds for seed in (part if isinstance(part, range) else (part,))]
+
+
+def _naming_a_setting(entry: _AxesBase) -> _AxesBase:
+    """Refuse an entry that would agree with every combination."""
+    if not entry.model_fields_set:
+        raise PydanticCustomError("no_setting", "this entry names no setting: name one, or take the entry away")
+    return entry
 
 
 class _SettingsBase(Strict):
@@ -80,6 +105,11 @@ class _AxesBase(Strict):
         """Return the values of each axis with values."""
         return {name: getattr(self, name) for name in IN_GRID_FILE if getattr(self, name) is not None}
 
+    @property
+    def size(self) -> int:
+        """The number of combinations of the axes' values."""
+        return math.prod(map(len, self.axes().values()))
+
     def in_step(self) -> list[dict[str, Any]]:
         """Return a combination for each position of the axes, which have the same length."""
         return [dict(zip(self.axes(), values, strict=True)) for values in zip(*self.axes().values(), strict=True)]
@@ -95,6 +125,10 @@ if TYPE_CHECKING:
     Axes = _AxesBase
 else:
     # A setting may be left out, so it is `T | None`; a value of an axis may not.
+    values_of = {name: Annotated[list[kind], Field(min_length=1)] for name, kind in IN_GRID_FILE.items()}
+    seed_type = IN_GRID_FILE["seed"]
+    seed_or_range = Annotated[seed_type, WrapValidator(_seed_or_range)]
+    values_of["seed"] = Annotated[list[seed_or_range], Field(min_length=1), AfterValidator(_written_out)]
     Settings = create_model(
         "Settings",
         __base__=_SettingsBase,
@@ -103,21 +137,30 @@ else:
     Axes = create_model(
         "Axes",
         __base__=_AxesBase,
-        **{
-            name: (Annotated[list[kind], BeforeValidator(_as_list)] | None, None) for name, kind in IN_GRID_FILE.items()
-        },
+        **{name: (Annotated[kind, BeforeValidator(_as_list)] | None, None) for name, kind in values_of.items()},
     )
+
+Entry = Annotated[Axes, AfterValidator(_naming_a_setting)]
 
 
 class Matrix(Axes):
     """The product of its axes and zips, without what `exclude` names, with what `include` adds."""
 
-    zip: Annotated[list[Axes], BeforeValidator(lambda value: value or [])] = Field(default_factory=list)
+    zip: list[Entry] = Field(default_factory=list)
     """Settings with as many values each, taken in step: an axis of the product. One mapping, or a list of them."""
-    include: Annotated[list[Axes], BeforeValidator(lambda value: value or [])] = Field(default_factory=list)
+    include: list[Entry] = Field(default_factory=list)
     """Each entry is added to the combinations whose own values it agrees with, or else becomes one of its own."""
-    exclude: Annotated[list[Axes], BeforeValidator(lambda value: value or [])] = Field(default_factory=list)
+    exclude: list[Entry] = Field(default_factory=list)
     """The combinations that have every value of an entry are taken away."""
+
+    @model_validator(mode="after")
+    def _refuse_too_many(self) -> Matrix:
+        size = self.size * math.prod(max(map(len, zipped.axes().values())) for zipped in self.zip)
+        most = max(size, *(entry.size for entry in (*self.include, *self.exclude)), 0)
+        if most > MAX_RUNS:
+            problem = f"this stands for {most:,} runs, and {MAX_RUNS:,} is the most that an experiment may have"
+            raise PydanticCustomError("too_many", "{problem}", {"problem": problem})
+        return self
 
 
 class Experiment(Strict):
@@ -125,22 +168,22 @@ class Experiment(Strict):
 
     description: str = ""
     """For people."""
-    defaults: Part[Settings] = Settings()
+    defaults: Settings = Settings()
     """Settings of every run of this experiment, unless its matrix says otherwise."""
-    matrix: Part[Matrix] = Matrix()
+    matrix: Matrix = Matrix()
     """Settings with one value or a list of them each: the experiment's runs are their product."""
 
 
 class GridFile(Strict):
     """A grid file."""
 
-    defaults: Part[Settings] = Settings()
+    defaults: Settings = Settings()
     """Settings of every run, unless an experiment says otherwise."""
-    networks: Part[dict[str, Annotated[str, AfterValidator(checked_notation)]]] = Field(default_factory=dict)
+    networks: dict[str, Annotated[str, AfterValidator(checked_notation)]] = Field(default_factory=dict)
     """Names of your own for networks, each a text in the paper's notation or the import path of a model."""
     reports: str | None = None
     """A Python file beside this one, with figures and tables of your own."""
-    experiments: dict[Annotated[str, AfterValidator(_name)], Part[Experiment]]
+    experiments: dict[Annotated[str, AfterValidator(_name)], Experiment]
     """The experiments, by their names."""
 
     @field_validator("networks")
@@ -150,69 +193,6 @@ class GridFile(Strict):
             if name in NETWORKS and text != canonical(NETWORKS[name]):
                 raise PydanticCustomError("papers_name", f"'{name}' is the paper's network; choose another name")
         return networks
-
-
-class SourceFile:
-    """A grid file as written: its plain data, and the place of each part."""
-
-    def __init__(self, path: Path) -> None:
-        """Read the file.
-
-        Raises:
-            GridError: it cannot be read, is not YAML, or its top level is not a mapping.
-        """
-        self.path = path
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise GridError([f"{path}: cannot be read ({error})"]) from error
-        try:
-            tree = YAML(typ="rt", pure=True).load(text)
-        except MarkedYAMLError as error:
-            mark = error.problem_mark
-            where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-            problem = str(error.problem or error.context or "").strip().splitlines()[0]
-            raise GridError([f"{where}: not valid YAML: {problem}"]) from error
-        except (YAMLError, ValueError) as error:
-            raise GridError([f"{path}: not valid YAML: {error}"]) from error
-        if not isinstance(tree, CommentedMap):
-            raise GridError([f"{path}: a grid file is a mapping with a key 'experiments'; this one is empty or a list"])
-        self.places: dict[Place, tuple[int, int]] = {}
-        self.data: dict[str, Any] = self._plain(tree, ())
-
-    def _plain(self, node: Any, place: Place) -> Any:
-        """Return plain Python data, and record the place of each key and item."""
-        if isinstance(node, CommentedMap) and place[-2:] == ("matrix", "zip"):
-            return [self._plain(node, (*place, 0))]  # a single zip needs no list
-        if isinstance(node, CommentedMap):
-            for key in node:
-                if not isinstance(key, str):
-                    raise GridError([self.problem(place, f"the key {key!r} is not text; put it in quotes")])
-                if key in node.lc.data:  # a key that a merge (<<) adds stands elsewhere
-                    self.places[(*place, key)] = node.lc.key(key)
-            return {key: self._plain(value, (*place, key)) for key, value in node.items()}
-        if isinstance(node, CommentedSeq):
-            for index in range(len(node)):
-                self.places[(*place, index)] = node.lc.item(index)
-            return [self._plain(value, (*place, index)) for index, value in enumerate(node)]
-        for kind in (bool, int, float, str):
-            if isinstance(node, kind):
-                return kind(node)
-        if isinstance(node, TaggedScalar):
-            raise GridError([self.problem(place, f"the tag of {node.value!r} means nothing here; take it away")])
-        return node
-
-    def problem(self, place: Place, message: str) -> str:
-        """Return a message with the file, line and column of `place`, or of its nearest part in the file."""
-        present = place
-        while present and present not in self.places:
-            present = present[:-1]
-        where = str(self.path)
-        if present:
-            line, column = self.places[present]
-            where += f":{line + 1}:{column + 1}"
-        path = ".".join(str(step) for step in present)
-        return f"{where}: {path}: {message}" if path else f"{where}: {message}"
 
 
 def reports_of(path: Path) -> Path | None:
@@ -242,21 +222,26 @@ def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str]]:
     source = SourceFile(path)
     data = dict(source.data)
     experiments = data.get("experiments")
-    if isinstance(experiments, dict) and not experiments:
-        raise GridError([source.problem(("experiments",), "no experiment is given, so there is nothing to run")])
     networks = data.get("networks")
     context = {"networks": tuple(networks) if isinstance(networks, dict) else ()}
-    mistakes = list(_zip_mistakes(experiments))
+    mistakes = [*source.mistakes, *_zip_mistakes(experiments)]
+    if experiments == {}:
+        mistakes.append((("experiments",), "no experiment is given, so there is nothing to run"))
     try:
         file = GridFile.model_validate(data, context=context)
         if not mistakes:
             return source, file, []
     except ValidationError as error:
-        mistakes += [(detail["loc"], _message(detail)) for detail in error.errors(include_url=False)]
+        known = {place for place, _ in source.mistakes}
+        mistakes += [
+            (detail["loc"], _message(detail))
+            for detail in error.errors(include_url=False)
+            if detail["loc"] not in known
+        ]
     problems = list(dict.fromkeys(source.problem(place, message) for place, message in mistakes))
-    wrong = {place[1] for place, _ in mistakes if place[0] == "experiments" and len(place) > 1}
-    if any(place[0] != "experiments" or len(place) == 1 for place, _ in mistakes):
+    if any(place[:1] != ("experiments",) or len(place) == 1 for place, _ in mistakes):
         raise GridError(problems)
+    wrong = {place[1] for place, _ in mistakes}
     data["experiments"] = {name: value for name, value in data["experiments"].items() if name not in wrong}
     return source, GridFile.model_validate(data, context=context), problems
 
@@ -272,7 +257,10 @@ def _zip_mistakes(experiments: Any) -> Iterator[tuple[Place, str]]:
             if not isinstance(axes, dict):
                 continue
             place = ("experiments", name, "matrix", "zip", number)
-            lengths = {setting: len(_as_list(values)) for setting, values in axes.items()}
+            lengths = {
+                setting: sum(len(_range(value) or [value]) for value in _as_list(values))
+                for setting, values in axes.items()
+            }
             if len(set(lengths.values())) > 1:
                 counted = ", ".join(f"{setting} has {length}" for setting, length in lengths.items())
                 yield place, f"settings that are taken in step have as many values each, and here {counted}"
@@ -294,8 +282,14 @@ def _message(detail: ErrorDetails) -> str:
             return f"'{value}': {detail['msg']}"
         case "unknown_network" | "notation":
             return f"'{value}': {detail['msg']}"
+        case "too_short":
+            return "the list is empty: give a value, or take the key away"
+        case "too_many" | "no_setting":
+            return detail["msg"]
+        case "int_type" if key == "seed" and _range(value):
+            return f"a range of seeds such as {value} stands under 'matrix'"
         case _:
-            return f"{detail['msg']} (got {value!r})"
+            return f"{detail['msg']} (got {reprlib.repr(value)})"
 
 
 def _allowed_keys(place: Place) -> list[str]:

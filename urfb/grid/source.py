@@ -1,0 +1,167 @@
+"""A grid file as it is written: YAML as plain data, the place of each part, and the mistakes that no schema shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import ConstructorError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, Event
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from urfb.errors import GridError
+
+Place = tuple[int | str, ...]
+"""The keys and positions on the way from the top of a file to one of its parts."""
+
+MERGE, MAPPING, LIST = (f"tag:yaml.org,2002:{kind}" for kind in ("merge", "map", "seq"))
+MAX_DEPTH = 20
+"""Of nested lists and mappings; what a grid file may say needs 7."""
+MAX_VALUES = 100_000
+"""With aliases written out: ten lines of them can stand for more values than fit into memory."""
+
+LISTS_OF_MAPPINGS = ("zip", "include", "exclude")
+"""The keys of a matrix whose value is a list of mappings, or one."""
+
+
+class SourceFile:
+    """A grid file as written.
+
+    Attributes:
+        path: of the file.
+        data: its plain data, with merges (<<) and aliases written out.
+        places: the line and column of each part, from 0.
+        mistakes: what is wrong whatever the schema says, each with its place.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            GridError: it cannot be read, is not YAML, its top level is not a mapping, or it stands for too much.
+        """
+        self.path = path
+        self.places: dict[Place, tuple[int, int]] = {}
+        self.mistakes: list[tuple[Place, str]] = []
+        self._values = 0
+        self._yaml = YAML(typ="safe", pure=True)
+        root = self._compose()
+        if not isinstance(root, MappingNode):
+            raise GridError([f"{path}: a grid file is a mapping with a key 'experiments'; this one is empty or a list"])
+        self.data: dict[str, Any] = self._plain(root, ())
+
+    def _compose(self) -> Node | None:
+        """Return the tree of the file."""
+        try:
+            text = self.path.read_text(encoding="utf-8-sig")
+            self._refuse_depth(text)
+            return self._yaml.compose(text)  # type: ignore[no-any-return]
+        except (OSError, UnicodeDecodeError) as error:
+            raise GridError([f"{self.path}: cannot be read ({error})"]) from error
+        except MarkedYAMLError as error:
+            mark = error.problem_mark
+            where = f"{self.path}:{mark.line + 1}:{mark.column + 1}" if mark else str(self.path)
+            problem = str(error.problem or error.context or "").strip().splitlines()[0]
+            raise GridError([f"{where}: not valid YAML: {problem}"]) from error
+        except (YAMLError, ValueError) as error:
+            raise GridError([f"{self.path}: not valid YAML: {error}"]) from error
+
+    def _refuse_depth(self, text: str) -> None:
+        """Refuse what is nested without bounds by its events: they alone come without recursion."""
+        depth = 0
+        for event in YAML(typ="safe", pure=True).parse(text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise self._unbounded(event, f"lists and mappings are nested more than {MAX_DEPTH} deep")
+
+    def _unbounded(self, part: Event | Node, problem: str) -> GridError:
+        mark = part.start_mark
+        return GridError([f"{self.path}:{mark.line + 1}:{mark.column + 1}: {problem}; a grid file needs far less"])
+
+    def _count(self, node: Node) -> None:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise self._unbounded(node, f"with its aliases written out, the file has more than {MAX_VALUES:,} values")
+
+    def _plain(self, node: Node, place: Place) -> Any:
+        """Return plain Python data, and keep the place of each key and item."""
+        self._count(node)
+        if len(place) > MAX_DEPTH:
+            raise self._unbounded(node, "an alias stands within what it repeats")
+        if isinstance(node, ScalarNode):
+            value = self._scalar(node, place)
+            if value is None:
+                self.mistakes.append((place, "no value is given: give one, or take the key away"))
+            return value
+        if isinstance(node, MappingNode) and node.tag == MAPPING:
+            if place[-2:-1] == ("matrix",) and place[-1] in LISTS_OF_MAPPINGS:
+                return [self._mapping(node, (*place, 0))]  # a single one needs no list
+            return self._mapping(node, place)
+        if isinstance(node, SequenceNode) and node.tag == LIST:
+            for index, item in enumerate(node.value):
+                self._keep_place((*place, index), item)
+            return [self._plain(item, (*place, index)) for index, item in enumerate(node.value)]
+        self.mistakes.append((place, f"the tag {node.tag} means nothing here; take it away"))
+        return None
+
+    def _scalar(self, node: ScalarNode, place: Place) -> Any:
+        try:
+            return self._yaml.constructor.construct_object(node)
+        except ConstructorError:
+            self.mistakes.append((place, f"the tag of '{node.value}' means nothing here; take it away"))
+        except ValueError as error:  # a number or a date that Python cannot hold
+            self.mistakes.append((place, f"'{node.value[:40]}' cannot be read ({error})"))
+        return ""
+
+    def _mapping(self, node: MappingNode, place: Place) -> dict[str, Any]:
+        values: dict[str, Node] = {}
+        for key, value in self._pairs(node, place, (node,)):
+            name = self._scalar(key, place)
+            if not isinstance(name, str):
+                self.mistakes.append((place, f"the key {name!r} is not text; put it in quotes"))
+            elif name not in values:
+                values[name] = value
+                self._keep_place((*place, name), key)
+        return {name: self._plain(value, (*place, name)) for name, value in values.items()}
+
+    def _pairs(self, node: MappingNode, place: Place, merging: tuple[Node, ...]) -> Iterator[tuple[ScalarNode, Node]]:
+        """Return the keys and values of a mapping, then those that it merges; the first of equal keys holds."""
+        lines: dict[str, int] = {}
+        merged: list[Node] = []
+        for key, value in node.value:
+            self._count(key)
+            if key.tag == MERGE:
+                merged += value.value if isinstance(value, SequenceNode) else [value]
+                continue
+            if not isinstance(key, ScalarNode):
+                self.mistakes.append((place, "a key is a text, and this one is a list or a mapping"))
+                continue
+            if key.value in lines:
+                self._keep_place((*place, key.value), key)
+                problem = f"the key stands here again, after line {lines[key.value]}; give it once"
+                self.mistakes.append(((*place, key.value), problem))
+            lines[key.value] = key.start_mark.line + 1
+            yield key, value
+        for other in merged:
+            if isinstance(other, MappingNode) and other not in merging:
+                yield from self._pairs(other, place, (*merging, other))
+            else:
+                self.mistakes.append((place, "what is merged (<<) is a mapping, such as *base, or a list of mappings"))
+
+    def _keep_place(self, place: Place, node: Node) -> None:
+        self.places[place] = (node.start_mark.line, node.start_mark.column)
+
+    def problem(self, place: Place, message: str) -> str:
+        """Return a message with the file, line and column of `place`, or of its nearest part in the file."""
+        present = place
+        while present and present not in self.places:
+            present = present[:-1]
+        where = str(self.path)
+        if present:
+            line, column = self.places[present]
+            where += f":{line + 1}:{column + 1}"
+        path = ".".join(str(step) for step in present)
+        return f"{where}: {path}: {message}" if path else f"{where}: {message}"
