@@ -483,6 +483,7 @@ def test_columns_hold_what_is_said_of_them(store: WritableStore, run: GridRun, v
 def test_a_database_of_something_else_is_refused_and_left_alone(location: str, sql: Sql) -> None:
     if (path := Location.of(location).path) is not None:
         path.parent.mkdir()
+        path.touch()
     sql("CREATE TABLE song (title TEXT)")
     for opening in (open_store, open_for_writing):
         with pytest.raises(StoreError, match="but not a urfb store"):

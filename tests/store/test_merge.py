@@ -322,5 +322,5 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_done(here: Path, there: Pa
     absent, older, same = str(caught.value).splitlines()
     assert "there is no store at" in absent
     assert f"`urfb results upgrade --store {old}`" in older
-    assert same == f"{alias}: is the store that the others are merged into; leave it out"
+    assert same == f"{here}: is the store that the others are merged into; leave it out"
     assert dump(here) == before

@@ -93,6 +93,7 @@ def run(
     opened = open_for_writing(store)
     stored = set(opened.simulations()["simulation"])
     show_progress(run_all(specs, stored, opened.keep_simulation), len(specs), str(opened.location))
+    opened.verify()
     identities = [spec.identity for spec in specs]
     summaries = summarize(opened.trajectories(simulation=identities), opened.trajectory_layers(simulation=identities))
     print_summaries(summaries)

@@ -74,7 +74,7 @@ def run_missing(
         stop: is asked repeatedly whether to stop: every run then ends with the epoch that it is in.
 
     Raises:
-        StoreError: the store cannot be written any more.
+        StoreError: the store cannot be written any more, or its file was moved, replaced or deleted.
     """
     runner = _Runner(store, engine, observer, discard, cancelled, store.failures(), deque(specs))
     with _heartbeat(store):
@@ -88,8 +88,10 @@ def run_missing(
                 elif runner.elsewhere:
                     observer.waiting(runner.elsewhere)
                     time.sleep(POLL_SECONDS)
+            store.verify()
         finally:
-            with _undisturbed():
+            # A store that cannot be written, for which this may end, keeps no other error from the user.
+            with _undisturbed(), suppress(StoreError):
                 engine.close()
                 store.release("the runner stopped")
     return runner.outcome

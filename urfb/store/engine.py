@@ -6,23 +6,31 @@ the rows that are written, so that runners on many hosts share a store.
 
 from __future__ import annotations
 
+import logging
+import math
+import os
 import re
 import sqlite3
 import time
 import weakref
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from urfb.errors import StoreError
 from urfb.store.tables import MIGRATIONS, REVISIONS, VIEWS, metadata, view
 
+log = logging.getLogger(__name__)
+
 BUSY_SECONDS = 60
+POLL_SECONDS = 1.0
+QUIET_SECONDS = 10.0
+"""A runner that waits for longer for another program says so."""
 POSTGRESQL_PORT = 5432
 MIGRATION_LOCK = 0x75726662
 """The number of the PostgreSQL lock under which a single runner makes tables or adds runs: 'urfb'."""
@@ -30,9 +38,15 @@ MIGRATION_LOCK = 0x75726662
 
 @dataclass(frozen=True)
 class Location:
-    """Where a store is: an SQLite file or a database of a PostgreSQL server. As text, no password is in it."""
+    """Where a store is: an SQLite file or a database of a PostgreSQL server. As text, no password is in it.
+
+    Attributes:
+        url: of the database; a file's path in it holds in whatever folder the process is.
+        path: the SQLite file as it was given, or what it is a symbolic link to; None of a server's database.
+    """
 
     url: URL
+    path: Path | None = None
 
     @classmethod
     def of(cls, location: str) -> Location:
@@ -42,7 +56,7 @@ class Location:
             StoreError: it is not a URL, or the URL of an unsupported database.
         """
         if "://" not in location:
-            return cls(URL.create("sqlite", database=str(_user_path(location))))
+            return cls._of_file(location)
         scheme = location.partition("://")[0]  # all that may be shown of a URL that cannot be read
         try:
             url = make_url(location)
@@ -52,8 +66,8 @@ class Location:
                 "postgresql://USER@HOST/DATABASE"
             ) from error
         kind = url.get_backend_name()
-        if kind == "sqlite" and url.database:
-            return cls(URL.create("sqlite", database=str(_user_path(url.database))))
+        if kind == "sqlite" and url.database and not url.query:
+            return cls._of_file(url.database)
         if kind in ("postgresql", "postgres") and url.database:
             return cls(url.set(drivername="postgresql+psycopg"))
         raise StoreError(
@@ -61,10 +75,21 @@ class Location:
             "path, or sqlite:///PATH) or PostgreSQL (postgresql://USER@HOST/DATABASE)"
         )
 
-    @property
-    def path(self) -> Path | None:
-        """The SQLite file; None of a server's database."""
-        return Path(str(self.url.database)) if self.url.get_backend_name() == "sqlite" else None
+    @classmethod
+    def _of_file(cls, name: str) -> Location:
+        if name == ":memory:":
+            raise StoreError(f"store '{name}': what is stored in memory is gone with the command; give a path")
+        try:
+            path = Path(name).expanduser()
+            if path.is_symlink():  # its checkpoints, its logs and SQLite's own files lie beside the file
+                path = path.resolve()
+            if path.is_dir():
+                raise StoreError(f"'{name}' is a folder; name a file for the store, such as {path / 'urfb.sqlite'}")
+            if path.exists() and not path.is_file():
+                raise StoreError(f"'{name}' is a device or a pipe; name a file for the store")
+            return cls(URL.create("sqlite", database=str(path.absolute())), path)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise StoreError(f"'{name}' cannot be a store's path ({error})") from error
 
     @property
     def exists(self) -> bool:
@@ -104,16 +129,6 @@ class Location:
         return str(self.path or self.url.set(drivername="postgresql", query={}).render_as_string(hide_password=True))
 
 
-def _user_path(location: str) -> Path:
-    try:
-        path = Path(location).expanduser()
-        if path.is_dir():
-            raise StoreError(f"'{location}' is a folder; name a file for the store, such as {path / 'urfb.sqlite'}")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StoreError(f"'{location}' cannot be a store's path ({error})") from error
-    return path
-
-
 def connect(location: Location, *, writing: bool) -> Engine:
     """Return an engine for a store; a reading one refuses to write. Its connections are closed with it.
 
@@ -129,25 +144,66 @@ def connect(location: Location, *, writing: bool) -> Engine:
     # a transaction.
     engine = create_engine(
         location.url,
+        creator=partial(_open_file, location, writing=writing),
         poolclass=QueuePool if writing else NullPool,
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
     weakref.finalize(engine, engine.pool.dispose)
 
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, record: Any) -> None:
-        connection.isolation_level = None  # SQLAlchemy, not sqlite3, begins transactions
-        connection.execute("PRAGMA foreign_keys=ON")
-        if writing:
-            connection.execute("PRAGMA synchronous=NORMAL")
-        else:
-            connection.execute("PRAGMA query_only=ON")
-
     @event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    def begin(connection: Connection) -> None:
+        if writing:
+            _begin_writing(connection, location)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _open_file(location: Location, *, writing: bool) -> sqlite3.Connection:
+    """Open a connection to an SQLite file that is there."""
+    path = Path(str(location.url.database))
+    # Where SQLite cannot make the files that it keeps beside a store, it reads one that nobody has open as it is.
+    is_writable = os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)
+    mode = "mode=rw" if writing or is_writable or rows_in_log(path) else "immutable=1"
+    connection = sqlite3.connect(
+        f"{path.as_uri()}?{mode}",
+        uri=True,
+        timeout=POLL_SECONDS if writing else BUSY_SECONDS,
+        check_same_thread=False,
+        isolation_level=None,  # SQLAlchemy, not sqlite3, begins transactions
+    )
+    connection.execute("PRAGMA foreign_keys=ON")
+    if writing:
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint=1")  # so that a copy of the one file lacks next to nothing
+    else:
+        connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def rows_in_log(path: Path) -> bool:
+    """Whether SQLite's log beside a store has rows that the file lacks: it is open, or its process was killed."""
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _begin_writing(connection: Connection, location: Location) -> None:
+    """Take the write lock; of another program that keeps it longer than a transaction of a runner, say so.
+
+    The connection's option `patience` says how many seconds to wait for it at most; without end where it has none.
+    """
+    began, said = time.monotonic(), False
+    while True:  # SQLite's own wait keeps Ctrl-C from Python, and so is short
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        except OperationalError as error:
+            waited = time.monotonic() - began
+            if "locked" not in str(error) or waited > connection.get_execution_options().get("patience", math.inf):
+                raise
+            if waited > QUIET_SECONDS and not said:
+                said = True
+                log.warning("%s: another program has locked it, such as a database browser; waiting for it", location)
 
 
 def _connect_to_server(location: Location, *, writing: bool) -> Engine:
@@ -290,7 +346,13 @@ def unreadable(location: Location, error: DBAPIError) -> StoreError:
     if location.path is None:
         return StoreError(f"{location}: the server cannot be reached, or refuses ({cause(error)})")
     problem = "is not a urfb store" if "not a database" in str(error.orig) else "cannot be read"
-    return StoreError(f"{location}: {problem} ({cause(error)})")
+    advice = ""
+    if rows_in_log(location.path) and not os.access(location.path.parent, os.W_OK):
+        advice = (
+            f"; its last rows are in {location.path.name}-wal, because a runner has it open or was killed: copy both "
+            "files to a folder that can be written"
+        )
+    return StoreError(f"{location}: {problem} ({cause(error)}){advice}")
 
 
 def cause(error: Exception) -> str:

@@ -72,6 +72,8 @@ def open_for_writing(location: str) -> WritableStore:
             raise StoreError(f"{folder}: the store's folder cannot be made ({error.strerror})") from error
         if not os.access(folder, os.W_OK) or (place.path.exists() and not os.access(place.path, os.W_OK)):
             raise StoreError(f"{place}: cannot be written; choose another place with --store")
+        if not place.path.exists():
+            place.path.touch()
     engine = connect(place, writing=True)
     create_schema(engine, place)
     return WritableStore(place, engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import uuid
@@ -20,9 +21,13 @@ from urfb.grid.spec import SCIENCE_VERSION, RunSpec
 from urfb.store import tables
 from urfb.store.engine import Location, cause, take_migration_lock
 from urfb.store.liveness import LEASE_SECONDS, clock, is_alive, is_local, machine, timestamp
+from urfb.store.open_file import OpenFile
 from urfb.store.reading import Store
 from urfb.store.simulations import insert_simulation
 from urfb.theory.spec import Simulated
+
+SHORT_PATIENCE = 5.0
+"""Seconds to wait for another program's lock where the writing can be left out."""
 
 
 class Claim(NamedTuple):
@@ -49,28 +54,49 @@ class WritableStore(Store):
     how many.
 
     Every method raises StoreError where the store cannot be written, a full disk for one; each is one transaction, so
-    nothing of it is stored then.
+    nothing of it is stored then. It also raises StoreError, and saves a copy, where the store's file is no longer at
+    its path: nobody would find what is written to a file that was deleted.
     """
 
     def __init__(self, location: Location, engine: Engine) -> None:
         super().__init__(location, engine)
         self._token = f"{machine()} {uuid.uuid4().hex}"
+        self._file = OpenFile(location, engine) if location.path is not None else None
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, patience: float = math.inf) -> Iterator[Connection]:
         """Open a transaction.
+
+        Args:
+            patience: the seconds to wait for another program that has locked the store.
 
         Raises:
             StoreError: the store cannot be written; nothing of the transaction is stored.
         """
+        self._check_file()
         try:
-            with self.engine.begin() as connection:
+            with self.engine.execution_options(patience=patience).begin() as connection:
                 yield connection
         except DBAPIError as error:
+            self._check_file()
             raise StoreError(
                 f"{self.location}: cannot be written ({cause(error)}); what is stored is safe, and running the command "
                 "again goes on from there"
             ) from error
+        self._check_file()
+
+    def _check_file(self) -> None:
+        if self._file is not None:
+            self._file.check()
+
+    def verify(self) -> None:
+        """Make sure that what was written is where readers look for it.
+
+        Raises:
+            StoreError: it is not.
+        """
+        if self._file is not None:
+            self._file.verify()
 
     def register(self, runs: Iterable[GridRun]) -> None:
         """Add the runs that are not there yet, and which experiments ask for them."""
@@ -138,7 +164,7 @@ class WritableStore(Store):
 
     def renew_leases(self) -> None:
         """Show that this process lives and still trains the runs that it has claimed."""
-        with self.writing() as connection:
+        with self.writing(patience=SHORT_PATIENCE) as connection:
             connection.execute(
                 update(tables.run)
                 .where(tables.run.c.owner == self._token)
@@ -146,9 +172,12 @@ class WritableStore(Store):
             )
 
     def release(self, reason: str) -> None:
-        """Give back every run that this process has claimed: it was interrupted."""
+        """Give back every run that this process has claimed: it was interrupted.
+
+        Another program's lock is not waited for: a run whose process is gone is nobody's.
+        """
         columns = tables.run.c
-        with self.writing() as connection:
+        with self.writing(patience=SHORT_PATIENCE) as connection:
             claimed = select(columns.id).where(columns.owner == self._token).with_for_update()
             for run_id in connection.execute(claimed).scalars().all():
                 _end_attempt(connection, run_id, "interrupted", reason)
