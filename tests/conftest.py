@@ -52,11 +52,11 @@ def digits() -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def cifar_directory() -> Path:
-    """The real CIFAR-10 and CIFAR-100, unpacked once into the user's cache; tests only read them."""
+def real_data() -> Path:
+    """The real CIFAR-10, CIFAR-100 and MNIST, unpacked once into the user's cache; tests only read them."""
     unpack = Path(__file__).parents[2] / "shared" / "data" / "unpack.py"
     if not unpack.exists():
-        pytest.skip(f"needs the packed CIFAR files beside {unpack}")
+        pytest.skip(f"needs the packed data sets beside {unpack}")
     pytest.importorskip("pillow_jxl")
     directory = user_cache_path("urfb") / "data"
     directory.parent.mkdir(parents=True, exist_ok=True)

@@ -316,7 +316,7 @@ def test_what_a_page_shows_runs(page: str, project: Project, request: pytest.Fix
         if "urfb data " in text:
             cache = project.folder / "home" / ".cache" / "urfb"
             cache.mkdir(parents=True)
-            (cache / "data").symlink_to(request.getfixturevalue("cifar_directory"))
+            (cache / "data").symlink_to(request.getfixturevalue("real_data"))
         failures = list(failures_of(page, project, lambda code: substituted(code, project.folder)))
     assert not failures, "\n\n".join(failures)
 

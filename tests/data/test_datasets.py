@@ -77,9 +77,9 @@ def test_an_unknown_name_is_answered_with_the_likeliest(function, tmp_path):
 # ---- CIFAR: the real files
 
 
-def test_cifar10_is_cut_in_file_order(cifar_directory):
-    dataset = load("cifar10", cifar_directory)
-    with (cifar_directory / "cifar-10-batches-py" / "data_batch_5").open("rb") as file:
+def test_cifar10_is_cut_in_file_order(real_data):
+    dataset = load("cifar10", real_data)
+    with (real_data / "cifar-10-batches-py" / "data_batch_5").open("rb") as file:
         last = pickle.load(file, encoding="latin1")
     splits = [dataset.training, dataset.validation, dataset.test]
     assert [len(split.labels) for split in splits] == [45_000, 5_000, 10_000]
@@ -93,17 +93,17 @@ def test_cifar10_is_cut_in_file_order(cifar_directory):
     assert dataset.test.labels.bincount().tolist() == [1_000] * 10
 
 
-def test_cifar100_has_the_fine_labels(cifar_directory):
-    dataset = load("cifar100", cifar_directory)
+def test_cifar100_has_the_fine_labels(real_data):
+    dataset = load("cifar100", real_data)
     assert dataset.test.labels.bincount().tolist() == [100] * 100
 
 
 @pytest.fixture
-def damageable_cifar10(cifar_directory, tmp_path):
+def damageable_cifar10(real_data, tmp_path):
     """A folder of links to the real CIFAR-10, in which one file may be replaced."""
     folder = tmp_path / "it's here" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
-    for file in (cifar_directory / "cifar-10-batches-py").iterdir():
+    for file in (real_data / "cifar-10-batches-py").iterdir():
         (folder / file.name).symlink_to(file)
     return folder
 

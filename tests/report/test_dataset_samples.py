@@ -29,9 +29,9 @@ def texts_of(axes):
     return [text.get_text() for text in axes.texts]
 
 
-def test_the_images_are_those_of_the_data_sets(cifar_directory):
+def test_the_images_are_those_of_the_data_sets(real_data):
     table, images = samples()
-    genuine_table, genuine_images = from_the_data_sets(cifar_directory)
+    genuine_table, genuine_images = from_the_data_sets(real_data)
     pd.testing.assert_frame_equal(table, genuine_table)
     assert np.array_equal(images, genuine_images)
 

@@ -10,14 +10,14 @@ from urfb import open_store
 from urfb.cli import app
 
 
-def test_every_rule_learns_on_cifar10(tmp_path: Path, cifar_directory: Path) -> None:
+def test_every_rule_learns_on_cifar10(tmp_path: Path, real_data: Path) -> None:
     grid = tmp_path / "grid.yaml"
     grid.write_text(
         "networks: {coarse: 'Maxpool 4, stride 4; Conv 8 3x3; Maxpool 3; Full 50; Output'}\n"
         "experiments:\n  learns:\n    defaults: {network: coarse, dataset: cifar10, batch_size: 200, epochs: 1}\n"
         "    matrix: {rule: [bp, urfb, frfb], loss: hinge, include: [{rule: bp, loss: softmax}]}\n"
     )
-    arguments = ["--store", str(tmp_path / "urfb.sqlite"), "--data-dir", str(cifar_directory), "--jobs", "0"]
+    arguments = ["--store", str(tmp_path / "urfb.sqlite"), "--data-dir", str(real_data), "--jobs", "0"]
     result = CliRunner().invoke(app, ["grid", "run", str(grid), *arguments])
     assert result.exit_code == 0, result.output
     runs = open_store(str(tmp_path / "urfb.sqlite")).runs()
