@@ -13,6 +13,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10, MNIST
 
+from urfb.data import datasets
 from urfb.data.datasets import faults, fetch, load, verify
 from urfb.errors import DataError
 
@@ -196,7 +197,7 @@ def test_a_download_with_the_wrong_checksum_is_not_unpacked(small_cifar10, tmp_p
     assert not (tmp_path / CIFAR10.base_folder).exists()
 
 
-# ---- MNIST: files of the real sizes whose every pixel is the image's number modulo 251
+# ---- MNIST: the real files, and files of the real sizes whose every pixel is the image's number modulo 251
 
 
 def idx(values):
@@ -215,13 +216,19 @@ def mnist_archives():
     return archives
 
 
+@pytest.fixture(scope="session")
+def mnist_checksums(mnist_archives):
+    return {name.removesuffix(".gz"): md5(gzip.decompress(content)) for name, content in mnist_archives.items()}
+
+
 @pytest.fixture
-def served_mnist(server, mnist_archives, monkeypatch):
+def served_mnist(server, mnist_archives, mnist_checksums, monkeypatch):
     folder, address = server
     for name, content in mnist_archives.items():
         (folder / name).write_bytes(content)
     monkeypatch.setattr(MNIST, "mirrors", [address + "a-mirror-that-has-gone/", address])
     monkeypatch.setattr(MNIST, "resources", [(name, md5(content)) for name, content in mnist_archives.items()])
+    monkeypatch.setattr(datasets, "MNIST_FILES", mnist_checksums)
     return folder
 
 
@@ -240,28 +247,60 @@ def test_mnist_uses_a_working_mirror_and_splits_in_file_order(served_mnist, tmp_
         assert torch.equal(split.images[:, 3, 5, 0], (numbers % 251).to(torch.uint8))
 
 
-@pytest.mark.parametrize("name", ["t10k-labels-idx1-ubyte.gz", "t10k-labels-idx1-ubyte"])
-def test_mnists_archives_and_unpacked_files_are_both_verified_and_mended(name, served_mnist, tmp_path):
+def test_only_the_archive_of_a_damaged_mnist_file_is_fetched(served_mnist, tmp_path):
     fetch("mnist", tmp_path)
-    file = tmp_path / "MNIST" / "raw" / name
-    flip_a_byte(file)
-    assert faults("mnist", tmp_path) == {file: "damaged"}
-    file.unlink()
-    assert faults("mnist", tmp_path) == {file: "missing"}
-    flip_a_byte(served_mnist / "train-images-idx3-ubyte.gz")  # not needed, and so not fetched again
+    folder = tmp_path / "MNIST" / "raw"
+    for archive in folder.glob("*.gz"):
+        archive.unlink()
+    flip_a_byte(served_mnist / "train-images-idx3-ubyte.gz")  # which is not asked for
+    flip_a_byte(folder / "t10k-labels-idx1-ubyte")
+    (folder / "t10k-images-idx3-ubyte").unlink()
+    assert faults("mnist", tmp_path) == {
+        folder / "t10k-images-idx3-ubyte": "missing",
+        folder / "t10k-labels-idx1-ubyte": "damaged",
+    }
     fetch("mnist", tmp_path)
-    assert faults("mnist", tmp_path) == {}
+    verify("mnist", tmp_path)
 
 
-def test_a_truncated_mnist_file_is_named_on_loading(served_mnist, tmp_path):
+def test_an_mnist_archive_that_is_there_is_unpacked(served_mnist, tmp_path):
     fetch("mnist", tmp_path)
-    file = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(DataError, match="t10k-images-idx3-ubyte is damaged; run `urfb data fetch mnist"):
+    for served in served_mnist.iterdir():
+        served.unlink()
+    (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
+    fetch("mnist", tmp_path)
+    verify("mnist", tmp_path)
+
+
+def test_the_unpacked_files_of_the_real_mnist_are_enough(real_data, tmp_path):
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name in datasets.MNIST_FILES:
+        (folder / name).symlink_to(real_data / "MNIST" / "raw" / name)
+    verify("mnist", tmp_path)
+    dataset = load("mnist", tmp_path)
+    assert dataset.training.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert dataset.test.labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+def test_every_mnist_file_that_is_wrong_is_named_on_loading(served_mnist, tmp_path):
+    fetch("mnist", tmp_path)
+    images, labels = (tmp_path / "MNIST" / "raw" / f"t10k-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1"))
+    flip_a_byte(labels)  # it is still readable
+    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte is damaged; run `urfb data fetch mnist"):
         load("mnist", tmp_path)
-    file.unlink()
-    with pytest.raises(DataError, match="t10k-images-idx3-ubyte is missing"):
+    images.unlink()
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte is missing, .*t10k-labels-idx1-ubyte is damaged"):
         load("mnist", tmp_path)
+
+
+def test_what_old_versions_of_torchvision_left_is_not_loaded(served_mnist, tmp_path):
+    fetch("mnist", tmp_path)
+    processed = tmp_path / "MNIST" / "processed"
+    processed.mkdir()
+    for name in (MNIST.training_file, MNIST.test_file):
+        torch.save((torch.zeros(35_000, 28, 28), torch.zeros(35_000)), processed / name)
+    assert load("mnist", tmp_path).test.labels[:3].tolist() == [0, 1, 2]
 
 
 def test_no_mirror_at_all_names_the_file_that_is_wanted(served_mnist, tmp_path, monkeypatch):
