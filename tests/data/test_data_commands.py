@@ -62,6 +62,13 @@ def test_fetch_goes_on_after_a_download_that_fails(run, tmp_path, monkeypatch):
     assert result.stdout == "digits: ready\n"
 
 
+def test_ctrl_c_while_fetching_exits_with_130_and_leaves_nothing(run, small_cifar10, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(CIFAR10, "url", f"{server[1]}ctrl-c/{CIFAR10.filename}")
+    result = run("fetch", "cifar10", "--data-dir", tmp_path / "data")
+    assert result.exit_code == 130
+    assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
+
+
 @pytest.mark.parametrize("command", ["list", "fetch", "verify"])
 def test_every_command_has_an_example_and_says_where_the_data_sets_are(run, command):
     text = run(command, "--help").stdout

@@ -11,6 +11,8 @@ MUTATIONS = [
         "tests/data/test_datasets.py",
         ("        verify(info.name, directory)\n", ""),
         ('if archive.with_suffix("") in faulty:', "if True:"),
+        ("        socket.setdefaulttimeout(before)\n", "        pass\n"),
+        ("with atomic_write(archive) as partial, _stalls_end():", "partial = archive\n            with _stalls_end():"),
     ),
     *of(
         "urfb/training/trainer.py",

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import ssl
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -15,7 +20,9 @@ from torch import Tensor
 
 from urfb.data.catalog import DatasetInfo, dataset_info, fetch_command
 from urfb.errors import DataError
+from urfb.files import atomic_write
 
+STALL_SECONDS = 30.0  # a download that brings not a byte for so long has failed
 MNIST_FOLDER = Path("MNIST", "raw")
 # The unpacked files, which are what is read, and their MD5; torchvision knows only those of the archives.
 MNIST_FILES = {
@@ -123,21 +130,52 @@ def fetch(name: str, directory: Path) -> None:
 
 
 def _fetch_archive(name: str, directory: Path, addresses: list[str], archive: Path, md5: str) -> None:
-    """Download `archive` from the first address that has it, and unpack it into its folder."""
-    from torchvision.datasets.utils import download_and_extract_archive
+    """Unpack `archive` into its folder; download it first, unless it is there and right."""
+    from torchvision.datasets.utils import check_integrity, extract_archive
+
+    try:
+        if not check_integrity(archive, md5):
+            _download(name, directory, addresses, archive, md5)
+        extract_archive(archive, archive.parent)
+    except OSError as error:
+        raise DataError(
+            f"{name}: {archive} could not be written and unpacked ({error}). Make sure that there is room and that you "
+            "may write there, or choose another folder with --data-dir"
+        ) from error
+
+
+def _download(name: str, directory: Path, addresses: list[str], archive: Path, md5: str) -> None:
+    """Download `archive` from the first address that has it, completely or not at all."""
+    from torchvision.datasets.utils import download_url
 
     failures = []
     for address in addresses:
         try:
-            download_and_extract_archive(address, archive.parent, filename=archive.name, md5=md5)
+            with atomic_write(archive) as partial, _stalls_end():
+                download_url(address, partial.parent, partial.name, md5)
             return
-        except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: the checksum is wrong
+        except TimeoutError:
+            failures.append(f"{address}: nothing came for {STALL_SECONDS:g} seconds")
+        except (URLError, HTTPException, ConnectionError, ssl.SSLError) as error:
             failures.append(f"{address}: {error}")
+        except RuntimeError:  # the checksum is wrong, or the way there has too many redirections
+            failures.append(f"{address}: what came is not this file, or not all of it")
     raise DataError(
         f"{name}: {archive} could not be fetched ({'; '.join(failures)}). Check the network and try again; "
         f"or get {addresses[0]} (md5 {md5}) by other means, save it as {archive}, "
         f"and run `{fetch_command(name, directory)}`, which unpacks it"
     )
+
+
+@contextmanager
+def _stalls_end() -> Iterator[None]:
+    """Raise TimeoutError where the network brings nothing for STALL_SECONDS; torchvision itself waits forever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _torchvision(name: str) -> Any:

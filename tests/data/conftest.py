@@ -1,0 +1,84 @@
+"""A server on this machine, so that no test of fetching needs the network."""
+
+import hashlib
+import io
+import signal
+import tarfile
+from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread, main_thread
+
+import pytest
+from torchvision.datasets import CIFAR10
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves files. With /silent/ in the address nothing comes; with /half/ half the file, and then nothing.
+
+    /ctrl-c/ is half, and the main thread, which is to be the client, is interrupted.
+    """
+
+    def do_GET(self):
+        if "/silent/" in self.path:
+            self.wait_for_the_client_to_give_up()
+        elif "/half/" in self.path or "/ctrl-c/" in self.path:
+            content = Path(self.directory, Path(self.path).name).read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            if "/ctrl-c/" in self.path:
+                signal.pthread_kill(main_thread().ident, signal.SIGINT)
+            self.wait_for_the_client_to_give_up()
+        else:
+            super().do_GET()
+
+    def wait_for_the_client_to_give_up(self):
+        self.connection.settimeout(None)  # it took over what `fetch` has set as this process's default
+        self.connection.recv(1)
+        self.close_connection = True
+
+    def copyfile(self, *arguments):
+        with suppress(ConnectionError):  # torchvision asks for a file once only to see whether it is redirected
+            super().copyfile(*arguments)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A folder and the address on this machine that serves it; no test needs the network."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)) as serving:
+        thread = Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield folder, f"http://127.0.0.1:{serving.server_port}/"
+        serving.shutdown()
+        thread.join()
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+@pytest.fixture
+def small_cifar10(server, monkeypatch):
+    """An archive of small files in place of CIFAR-10's, on a server of our own."""
+    folder, address = server
+    contents = {"data_batch_1": b"training images", "test_batch": b"test images", "batches.meta": b"names"}
+    with tarfile.open(folder / CIFAR10.filename, "w:gz") as archive:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(f"{CIFAR10.base_folder}/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    monkeypatch.setattr(CIFAR10, "url", address + CIFAR10.filename)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5((folder / CIFAR10.filename).read_bytes()))
+    monkeypatch.setattr(CIFAR10, "train_list", [["data_batch_1", md5(contents["data_batch_1"])]])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5(contents["test_batch"])]])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": md5(contents["batches.meta"])})
+    return folder / CIFAR10.filename
