@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import shlex
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import psutil
 
-from urfb.data.catalog import CATALOG
+from urfb.data.catalog import CATALOG, fetch_command
 from urfb.engines.processes import cores
 from urfb.errors import SelectionError, StoreError
 from urfb.store import Store, open_store
@@ -228,18 +227,17 @@ def gpu(subject: Subject) -> Iterator[Finding]:
 
 def datasets(subject: Subject) -> Iterator[Finding]:
     """Look at every file of the data sets."""
-    from urfb.data.datasets import faults
+    from urfb.data.datasets import state
 
     for name in CATALOG:
-        kinds = set(faults(name, subject.data).values())
-        if not kinds:
+        found = state(name, subject.data)
+        if found == "ready":
             yield Finding("ok", f"data set {name} is ready")
         else:
-            damaged = "damaged" in kinds
             yield Finding(
-                "problem" if damaged else "warning",
-                f"data set {name} is {'damaged' if damaged else 'missing'} in {subject.data}",
-                f"`urfb data fetch {name} --data-dir {shlex.quote(str(subject.data))}`",
+                "warning" if found == "missing" else "problem",
+                f"data set {name} is {found} in {subject.data}",
+                f"`{fetch_command(name, subject.data)}`",
             )
 
 

@@ -17,32 +17,35 @@ from torchvision.datasets import CIFAR10
 class Handler(SimpleHTTPRequestHandler):
     """Serves files. With /silent/ in the address nothing comes; with /half/ half the file, and then nothing.
 
-    /ctrl-c/ is half, and the main thread, which is to be the client, is interrupted.
+    /ctrl-c/ is half, and the main thread, which is the client, is interrupted when it has read that, less what sockets
+    hold: a file for it is of many MiB.
     """
 
     def do_GET(self):
-        if "/silent/" in self.path:
-            self.wait_for_the_client_to_give_up()
-        elif "/half/" in self.path or "/ctrl-c/" in self.path:
-            content = Path(self.directory, Path(self.path).name).read_bytes()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2])
-            if "/ctrl-c/" in self.path:
-                signal.pthread_kill(main_thread().ident, signal.SIGINT)
-            self.wait_for_the_client_to_give_up()
-        else:
-            super().do_GET()
+        with suppress(ConnectionError):  # torchvision asks for a file once only to see whether it is redirected
+            if "/silent/" in self.path:
+                self.wait_for_the_client_to_give_up()
+            elif "/half/" in self.path:
+                self.send_half()
+            elif "/ctrl-c/" in self.path:
+                self.send_half(interrupt=True)
+            else:
+                super().do_GET()
+
+    def send_half(self, interrupt=False):
+        content = Path(self.directory, Path(self.path).name).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2])
+        if interrupt:
+            signal.pthread_kill(main_thread().ident, signal.SIGINT)
+        self.wait_for_the_client_to_give_up()
 
     def wait_for_the_client_to_give_up(self):
         self.connection.settimeout(None)  # it took over what `fetch` has set as this process's default
         self.connection.recv(1)
         self.close_connection = True
-
-    def copyfile(self, *arguments):
-        with suppress(ConnectionError):  # torchvision asks for a file once only to see whether it is redirected
-            super().copyfile(*arguments)
 
     def log_message(self, *arguments):
         pass

@@ -29,6 +29,21 @@ def test_list_tells_each_sets_state(run, tmp_path):
     assert next(words for words in lines if words[0] == "mnist")[2:7] == ["55,000", "5,000", "10,000", "10", "1×28×28"]
 
 
+def test_every_command_answers_where_the_folder_is_a_file(run, tmp_path, monkeypatch):
+    (tmp_path / "data").write_text("a file")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("URFB_DATA_DIR", "data")
+    listed = run("list")
+    assert listed.exit_code == 0
+    assert [line.split()[:2] for line in listed.stdout.splitlines() if line.startswith("mnist")] == [
+        ["mnist", "unreadable"]
+    ]
+    for command in ("verify", "fetch"):
+        result = run(command, "mnist")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith("urfb: mnist: all files are unreadable (Not a directory) in data/MNIST/raw (")
+
+
 def test_the_environment_says_where_the_data_sets_are(run, tmp_path, monkeypatch):
     monkeypatch.setenv("URFB_DATA_DIR", str(tmp_path))
     assert str(tmp_path) in run("list").stdout
@@ -63,6 +78,7 @@ def test_fetch_goes_on_after_a_download_that_fails(run, tmp_path, monkeypatch):
 
 
 def test_ctrl_c_while_fetching_exits_with_130_and_leaves_nothing(run, small_cifar10, server, tmp_path, monkeypatch):
+    small_cifar10.write_bytes(bytes(2**25))
     monkeypatch.setattr(CIFAR10, "url", f"{server[1]}ctrl-c/{CIFAR10.filename}")
     result = run("fetch", "cifar10", "--data-dir", tmp_path / "data")
     assert result.exit_code == 130

@@ -4,6 +4,7 @@ import pickle
 import resource
 import shutil
 import socket
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -21,6 +22,17 @@ def md5(content):
 
 def files_below(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@contextmanager
+def full_disk():
+    """Let no file grow beyond a MiB: no test can fill a disk, and this fails at the same place."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def flip_a_byte(path):
@@ -171,15 +183,10 @@ def test_a_download_that_stalls_ends_and_leaves_nothing(way, small_cifar10, serv
     assert socket.getdefaulttimeout() is None, "other connections of the process may wait for longer"
 
 
-def test_a_disk_that_is_full_is_not_called_a_network_error(small_cifar10, server, tmp_path, monkeypatch):
+def test_a_disk_that_is_full_is_not_called_a_network_error(small_cifar10, tmp_path):
     small_cifar10.write_bytes(bytes(2 * 2**20))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))  # no test can fill a disk; this fails at the same place
-    try:
-        with pytest.raises(DataError, match=r"could not be written.*File too large.*--data-dir") as caught:
-            fetch("cifar10", tmp_path / "data")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with full_disk(), pytest.raises(DataError, match=r"could not be written.*File too large.*--data-dir") as caught:
+        fetch("cifar10", tmp_path / "data")
     assert "network" not in str(caught.value)
     assert files_below(tmp_path / "data") == []
 
@@ -190,10 +197,48 @@ def test_a_folder_that_cannot_be_made_is_not_called_a_network_error(small_cifar1
         fetch("cifar10", tmp_path / "data")
 
 
-def test_a_file_that_cannot_be_unpacked_is_named(small_cifar10, tmp_path):
-    (tmp_path / CIFAR10.base_folder / "test_batch" / "not a file").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"Is a directory: '.*/test_batch'"):
-        fetch("cifar10", tmp_path)
+# ---- folders and files that are not what they should be
+
+
+@pytest.mark.parametrize("function", [verify, fetch])
+def test_a_file_that_cannot_be_read_is_named_and_not_fetched(function, small_cifar10, tmp_path):
+    fetch("cifar10", tmp_path)
+    small_cifar10.unlink()
+    unreadable = tmp_path / CIFAR10.base_folder / "data_batch_1"
+    unreadable.unlink()
+    unreadable.symlink_to("/proc/self/mem")  # whose permissions let root read it, but whose first bytes nobody can
+    with pytest.raises(DataError, match=r"data_batch_1 is unreadable \(Input/output error\); correct that, or choose"):
+        function("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("function", [verify, load, fetch])
+def test_a_file_in_place_of_the_folder_is_named(function, tmp_path):
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(DataError, match=r"^mnist: all files are unreadable \(Not a directory\) in .*data/MNIST/raw \("):
+        function("mnist", tmp_path / "data")
+
+
+def test_a_data_set_that_is_not_there_is_one_short_message(tmp_path):
+    with pytest.raises(DataError) as caught:
+        verify("mnist", tmp_path)
+    assert str(caught.value) == (
+        f"mnist: all files are missing in {tmp_path / 'MNIST' / 'raw'} (train-images-idx3-ubyte, "
+        f"train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte); "
+        f"run `urfb data fetch mnist --data-dir {tmp_path}`"
+    )
+
+
+def test_a_folder_that_cannot_be_written_to_is_enough(small_cifar10, tmp_path):
+    fetch("cifar10", tmp_path / "data")
+    (tmp_path / "link").symlink_to(tmp_path / "data", target_is_directory=True)
+    for folder in (tmp_path / "data" / CIFAR10.base_folder, tmp_path / "data"):
+        folder.chmod(0o555)
+    try:
+        verify("cifar10", tmp_path / "link")
+        fetch("cifar10", tmp_path / "link")
+    finally:
+        for folder in (tmp_path / "data", tmp_path / "data" / CIFAR10.base_folder):
+            folder.chmod(0o755)
 
 
 # ---- MNIST: the real files, and files of the real sizes whose every pixel is the image's number modulo 251
@@ -300,6 +345,13 @@ def test_what_old_versions_of_torchvision_left_is_not_loaded(served_mnist, tmp_p
     for name in (MNIST.training_file, MNIST.test_file):
         torch.save((torch.zeros(35_000, 28, 28), torch.zeros(35_000)), processed / name)
     assert load("mnist", tmp_path).test.labels[:3].tolist() == [0, 1, 2]
+
+
+def test_what_a_full_disk_left_half_unpacked_is_fetched_later(served_mnist, tmp_path):
+    with full_disk(), pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz could not be.*File too large"):
+        fetch("mnist", tmp_path)
+    fetch("mnist", tmp_path)
+    verify("mnist", tmp_path)
 
 
 def test_a_mirror_that_stalls_is_left_for_the_next(served_mnist, server, tmp_path, monkeypatch):

@@ -21,20 +21,18 @@ app = typer.Typer(no_args_is_help=True)
 def list_datasets(data_dir: DataOption = None) -> None:
     """List the data sets, and whether they are ready.
 
-    One is ready, missing or damaged.
+    One is ready, missing, damaged or unreadable.
 
     Example: urfb data list --data-dir /scratch/data
     """
     from urfb.cli.listing import table
-    from urfb.data.datasets import faults
+    from urfb.data.datasets import state
 
     directory = data_directory(data_dir)
     rows = []
     for info in CATALOG.values():
-        file_states = faults(info.name, directory).values()
-        state = "damaged" if "damaged" in file_states else "missing" if file_states else "ready"
         sizes = (f"{size:,}" for size in (info.training, info.validation, info.test, info.classes))
-        rows.append((info.name, state, *sizes, "×".join(map(str, info.shape)), info.source))
+        rows.append((info.name, state(info.name, directory), *sizes, "×".join(map(str, info.shape)), info.source))
     typer.echo(f"Data directory: {directory}")
     table(("name", "state", "training", "validation", "test", "classes", "shape", "what it is"), rows)
 
@@ -67,7 +65,7 @@ def verify(
 ) -> None:
     """Check every file of the data sets against its checksum.
 
-    Exit code 2: one is missing or damaged.
+    Exit code 2: one is missing, damaged or unreadable.
 
     Example: urfb data verify cifar10
     """

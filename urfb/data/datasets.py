@@ -58,7 +58,7 @@ class Dataset:
 def load(name: str, directory: Path, device: str | torch.device = "cpu") -> Dataset:
     """Load the data set `name` from `directory` to `device`; its splits have the sizes that the catalog states.
 
-    Raises DataError when `name` is unknown, when a file is missing or damaged, or when what the function of a user's
+    Raises DataError when `name` is unknown, when a file cannot be used, or when what the function of a user's
     own data set returns is not what it declares.
     """
     info = dataset_info(name)
@@ -76,33 +76,53 @@ def load(name: str, directory: Path, device: str | torch.device = "cpu") -> Data
 def verify(name: str, directory: Path) -> None:
     """Check every file of the data set against its checksum; a user's own, which has none, by reading it.
 
-    Raises DataError, naming each file that is missing or damaged (or saying that all of them are missing), or when
-    `name` is unknown.
+    Raises DataError, naming each file that cannot be used, or when `name` is unknown.
     """
     if dataset_info(name).read is not None:
         load(name, directory)
         return
-    damage = faults(name, directory)
-    if not damage:
+    faulty = faults(name, directory)
+    if not faulty:
         return
-    command = f"run `{fetch_command(name, directory)}`"
-    if damage.keys() >= _checksums(name, directory).keys() and set(damage.values()) == {"missing"}:
-        raise DataError(f"{name} is not in {directory}; {command}")
-    files = ", ".join(f"{path} is {fault}" for path, fault in damage.items())
-    raise DataError(f"{name}: {files}; {command}")
+    path, fault = next(iter(faulty.items()))
+    if set(faulty.values()) == {fault} and faulty.keys() == _checksums(name, directory).keys():
+        problem = f"all files are {fault} in {path.parent} ({', '.join(path.name for path in faulty)})"
+    else:
+        problem = ", ".join(f"{path} is {fault}" for path, fault in faulty.items())
+    if _worst(faulty) == "unreadable":
+        advice = "correct that, or choose another folder with --data-dir"
+    else:
+        advice = f"run `{fetch_command(name, directory)}`"
+    raise DataError(f"{name}: {problem}; {advice}")
+
+
+def state(name: str, directory: Path) -> str:
+    """Return "ready", or what is the worst of any file: "unreadable", "damaged" or "missing".
+
+    Raises DataError when `name` is unknown.
+    """
+    return _worst(faults(name, directory))
+
+
+def _worst(faulty: dict[Path, str]) -> str:
+    kinds = {fault.split()[0] for fault in faulty.values()}
+    return next((kind for kind in ("unreadable", "damaged", "missing") if kind in kinds), "ready")
 
 
 def faults(name: str, directory: Path) -> dict[Path, str]:
-    """Return the files of the data set that cannot be used, each "missing" or "damaged": {} means ready.
+    """Return the files that cannot be used, each "missing", "damaged" or "unreadable (the reason)": {} means ready.
 
     Raises DataError when `name` is unknown.
     """
     faulty = {}
     for path, md5 in _checksums(name, directory).items():
-        if not path.is_file():
+        try:
+            if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
+                faulty[path] = "damaged"
+        except FileNotFoundError:
             faulty[path] = "missing"
-        elif hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
-            faulty[path] = "damaged"
+        except OSError as error:
+            faulty[path] = f"unreadable ({error.strerror})"
     return faulty
 
 
@@ -112,9 +132,12 @@ def fetch(name: str, directory: Path) -> None:
     Of MNIST, only the archives of files that are missing or damaged are fetched. An archive that is already there with
     the right checksum is unpacked, not downloaded again.
 
-    Raises DataError when `name` is unknown or the download fails; it says which file to put where by hand.
+    Raises DataError when `name` is unknown, a file cannot be read or written, or the download fails; then it says which
+    file to put where by hand.
     """
     faulty = faults(name, directory)
+    if _worst(faulty) == "unreadable":  # a download would not help
+        verify(name, directory)
     if not faulty:
         return
     # Not torchvision's own download=True: it checks neither CIFAR's meta file nor the content of MNIST's unpacked
