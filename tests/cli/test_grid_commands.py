@@ -242,7 +242,7 @@ def start(path: Path, store: Path, *options: str) -> subprocess.Popen[str]:
     raise AssertionError("the runs have not come so far in two minutes")
 
 
-@pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_finishes_epochs_and_a_rerun_resumes(
     tmp_path: Path, store: Path, signal_sent: signal.Signals
 ) -> None:
@@ -264,6 +264,23 @@ def test_interrupt_finishes_epochs_and_a_rerun_resumes(
     finished = open_store(str(store)).runs(rule="bp")
     assert finished["state"].tolist() == ["done"]
     assert finished["epochs_done"].tolist() == finished["test_epoch"].tolist() == [done]
+
+
+def test_a_runner_under_nohup_outlives_its_terminal(tmp_path: Path, store: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which a process inherits, as from nohup
+    try:
+        running = start(grid_file(tmp_path, epochs=100_000, seeds=1), store)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    epochs = len(open_store(str(store)).epochs())
+    os.killpg(running.pid, signal.SIGHUP)
+    deadline = time.monotonic() + 60
+    while len(open_store(str(store)).epochs()) < epochs + 10 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert running.poll() is None
+    os.killpg(running.pid, signal.SIGTERM)
+    output, _ = running.communicate(timeout=60)
+    assert len(open_store(str(store)).epochs()) >= epochs + 10, output
 
 
 def test_second_interrupt_stops_at_once_and_keeps_stored_epochs(tmp_path: Path, store: Path) -> None:
@@ -341,3 +358,5 @@ def test_watching_tells_what_there_is_and_ends_when_nothing_is_trained(trained: 
 def test_cleaning_removes_the_checkpoints_of_runs_that_are_done(tmp_path: Path, store: Path) -> None:
     urfb("grid", "run", grid_file(tmp_path), "--store", store, "--jobs", 0)
     assert urfb("grid", "clean", "--store", store).output.startswith("removed the checkpoints of 4 runs, 0.")
+    plan = urfb("grid", "plan", tmp_path / "grid.yaml", "--store", store, "--epochs", 3)
+    assert plan.output.count("trained 2 of 3 epochs; no checkpoint is here, so it starts over") == 4

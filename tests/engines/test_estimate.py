@@ -19,7 +19,7 @@ TWO_STAGES = {"untied": "all", "pretraining_epochs": 6}
 
 
 def missing(spec: RunSpec, epochs_done: int = 0) -> PlannedRun:
-    return PlannedRun(GridRun(spec, ("one",)), "unfinished", epochs_done, "")
+    return PlannedRun(GridRun(spec, ("one",)), "unfinished", epochs_done, "", epochs_done)
 
 
 def stored(seconds: float, *, evaluated: bool = False, epochs: int = 1, stage: int = 1, **settings: Any) -> TimedEpochs:

@@ -189,7 +189,7 @@ def test_stopping_runner_finishes_epochs_and_loses_nothing(tmp_path: Path, jobs:
     runs = [tiny_run(epochs=300, seed=seed) for seed in range(3)]
     watcher = Watcher()
     stop = lambda: sum(isinstance(event, EpochEnded) for event in watcher.events) >= 5  # noqa: E731
-    assert run(runs, tmp_path, watcher, jobs=jobs, stop=stop) == Outcome(stopped=True)
+    assert run(runs, tmp_path, watcher, jobs=jobs, stop=stop) == Outcome(left=3)
     assert watcher.is_stopping
     store = open_store(str(tmp_path / "urfb.sqlite"))
     begun = store.runs(state="unfinished")
@@ -207,7 +207,7 @@ def test_fail_fast_lets_other_runs_finish_the_current_epoch(tmp_path: Path) -> N
     bad = tiny_run(network="Full 5; Output", step_size=3e38, loss="softmax")
     runs = [tiny_run(epochs=100_000), bad, tiny_run(seed=1)]
     outcome = run(runs, tmp_path, jobs=2, fail_fast=True)
-    assert (outcome.done, outcome.failed, outcome.stopped) == (0, 1, True)
+    assert (outcome.done, outcome.failed, outcome.left) == (0, 1, 2)
     assert open_store(str(tmp_path / "urfb.sqlite")).runs()["state"].tolist() == ["unfinished", "failed", "new"]
 
 

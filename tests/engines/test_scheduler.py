@@ -151,20 +151,20 @@ def test_a_runner_that_waits_for_another_can_be_stopped(store: WritableStore, sq
     sql(given_to_another(FIRST))
     watcher = Watcher()
     outcome = run_missing([FIRST], store, Scripted({}), watcher, stop=lambda: len(watcher.waits) >= 2)
-    assert outcome == Outcome(stopped=True)
+    assert outcome == Outcome(left=1)
     assert watcher.stops == 1
 
 
 def test_a_stop_is_asked_of_the_engine_once_and_nothing_else_begins(store: WritableStore) -> None:
     engine, watcher = Scripted({FIRST: [DONE]}), Watcher()
-    assert run_missing([FIRST, SECOND], store, engine, watcher, stop=lambda: not engine.room) == Outcome(stopped=True)
+    assert run_missing([FIRST, SECOND], store, engine, watcher, stop=lambda: not engine.room) == Outcome(left=2)
     assert watcher.stops == 1
     assert [job.spec for job in engine.jobs] == [FIRST]
 
 
 def test_a_worker_that_dies_while_the_runner_stops_is_not_replaced(store: WritableStore) -> None:
     engine = Scripted({FIRST: [[started(), LOST]]})
-    assert run_missing([FIRST], store, engine, Watcher(), stop=lambda: not engine.room) == Outcome(stopped=True)
+    assert run_missing([FIRST], store, engine, Watcher(), stop=lambda: not engine.room) == Outcome(left=1)
     assert store.runs()["state"].tolist() == ["unfinished", "new"]
 
 

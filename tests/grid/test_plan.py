@@ -13,19 +13,20 @@ from urfb.grid.plan import plan, select
 from urfb.store import open_for_writing
 
 RUNS = load_grid(Path(__file__).parents[2] / "experiments.yaml", ["quick"]).runs
+EVERY = {run.spec.identity for run in RUNS}
 
 
 def test_states_come_from_store_and_short_runs_are_unfinished() -> None:
     first, second, third, fourth, *rest = (run.spec.identity for run in RUNS)
     progress = {first: ("done", 40), second: ("done", 39), third: ("failed", 5), fourth: ("running", 1)}
-    planned = plan(RUNS, progress)
+    planned = plan(RUNS, progress, checkpoints=EVERY)
     assert [run.state for run in planned] == ["done", "unfinished", "failed", "running"] + ["new"] * len(rest)
     assert [run.missing for run in planned] == [False] + [True] * (len(rest) + 3)
     assert [run.epochs_done for run in planned[:4]] == [40, 39, 5, 1]
 
 
 def test_a_cancelled_run_is_not_missing() -> None:
-    (cancelled,) = plan(RUNS[:1], {RUNS[0].spec.identity: ("cancelled", 3)})
+    (cancelled,) = plan(RUNS[:1], {RUNS[0].spec.identity: ("cancelled", 3)}, checkpoints=set())
     assert (cancelled.state, cancelled.missing, cancelled.reason) == ("cancelled", False, "cancelled")
 
 
@@ -43,8 +44,24 @@ def test_a_cancelled_run_is_not_missing() -> None:
     ],
 )
 def test_a_runs_reason_follows_from_its_epochs(progress: tuple[str, int] | None, reason: str) -> None:
-    (planned,) = plan(RUNS[:1], {} if progress is None else {RUNS[0].spec.identity: progress})
+    (planned,) = plan(RUNS[:1], {} if progress is None else {RUNS[0].spec.identity: progress}, checkpoints=EVERY)
     assert planned.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("progress", "reason"),
+    [
+        (("unfinished", 20), "trained 20 of 40 epochs; no checkpoint is here, so it starts over"),
+        (("done", 39), "trained 39 of 40 epochs; no checkpoint is here, so it starts over"),
+        (("failed", 20), "failed; no checkpoint is here, so it starts over"),
+        (("failed", 0), "failed"),
+        (("done", 40), "done"),
+    ],
+)
+def test_a_run_whose_checkpoint_is_gone_starts_over(progress: tuple[str, int], reason: str) -> None:
+    (planned,) = plan(RUNS[:1], {RUNS[0].spec.identity: progress}, checkpoints=set())
+    assert planned.reason == reason
+    assert planned.goes_on_after == (0 if "starts over" in reason else progress[1])
 
 
 def test_the_store_says_why_runs_failed_and_where_others_are_trained(tmp_path: Path) -> None:
@@ -58,7 +75,7 @@ def test_the_store_says_why_runs_failed_and_where_others_are_trained(tmp_path: P
                 run.spec.identity, Failed(f"RuntimeError: number {number}" + " of many words" * 9, "traceback")
             )
     store.claim(runs[2].spec)
-    reasons = [planned.reason for planned in plan(runs, store.progress(), store.reasons())]
+    reasons = [planned.reason for planned in plan(runs, store.progress(), store.reasons(), checkpoints=set())]
     assert reasons[0].startswith("failed: RuntimeError: number 1 of many words of")
     assert reasons[0].endswith("… (2 attempts)")
     assert len(reasons[0]) < 110

@@ -222,7 +222,7 @@ MUTATIONS = [
     *of(
         "urfb/engines/processes.py",
         "tests/engines/test_measuring.py::test_an_interrupt_while_pytorch_is_imported_is_not_lost",
-        ("before = signal.signal(signal.SIGINT, signal.SIG_IGN)", "before = signal.getsignal(signal.SIGINT)"),
+        ("with ignored(signal.SIGINT, *HANG_UP):", "with ignored(*HANG_UP):"),
         ("        forkserver.ensure_running()\n", "        context.Process().start()\n"),
     ),
     *of(

@@ -130,6 +130,17 @@ def test_a_store_that_was_written_over_does_not_pass(
         go_on()
 
 
+def test_damage_that_no_query_meets_is_found(store: WritableStore, run: GridRun, path: Path) -> None:
+    for number in range(2, 40):
+        store.record(run.spec.identity, epoch(number))
+    store.close()  # the log's rows are in the file
+    with path.open("r+b") as file:
+        file.seek(-4096, 2)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(StoreError, match="is damaged; another program has written over it"):
+        store.verify()
+
+
 def test_a_store_that_is_whole_passes(store: WritableStore) -> None:
     store.verify()
 

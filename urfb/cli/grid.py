@@ -124,7 +124,8 @@ def run(
 ) -> None:
     """Train what is missing, and what failed before. Running it again does nothing.
 
-    Ctrl-C, or SIGTERM, lets every run finish its epoch and keep a checkpoint; a second one stops at once.
+    Ctrl-C, SIGTERM, or a closed terminal lets every run finish its epoch and keep a checkpoint; a second one stops at
+    once.
 
     Exit code 0: all done; 1: some run failed, the others were trained; 2: bad input; 130: interrupted.
 
@@ -196,7 +197,7 @@ def _train(runs: Sequence[GridRun], data_dir: Path | None, **settings: Any) -> N
         except KeyboardInterrupt:
             observer.interrupted(at_once=True)
             raise typer.Exit(130) from None
-        if stop():
+        if stop() and outcome.left:
             observer.interrupted(at_once=False)
             raise typer.Exit(130)
     if outcome.failed:

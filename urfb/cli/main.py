@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import signal
+import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,21 +15,41 @@ from typer.core import TyperGroup
 
 from urfb import __version__
 from urfb.cli import bench, convention, data, doctor, grid, network, report, results, theory
+from urfb.cli.terminal import OutputError, usable_streams
 from urfb.errors import InputError
 
 
 class Commands(TyperGroup):
     """Turns errors that the user can fix into one message on stderr and exit code 2, never a traceback."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line."""
+        try:
+            with usable_streams():
+                return super().main(*args, **kwargs)
+        except OutputError as error:
+            if isinstance(error.__cause__, BrokenPipeError):
+                sys.exit(128 + signal.SIGPIPE)  # as programs end whose reader has enough
+            typer.echo(f"urfb: {error}", err=True)
+            sys.exit(2)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
+            _refuse_deleted_folder()
             return super().invoke(ctx)
         except InputError as error:
             from urfb.cli.listing import printable
 
             typer.echo(f"urfb: {printable(str(error), keep=chr(10))}", err=True)
             raise typer.Exit(2) from error
+
+
+def _refuse_deleted_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise InputError("the folder that this command was called in is deleted: change to another one") from error
 
 
 app = typer.Typer(

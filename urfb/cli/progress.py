@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
 from rich.table import Column
 from rich.text import Text
 
 from urfb.cli.listing import counted_runs, describe, printable
-from urfb.cli.terminal import console
+from urfb.cli.terminal import console, go_on_without_output
 from urfb.engines import Slot
 from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.plan import STATES, PlannedRun
@@ -28,7 +31,8 @@ PLAIN_SECONDS = 30.0
 
 @contextmanager
 def watching() -> Iterator[GridProgress]:
-    """Show a grid's progress while the context is open."""
+    """Show a grid's progress while the context is open; runs go on where it cannot be shown any more."""
+    go_on_without_output()
     progress = GridProgress(console())
     try:
         yield progress
@@ -37,7 +41,7 @@ def watching() -> Iterator[GridProgress]:
 
 
 class _Line(ProgressColumn):
-    """Progress, run and errors; a narrow terminal cuts the end, which is the errors."""
+    """Progress, what is counted or how far it is, and a note; a narrow terminal cuts the end."""
 
     def render(self, task: Task) -> Text:
         count = f"{task.completed:.0f}/{task.total or 0:.0f}"
@@ -63,7 +67,7 @@ class GridProgress:
         self._count = 0
         self._epochs = self._epochs_total = 0
         self._began = time.monotonic()
-        self._waiting = False
+        self._waiting = self._stopping = False
         self._stored: dict[str, int] = {}
 
     def measuring(self, done: int, total: int) -> None:
@@ -99,7 +103,7 @@ class GridProgress:
         threads = slots[0].threads
         self._print(f"{counted_runs(len(planned))}: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
         self._epochs_total = sum(
-            max(planned_run.run.spec.epochs - planned_run.epochs_done, 0) for planned_run in missing
+            max(planned_run.run.spec.epochs - planned_run.goes_on_after, 0) for planned_run in missing
         )
         self._stored = {planned_run.run.spec.identity: planned_run.epochs_done for planned_run in missing}
         self._began = time.monotonic()
@@ -115,7 +119,7 @@ class GridProgress:
             case Started(epochs_done):
                 if self.console.is_terminal:
                     self._tasks[spec.identity] = self.bars.add_task(
-                        f"epochs  {printable(name)}", total=spec.epochs, completed=epochs_done, note=""
+                        "epochs", total=spec.epochs, completed=epochs_done, note=f"  {printable(name)}"
                     )
                 self._last_shown[spec.identity] = time.monotonic()
                 stored = self._stored.get(spec.identity, 0)
@@ -125,17 +129,20 @@ class GridProgress:
                     self._line(f"{name}: goes on after epoch {epochs_done}")
             case EpochEnded():
                 self._epochs += 1
-                note = f"error {event.running_error:.1%} running, {event.validation_error:.1%} validation"
+                validation, running = f"{event.validation_error:.1%}", f"{event.running_error:.1%}"
                 if self.console.is_terminal:
-                    self.bars.update(self._tasks[spec.identity], completed=event.epoch, note=f": {note}")
+                    errors = f"validation {validation}"
+                    errors += f", running {running}" if self.console.width >= WIDE else ""
+                    self.bars.update(self._tasks[spec.identity], completed=event.epoch, description=errors)
                 elif time.monotonic() - self._last_shown[spec.identity] > PLAIN_SECONDS:
                     self._last_shown[spec.identity] = time.monotonic()
-                    self._line(f"{name}: epoch {event.epoch}/{spec.epochs}, {note}{self._time_left()}")
+                    errors = f"error {running} running, {validation} validation"
+                    self._line(f"{name}: epoch {event.epoch}/{spec.epochs}, {errors}{self._time_left()}")
             case Finished():
                 self._end(spec)
                 self._line(f"{name}: done after {event.epoch} epochs, test error {event.test_error:.1%}")
             case Stopped():
-                self._end(spec)
+                self._forget(spec)
                 self._line(f"{name}: stopped, with a checkpoint")
             case Lost(reason):
                 self._forget(spec)
@@ -145,14 +152,14 @@ class GridProgress:
                 self._end(spec)
                 self._line(f"{name}: FAILED: {event.reason}", style="red")
                 if event.traceback:
-                    self._line(event.traceback.rstrip())
+                    self._print(printable(event.traceback.rstrip(), keep="\n"), wrap=False)
         if self._total is not None:
             failed = f", {self._failed} failed" if self._failed else ""
             self.bars.update(self._total, completed=self._ended, note=failed + self._time_left())
 
     def dropped(self, spec: RunSpec) -> None:
         """Print that this runner no longer trains the run."""
-        self._end(spec)
+        self._forget(spec)
         self._line(f"{describe(spec)}: was cancelled, or another process has it; it is left alone here")
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
@@ -163,6 +170,7 @@ class GridProgress:
 
     def stopping(self) -> None:
         """Print what happens before the command ends."""
+        self._stopping = True
         self._line("stopping after the epochs that are being trained; once more (Ctrl-C) to stop at once")
 
     def interrupted(self, *, at_once: bool) -> None:
@@ -172,9 +180,11 @@ class GridProgress:
         self._print(f"interrupted; `urfb grid run` goes on {where}")
 
     def stop(self) -> None:
-        """Leave the last state of the bars on the screen."""
-        if self._measuring is not None or self._total is not None:
-            self.bars.stop()
+        """Leave no bar on the screen but that of all runs, if all have ended."""
+        for task in self.bars.task_ids:
+            if task != self._total or self._ended < self._count:
+                self.bars.remove_task(task)
+        self.bars.stop()
 
     def _end(self, spec: RunSpec) -> None:
         self._ended += 1
@@ -189,14 +199,27 @@ class GridProgress:
         elapsed = time.monotonic() - self._began
         if self._ended == self._count:
             return f", in {timedelta(seconds=round(elapsed))}"
-        if not self._epochs:
+        if not self._epochs or self._stopping:
             return ""
         seconds = elapsed / self._epochs * max(self._epochs_total - self._epochs, 0)
         return f", {timedelta(seconds=round(seconds))} left"
 
     def _line(self, text: str, style: str = "") -> None:
-        self._print(f"[{self._ended}/{self._count}] {printable(text, keep=chr(10))}", style)
+        self._print(f"[{self._ended}/{self._count}] {printable(text)}", style)
 
-    def _print(self, text: str, style: str = "") -> None:
-        # Lines are not wrapped in a file.
-        self.console.print(text, style=style or None, markup=False, soft_wrap=not self.console.is_terminal)
+    def _print(self, text: str, style: str = "", *, wrap: bool = True) -> None:
+        if wrap and self.console.is_terminal:
+            text = _wrapped(text, self.console.width)
+        self.console.print(text, style=style or None, markup=False, soft_wrap=True)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Break a line between phrases, which end with a comma, semicolon or colon, and within those that are too long."""
+    lines = [""]
+    for phrase in re.split(r"(?<=[,;:]) ", text):
+        for piece in textwrap.wrap(phrase, width - 2, break_on_hyphens=False):
+            if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(piece) > width:
+                lines.append(f"  {piece}")
+            else:
+                lines[-1] += f" {piece}" if lines[-1] else piece
+    return "\n".join(lines)

@@ -1,13 +1,85 @@
-"""Where to print: a terminal with colours and bars, or plain text."""
+"""Where to print: a terminal with colours and bars, or plain text; and what happens where nothing can be printed."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, TextIO, cast
 
+import typer
 from rich.console import Console
+
+from urfb.errors import UrfbError
+
+
+class OutputError(UrfbError):
+    """Standard output cannot be written any more: its reader is gone, or the disk is full."""
 
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console; it prints plain text if NO_COLOR is set or the terminal knows no escape codes."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     return Console(stderr=stderr, highlight=False, force_terminal=False if plain else None)
+
+
+class _Output:
+    """Standard output, which raises `OutputError` where it cannot be written, or says so once and goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._error: OSError | None = None
+        self.goes_on = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._attempt(partial(self._stream.write, text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        if self._error is None:
+            try:
+                action()
+                return
+            except OSError as error:
+                self._error = error
+                # What the stream still holds would fail again when Python ends.
+                with Path(os.devnull).open("wb") as nothing:
+                    os.dup2(nothing.fileno(), self._stream.fileno())
+                if self.goes_on:
+                    typer.echo(f"urfb: standard output is gone ({error.strerror}); going on without it", err=True)
+        if not self.goes_on:
+            raise OutputError(f"standard output cannot be written ({self._error.strerror})") from self._error
+
+
+@contextmanager
+def usable_streams() -> Iterator[None]:
+    """Make the standard streams take any text, and say where they do not."""
+    # A stream that was closed before this process began leaves its number to the first file that is opened.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of an encoding that lacks ε
+    output = _Output(sys.stdout or os.fdopen(1, "w", closefd=False))
+    with redirect_stdout(cast(TextIO, output)):
+        try:
+            yield
+        finally:
+            output.flush()
+
+
+def go_on_without_output() -> None:
+    """Let no closed pipe or full disk on standard output end this command from now on."""
+    if isinstance(sys.stdout, _Output):
+        sys.stdout.goes_on = True

@@ -191,7 +191,7 @@ def estimate(
     untimed = by_other_rules = epochs_missing = 0
     for planned in missing:
         spec = planned.run.spec
-        done, target, stage_end = planned.epochs_done, spec.epochs, spec.pretraining_epochs
+        done, target, stage_end = planned.goes_on_after, spec.epochs, spec.pretraining_epochs
         epochs_missing += max(target - done, 0)
         ranges = range(done + 1, min(stage_end, target) + 1), range(max(done, stage_end) + 1, target + 1)
         stages = [(workload, epochs) for workload, epochs in zip(workloads(spec), ranges, strict=True) if epochs]

@@ -14,6 +14,8 @@ from urfb.engines.runner import capacity, divide, find_devices, refuse_precision
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
 from urfb.store import open_store, stored_progress
+from urfb.store.engine import Location
+from urfb.training.files import runs_with_checkpoint
 from urfb.training.provenance import device_name
 
 
@@ -51,7 +53,12 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
     """
     progress = stored_progress(store)
     stored = open_store(store) if progress else None
-    planned = plan(runs, progress, stored.reasons() if stored else {})
+    planned = plan(
+        runs,
+        progress,
+        stored.reasons() if stored else {},
+        checkpoints=runs_with_checkpoint(Location.of(store).checkpoints),
+    )
     missing = [run for run in planned if run.missing]
     specs = [run.run.spec for run in missing]
     if not missing:

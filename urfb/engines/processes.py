@@ -5,13 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Callable
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
+from urfb.engines.signals import HANG_UP, ignored
 from urfb.errors import DeviceError
 
 
@@ -19,28 +22,30 @@ def warm_context() -> ForkServerContext:
     """Return the context whose processes have PyTorch already, with its server running.
 
     The server runs nothing but imports: a fork after torch has started its threads, or CUDA, would not work. It and its
-    processes ignore Ctrl-C, which reaches every process of the terminal: this process decides what becomes of them.
+    processes ignore Ctrl-C and a closed terminal, which reach every process there: this process decides what becomes
+    of them.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["urfb.engines.preloaded"])
     # A new process inherits that a signal is ignored. This process ignores it only while the server starts: the first
     # start() waits seconds for the server's imports, and a Ctrl-C in that time must not be lost.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with ignored(signal.SIGINT, *HANG_UP):
         forkserver.ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, before)
     return context
 
 
 def start_process(target: Callable[..., object], *arguments: object) -> tuple[BaseProcess, Connection]:
     """Start `target` in a process of its own; its first argument is the other end of the pipe that is returned.
 
-    The process ignores Ctrl-C. It ends with this process, however that ends.
+    The process ignores Ctrl-C and a closed terminal. It ends with this process, however that ends.
 
     Raises:
         DeviceError: the server died before it could start the process.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError:  # deleted meanwhile; multiprocessing starts nothing without one
+        os.chdir(tempfile.gettempdir())
     context = warm_context()
     pipe, far_end = context.Pipe()
     process = context.Process(target=_run, args=(target, far_end, *arguments), daemon=True)

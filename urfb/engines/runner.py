@@ -23,7 +23,8 @@ from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
 from urfb.grid.spec import RunSpec
 from urfb.store import WritableStore, open_for_writing, open_store, stored_progress, upgrade_store
-from urfb.training.files import CheckpointFiles
+from urfb.store.engine import Location
+from urfb.training.files import CheckpointFiles, runs_with_checkpoint
 
 DEVICES = ("auto", "cpu", "cuda")
 ENGINES = ("local", "ray")
@@ -103,7 +104,8 @@ def run_grid(
 
 def _planned(runs: Sequence[GridRun], store: str, *, cancelled: bool) -> list[PlannedRun]:
     """Compare runs with a store's, and count cancelled ones as unfinished where they are wanted."""
-    planned = plan(runs, stored_progress(store))
+    checkpoints = runs_with_checkpoint(Location.of(store).checkpoints)
+    planned = plan(runs, stored_progress(store), checkpoints=checkpoints)
     return [replace(run, state="unfinished") if cancelled and run.state == "cancelled" else run for run in planned]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import Counter, deque
@@ -12,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from urfb.engines import Engine, Job
+from urfb.engines.signals import STOPPING, ignored
 from urfb.errors import StoreError
-from urfb.events import END, EpochEnded, Event, Failed, Finished, Lost
+from urfb.events import END, EpochEnded, Event, Failed, Finished, Lost, Stopped
 from urfb.grid.spec import RunSpec
 from urfb.store import WritableStore
 from urfb.store.liveness import LEASE_SECONDS
@@ -41,11 +41,11 @@ class Observer(Protocol):
 
 @dataclass
 class Outcome:
-    """What a runner did: how many runs it finished, how many failed, and whether it was asked to stop on the way."""
+    """What a runner did: how many runs it finished, how many failed, and how many it left when it was asked to stop."""
 
     done: int = 0
     failed: int = 0
-    stopped: bool = False
+    left: int = 0
 
 
 def run_missing(
@@ -80,7 +80,7 @@ def run_missing(
     with _heartbeat(store):
         try:
             while runner.queue or runner.elsewhere or runner.running:
-                if not runner.outcome.stopped and (stop() or (fail_fast and runner.outcome.failed)):
+                if not runner.is_stopping and (stop() or (fail_fast and runner.outcome.failed)):
                     runner.stop()
                 runner.start_runs()
                 if runner.running or not engine.room:
@@ -90,8 +90,8 @@ def run_missing(
                     time.sleep(POLL_SECONDS)
             store.verify()
         finally:
-            # A store that cannot be written, for which this may end, keeps no other error from the user.
-            with _undisturbed(), suppress(StoreError):
+            # No further Ctrl-C keeps the runs from being given back, and no second error hides the first.
+            with ignored(*STOPPING), suppress(StoreError):
                 engine.close()
                 store.release("the runner stopped")
     return runner.outcome
@@ -113,10 +113,12 @@ class _Runner:
     losses: Counter[str] = field(default_factory=Counter)
     tried: set[str] = field(default_factory=set)
     outcome: Outcome = field(default_factory=Outcome)
+    is_stopping: bool = False
     polled_at: float = 0.0
 
     def stop(self) -> None:
-        self.outcome.stopped = True
+        self.is_stopping = True
+        self.outcome.left = len(self.queue) + len(self.elsewhere)
         self.queue.clear()
         self.elsewhere.clear()
         self.engine.finish_epochs()
@@ -162,8 +164,7 @@ class _Runner:
                     self.engine.drop(identity)
                 del self.running[identity]
                 self.observer.dropped(spec)
-                if not self.outcome.stopped:
-                    self.elsewhere.append(spec)
+                self._keep(spec, self.elsewhere)
                 continue
             self.observer.recorded(spec, event)
             if isinstance(event, END):
@@ -172,8 +173,16 @@ class _Runner:
                 self.outcome.failed += isinstance(event, Failed)
                 if isinstance(event, Finished):
                     self.discard(spec)
-                if isinstance(event, Lost) and not self.outcome.stopped:
-                    self.queue.append(spec)
+                self.outcome.left += isinstance(event, Stopped)
+                if isinstance(event, Lost):
+                    self._keep(spec, self.queue)
+
+    def _keep(self, spec: RunSpec, runs: deque[RunSpec] | list[RunSpec]) -> None:
+        """Keep a run that has not ended for later, unless the runner is to stop."""
+        if self.is_stopping:
+            self.outcome.left += 1
+        else:
+            runs.append(spec)
 
 
 @contextmanager
@@ -194,17 +203,3 @@ def _heartbeat(store: WritableStore) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let no further Ctrl-C keep this process from giving back its runs."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""How Ctrl-C, and what a batch system sends, end a runner: first gently, then at once."""
+"""How Ctrl-C, a terminal that is closed and a batch system end a runner: first gently, then at once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+HANG_UP = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
+"""What a closed terminal sends; Windows has none."""
+STOPPING = [signal.SIGINT, signal.SIGTERM, *HANG_UP]
+"""The signals that ask a runner to stop."""
+
 
 @contextmanager
 def stopping_on_signals() -> Iterator[Callable[[], bool]]:
-    """Return a function that says whether SIGINT or SIGTERM has come; a second one raises KeyboardInterrupt."""
+    """Return a function that says whether a stopping signal has come; a second one raises KeyboardInterrupt.
+
+    Under `nohup`, which has a closed terminal ignored, it still is.
+    """
     stop = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -19,9 +27,24 @@ def stopping_on_signals() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    ignored = {number for number in HANG_UP if signal.getsignal(number) == signal.SIG_IGN}
+    before = {number: signal.signal(number, handle) for number in STOPPING if number not in ignored}
     try:
         yield stop.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def ignored(*numbers: signal.Signals) -> Iterator[None]:
+    """Ignore signals in the context, if this is the main thread: no other can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -16,12 +16,21 @@ STATES = ("new", "running", "unfinished", "failed", "cancelled", "done")
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of the grid, its state and epochs in the store, and in a few words the reason for its state."""
+    """A run of the grid.
+
+    Attributes:
+        run: with its experiments.
+        state: in the store.
+        epochs_done: how many are stored.
+        reason: for the state, in a few words.
+        goes_on_after: the epoch after which training goes on; 0 if no checkpoint is here.
+    """
 
     run: GridRun
     state: str
     epochs_done: int
     reason: str
+    goes_on_after: int
 
     @property
     def missing(self) -> bool:
@@ -33,6 +42,8 @@ def plan(
     runs: Sequence[GridRun],
     progress: Mapping[str, tuple[str, int]],
     reasons: Mapping[str, str] = MappingProxyType({}),
+    *,
+    checkpoints: Set[str],
 ) -> list[PlannedRun]:
     """Compare a grid's runs with a store's.
 
@@ -40,6 +51,7 @@ def plan(
         runs: of the grid.
         progress: each stored run's state and number of epochs, by identity; empty where there is no store yet.
         reasons: why runs failed, or where they are being trained, by identity.
+        checkpoints: the identities of the runs that have one here.
     """
     planned = []
     for run in runs:
@@ -58,7 +70,11 @@ def plan(
                 reason = reasons.get(identity, state)
             case _:
                 reason = state
-        planned.append(PlannedRun(run, state, epochs_done, reason))
+        goes_on_after = epochs_done
+        if state in ("unfinished", "failed") and epochs_done and identity not in checkpoints:
+            goes_on_after = 0
+            reason += "; no checkpoint is here, so it starts over"
+        planned.append(PlannedRun(run, state, epochs_done, reason, goes_on_after))
     return planned
 
 

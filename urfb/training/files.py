@@ -26,3 +26,8 @@ class CheckpointFiles(NamedTuple):
                 freed += file.stat().st_size
                 file.unlink(missing_ok=True)
         return freed
+
+
+def runs_with_checkpoint(folder: Path) -> set[str]:
+    """Return the identities of the runs that have a checkpoint in a folder."""
+    return {file.name.partition(".")[0] for file in folder.glob("*.pt")}

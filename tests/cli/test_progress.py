@@ -1,0 +1,114 @@
+"""What the progress of a grid shows, as a person sees it on a terminal and in a file."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from tests.helpers import tiny_run
+from tests.store.recorded import epoch, started
+from urfb.cli.progress import GridProgress
+from urfb.engines import Slot
+from urfb.events import Failed, Finished, Stopped
+from urfb.grid.plan import plan
+
+RUNS = [tiny_run(seed=seed, network="simpnet", epochs=3) for seed in range(3)]
+SPECS = [run.spec for run in RUNS]
+
+
+def progress(width: int = 80, *, terminal: bool = True) -> GridProgress:
+    """Return the progress of three runs; the test draws the bars."""
+    shown = GridProgress(Console(file=StringIO(), width=width, height=50, force_terminal=terminal))
+    shown.bars.live.auto_refresh = False
+    shown.planned(plan(RUNS, {}, checkpoints=set()), [Slot("", "", "", "cpu", 1)] * 2)  # type: ignore[arg-type]
+    return shown
+
+
+def bars(shown: GridProgress) -> list[str]:
+    """Return the bars as they stand on the screen now."""
+    console = Console(file=StringIO(), width=shown.console.width, force_terminal=False)
+    console.print(shown.bars.get_renderable())
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
+
+
+def written(shown: GridProgress) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.console.file.getvalue())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("width", "errors"), [(60, "validation 25.0%"), (100, "validation 25.0%, running 60.0%")])
+def test_a_runs_bar_has_its_validation_error(width: int, errors: str) -> None:
+    shown = progress(width)
+    shown.recorded(SPECS[0], started())
+    assert "0/3 epochs  simpnet digits urfb" in bars(shown)[1]
+    shown.recorded(SPECS[0], epoch(1, error=0.15))  # of the validation images: 0.25
+    total, run = bars(shown)
+    assert "0/3 runs, " in total
+    assert f"1/3 {errors}  simpnet digits" in run
+    assert max(map(len, bars(shown))) <= width
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_lines_break_between_phrases(width: int) -> None:
+    shown = progress(width)
+    for spec in SPECS:
+        shown.recorded(spec, started())
+        shown.recorded(spec, Finished(3, 1.0, 0.25))
+    shown.stop()
+    lines = [line.rstrip() for line in written(shown).splitlines()]
+    assert max(map(len, lines)) <= width
+    broken = [line for line, following in itertools.pairwise(lines) if following.startswith("  ")]
+    assert broken or width == 80
+    assert all(line.endswith((",", ":", ";")) for line in broken if len(line) > 2)
+
+
+def test_a_stopped_run_does_not_count_as_done() -> None:
+    shown = progress(200)
+    for spec in SPECS[:2]:
+        shown.recorded(spec, started())
+        shown.recorded(spec, epoch(1))
+    assert re.search(r"0/3 runs, \d:\d\d:\d\d left", bars(shown)[0])
+    shown.stopping()
+    shown.recorded(SPECS[0], epoch(2))
+    shown.recorded(SPECS[0], Stopped())
+    assert bars(shown)[0].rstrip().endswith("0/3 runs")
+    shown.interrupted(at_once=False)
+    assert bars(shown) == []
+    assert "[0/3] simpnet digits urfb hinge seed 0: stopped, with a checkpoint" in written(shown)
+
+
+def test_a_run_that_was_dropped_and_taken_up_again_counts_once() -> None:
+    shown = progress(200)
+    shown.recorded(SPECS[0], started())
+    shown.dropped(SPECS[0])
+    shown.recorded(SPECS[0], started())
+    shown.recorded(SPECS[0], Finished(3, 1.0, 0.25))
+    assert "1/3 runs" in bars(shown)[0]
+
+
+def test_the_last_bar_stays_where_all_runs_have_ended() -> None:
+    shown = progress(200)
+    for spec in SPECS:
+        shown.recorded(spec, started())
+        shown.recorded(spec, epoch(3))
+        shown.recorded(spec, Failed("ValueError: bad", "") if spec is SPECS[0] else Finished(3, 1.0, 0.25))
+    shown.stop()
+    (total,) = bars(shown)
+    assert re.search(r"3/3 runs, 1 failed, in \d:\d\d:\d\d", total)
+
+
+def test_what_ends_a_grid_early_leaves_no_bar() -> None:
+    shown = progress()
+    shown.recorded(SPECS[0], started())
+    shown.stop()
+    assert bars(shown) == []
+
+
+def test_a_file_gets_whole_lines() -> None:
+    shown = progress(40, terminal=False)
+    shown.recorded(SPECS[0], started())
+    shown.recorded(SPECS[0], Finished(3, 1.0, 0.25))
+    assert "[1/3] simpnet digits urfb hinge seed 0: done after 3 epochs, test error 25.0%\n" in written(shown)

@@ -1,0 +1,102 @@
+"""Standard streams that are closed, full, without a reader, or in an encoding that lacks letters; and no folder."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import grid_file, tiny_run
+from tests.store.recorded import finish
+from urfb import open_store
+from urfb.store import open_for_writing
+
+URFB = f"{shlex.quote(sys.executable)} -m urfb"
+ENDED_BY_READER = 128 + signal.SIGPIPE
+
+
+def shell(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of Bash, in which `urfb` is this one."""
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"urfb() {{ {URFB} \"$@\"; }}; {command}"],
+        cwd=folder, capture_output=True, encoding="latin-1", env={**os.environ, **environment}, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a store of one run, whose name has a Greek letter."""
+    store, run = open_for_writing(str(tmp_path / "s.sqlite")), tiny_run(rule="interpolated", epsilon=0.5)
+    store.register([run])
+    finish(store, run)
+    store.close()
+    return tmp_path
+
+
+@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("command", ["--help", "results runs --store s.sqlite --format csv", "data list"])
+def test_a_full_disk_is_one_message(folder: Path, command: str, buffered: str) -> None:
+    done = shell(f"urfb {command} >/dev/full", folder, PYTHONUNBUFFERED=buffered)
+    assert done.returncode == 2
+    assert done.stderr == "urfb: standard output cannot be written (No space left on device)\n"
+
+
+@pytest.mark.parametrize("command", ["--help", "results epochs --store s.sqlite", "grid status --store s.sqlite"])
+def test_a_reader_that_has_enough_ends_a_command_quietly(folder: Path, command: str) -> None:
+    done = shell(f"urfb {command} | true", folder)
+    assert (done.returncode, done.stderr) == (ENDED_BY_READER, "")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_change_nothing(folder: Path, closed: str) -> None:
+    grid_file(folder, epochs=1, seeds=1)
+    done = shell(f"urfb grid run grid.yaml --store s.sqlite --jobs 1 --where rule=bp {closed}", folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert open_store(str(folder / "s.sqlite")).runs(rule="bp")["state"].tolist() == ["done"]
+
+
+@pytest.mark.parametrize("gone", ["| true", ">/dev/full"])
+def test_runs_are_trained_without_an_output(folder: Path, gone: str) -> None:
+    grid_file(folder, epochs=1, seeds=2)
+    done = shell(f"urfb grid run grid.yaml --store s.sqlite --jobs 0 {gone}", folder)
+    assert done.returncode == 0
+    assert done.stderr.startswith("urfb: standard output is gone (")
+    assert done.stderr.endswith("); going on without it\n")
+    assert len(open_store(str(folder / "s.sqlite")).runs(rule=["bp", "urfb"], state="done")) == 4
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+def test_an_encoding_without_a_letter_shows_its_code(folder: Path, encoding: str) -> None:
+    (folder / "grid.yaml").write_text(
+        "experiments: {t: {defaults: {network: Full 9; Output, dataset: digits, rule: interpolated, epochs: 3, "
+        "epsilon: 0.5}}}"
+    )
+    for command in ("grid plan grid.yaml --store t.sqlite", "grid run grid.yaml --jobs 0 --store t.sqlite"):
+        done = shell(f"urfb {command}", folder, PYTHONIOENCODING=encoding)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert r"interpolated \u03b5 0.5" in done.stdout
+    help_text = shell("urfb results export --help", folder, PYTHONIOENCODING=encoding)
+    assert help_text.returncode == 0
+
+
+def test_a_deleted_folder_is_named_as_the_fault(folder: Path) -> None:
+    done = shell(f"mkdir gone; cd gone; rmdir ../gone; urfb grid status --store {folder}/s.sqlite", folder)
+    assert done.returncode == 2
+    assert done.stderr == "urfb: the folder that this command was called in is deleted: change to another one\n"
+
+
+@pytest.mark.slow
+def test_a_folder_deleted_meanwhile_costs_nothing(folder: Path) -> None:
+    grid_file(folder, epochs=40, seeds=1)
+    done = shell(
+        f"mkdir gone; (cd gone; urfb grid run ../grid.yaml --store {folder}/t.sqlite --jobs 1) & "
+        "for _ in {1..300}; do [ -e t.sqlite ] && break; sleep 0.1; done; rmdir gone; wait $!",
+        folder,
+    )
+    assert done.returncode == 0, done.stderr
+    assert open_store(str(folder / "t.sqlite")).runs()["state"].tolist() == ["done"] * 2
