@@ -322,3 +322,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_an_experiment_that_is_not_there_suggests_the_nearest() -> None:
     with pytest.raises(SelectionError, match="did you mean 'figure4'"):
         load_grid(ROOT / "experiments.yaml", ["figur4"])
+
+
+def test_a_condition_without_its_option_is_told_where_it_stands() -> None:
+    with pytest.raises(SelectionError, match="a condition stands after --where"):
+        load_grid(ROOT / "experiments.yaml", ["seed=0"])

@@ -162,6 +162,8 @@ MUTATIONS = [
         "urfb/grid/plan.py",
         "tests/grid/test_plan.py",
         ("        if name in filters:\n", "        if False:\n"),
+        ("==?(?!=)", "==?"),
+        ('if operator in ("=", "=="):', 'if operator == "=":'),
         ("_value(value.strip(), columns[name])", "_value(value, columns[name])"),
         ('return text.lower() == "true"', "return bool(text)"),
         ("if text.lower() not in", "if text not in"),

@@ -112,7 +112,8 @@ def load_grids(paths: Sequence[Path], experiments: Sequence[str] = (), *, epochs
         where = ", ".join(map(str, paths))
         raise SelectionError(
             "\n".join(f"{where}: there is no experiment '{name}': {nearest(name, names)}" for name in unknown)
-            + "\n(an argument that ends in .yaml or .yml is a grid file, any other one an experiment)"
+            + "\n(an argument that ends in .yaml or .yml is a grid file, any other one an experiment; a condition "
+            "stands after --where)"
         )
     return Grid(tuple(paths), tuple(runs.values()))
 

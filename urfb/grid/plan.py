@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,6 +12,8 @@ from urfb.errors import SelectionError, nearest
 from urfb.grid.expand import GridRun
 from urfb.grid.settings import SETTINGS
 
+CONDITION = re.compile(r"\s*([^\s=!<>:]+)\s*(==?(?!=)|!=|<>|[<>]=?|:|\s(?=[^\s=]+\s*$))\s*(.*\S)\s*", re.DOTALL)
+"""A name, an operator and values: more operators than are allowed, so that the answer to a mistake fits it."""
 STATES = ("new", "running", "unfinished", "failed", "cancelled", "done")
 
 
@@ -90,10 +93,7 @@ def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dic
     """
     filters: dict[str, list[Any]] = {}
     for condition in conditions:
-        name, equals, values = condition.partition("=")
-        name = name.strip()
-        if not equals or not values.strip():
-            raise SelectionError(f"--where '{condition}': a condition is written name=value, as in --where rule=urfb")
+        name, values = _name_and_values(condition)
         if name not in columns:
             raise SelectionError(f"--where '{condition}': there is no '{name}': {nearest(name, columns)}")
         if name in filters:
@@ -104,7 +104,7 @@ def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dic
         try:
             filters[name] = [_value(value.strip(), columns[name]) for value in values.split(",")]
         except ValueError as error:
-            kind = "true or false" if columns[name] is bool else "a number"
+            kind = "true or false" if columns[name] is bool else f"a number; for any of several, write {name}=A,B"
             raise SelectionError(f"--where '{condition}': {name} is {kind}") from error
     return filters
 
@@ -127,6 +127,25 @@ def select(runs: Sequence[GridRun], conditions: Sequence[str]) -> list[GridRun]:
     if runs and not selected:
         raise SelectionError(f"no run agrees with all of these conditions: {', '.join(conditions)}")
     return selected
+
+
+def _name_and_values(condition: str) -> tuple[str, str]:
+    """Return a condition's name, and its values as they are written; == is = here.
+
+    Raises:
+        SelectionError: it is written in another way; where it is clear what is meant, the message has it.
+    """
+    match = CONDITION.fullmatch(condition)
+    name, operator, values = (match[1], match[2].strip(), match[3]) if match else ("rule", "", "urfb")
+    if operator in ("=", "=="):
+        return name, values
+    if operator in ("", ":"):
+        example = f"{name}={values}"
+        raise SelectionError(f"--where '{condition}': a condition is written name=value, as in --where {example}")
+    raise SelectionError(
+        f"--where '{condition}': a condition has no '{operator}': name all the values that are wanted, as in "
+        f"--where {name}=A,B"
+    )
 
 
 def _value(text: str, kind: type) -> Any:
