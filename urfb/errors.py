@@ -18,7 +18,31 @@ What a user can fix is an `InputError`:
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+SYNONYMS = {
+    # settings
+    "network": {"model", "architecture"},
+    "epsilon": {"ε", "eps"},
+    "decay": {"λ", "lambda"},
+    "step_size": {"η", "eta", "lr", "learningrate"},
+    "batch_size": {"bs"},
+    "seed": {"randomseed"},
+    # values of settings
+    "bp": {"backprop", "backpropagation", "sgd"},
+    "frfb": {"fa", "feedbackalignment"},
+    "kolen-pollack": {"kp"},
+    "usf": {"signsymmetry"},
+    "dfa": {"directfeedbackalignment"},
+    "softmax": {"crossentropy", "ce"},
+    "float32": {"fp32", "float", "single"},
+    "float64": {"fp64", "double"},
+    "bfloat16": {"bf16"},
+    # devices
+    "cuda": {"gpu"},
+}
+"""Names of other tools and papers that look unlike urfb's, in lower case and without '-', '_' and spaces."""
 
 
 class UrfbError(Exception):
@@ -72,6 +96,8 @@ class DivergedError(UrfbError):
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return what is allowed instead of `word`: "allowed: bp, …", or "did you mean 'urfb'? (allowed: bp, …)"."""
     choices = list(allowed)
-    close = difflib.get_close_matches(str(word).lower(), choices, n=1)
+    plain = re.sub(r"[-_ ]", "", str(word).lower())
+    close = [name for name, others in SYNONYMS.items() if plain in others and name in choices]
+    close = close or difflib.get_close_matches(str(word).lower(), choices, n=1)
     listed = f"allowed: {', '.join(choices)}"
     return f"did you mean '{close[0]}'? ({listed})" if close else listed

@@ -174,6 +174,12 @@ MUTATIONS = [
         ('not in ("cancelled", "done")', 'not in ("cancelled", "done", "running")'),
     ),
     *of(
+        "urfb/errors.py",
+        "tests/test_errors.py",
+        ("if plain in others and name in choices", "if plain in others"),
+        ('re.sub(r"[-_ ]", "", str(word).lower())', "str(word).lower()"),
+    ),
+    *of(
         "urfb/engines/estimate.py",
         "tests/engines/test_estimate.py",
         ("for name in WORKLOAD_SETTINGS}", 'for name in WORKLOAD_SETTINGS if name != "source"}'),

@@ -1,0 +1,84 @@
+"""How a name that is not known is answered."""
+
+from __future__ import annotations
+
+import pytest
+
+from urfb.data.catalog import CATALOG
+from urfb.errors import SYNONYMS, nearest
+from urfb.grid.settings import SETTINGS
+from urfb.nn.rules import RULES
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("lr", "step_size"),
+        ("learning_rate", "step_size"),
+        ("learning-rate", "step_size"),
+        ("η", "step_size"),
+        ("batch", "batch_size"),
+        ("batchsize", "batch_size"),
+        ("bs", "batch_size"),
+        ("model", "network"),
+        ("architecture", "network"),
+        ("net", "network"),
+        ("data", "dataset"),
+        ("n_epochs", "epochs"),
+        ("max_epochs", "epochs"),
+        ("num_epochs", "epochs"),
+        ("eps", "epsilon"),
+        ("seeds", "seed"),
+        ("random_seed", "seed"),
+        ("connectivty", "connectivity"),
+    ],
+)
+def test_a_setting_is_known_by_its_name_in_other_tools(written: str, meant: str) -> None:
+    assert nearest(written, SETTINGS).startswith(f"did you mean '{meant}'? (allowed: network, ")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("FA", "frfb"),
+        ("feedback_alignment", "frfb"),
+        ("Feedback Alignment", "frfb"),
+        ("DFA", "dfa"),
+        ("backprop", "bp"),
+        ("back-propagation", "bp"),
+        ("SGD", "bp"),
+        ("sign_symmetry", "usf"),
+        ("BP", "bp"),
+        ("FRFB", "frfb"),
+        ("URFB", "urfb"),
+        ("urbf", "urfb"),
+    ],
+)
+def test_a_rule_is_known_by_its_name_in_other_papers(written: str, meant: str) -> None:
+    assert nearest(written, RULES).startswith(f"did you mean '{meant}'?")
+
+
+@pytest.mark.parametrize(
+    ("written", "allowed", "meant"),
+    [
+        ("cross_entropy", ("softmax", "hinge"), "softmax"),
+        ("CE", ("softmax", "hinge"), "softmax"),
+        ("CIFAR-10", CATALOG, "cifar10"),
+        ("cifar-100", CATALOG, "cifar100"),
+        ("fp32", ("float32", "float64", "tf32"), "float32"),
+        ("gpu", ("auto", "cpu", "cuda"), "cuda"),
+    ],
+)
+def test_a_value_is_known_by_its_name_elsewhere(written: str, allowed: tuple[str, ...], meant: str) -> None:
+    assert nearest(written, allowed).startswith(f"did you mean '{meant}'?")
+
+
+def test_nothing_is_suggested_that_is_not_allowed() -> None:
+    assert nearest("lr", ["matrix", "defaults"]) == "allowed: matrix, defaults"
+    assert nearest("FA", ["bp", "dfa"]).startswith("did you mean 'dfa'?")
+
+
+def test_synonyms_are_written_as_they_are_looked_up() -> None:
+    synonyms = [synonym for others in SYNONYMS.values() for synonym in others]
+    assert [synonym for synonym in synonyms if synonym != synonym.lower() or set(synonym) & set("-_ ")] == []
+    assert len(synonyms) == len(set(synonyms))
