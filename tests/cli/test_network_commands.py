@@ -51,6 +51,7 @@ def test_a_rule_with_parameters_is_shown_without_them(rule: str) -> None:
         (["my_models:build"], "'my_models:build' is a model of your own: only networks in the paper's notation"),
         (["Conv 3 99x99; Output"], "the filter is larger than its grid"),
         (["simpnet", "--rule", "urfbb"], "rule 'urfbb': did you mean 'urfb'?"),
+        (["Full 20"], "network 'Full 20': a network ends with 'Output', as in 'Full 20; Output'"),
         (["simpnet", "--untied", "4"], "untied 4: the network has 1 conv layers"),
         (["simpnet", "--dataset", "cifar"], "did you mean 'cifar10'?"),
     ],

@@ -189,6 +189,11 @@ def test_a_papers_network_may_be_written_out_under_its_own_name(tmp_path: Path) 
     assert [run.spec.network for run in load_grid(path).runs] == ["simpnet"]
 
 
+def test_a_network_of_one_statement_is_a_network(tmp_path: Path) -> None:
+    path = grid_file(tmp_path, "experiments: {a: {defaults: {network: output, dataset: digits, rule: bp}}}")
+    assert [run.spec.layers for run in load_grid(path).runs] == ["Output"]
+
+
 BASE = "network: simpnet, dataset: digits"
 
 

@@ -174,6 +174,11 @@ MUTATIONS = [
         ('not in ("cancelled", "done")', 'not in ("cancelled", "done", "running")'),
     ),
     *of(
+        "urfb/grid/settings.py",
+        "tests/grid/test_schema.py",
+        ("    if is_notation(value):\n", '    if ";" in value:\n'),
+    ),
+    *of(
         "urfb/errors.py",
         "tests/test_errors.py",
         ("if plain in others and name in choices", "if plain in others"),

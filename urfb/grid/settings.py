@@ -22,7 +22,7 @@ from urfb.data.catalog import CATALOG
 from urfb.errors import NotationError, nearest
 from urfb.learning.catalog import ALGORITHMS
 from urfb.nn.networks import NETWORKS
-from urfb.nn.notation import canonical
+from urfb.nn.notation import canonical, is_notation
 from urfb.nn.rules import RULES
 from urfb.plugins import is_import_path
 
@@ -63,7 +63,7 @@ def _network_name(value: str, info: ValidationInfo) -> str:
     names = {*NETWORKS, *(info.context or {}).get("networks", ())}
     if value in names or is_import_path(value):
         return value
-    if ";" in value:
+    if is_notation(value):
         return checked_notation(value)
     raise PydanticCustomError(
         "unknown_network",

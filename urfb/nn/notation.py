@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
+from typing import get_args
 
 from urfb.errors import NotationError
 
@@ -107,6 +108,12 @@ GRAMMAR = (
 ALLOWED = "Conv F HxW, Full N, Output, Maxpool K[, stride S], Drop .P, SUM"
 
 
+def is_notation(text: str) -> bool:
+    """Whether a text is meant to be in the paper's notation, rather than a name, whatever mistakes it has."""
+    first, *_ = text.lower().split() or [""]
+    return ";" in text or first in {statement.__name__.lower() for statement in get_args(Statement)}
+
+
 @lru_cache(maxsize=4096)
 def parse(text: str) -> tuple[Statement, ...]:
     """Read a network's text.
@@ -134,6 +141,8 @@ def parse(text: str) -> tuple[Statement, ...]:
                 f"statement {number}, '{piece}': windows are either disjoint, with a stride of their size, or overlap "
                 "and have an odd size, so that they have a centre"
             )
+    if Output() not in statements:
+        raise NotationError(f"a network ends with 'Output', as in '{'; '.join([*pieces, 'Output'])}'")
     outputs = [number for number, statement in enumerate(statements, start=1) if isinstance(statement, Output)]
     if outputs != [len(statements)]:
         raise NotationError("a network ends with 'Output', which stands there once")
