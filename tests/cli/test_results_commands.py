@@ -82,6 +82,13 @@ def test_exported_files_are_named_with_their_rows(tmp_path: Path, trained: Path)
     assert urfb("results", "export", out / "x.csv", "--store", trained).exit_code == 2
 
 
+@pytest.mark.parametrize("view", ["runs", "epochs", "alignment"])
+def test_conditions_on_experiment_and_state_choose_runs_of_any_table(trained: Path, view: str) -> None:
+    where = ["--where", "experiments=tiny", "--where", "state=done", "--where", "seed=1"]
+    listed = urfb("results", view, "--store", trained, "--format", "csv", *where)
+    assert set(pd.read_csv(StringIO(listed.output))["seed"]) == {1}
+
+
 def test_a_query_is_printed_for_people_and_for_programs(trained: Path) -> None:
     ask = (
         "results",

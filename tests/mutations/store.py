@@ -8,6 +8,13 @@ RUNNER = "tests/engines/test_runner.py::test_"
 
 MUTATIONS = [
     *of(
+        "urfb/store/frames.py",
+        CONTRACT + "every_frame_of_runs_is_filtered_by_experiment_and_state",
+        ('if "state" in (*columns, *filters):', 'if "state" in columns:'),
+        ("for run, state in states.items() if state in values", "for run, state in states.items()"),
+        ("in store.memberships() if experiment in values", "in store.memberships()"),
+    ),
+    *of(
         "urfb/store/writing.py",
         "tests/store/test_displaced.py",
         ("        self._check_file()\n        try:\n", "        try:\n"),

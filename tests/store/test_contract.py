@@ -93,6 +93,30 @@ def test_the_runs_of_an_experiment_are_those_that_others_ask_for_too(store: Writ
     assert store.runs(experiments="third").empty
 
 
+@pytest.mark.parametrize("view", ["runs", "epochs", "alignment"])
+def test_every_frame_of_runs_is_filtered_by_experiment_and_state(store: WritableStore, sql: Sql, view: str) -> None:
+    shared, own, cancelled = runs = tiny_run("first", "second"), tiny_run("first", seed=1), tiny_run("second", seed=2)
+    store.register(runs)
+    for run in runs:
+        finish(store, run)
+    sql(f"UPDATE run SET state = 'cancelled' WHERE identity = '{cancelled.spec.identity}'")
+    # Its runner is gone
+    sql(f"UPDATE run SET state = 'running', owner = 'dead' WHERE identity = '{own.spec.identity}'")
+    read = getattr(store, view)
+
+    def found(**filters: Any) -> list[int]:
+        frame = read(**filters)
+        assert list(frame.columns) == list(store.columns(view))
+        assert frame.index.tolist() == list(range(len(frame)))
+        return sorted(set(frame["seed"]))
+
+    assert found(experiments="first") == [0, 1]
+    assert found(experiments=["first", "second"], seed=[1, 2]) == [1, 2]
+    assert found(state="unfinished") == [1]
+    assert found(state=["done", "cancelled"], experiments="second", run=[shared.spec.identity]) == [0]
+    assert found(state=[], seed=0) == []
+
+
 def test_registering_again_adds_nothing_but_the_experiment(store: WritableStore, run: GridRun) -> None:
     store.register([run, tiny_run("another", seed=3, connectivity=0.5)])
     (row,) = store.runs().to_dict("records")

@@ -133,5 +133,5 @@ def _print(view: str, location: str, where: list[str] | None, output: Format) ->
     from urfb.store import open_store
 
     store = open_store(location)
-    filters = parse_filters(where or (), store.columns(view))
+    filters = parse_filters(where or (), store.filterable(view))
     print_frame(getattr(store, view)(**filters), view, output)

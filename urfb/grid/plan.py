@@ -115,6 +115,12 @@ def select(runs: Sequence[GridRun], conditions: Sequence[str]) -> list[GridRun]:
     Raises:
         SelectionError: a condition cannot be read, names no setting of a run, or holds for no run.
     """
+    for condition in conditions:
+        if condition.partition("=")[0].strip() in ("experiment", "experiments"):
+            raise SelectionError(
+                f"--where '{condition}': experiments are named after the grid file, as in "
+                "`urfb grid plan experiments.yaml figure4`"
+            )
     kinds = {"run": str} | {name: setting.kind for name, setting in SETTINGS.items()}
     filters = parse_filters(conditions, kinds)
     for name, values in filters.items():

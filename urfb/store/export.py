@@ -53,7 +53,7 @@ def export(store: Store, to: Path, file_format: str | None = None, conditions: S
     read: dict[str, Callable[[], pd.DataFrame]] = {}
     for subject, (listing, *measurements) in TABLES.items():
         if any(path.stem in TABLES[subject] for path in paths):
-            listed = getattr(store, listing)(**parse_filters(conditions, store.columns(listing)))
+            listed = getattr(store, listing)(**parse_filters(conditions, store.filterable(listing)))
             chosen = {subject: listed[subject].tolist()} if conditions else {}
             read[listing] = listed.copy
             read |= {name: partial(getattr(store, name), **chosen) for name in measurements}

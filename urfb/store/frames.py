@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_list_like
-from sqlalchemy import Column, Connection, Engine, column, inspect, or_, select, table
+from sqlalchemy import Column, Connection, column, or_, select, table
 from sqlalchemy.sql import ColumnElement
 
 from urfb.errors import SelectionError, nearest
 from urfb.store import tables
+
+if TYPE_CHECKING:
+    from urfb.store.reading import Store
 
 MEASUREMENTS = {
     "epochs": (tables.epoch, ("run_id", "epoch")),
@@ -21,29 +24,44 @@ MEASUREMENTS = {
 """The tables behind the views that repeat a run's spec in each of its many rows, and the views' order."""
 
 
-def read_view(engine: Engine, view: str, filters: Mapping[str, Any]) -> pd.DataFrame:
+def read_view(store: Store, view: str, filters: Mapping[str, Any]) -> pd.DataFrame:
     """Return the rows of a view that every filter selects.
 
     Args:
-        engine: the store's.
+        store: whose view it is.
         view: a name, as in `tables.VIEWS`.
-        filters: for columns of the view, a value, or a list of allowed values; None, NaN or NA selects empty fields.
+        filters: by what `store.filterable` names, a value, or a list of allowed values; None, NaN or NA selects empty
+            fields.
 
     Raises:
-        SelectionError: a filter names no column of the view.
+        SelectionError: the view cannot be filtered by what a filter names.
     """
-    columns = [described["name"] for described in inspect(engine).get_columns(view)]
-    unknown = [name for name in filters if name not in columns]
+    columns, allowed = list(store.columns(view)), store.filterable(view)
+    unknown = [name for name in filters if name not in allowed]
     if unknown:
-        raise SelectionError("; ".join(f"{view} has no column '{name}': {nearest(name, columns)}" for name in unknown))
-    with engine.connect() as connection:
+        raise SelectionError("; ".join(f"{view} has no column '{name}': {nearest(name, allowed)}" for name in unknown))
+    states: dict[str, str] = {}
+    if "state" in (*columns, *filters):  # the table's own state is not the true one
+        states = {run: state for run, (state, _) in store.progress().items()}
+    conditions = []
+    for name, wanted in filters.items():
+        values = _values(wanted)
+        if name == "state":
+            conditions.append(("run", [run for run, state in states.items() if state in values]))
+        elif name == "experiments":
+            conditions.append(("run", [run for experiment, run in store.memberships() if experiment in values]))
+        else:
+            conditions.append((name, values))
+    with store.engine.connect() as connection:
         if view in MEASUREMENTS:
-            frame = _measurements(connection, view, columns, filters)
+            frame = _measurements(connection, view, columns, conditions)
         else:
             query = select(table(view, *(column(name) for name in columns)))
-            query = query.where(*(_matches(column(name), wanted) for name, wanted in filters.items()))
+            query = query.where(*(_matches(column(name), values) for name, values in conditions))
             result = connection.execute(query)
             frame = pd.DataFrame.from_records(result.cursor.fetchall(), columns=columns, coerce_float=True)
+    if "state" in columns:
+        frame["state"] = frame["run"].map(states)
     shown = tables.view_columns(view)
     return frame.astype({name: kind for name in columns if (kind := _kind(shown[name])) is not None})
 
@@ -57,14 +75,14 @@ def _kind(stored: Column[Any]) -> str | type | None:
 
 
 def _measurements(
-    connection: Connection, view: str, columns: Sequence[str], filters: Mapping[str, Any]
+    connection: Connection, view: str, columns: Sequence[str], conditions: Sequence[tuple[str, list[Any]]]
 ) -> pd.DataFrame:
     """Return the rows of 'epochs' or 'alignment', each run's spec read once: the view is three times as slow."""
     measured, order = MEASUREMENTS[view]
     run = tables.run.c
     run_columns = {"run": run.identity} | {name: run[name] for name in tables.SPEC_COLUMNS}
-    wanted_runs = [_matches(run_columns[name], wanted) for name, wanted in filters.items() if name in run_columns]
-    wanted_rows = [_matches(measured.c[name], wanted) for name, wanted in filters.items() if name not in run_columns]
+    wanted_runs = [_matches(run_columns[name], values) for name, values in conditions if name in run_columns]
+    wanted_rows = [_matches(measured.c[name], values) for name, values in conditions if name not in run_columns]
     specs = select(run.id.label("run_id"), *(column.label(name) for name, column in run_columns.items())).where(
         *wanted_runs
     )
@@ -79,9 +97,14 @@ def _measurements(
     return frame.merge(pd.read_sql_query(specs, connection), on="run_id")[list(columns)]
 
 
-def _matches(field: ColumnElement[Any], wanted: Any) -> ColumnElement[bool]:
+def _values(wanted: Any) -> list[Any]:
+    """Return the values of a filter, None for what is empty."""
     values = list(wanted) if is_list_like(wanted) else [wanted]
     # A frame has NumPy's numbers, which SQLite would take for bytes, and NaN or NA where the store has nothing.
-    present = [value.item() if isinstance(value, np.generic) else value for value in values if not pd.isna(value)]
+    return [None if pd.isna(value) else value.item() if isinstance(value, np.generic) else value for value in values]
+
+
+def _matches(field: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    present = [value for value in values if value is not None]
     matches = field.in_(present)
     return or_(matches, field.is_(None)) if len(present) < len(values) else matches

@@ -71,7 +71,8 @@ class Store:
     """A store, open for reading, by one process or many, also while a runner writes to it.
 
     The frames are the views of the database. Filters are columns of the frame, each with a value or a list of values of
-    which one must agree: `store.runs(rule="urfb", seed=[0, 1])`.
+    which one must agree: `store.runs(rule="urfb", seed=[0, 1])`. Every frame of runs can also be filtered by `state`,
+    and by `experiments`: the runs that one of these experiments asks for, whichever others do, too.
 
     Attributes:
         location: where it is, and the files that belong to it.
@@ -89,25 +90,13 @@ class Store:
         """Return one row a run: its settings, state, last errors (fractions) and where it ran.
 
         `test_error` is there once the run has reached its target. A run whose process has died is not `running` here.
-        `experiments` names all that ask for a run; as a filter it finds the runs that an experiment asks for, whichever
-        others do, too.
+        `experiments` names all that ask for a run.
 
         Raises:
             SelectionError: a filter names no column.
             StoreError: the store cannot be read.
         """
-        states = {identity: state for identity, (state, _) in self.progress().items()}
-        wanted_states, experiments = filters.pop("state", None), filters.pop("experiments", None)
-        frame = self._read("runs", filters)
-        frame["state"] = frame["run"].map(states)
-        if experiments is not None:
-            names = {experiments} if isinstance(experiments, str) else set(experiments)
-            members = {run for experiment, run in self.memberships() if experiment in names}
-            frame = frame[frame["run"].isin(members)].reset_index(drop=True)
-        if wanted_states is None:
-            return frame
-        wanted_states = [wanted_states] if isinstance(wanted_states, str) else wanted_states
-        return frame[frame["state"].isin(wanted_states)].reset_index(drop=True)
+        return self._read("runs", filters)
 
     def epochs(self, **filters: Any) -> pd.DataFrame:
         """Return one row a run and epoch, its losses and errors (fractions) beside the run's settings.
@@ -219,11 +208,16 @@ class Store:
         names = [described["name"] for described in inspect(self.engine).get_columns(view)]
         return {name: columns[name].type.python_type for name in names}
 
+    def filterable(self, view: str) -> dict[str, type]:
+        """Return what can filter a view, with the types of values: its columns, and runs' `experiments` and `state`."""
+        columns = self.columns(view)
+        return columns | ({"experiments": str, "state": str} if "run" in columns else {})
+
     def _read(self, view: str, filters: dict[str, Any]) -> pd.DataFrame:
         from urfb.store.frames import read_view
 
         try:
-            return read_view(self.engine, view, filters)
+            return read_view(self, view, filters)
         except DBAPIError as error:
             raise unreadable(self.location, error) from error
 
@@ -339,7 +333,7 @@ class Store:
         """
         if not runs and not conditions:
             raise SelectionError("which runs? Give their identities, or conditions such as --where rule=frfb")
-        frame = self.runs(**parse_filters(conditions, self.columns("runs")))
+        frame = self.runs(**parse_filters(conditions, self.filterable("runs")))
         named = {self.spec(run).identity for run in runs}
         return [identity for identity in frame["run"] if not runs or identity in named]
 
