@@ -67,6 +67,7 @@ def test_a_rule_is_known_by_its_name_in_other_papers(written: str, meant: str) -
         ("cifar-100", CATALOG, "cifar100"),
         ("fp32", ("float32", "float64", "tf32"), "float32"),
         ("gpu", ("auto", "cpu", "cuda"), "cuda"),
+        ("finished", ("unfinished", "done"), "done"),
     ],
 )
 def test_a_value_is_known_by_its_name_elsewhere(written: str, allowed: tuple[str, ...], meant: str) -> None:
@@ -76,6 +77,16 @@ def test_a_value_is_known_by_its_name_elsewhere(written: str, allowed: tuple[str
 def test_nothing_is_suggested_that_is_not_allowed() -> None:
     assert nearest("lr", ["matrix", "defaults"]) == "allowed: matrix, defaults"
     assert nearest("FA", ["bp", "dfa"]).startswith("did you mean 'dfa'?")
+
+
+def test_a_beginning_is_enough() -> None:
+    assert nearest("Kolen", RULES).startswith("did you mean 'kolen-pollack'?")
+
+
+def test_a_long_list_is_cut() -> None:
+    names = [f"{number:016x}" for number in range(1000)]
+    assert nearest("zz", names) == f"allowed: {', '.join(names[:5])}, and 995 more"
+    assert nearest("zz", []) == "allowed: none"
 
 
 def test_synonyms_are_written_as_they_are_looked_up() -> None:

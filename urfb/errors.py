@@ -39,10 +39,14 @@ SYNONYMS = {
     "float32": {"fp32", "float", "single"},
     "float64": {"fp64", "double"},
     "bfloat16": {"bf16"},
-    # devices
+    # devices and states
     "cuda": {"gpu"},
+    "done": {"finished", "completed"},
 }
 """Names of other tools and papers that look unlike urfb's, in lower case and without '-', '_' and spaces."""
+
+MOST_LISTED = 60
+"""Of more choices, which are identities of runs, five are listed."""
 
 
 class UrfbError(Exception):
@@ -95,9 +99,14 @@ class DivergedError(UrfbError):
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return what is allowed instead of `word`: "allowed: bp, …", or "did you mean 'urfb'? (allowed: bp, …)"."""
-    choices = list(allowed)
-    plain = re.sub(r"[-_ ]", "", str(word).lower())
-    close = [name for name, others in SYNONYMS.items() if plain in others and name in choices]
-    close = close or difflib.get_close_matches(str(word).lower(), choices, n=1)
-    listed = f"allowed: {', '.join(choices)}"
+    choices, lower = list(allowed), str(word).lower()
+    plain = re.sub(r"[-_ ]", "", lower)
+    close = (
+        [name for name, others in SYNONYMS.items() if plain in others and name in choices]
+        or [name for name in choices if len(lower) > 2 and name.startswith(lower)]
+        or difflib.get_close_matches(lower, choices, n=1)
+    )
+    if len(choices) > MOST_LISTED:
+        choices = [*choices[:5], f"and {len(choices) - 5} more"]
+    listed = f"allowed: {', '.join(choices) or 'none'}"
     return f"did you mean '{close[0]}'? ({listed})" if close else listed

@@ -182,7 +182,7 @@ MUTATIONS = [
         "urfb/errors.py",
         "tests/test_errors.py",
         ("if plain in others and name in choices", "if plain in others"),
-        ('re.sub(r"[-_ ]", "", str(word).lower())', "str(word).lower()"),
+        ('re.sub(r"[-_ ]", "", lower)', "lower"),
     ),
     *of(
         "urfb/engines/estimate.py",

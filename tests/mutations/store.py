@@ -9,6 +9,13 @@ RUNNER = "tests/engines/test_runner.py::test_"
 MUTATIONS = [
     *of(
         "urfb/store/frames.py",
+        CONTRACT + "a_filters_value_that_cannot_be_is_refused",
+        ("if isinstance(value, str) != (kind is str):", "if False:"),
+        ('context={"networks": stored}', "context={}"),
+        ("        if value not in known:\n", "        if False:\n"),
+    ),
+    *of(
+        "urfb/store/frames.py",
         CONTRACT + "every_frame_of_runs_is_filtered_by_experiment_and_state",
         ('if "state" in (*columns, *filters):', 'if "state" in columns:'),
         ("for run, state in states.items() if state in values", "for run, state in states.items()"),

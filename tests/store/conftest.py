@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def store(location: str) -> WritableStore:
-    return open_for_writing(location)
+def store(location: str) -> Iterator[WritableStore]:
+    store = open_for_writing(location)
+    yield store
+    store.close()  # a server takes a hundred connections
 
 
 @pytest.fixture

@@ -54,6 +54,11 @@ def test_a_simulation_is_read_back_as_tidy_frames(store: WritableStore, location
     assert read.simulations(epsilon=None)["rule"].tolist() == ["bp"]
     with pytest.raises(SelectionError, match="did you mean 'epsilon'"):
         read.trajectories(epsilo=0)
+    assert read.simulations(method="ode").empty
+    with pytest.raises(SelectionError, match="rule 'urfb': allowed: bp, feedback\nmethod 'od': did you mean 'ode'"):
+        read.trajectories(rule="urfb", method="od")
+    with pytest.raises(SelectionError, match=f"did you mean '{one.spec.identity}'"):
+        read.trajectory_layers(simulation=one.spec.identity[:5])
 
 
 def test_a_simulation_that_is_there_stays_as_it_is(store: WritableStore) -> None:

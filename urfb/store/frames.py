@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_list_like
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Column, Connection, column, or_, select, table
 from sqlalchemy.sql import ColumnElement
 
 from urfb.errors import SelectionError, nearest
+from urfb.grid.plan import STATES
+from urfb.grid.settings import SETTINGS
 from urfb.store import tables
+from urfb.theory.spec import CHOICES
 
 if TYPE_CHECKING:
     from urfb.store.reading import Store
@@ -34,7 +38,7 @@ def read_view(store: Store, view: str, filters: Mapping[str, Any]) -> pd.DataFra
             fields.
 
     Raises:
-        SelectionError: the view cannot be filtered by what a filter names.
+        SelectionError: a filter names nothing of the view, or has a value that no row can have.
     """
     columns, allowed = list(store.columns(view)), store.filterable(view)
     unknown = [name for name in filters if name not in allowed]
@@ -43,15 +47,21 @@ def read_view(store: Store, view: str, filters: Mapping[str, Any]) -> pd.DataFra
     states: dict[str, str] = {}
     if "state" in (*columns, *filters):  # the table's own state is not the true one
         states = {run: state for run, (state, _) in store.progress().items()}
-    conditions = []
+    conditions, problems = [], []
     for name, wanted in filters.items():
-        values = _values(wanted)
+        try:
+            values = _checked(store, view, name, allowed[name], _values(wanted))
+        except SelectionError as error:
+            problems.append(str(error))
+            continue
         if name == "state":
             conditions.append(("run", [run for run, state in states.items() if state in values]))
         elif name == "experiments":
             conditions.append(("run", [run for experiment, run in store.memberships() if experiment in values]))
         else:
             conditions.append((name, values))
+    if problems:
+        raise SelectionError("\n".join(problems))
     with store.engine.connect() as connection:
         if view in MEASUREMENTS:
             frame = _measurements(connection, view, columns, conditions)
@@ -102,6 +112,53 @@ def _values(wanted: Any) -> list[Any]:
     values = list(wanted) if is_list_like(wanted) else [wanted]
     # A frame has NumPy's numbers, which SQLite would take for bytes, and NaN or NA where the store has nothing.
     return [None if pd.isna(value) else value.item() if isinstance(value, np.generic) else value for value in values]
+
+
+def _checked(store: Store, view: str, name: str, kind: type, values: list[Any]) -> list[Any]:
+    """Return the values of a filter, each as the store would write it.
+
+    Raises:
+        SelectionError: one of them cannot be; a value of a setting that no run happens to have can.
+    """
+    present = [value for value in values if value is not None]
+    for value in present:
+        if isinstance(value, str) != (kind is str):
+            raise SelectionError(f"{name} {value!r}: give {'text' if kind is str else 'a number'}")
+    subject = tables.VIEW_TABLES[view][0]
+    if subject is tables.run and name in tables.SPEC_COLUMNS:
+        stored = _stored(store, subject.c[name])
+        return [value if value is None or value in stored else _possible(name, value, stored) for value in values]
+    if name == subject.name:
+        known: Sequence[Any] = _stored(store, subject.c.identity)
+    elif name == "experiments":
+        known = _stored(store, tables.experiment.c.name)
+    elif name == "state":
+        known = STATES
+    else:
+        known = CHOICES.get(name, present) if subject is tables.simulation else present
+    for value in present:
+        if value not in known:
+            raise SelectionError(f"{name} '{value}': {nearest(value, known)}")
+    return values
+
+
+def _stored(store: Store, field: Column[Any]) -> Sequence[Any]:
+    with store.reading() as connection:
+        return connection.execute(select(field).distinct().order_by(field)).scalars().all()
+
+
+def _possible(name: str, value: Any, stored: Sequence[Any]) -> Any:
+    """Return a value of a run's setting as the store would write it; none of the `stored` is written so.
+
+    Raises:
+        SelectionError: the setting cannot have it.
+    """
+    setting = SETTINGS[name]
+    reading: TypeAdapter[Any] = TypeAdapter(setting.use.grid_type or setting.type)
+    try:
+        return reading.validate_python(value, context={"networks": stored})
+    except ValidationError as error:
+        raise SelectionError(f"{name} '{value}': {error.errors()[0]['msg']}") from error
 
 
 def _matches(field: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:

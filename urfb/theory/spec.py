@@ -17,6 +17,8 @@ METHODS = ("discrete", "ode")
 RULES = ("bp", "feedback")
 STARTS = ("zero", "random")
 TEACHERS = ("product", "random")
+CHOICES = {"method": METHODS, "rule": RULES, "start": STARTS, "teacher": TEACHERS}
+"""The settings that are a word, each with its words."""
 MOST_STEPS = 1_000_000
 
 
@@ -57,13 +59,10 @@ class SimulationSpec:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{name} '{value}': {nearest(value, allowed)}"
-            for name, value, allowed in (
-                ("method", self.method, METHODS), ("rule", self.rule, RULES), ("start", self.start, STARTS),
-                ("teacher", self.teacher, TEACHERS),
-            )
-            if value not in allowed
-        ]  # fmt: skip
+            f"{name} '{getattr(self, name)}': {nearest(getattr(self, name), allowed)}"
+            for name, allowed in CHOICES.items()
+            if getattr(self, name) not in allowed
+        ]
         if len(self.layers) < 3 or min(self.layers) < 1:
             problems.append(
                 f"layers {'-'.join(map(str, self.layers))}: give three sizes or more, each at least 1, input first"
