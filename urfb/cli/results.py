@@ -68,7 +68,7 @@ def query(
 
     It reads the views runs, epochs, alignment and trajectories, or the tables.
 
-    Example: urfb results query "SELECT rule, avg(test_error) FROM runs GROUP BY 1"
+    Example: urfb results query "SELECT host, sum(seconds) / 3600 FROM runs GROUP BY 1"
     """
     from urfb.cli.listing import print_rows
     from urfb.store import open_store
