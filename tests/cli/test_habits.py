@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import inspect
 import os
 import pty
 import re
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from typer.main import get_command
@@ -136,6 +137,25 @@ def test_a_typo_is_bad_input_answered_with_the_nearest(
     assert answered.exit_code == 2
     assert suggested in answered.stderr
     assert ESCAPE not in answered.stderr
+
+
+def float_options() -> Iterator[tuple[str, ...]]:
+    """Return the path of each command with each of its options that is a float."""
+    for path in commands():
+        command: Any = get_command(app)
+        for name in path:
+            command = command.commands[name]
+        for name, kind in get_type_hints(inspect.unwrap(command.callback)).items():
+            if float in (kind, *get_args(kind)):
+                yield (*path, f"--{name.replace('_', '-')}")
+
+
+@pytest.mark.parametrize("typed", list(float_options()), ids=" ".join)
+def test_a_number_that_is_not_finite_is_bad_input(typed: tuple[str, ...]) -> None:
+    for number in ("inf", "-inf", "nan"):
+        answered = CliRunner().invoke(app, [*typed, number])
+        assert answered.exit_code == 2
+        assert f"Invalid value for '{typed[-1]}': " in answered.stderr
 
 
 def completed(line: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from urfb.cli import completion
-from urfb.cli.options import DEFAULT_STORE, DataOption, StoreOption, WhereOption
+from urfb.cli.options import DEFAULT_STORE, DataOption, StoreOption, WhereOption, finite
 
 if TYPE_CHECKING:
     from urfb.grid.expand import GridRun
@@ -69,7 +69,13 @@ FailFastOption = Annotated[
 ]
 CheckpointOption = Annotated[
     float,
-    typer.Option("--checkpoint-every", min=0, metavar="SECONDS", help="How much training a crash may cost at most."),
+    typer.Option(
+        "--checkpoint-every",
+        min=0,
+        metavar="SECONDS",
+        callback=finite,
+        help="How much training a crash may cost at most.",
+    ),
 ]
 KeepOption = Annotated[
     bool,
@@ -267,7 +273,9 @@ def clean(store: StoreOption = DEFAULT_STORE) -> None:
 @app.command()
 def watch(
     store: StoreOption = DEFAULT_STORE,
-    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")] = 2.0,
+    every: Annotated[
+        float, typer.Option("--every", min=0.1, max=86_400, callback=finite, help="Seconds between two looks.")
+    ] = 2.0,
 ) -> None:
     """Show the runs that are being trained, by whomever, until none is.
 

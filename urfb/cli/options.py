@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,13 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data-dir", metavar="DIR", help="Where the data sets are; else $URFB_DATA_DIR or the user's cache."),
 ]
+
+
+def finite(value: float) -> float:
+    """Refuse inf and nan, which Click takes for numbers; the callback of every option that is a float."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 class Format(str, Enum):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from urfb.cli import completion
-from urfb.cli.options import DEFAULT_STORE, Format, StoreOption
+from urfb.cli.options import DEFAULT_STORE, Format, StoreOption, finite
 from urfb.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ TeacherOption = Annotated[
         autocompletion=completion.words("product", "random"),
     ),
 ]
-ScaleOption = Annotated[float, typer.Option(metavar="SD", help="Standard deviation of its entries.")]
-StepOption = Annotated[float, typer.Option("--step-size", help="Time of an iteration.")]
+ScaleOption = Annotated[float, typer.Option(metavar="SD", callback=finite, help="Standard deviation of its entries.")]
+StepOption = Annotated[float, typer.Option("--step-size", callback=finite, help="Time of an iteration.")]
 IterationsOption = Annotated[int, typer.Option("--iterations", min=1, help="How many; the ODE ends at the same time.")]
 
 
@@ -68,7 +68,9 @@ def run(
     feedback_scale: ScaleOption = 0.2,
     step_size: StepOption = 5e-4,
     iterations: IterationsOption = 1000,
-    tolerance: Annotated[float, typer.Option("--tolerance", help="Relative, of the adaptive solver.")] = 1e-10,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", callback=finite, help="Relative, of the adaptive solver.")
+    ] = 1e-10,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Run the simulations of section 5.1 (Figure 12) and print them.
