@@ -74,6 +74,15 @@ def test_a_file_gets_a_line_when_memory_checks_take_long(
     assert output.startswith("0 of 1 memory checks done\n2 runs: ")
 
 
+def test_a_run_that_ends_at_chance_says_so(tmp_path: Path, store: Path) -> None:
+    grid = grid_file(tmp_path, seeds=1, epochs=10)
+    grid.write_text(grid.read_text().replace("seed: [0]", "seed: [0]\n      step_size: [0.1, 1000]"))
+    result = urfb("grid", "run", grid, "--store", store, "--jobs", 0, "--where", "rule=bp")
+    assert result.exit_code == 0
+    said = re.findall(r"done after 10 epochs, test error [\d.]+%(.*)$", result.output, re.MULTILINE)
+    assert sorted(said) == ["", ", no better than chance; is the step size right?"]
+
+
 def test_plan_estimates_what_is_missing_from_stored_epochs_of_like_runs(tmp_path: Path, trained: Path) -> None:
     path = grid_file(tmp_path)
     farther = urfb("grid", "plan", path, "--store", trained, "--epochs", 4, "--jobs", 0)

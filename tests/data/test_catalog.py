@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from platformdirs import user_cache_path
 
-from urfb.data.catalog import CATALOG, data_directory, dataset_info
+from urfb.data.catalog import CATALOG, data_directory, dataset_info, is_chance
 from urfb.errors import DataError
 
 
@@ -35,3 +35,20 @@ def test_data_directory_is_explicit_then_environment_then_cache(monkeypatch):
 def test_the_catalog_loads_no_torch():
     program = "import sys, urfb.data.catalog; sys.exit(any(name in sys.modules for name in ('torch', 'sklearn')))"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "test_error", "chance"),
+    [
+        ("cifar10", 0.9, True),
+        ("cifar10", 0.95, True),
+        ("cifar10", 0.892, True),
+        ("cifar10", 0.89, False),
+        ("cifar100", 0.988, True),
+        ("cifar100", 0.986, False),
+        ("digits", 0.85, True),
+        ("digits", 0.8, False),
+    ],
+)
+def test_an_error_is_chance_within_three_standard_errors(dataset, test_error, chance):
+    assert is_chance(test_error, CATALOG[dataset]) == chance

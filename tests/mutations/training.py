@@ -17,6 +17,12 @@ MUTATIONS = [
         ("with atomic_write(archive) as partial, _stalls_end():", "partial = archive\n            with _stalls_end():"),
     ),
     *of(
+        "urfb/data/catalog.py",
+        "tests/data/test_catalog.py::test_an_error_is_chance_within_three_standard_errors",
+        ("test_error > chance - 3 * ", "test_error > chance + 0 * "),
+        ("(chance * (1 - chance) / info.test)", "(chance * (1 - chance) / info.validation)"),
+    ),
+    *of(
         "urfb/training/trainer.py",
         MEASUREMENTS,
         ('validation = passes.evaluate("validation")', 'validation = passes.evaluate("training")'),

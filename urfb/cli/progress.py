@@ -18,6 +18,7 @@ from rich.text import Text
 
 from urfb.cli.listing import counted_runs, describe, printable
 from urfb.cli.terminal import console, go_on_without_output
+from urfb.data.catalog import dataset_info, is_chance
 from urfb.engines import Slot
 from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.plan import STATES, PlannedRun
@@ -140,7 +141,11 @@ class GridProgress:
                     self._line(f"{name}: epoch {event.epoch}/{spec.epochs}, {errors}{self._time_left()}")
             case Finished():
                 self._end(spec)
-                self._line(f"{name}: done after {event.epoch} epochs, test error {event.test_error:.1%}")
+                text = f"{name}: done after {event.epoch} epochs, test error {event.test_error:.1%}"
+                if is_chance(event.test_error, dataset_info(spec.dataset)):
+                    self._line(f"{text}, no better than chance; is the step size right?", style="yellow")
+                else:
+                    self._line(text)
             case Stopped():
                 self._forget(spec)
                 self._line(f"{name}: stopped, with a checkpoint")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Callable
@@ -127,6 +128,12 @@ def dataset_info(name: str) -> DatasetInfo:
     if name not in CATALOG:
         raise DataError(f"there is no data set {name!r}: {nearest(name, CATALOG)}")
     return CATALOG[name]
+
+
+def is_chance(test_error: float, info: DatasetInfo) -> bool:
+    """Whether guessing would give such a test error: 1 − 1/classes, less what three standard errors leave to luck."""
+    chance = 1 - 1 / info.classes
+    return test_error > chance - 3 * math.sqrt(chance * (1 - chance) / info.test)
 
 
 def data_directory(explicit: str | Path | None = None) -> Path:
