@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -221,6 +222,8 @@ def test_a_run_has_a_log_that_each_attempt_adds_to(make: Making, folder: Path, k
         "begins after epoch 0",
         "begins after epoch 2",
     ]
+    times = [datetime.strptime(line[:24], "%Y-%m-%d %H:%M:%S%z") for line in log.splitlines()]
+    assert times == sorted(times)
     assert log.count("done after 2 epochs: test error 0.") == 2
     assert "Traceback (most recent call last)" in (folder / kind / "logs" / f"{bad.identity}.log").read_text()
 

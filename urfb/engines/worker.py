@@ -89,7 +89,7 @@ def _logging_to(path: Path) -> Iterator[None]:
     """Add what urfb and Python's warnings log in the context to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S%z"))
     logger = logging.getLogger("urfb")
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
