@@ -93,7 +93,7 @@ class Store:
         `experiments` names all that ask for a run.
 
         Raises:
-            SelectionError: a filter names no column.
+            SelectionError: a filter names no column, or a value that no row can have.
             StoreError: the store cannot be read.
         """
         return self._read("runs", filters)
@@ -104,7 +104,7 @@ class Store:
         Those of the training images are empty after most epochs.
 
         Raises:
-            SelectionError: a filter names no column.
+            SelectionError: a filter names no column, or a value that no row can have.
             StoreError: the store cannot be read.
         """
         return self._read("epochs", filters)
@@ -113,7 +113,7 @@ class Store:
         """Return one row a run, layer and moment: correlation (−1 to 1) and angle (degrees) of W and R, and more.
 
         Raises:
-            SelectionError: a filter names no column.
+            SelectionError: a filter names no column, or a value that no row can have.
             StoreError: the store cannot be read.
         """
         return self._read("alignment", filters)
@@ -124,7 +124,7 @@ class Store:
         `diverged_at` is the iteration at which one diverged, and empty for the others.
 
         Raises:
-            SelectionError: a filter names no column.
+            SelectionError: a filter names no column, or a value that no row can have.
             StoreError: the store cannot be read.
         """
         return self._read("simulations", filters)
@@ -133,7 +133,7 @@ class Store:
         """Return one row a simulation and moment that is kept: iteration, time and error e, beside the settings.
 
         Raises:
-            SelectionError: a filter names no column.
+            SelectionError: a filter names no column, or a value that no row can have.
             StoreError: the store cannot be read.
         """
         return self._read("trajectories", filters)
@@ -144,7 +144,7 @@ class Store:
         The correlation is empty where it is not defined: W starts at 0.
 
         Raises:
-            SelectionError: a filter names no column.
+            SelectionError: a filter names no column, or a value that no row can have.
             StoreError: the store cannot be read.
         """
         return self._read("trajectory_layers", filters)
