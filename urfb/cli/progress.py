@@ -44,9 +44,15 @@ def watching() -> Iterator[GridProgress]:
 class _Line(ProgressColumn):
     """Progress, what is counted or how far it is, and a note; a narrow terminal cuts the end."""
 
+    def __init__(self, width: int) -> None:
+        super().__init__(Column())
+        self._width = width
+
     def render(self, task: Task) -> Text:
         count = f"{task.completed:.0f}/{task.total or 0:.0f}"
-        return Text(f"{count} {task.description}{task.fields['note']}", no_wrap=True, overflow="ellipsis")
+        text = Text(f"{count} {task.description}{task.fields['note']}", no_wrap=True)
+        text.truncate(self._width, overflow="ellipsis")
+        return text
 
 
 class GridProgress:
@@ -54,9 +60,11 @@ class GridProgress:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        bar_width = 12 if console.width < WIDE else 24
         self.bars = Progress(
-            BarColumn(bar_width=12 if console.width < WIDE else 24, table_column=Column(no_wrap=True)),
-            _Line(table_column=Column()),
+            BarColumn(bar_width, table_column=Column(no_wrap=True)),
+            # The terminal shows ^C at the end of the last line; one that it filled would go on in a line of its own.
+            _Line(console.width - bar_width - len(" ^C ")),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
