@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,89 @@ def test_mistakes_are_told_before_anything_is_trained(tmp_path: Path, setting: s
         load_grid(grid)
 
 
+def problems(grid: Path) -> list[str]:
+    with pytest.raises(GridError) as refused:
+        load_grid(grid)
+    return refused.value.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import sys\n\nsys.exit(0)", r"\(SystemExit: 0, at FILE:3\); put what .* below `if __name__ == '__main__':`"),
+        (
+            "import argparse\n\nparser = argparse.ArgumentParser()\nparser.add_argument('--rate', required=True)\n"
+            "print(parser.parse_args([]))",
+            r"\(SystemExit: 2, at FILE:5\); put what .* below `if __name__ == '__main__':`",
+        ),
+        ("import torch\n\n\ndef build(:\n    pass\n", r"\(SyntaxError: invalid syntax, at FILE:4\)"),
+        (
+            "import math\nimport absent_library.nn\n",
+            r"\(ModuleNotFoundError: .*'absent_library', at FILE:2\); install .*",
+        ),
+        ("from .layers import Layer", r"\(ImportError: attempted relative import .*, at FILE:1\)"),
+        ("import json\n\nsize = json.loads('{')", r"\(JSONDecodeError: .*, at FILE:3\)"),
+        ("raise ValueError('two\\nlines')", r"\(ValueError: two lines, at FILE:1\)"),
+    ],
+)
+def test_an_import_that_fails_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    name = f"failing_{len(text)}"
+    grid = project(tmp_path, name)
+    (tmp_path / f"{name}.py").write_text(text)
+    found = problems(grid)
+    assert len(found) == 2  # the model's path and the rule's
+    file = re.escape(str(tmp_path / f"{name}.py"))
+    assert re.fullmatch(rf".*'{name}:build': cannot import '{name}' {said.replace('FILE', file)}", found[0]), found[0]
+
+
+def test_the_place_is_where_the_users_own_files_end(tmp_path: Path) -> None:
+    grid = project(tmp_path, "outer_module")
+    (tmp_path / "outer_module.py").write_text("import inner_module\n" + MODEL)
+    (tmp_path / "inner_module.py").write_text("import torch\n\n\ntorch.nn.Linear(2, 3)(torch.zeros(3))\n")
+    assert f"at {tmp_path / 'inner_module.py'}:4)" in problems(grid)[0]
+    (tmp_path / "inner_module.py").write_text("from outer_module import build\n")
+    assert (
+        f"circular import) ({tmp_path / 'outer_module.py'}), at {tmp_path / 'inner_module.py'}:1)" in problems(grid)[0]
+    )
+
+
+def test_faults_of_a_model_and_a_rule_are_told_at_once_and_tried_once(tmp_path: Path) -> None:
+    count = (
+        f"from pathlib import Path\nwith Path({str(tmp_path / 'tried')!r}).open('a') as file:\n    file.write('x')\n"
+    )
+    (tmp_path / "two_faults.py").write_text(f"{count}exit()\n")
+    (tmp_path / "grid.yaml").write_text(
+        "experiments: {own: {defaults: {network: 'two_faults:build', dataset: digits, rule: 'two_absent:rule'}, "
+        "matrix: {seed: [0, 1, 2]}}}\n"
+    )
+    model, rule = problems(tmp_path / "grid.yaml")
+    assert "'two_faults:build': cannot import 'two_faults'" in model
+    assert "'two_absent:rule': cannot import 'two_absent' (ModuleNotFoundError" in rule
+    assert (tmp_path / "tried").read_text() == "x"
+
+
+def test_ctrl_c_while_a_module_is_imported_is_no_fault_of_it(tmp_path: Path) -> None:
+    grid = project(tmp_path, "interrupted_project")
+    (tmp_path / "interrupted_project.py").write_text("raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        load_grid(grid)
+
+
+def test_what_a_module_does_to_the_process_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meddling = "import os, signal\n\nprint('imported')\nos.chdir('/')\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+    grid = project(tmp_path, "meddling_project")
+    (tmp_path / "meddling_project.py").write_text(meddling + MODEL + RULE)
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGINT)
+    load_grid(grid)
+    assert Path.cwd() == tmp_path
+    assert signal.getsignal(signal.SIGINT) is handler
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("", "imported\n")
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
@@ -217,7 +301,8 @@ def test_a_users_data_set_is_trained_on_and_resumed(tmp_path: Path) -> None:
         ("return images, labels", "return images / 15, labels", "pixels are float64, where whole numbers from 0 to 15"),
         ("return images, labels", "return images, labels[:9]", "labels have shape (9,), where (600,) is expected"),
         ("return images, labels", "return open(directory / 'absent')", "FileNotFoundError"),
-        ("return images, labels", "raise MemoryError", "MemoryError"),
+        ("return images, labels", "raise MemoryError", "MemoryError, at "),
+        ("return images, labels", "exit('no disk')", "SystemExit: no disk, at "),
     ],
 )
 def test_a_users_data_set_that_is_not_what_it_says_is_told(tmp_path: Path, text: str, changed: str, said: str) -> None:

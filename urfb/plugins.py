@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import re
+import signal
 import sys
-from collections.abc import Iterable
+import sysconfig
+import textwrap
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from urfb.errors import PluginError, nearest
 from urfb.nn.rules import RULES, Rule
+
+USERS_ERRORS = (Exception, SystemExit)
+"""What a user's code may raise: anything, and it may call sys.exit(). Ctrl-C is none of it."""
+NOT_A_USERS = (Path(__file__).parent, Path(sysconfig.get_path("stdlib")))
+"""The folders of urfb and of Python, besides those of installed packages."""
 
 
 def is_import_path(text: str) -> bool:
@@ -24,6 +35,42 @@ def add_import_folder(folder: Path) -> None:
     """Find modules in `folder`, too: after all other folders, so that none of Python's own is hidden."""
     if str(folder.resolve()) not in sys.path:
         sys.path.append(str(folder.resolve()))
+
+
+@contextmanager
+def users_code() -> Iterator[None]:
+    """Run a user's code in the context: what it prints goes to stderr, and the process stays as it is.
+
+    Else a relative path that the user gave urfb, such as the store's, would mean another file after `os.chdir`, and
+    Ctrl-C would no longer end runs with their epoch.
+    """
+    folder = os.open(os.curdir, os.O_RDONLY)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.fchdir(folder)
+        os.close(folder)
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+
+
+def described(error: BaseException) -> str:
+    """Return an error of a user's code in one line, with the place in a user's file where it was raised, if any."""
+    place = place_of(error)
+    text = error.msg if place and isinstance(error, SyntaxError) else str(error)
+    line = f"{type(error).__name__}: {textwrap.shorten(text, 500, placeholder=' …')}".removesuffix(": ")
+    return f"{line}, at {place}" if place else line
+
+
+def place_of(error: BaseException) -> str | None:
+    """Return FILE:LINE of the innermost call in a user's file; None where there is no such call."""
+    calls = [(call.f_code.co_filename, line) for call, line in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        calls.append((error.filename or "", error.lineno or 1))
+    return next((f"{file}:{line}" for file, line in reversed(calls) if _is_users(Path(file))), None)
 
 
 def folder_of(path: str) -> Path | None:
@@ -83,11 +130,27 @@ def source_hash(paths: Iterable[str]) -> str:
 def _module(path: str) -> ModuleType:
     name = path.partition(":")[0]
     try:
-        return importlib.import_module(name)
-    except Exception as error:  # a user's module may raise anything
-        hint = "; a module is looked for beside the grid file and where Python finds its own"
-        problem = f"{type(error).__name__}: {error}"
-        raise PluginError(f"'{path}': cannot import '{name}' ({problem}){hint}") from error
+        with users_code():
+            return importlib.import_module(name)
+    except USERS_ERRORS as error:
+        raise PluginError(f"'{path}': cannot import '{name}' ({described(error)}){_advice(name, error)}") from error
+
+
+def _advice(name: str, error: BaseException) -> str:
+    """Return what to do about an error at the import of the module `name`, where it is no plain mistake in the code."""
+    if isinstance(error, SystemExit):
+        return "; put what is to happen only when it runs as a script below `if __name__ == '__main__':`"
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return ""
+    if f"{name}.".startswith(f"{error.name}."):
+        return "; a module is looked for next to the grid file and where Python finds its own"
+    return f"; install '{error.name}' for {sys.executable}"
+
+
+def _is_users(file: Path) -> bool:
+    """Whether a source file is neither urfb's, nor Python's, nor of an installed package."""
+    installed = {"site-packages", "dist-packages"}.intersection(file.parts)
+    return file.is_file() and not installed and not any(file.is_relative_to(folder) for folder in NOT_A_USERS)
 
 
 def _sources(module: ModuleType) -> list[tuple[str, bytes]]:

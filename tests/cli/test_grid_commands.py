@@ -23,6 +23,19 @@ from urfb import open_store
 from urfb.cli import app
 
 COMMAND = [sys.executable, "-c", "from urfb.cli import app; app()"]
+LARGE_BATCHES = """
+import sys
+from torch import nn
+
+class Model(nn.Sequential):
+    def forward(self, x):
+        if len(x) > 2:
+            {failure}
+        return super().forward(x)
+
+def build(shape, classes):
+    return Model(nn.Flatten(), nn.Linear(64, classes))
+"""
 
 
 def urfb(*arguments: object) -> Result:
@@ -115,13 +128,22 @@ def test_plan_measures_unlike_runs_on_random_images_where_it_is_asked_to(tmp_pat
     assert [file.name for file in tmp_path.iterdir()] == ["grid.yaml"]
 
 
-def test_a_model_of_ones_own_that_cannot_be_measured_is_bad_input(tmp_path: Path, store: Path) -> None:
-    (tmp_path / "raising.py").write_text("def build(shape, classes):\n    raise RuntimeError('not today')\n")
+@pytest.mark.parametrize(
+    ("name", "failure", "said"),
+    [
+        ("raising", "raise RuntimeError('not today')", "RuntimeError: not today"),
+        ("leaving", "sys.exit('not today')", "SystemExit: not today"),
+    ],
+)
+def test_a_model_of_ones_own_that_cannot_be_measured_is_bad_input(
+    tmp_path: Path, store: Path, name: str, failure: str, said: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text(LARGE_BATCHES.format(failure=failure))
     path = grid_file(tmp_path)
-    path.write_text(path.read_text().replace("network: tiny", "network: 'raising:build'"))
+    path.write_text(path.read_text().replace("network: tiny", f"network: '{name}:build'"))
     result = urfb("grid", "plan", path, "--store", store, "--calibrate", "--jobs", 1)
     assert result.exit_code == 2
-    assert "raising:build: cannot be measured (RuntimeError: not today)" in result.stderr
+    assert f"urfb: {name}:build: cannot be measured ({said}, at {tmp_path / name}.py:8)" in result.stderr
     uncounted = urfb("grid", "plan", path, "--store", store)
     assert "checkpoints 0.0 MiB, without those of 4 runs of a model of your own" in uncounted.output
 

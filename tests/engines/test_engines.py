@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import time
@@ -226,6 +227,28 @@ def test_a_run_has_a_log_that_each_attempt_adds_to(make: Making, folder: Path, k
     assert times == sorted(times)
     assert log.count("done after 2 epochs: test error 0.") == 2
     assert "Traceback (most recent call last)" in (folder / kind / "logs" / f"{bad.identity}.log").read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_users_model_that_leaves_python_fails_its_run_alone(
+    make: Making, tmp_path: Path, folder: Path, kind: str
+) -> None:
+    (tmp_path / "leaving_models.py").write_text(
+        "import sys\nfrom torch import nn\n\n\nclass Model(nn.Sequential):\n    def forward(self, x):\n"
+        "        return sys.exit('enough') if len(x) > 2 else super().forward(x)\n\n\n"
+        "def build(shape, classes):\n    return Model(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    add_import_folder(tmp_path)
+    leaving, good = tiny_spec(network="leaving_models:build"), tiny_spec(seed=3)
+    engine = make(kind)
+    if kind == "local":
+        engine.close()  # a worker looks where this process did when the worker started
+    told = finish(engine, leaving, good)
+    failed = told[leaving.identity][-1]
+    assert isinstance(failed, Failed)
+    assert re.match(r"SystemExit: enough, at .*/leaving_models\.py:7", failed.reason)
+    assert isinstance(told[good.identity][-1], Finished)
+    assert "SystemExit: enough" in (folder / kind / "logs" / f"{leaving.identity}.log").read_text()
 
 
 @pytest.mark.parametrize("kind", WORKERS)

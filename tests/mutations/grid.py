@@ -276,6 +276,41 @@ MUTATIONS = [
         ('re.split(r"(?<=[,;:]) ", text)', "[text]"),
     ),
     *of(
+        "urfb/engines/worker.py",
+        "tests/engines/test_engines.py::test_a_users_model_that_leaves_python_fails_its_run_alone",
+        ("except USERS_ERRORS as error:  # any", "except Exception as error:  # any"),
+    ),
+    *of(
+        "urfb/plugins.py",
+        "tests/test_plugins.py::test_an_import_that_fails_is_told_with_its_place",
+        ("USERS_ERRORS = (Exception, SystemExit)", "USERS_ERRORS = (Exception,)"),
+        ("    if isinstance(error, SyntaxError):\n", "    if False:\n"),
+        ('f"{name}.".startswith(f"{error.name}.")', "error.name"),
+    ),
+    *of(
+        "urfb/plugins.py",
+        "tests/test_plugins.py::test_ctrl_c_while_a_module_is_imported_is_no_fault_of_it",
+        ("USERS_ERRORS = (Exception, SystemExit)", "USERS_ERRORS = (BaseException,)"),
+    ),
+    *of(
+        "urfb/plugins.py",
+        "tests/test_plugins.py::test_what_a_module_does_to_the_process_is_undone",
+        ("        with redirect_stdout(sys.stderr):\n            yield\n", "        yield\n"),
+        ("        os.fchdir(folder)\n", ""),
+        ("                signal.signal(number, handler)\n", "                pass\n"),
+    ),
+    *of(
+        "urfb/plugins.py",
+        "tests/test_plugins.py::test_the_place_is_where_the_users_own_files_end",
+        ("for file, line in reversed(calls) if", "for file, line in calls if"),
+        ("intersection(file.parts)", "intersection(())"),
+    ),
+    *of(
+        "urfb/grid/expand.py",
+        "tests/test_plugins.py::test_faults_of_a_model_and_a_rule_are_told_at_once_and_tried_once",
+        ("cache(_plugin_fault)", "_plugin_fault"),
+    ),
+    *of(
         "urfb/engines/scheduler.py",
         SCHEDULER,
         ("if not runner.is_stopping and (stop()", "if (stop()"),

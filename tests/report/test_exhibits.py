@@ -100,6 +100,8 @@ def test_a_file_of_ones_own_may_have_data_classes(grid: Path, tmp_path: Path) ->
     [
         (None, "mine.py: is no Python file"),
         ("1 / 0", "mine.py: cannot be run: ZeroDivisionError: division by zero"),
+        ("import sys\n\nsys.exit('no data')", "mine.py: cannot be run: SystemExit: no data, at .*mine.py:3$"),
+        ("x = 1\nx = = 1", "mine.py: cannot be run: SyntaxError: invalid syntax, at .*mine.py:2$"),
         ("x = 1", "declares no figure or table"),
         (
             DECLARATION.format(name="one") + DECLARATION.replace("def {name}", "def other").format(name="one"),
@@ -146,6 +148,7 @@ def test_what_a_file_of_ones_own_imports_from_beside_it_counts_as_its_own(  # ty
     ("kind", "body", "message"),
     [
         ("figure", "data.measured['nope']", "mine.py:8: Figure x: KeyError: 'nope'"),
+        ("figure", "exit(3)", "mine.py:8: Figure x: SystemExit: 3"),
         ("figure", "None", "mine.py: Figure x: returns NoneType; a figure returns Drawn"),
         ("figure", "Tabulated(NUMBERS, NUMBERS, data.runs)", "returns Tabulated; a figure returns Drawn"),
         ("table", "Drawn(Figure(), NUMBERS, data.runs)", "returns Drawn; a table returns Tabulated"),

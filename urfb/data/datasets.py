@@ -21,6 +21,7 @@ from torch import Tensor
 from urfb.data.catalog import DatasetInfo, dataset_info, fetch_command
 from urfb.errors import DataError
 from urfb.files import atomic_write
+from urfb.plugins import USERS_ERRORS, described, users_code
 
 STALL_SECONDS = 30.0  # a download that brings not a byte for so long has failed
 MNIST_FOLDER = Path("MNIST", "raw")
@@ -224,9 +225,10 @@ def _read_users(name: str, info: DatasetInfo, directory: Path) -> tuple[Tensor, 
     """Return a user's own images and labels as `_read` does, after checking them."""
     assert info.read is not None
     try:
-        images, labels = (np.asarray(part) for part in info.read(directory))
-    except Exception as error:  # a user's function may raise anything
-        raise DataError(f"'{name}' cannot be read from {directory}: {type(error).__name__}: {error}") from error
+        with users_code():
+            images, labels = (np.asarray(part) for part in info.read(directory))
+    except USERS_ERRORS as error:
+        raise DataError(f"'{name}' cannot be read from {directory}: {described(error)}") from error
     channels, height, width = info.shape
     count = info.training + info.validation + info.test
     problems = [

@@ -27,6 +27,7 @@ from urfb.engines.processes import start_process, warm_context
 from urfb.engines.worker import output_to
 from urfb.errors import DeviceError, PluginError
 from urfb.grid.spec import RunSpec
+from urfb.plugins import USERS_ERRORS, described
 
 if TYPE_CHECKING:
     import torch
@@ -201,7 +202,7 @@ def _send_peaks(pipe: Connection, stages: Sequence[Stage], device: str, free: in
         for stage in stages:
             try:
                 peak = _peak(stage, torch.device(device))
-            except Exception as error:  # a user's module may raise anything
+            except USERS_ERRORS as error:
                 peak = free + 1 if _is_out_of_memory(error) else 0
             pipe.send(peak)
 
@@ -222,7 +223,7 @@ def _limit_memory(device: torch.device, free: int) -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     import torch
 
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
@@ -276,11 +277,9 @@ def _epoch_seconds(stage: Stage, slot: Slot) -> tuple[float, float]:
         for _ in range(2):  # the first time, libraries choose their algorithms and GPUs make their graphs
             step = seconds(lambda: passes.train(epoch), device) / steps
             evaluation = seconds(lambda: passes.evaluate("training"), device) / (steps * spec.batch_size)
-    except Exception as error:  # a user's module may raise anything
+    except USERS_ERRORS as error:
         if not spec.import_paths:
             raise
-        raise PluginError(
-            f"{', '.join(spec.import_paths)}: cannot be measured ({type(error).__name__}: {error})"
-        ) from error
+        raise PluginError(f"{', '.join(spec.import_paths)}: cannot be measured ({described(error)})") from error
     without_evaluation = step * -(-info.training // spec.batch_size) + evaluation * info.validation
     return without_evaluation, without_evaluation + evaluation * info.training

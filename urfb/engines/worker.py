@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from urfb.engines import Job, Slot
 from urfb.engines.memory import keep_freed_memory
 from urfb.events import EpochEnded, Event, Failed, Finished, Started, Stopped
+from urfb.plugins import USERS_ERRORS, described
 
 if TYPE_CHECKING:
     from urfb.data.datasets import Dataset
@@ -53,8 +54,8 @@ def execute(job: Job, slot: Slot, stop: Callable[[], bool] = lambda: False) -> I
             ):
                 _log_event(event, job)
                 yield event
-    except Exception as error:  # any error is this run's failure; the other runs continue
-        yield Failed(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
+    except USERS_ERRORS as error:  # any error is this run's failure; the other runs continue
+        yield Failed(described(error), traceback.format_exc())
         del error
         # Tensors of a run that ran out of memory would otherwise stay until the next garbage collection.
         gc.collect()
@@ -97,7 +98,7 @@ def _logging_to(path: Path) -> Iterator[None]:
     logger.propagate = False
     try:
         yield
-    except Exception:
+    except USERS_ERRORS:
         log.exception("failed")
         raise
     finally:

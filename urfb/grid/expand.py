@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ from urfb.learning.catalog import ALGORITHMS
 from urfb.nn.networks import NETWORKS, network_text
 from urfb.nn.notation import canonical, shapes
 from urfb.nn.rules import RULES
-from urfb.plugins import add_import_folder, find_rule, folder_of, is_import_path, load_plugin, source_hash
+from urfb.plugins import (
+    add_import_folder,
+    find_rule,
+    folder_of,
+    is_import_path,
+    load_plugin,
+    source_hash,
+)
 
 UNTIED_BATCH_SIZE = 50
 """The author's code takes small batches where layers are untied; the paper says 500 throughout."""
@@ -130,13 +138,20 @@ def _expand(path: Path, other_folders: Set[Path]) -> tuple[dict[str, list[RunSpe
     """
     source, file, problems = read_grid(path)
     add_import_folder(path.parent)
+    plugin_fault = cache(_plugin_fault)
     expanded: dict[str, list[RunSpec]] = {}
     for name, experiment in file.experiments.items():
         specs = expanded[name] = []
         misfits: dict[str, None] = {}  # an ordered set: a mistake that a hundred seeds share stands once
-        for settings in combinations(experiment.matrix):
+        for combination in combinations(experiment.matrix):
+            settings = settings_of(file, experiment, combination)
+            network = settings.get("network", "")
+            import_paths = _import_paths(settings, file.networks.get(network, network))
+            if faults := list(filter(None, map(plugin_fault, import_paths))):
+                misfits |= dict.fromkeys(faults)
+                continue
             try:
-                specs.append(resolve(settings_of(file, experiment, settings), file.networks))
+                specs.append(resolve(settings, file.networks))
             except (ValueError, PluginError) as error:
                 misfits[str(error)] = None
         for import_path in {import_path for spec in specs if spec.source for import_path in spec.import_paths}:
@@ -149,6 +164,21 @@ def _expand(path: Path, other_folders: Set[Path]) -> tuple[dict[str, list[RunSpe
         if not specs and not misfits:
             problems.append(source.problem(("experiments", name, "matrix"), "no run is left in this experiment"))
     return expanded, problems
+
+
+def _import_paths(settings: dict[str, Any], layers: str) -> list[str]:
+    """Return the import paths among a run's settings and its network, written out."""
+    names = (layers, *(settings.get(key) or "" for key in ("dataset", "rule", "pretraining_rule")))
+    return [name for name in names if is_import_path(name)]
+
+
+def _plugin_fault(import_path: str) -> str | None:
+    """Return why a user's module cannot be used, or None."""
+    try:
+        load_plugin(import_path)
+    except PluginError as error:
+        return str(error)
+    return None
 
 
 def _add(runs: dict[str, GridRun], name: str, spec: RunSpec) -> None:
@@ -250,9 +280,7 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
         raise ValueError(f"{' and '.join(unused)} belongs to the hinge loss, and the loss here is {values['loss']}")
     _resolve_rule(values)
     _resolve_algorithm(values)
-    names = (values.get(key) or "" for key in ("layers", "dataset", "rule", "pretraining_rule"))
-    sources = [name for name in names if is_import_path(name)]
-    if sources:
+    if sources := _import_paths(values, values["layers"]):
         values["source"] = source_hash(sources)
     return RunSpec(**values)
 

@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, Literal
 from typing import Protocol as Interface
 
 import pandas as pd
 
 from urfb.errors import ReportError, SelectionError, nearest
+from urfb.plugins import USERS_ERRORS, place_of, users_code
 from urfb.report.drawn import Drawn, Tabulated, identities
 from urfb.report.selection import Panel, Selection, experiment_runs, panels
 
@@ -210,10 +210,10 @@ class Exhibit:
         if self.source is None:
             return self.make(data)
         try:
-            made = self.make(data)
-        except Exception as error:
-            lines = [at.lineno for at in extract_tb(error.__traceback__) if Path(at.filename) == self.source.absolute()]
-            where = f"{self.source}:{lines[-1]}" if lines else str(self.source)
+            with users_code():
+                made = self.make(data)
+        except USERS_ERRORS as error:
+            where = place_of(error) or self.source
             raise ReportError(f"{where}: {self.label}: {type(error).__name__}: {error}") from error
         wanted = Drawn if self.kind == "figure" else Tabulated
         if not isinstance(made, wanted):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from urfb.errors import ReportError, nearest
-from urfb.plugins import add_import_folder
+from urfb.plugins import USERS_ERRORS, add_import_folder, described, place_of, users_code
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import READERS, Data, Exhibit
 from urfb.report.selection import Selection
@@ -97,11 +97,12 @@ def load_exhibits(file: Path, grid: Path) -> list[Exhibit]:
     add_import_folder(file.parent)  # so that it may import its neighbours
     sys.modules[spec.name] = module  # where data classes look for it
     try:
-        spec.loader.exec_module(module)
+        with users_code():
+            spec.loader.exec_module(module)
     except ReportError as error:
-        raise ReportError(f"{file}: {error}") from error
-    except Exception as error:
-        raise ReportError(f"{file}: cannot be run: {type(error).__name__}: {error}") from error
+        raise ReportError(f"{place_of(error) or file}: {error}") from error
+    except USERS_ERRORS as error:
+        raise ReportError(f"{file}: cannot be run: {described(error)}") from error
     declared = [exhibit for exhibit in vars(module).values() if isinstance(exhibit, Exhibit)]
     labels = [exhibit.label for exhibit in declared]
     if not declared:
