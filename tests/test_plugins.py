@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -244,6 +245,57 @@ def test_what_a_module_does_to_the_process_is_undone(
     assert signal.getsignal(signal.SIGINT) is handler
     output = capsys.readouterr()
     assert (output.out, output.err) == ("", "imported\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "found"), [("json", re.escape(str(Path(json.__file__).parent))), ("time", "Python itself")]
+)
+def test_a_module_that_a_library_hides_is_told(tmp_path: Path, module: str, found: str) -> None:
+    (tmp_path / f"{module}.py").write_text(MODEL)
+    (tmp_path / "grid.yaml").write_text(
+        f"experiments: {{own: {{defaults: {{network: '{module}:build', dataset: digits, rule: bp}}}}}}\n"
+    )
+    (problem,) = problems(tmp_path / "grid.yaml")
+    file = re.escape(str(tmp_path / f"{module}.py"))
+    assert re.search(f"'{module}:build' is found in {found}, not in {file} .*: give that module a name", problem)
+
+
+def test_a_package_without_init_is_found_and_all_of_it_is_its_source(tmp_path: Path) -> None:
+    def hash_of(package: str) -> str:
+        (grid := tmp_path / "grid.yaml").write_text(
+            f"experiments: {{own: {{defaults: {{network: '{package}.net:build', dataset: digits, rule: bp}}}}}}\n"
+        )
+        return str(load_grid(grid).runs[0].spec.source)
+
+    for package in ("bare_lab", "whole_lab"):
+        (tmp_path / package / "deep").mkdir(parents=True)
+        (tmp_path / package / "net.py").write_text(MODEL)
+        (tmp_path / package / "deep" / "layers.py").write_text("WIDTH = 3\n")
+    (tmp_path / "whole_lab" / "__init__.py").touch()
+    first = hash_of("bare_lab")
+    assert first != hash_of("whole_lab")
+    (tmp_path / "bare_lab" / "__init__.py").touch()
+    assert hash_of("bare_lab") == hash_of("whole_lab")
+    (tmp_path / "bare_lab" / "__init__.py").unlink()
+    assert hash_of("bare_lab") == first
+    (tmp_path / "elsewhere" / "bare_lab").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "bare_lab" / "other.py").touch()
+    add_import_folder(tmp_path / "elsewhere")
+    assert hash_of("bare_lab") == first
+    (tmp_path / "bare_lab" / "deep" / "layers.py").write_text("WIDTH = 4\n")
+    assert hash_of("bare_lab") != first
+
+
+def test_a_folder_without_init_that_is_named_lists_its_modules(tmp_path: Path) -> None:
+    (tmp_path / "open_lab").mkdir()
+    (tmp_path / "open_lab" / "net.py").write_text(MODEL)
+    (tmp_path / "grid.yaml").write_text(
+        "experiments: {own: {defaults: {network: 'open_lab:build', dataset: digits, rule: bp}}}\n"
+    )
+    (problem,) = problems(tmp_path / "grid.yaml")
+    assert (
+        "'open_lab' is a folder without __init__.py, so it has no 'build'; name a module in it: open_lab.net" in problem
+    )
 
 
 @pytest.mark.parametrize(

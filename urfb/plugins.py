@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import importlib
+import importlib.util
 import os
+import pkgutil
 import re
 import signal
 import sys
@@ -73,16 +76,36 @@ def place_of(error: BaseException) -> str | None:
     return next((f"{file}:{line}" for file, line in reversed(calls) if _is_users(Path(file))), None)
 
 
+def refuse_hidden(path: str, folder: Path) -> None:
+    """Make sure that Python does not find another module than the one that `folder` has, which is searched last.
+
+    Raises:
+        PluginError: there is one of the same name that comes first, or has been imported already.
+    """
+    module = path.partition(":")[0]
+    stem = folder.joinpath(*module.split("."))
+    file = next((file for file in (Path(f"{stem}.py"), stem / "__init__.py") if file.is_file()), None)
+    top = importlib.util.find_spec(module.partition(".")[0])
+    if file is None or top is None:
+        return
+    places = top.submodule_search_locations or ([top.origin] if top.has_location and top.origin else [])
+    candidates = [Path(place).parent / file.relative_to(folder) for place in places]
+    # A copy hides nothing.
+    if not any(found.is_file() and filecmp.cmp(found, file, shallow=False) for found in candidates):
+        where = ", ".join(places) or "Python itself"
+        raise PluginError(
+            f"'{path}' is found in {where}, not in {file} next to the grid file: give that module a name of its own"
+        )
+
+
 def folder_of(path: str) -> Path | None:
     """Return the folder in which the module, or the package, of an import path is found; None where it has no file.
 
     Raises:
         PluginError: the module cannot be imported.
     """
-    top = sys.modules[_module(path).__name__.partition(".")[0]]
-    if top.__file__ is None:
-        return None
-    return Path(top.__file__).resolve().parents[1 if hasattr(top, "__path__") else 0]
+    module = _module(path)
+    return None if module.__file__ is None else _found_in(module).resolve()
 
 
 def load_plugin(path: str) -> Any:
@@ -92,10 +115,16 @@ def load_plugin(path: str) -> Any:
         PluginError: the module cannot be imported, or has no such name.
     """
     module, name = _module(path), path.partition(":")[2]
-    if not hasattr(module, name):
-        public = [attribute for attribute in vars(module) if not attribute.startswith("_")]
-        raise PluginError(f"'{path}': {module.__file__} has no '{name}': {nearest(name, public)}")
-    return getattr(module, name)
+    if hasattr(module, name):
+        return getattr(module, name)
+    if module.__file__ is None and hasattr(module, "__path__"):
+        modules = [info.name for info in pkgutil.iter_modules(module.__path__, f"{module.__name__}.")]
+        raise PluginError(
+            f"'{path}': '{module.__name__}' is a folder without __init__.py, so it has no '{name}'; "
+            f"name a module in it: {', '.join(modules)}"
+        )
+    public = [attribute for attribute in vars(module) if not attribute.startswith("_")]
+    raise PluginError(f"'{path}': {module.__file__} has no '{name}': {nearest(name, public)}")
 
 
 def find_rule(name: str) -> Rule:
@@ -156,9 +185,18 @@ def _is_users(file: Path) -> bool:
 def _sources(module: ModuleType) -> list[tuple[str, bytes]]:
     """Return the name and the text of each file that a module's code is in."""
     top = sys.modules[module.__name__.partition(".")[0]]
-    if top.__file__ is None or not top.__file__.endswith(".py"):
+    file = module.__file__ if top.__file__ is None else top.__file__
+    if file is None or not file.endswith(".py"):
         raise PluginError(f"module '{module.__name__}' has no Python source, which a run's identity is made of")
-    file = Path(top.__file__)
     if not hasattr(top, "__path__"):
-        return [(file.name, file.read_bytes())]
-    return [(str(path.relative_to(file.parent)), path.read_bytes()) for path in sorted(file.parent.rglob("*.py"))]
+        return [(Path(file).name, Path(file).read_bytes())]
+    # A package without __init__.py may have several folders; which ones depends on where the command runs. So only the
+    # one that the module is in counts.
+    folder = _found_in(module) / top.__name__ if top.__file__ is None else Path(file).parent
+    return [(str(path.relative_to(folder)), path.read_bytes()) for path in sorted(folder.rglob("*.py"))]
+
+
+def _found_in(module: ModuleType) -> Path:
+    """Return the folder in which a module, or the package that it is in, is found."""
+    assert module.__file__ is not None
+    return Path(module.__file__).parents[module.__name__.count(".") + hasattr(module, "__path__")]

@@ -306,9 +306,20 @@ MUTATIONS = [
         ("intersection(file.parts)", "intersection(())"),
     ),
     *of(
+        "urfb/plugins.py",
+        "tests/test_plugins.py::test_a_package_without_init_is_found_and_all_of_it_is_its_source",
+        ("_found_in(module) / top.__name__ if top", "_found_in(module) if top"),
+        ('folder.rglob("*.py")', 'folder.glob("*.py")'),
+    ),
+    *of(
+        "urfb/plugins.py",
+        "tests/test_plugins.py::test_a_module_that_a_library_hides_is_told",
+        ("    if not any(found.is_file() and", "    if any(found.is_file() and"),
+    ),
+    *of(
         "urfb/grid/expand.py",
         "tests/test_plugins.py::test_faults_of_a_model_and_a_rule_are_told_at_once_and_tried_once",
-        ("cache(_plugin_fault)", "_plugin_fault"),
+        ("cache(partial(_plugin_fault, folder=path.parent))", "partial(_plugin_fault, folder=path.parent)"),
     ),
     *of(
         "urfb/engines/scheduler.py",

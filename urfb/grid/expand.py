@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from urfb.plugins import (
     folder_of,
     is_import_path,
     load_plugin,
+    refuse_hidden,
     source_hash,
 )
 
@@ -138,7 +139,7 @@ def _expand(path: Path, other_folders: Set[Path]) -> tuple[dict[str, list[RunSpe
     """
     source, file, problems = read_grid(path)
     add_import_folder(path.parent)
-    plugin_fault = cache(_plugin_fault)
+    plugin_fault = cache(partial(_plugin_fault, folder=path.parent))
     expanded: dict[str, list[RunSpec]] = {}
     for name, experiment in file.experiments.items():
         specs = expanded[name] = []
@@ -172,11 +173,12 @@ def _import_paths(settings: dict[str, Any], layers: str) -> list[str]:
     return [name for name in names if is_import_path(name)]
 
 
-def _plugin_fault(import_path: str) -> str | None:
-    """Return why a user's module cannot be used, or None."""
+def _plugin_fault(import_path: str, folder: Path) -> str | None:
+    """Return why a user's module cannot be used in a grid file of `folder`, or None."""
     try:
+        refuse_hidden(import_path, folder)
         load_plugin(import_path)
-    except PluginError as error:
+    except (PluginError, ValueError) as error:  # ValueError: '__main__', which is no module to import
         return str(error)
     return None
 
