@@ -6,6 +6,7 @@ import filecmp
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import pkgutil
 import re
@@ -74,6 +75,15 @@ def place_of(error: BaseException) -> str | None:
     if isinstance(error, SyntaxError):
         calls.append((error.filename or "", error.lineno or 1))
     return next((f"{file}:{line}" for file, line in reversed(calls) if _is_users(Path(file))), None)
+
+
+def definition_of(path: str) -> str:
+    """Return FILE:LINE where what an import path names is defined, or its module's file."""
+    plugin = inspect.unwrap(load_plugin(path))
+    try:
+        return f"{inspect.getsourcefile(plugin)}:{inspect.getsourcelines(plugin)[1]}"
+    except (TypeError, OSError):  # no function or class
+        return str(_module(path).__file__)
 
 
 def refuse_hidden(path: str, folder: Path) -> None:

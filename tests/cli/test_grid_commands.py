@@ -373,13 +373,17 @@ def test_a_runs_log_is_printed_without_what_could_move_the_cursor(tmp_path: Path
 
 
 def test_the_log_of_a_run_that_fails_before_it_begins_says_why(tmp_path: Path, store: Path) -> None:
-    (tmp_path / "unbuilt.py").write_text("def build(shape, classes):\n    raise ValueError('nothing can be built')\n")
+    begins = "import multiprocessing\n\n\ndef build(shape, classes):\n    if multiprocessing.parent_process() is None:"
+    (tmp_path / "unbuilt.py").write_text(
+        f"from torch import nn\n{begins}\n        raise ValueError('nothing can be built here')\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
     path = grid_file(tmp_path, seeds=1)
     path.write_text(path.read_text().replace("network: tiny", "network: unbuilt:build"))
     assert urfb("grid", "run", path, "--store", store, "--jobs", 0).exit_code == 1
     log = urfb("grid", "logs", open_store(str(store)).runs()["run"][0], "--store", store)
     assert log.exit_code == 0
-    assert "ValueError: nothing can be built" in log.output
+    assert "ValueError: nothing can be built here" in log.output
 
 
 def test_watching_tells_what_there_is_and_ends_when_nothing_is_trained(trained: Path) -> None:

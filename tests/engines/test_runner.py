@@ -267,7 +267,11 @@ def test_failed_and_cancelled_runs_are_tried_again_within_bounds(tmp_path: Path)
 
 
 def test_repeated_worker_deaths_fail_the_run_and_spare_others(tmp_path: Path) -> None:
-    (tmp_path / "deadly.py").write_text("import os\n\n\ndef build(shape, classes):\n    os.abort()\n")
+    (tmp_path / "deadly.py").write_text(
+        "import os\nfrom torch import nn\n\n\nclass Deadly(nn.Sequential):\n    def forward(self, x):\n"
+        "        return os.abort() if len(x) > 2 else super().forward(x)\n\n\n"
+        "def build(shape, classes):\n    return Deadly(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
     add_import_folder(tmp_path)
     deadly, watcher = tiny_run(network="deadly:build"), Watcher()
     assert run([deadly, tiny_run()], tmp_path, watcher, jobs=1) == Outcome(done=1, failed=1)

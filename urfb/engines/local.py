@@ -10,7 +10,7 @@ from multiprocessing import connection as pipes
 from multiprocessing.connection import Connection
 
 from urfb.engines import Job, Slot
-from urfb.engines.processes import start_process
+from urfb.engines.processes import cause_of_death, start_process
 from urfb.engines.worker import execute, log_of, output_to
 from urfb.events import END, Event, Lost
 
@@ -90,7 +90,7 @@ class _Worker:
             event: Event = self.pipe.recv()
         except (EOFError, OSError):
             self._process.join(timeout=5)
-            event = Lost(f"the worker process died ({_cause(self._process.exitcode)})")
+            event = Lost(f"the worker process died ({cause_of_death(self._process.exitcode)})")
             self.stop()
         if isinstance(event, END):
             self.identity = None
@@ -119,10 +119,3 @@ def _serve(pipe: Connection, slot: Slot) -> None:
                         pipe.send(event)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
-
-
-def _cause(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        return f"{name}; the system may have run out of memory" if name == "SIGKILL" else name
-    return f"exit code {exit_code}"

@@ -23,7 +23,7 @@ from urfb.data.catalog import DatasetInfo, dataset_info
 from urfb.engines import Slot
 from urfb.engines.estimate import TimedEpochs, Workload, workloads
 from urfb.engines.memory import keep_freed_memory
-from urfb.engines.processes import start_process, warm_context
+from urfb.engines.processes import answers, warm_context
 from urfb.engines.worker import output_to
 from urfb.errors import DeviceError, PluginError
 from urfb.grid.spec import RunSpec
@@ -90,26 +90,12 @@ def peaks(
     Raises:
         KeyboardInterrupt: measuring was stopped.
     """
-    measured = 0
-    while measured < len(stages):
-        rest = stages[measured:] if device != "cpu" else stages[measured : measured + 1]
-        process, pipe = start_process(_send_peaks, rest, device, free)
-        try:
-            for _ in rest:
-                while not pipe.poll(0.2):
-                    if stop():
-                        raise KeyboardInterrupt
-                size: int = pipe.recv()
-                measured += 1
-                yield size
-        except EOFError:
-            process.join()
-            measured += 1
-            yield free + 1 if process.exitcode == -signal.SIGKILL else 0  # so the system ends what is too large
-        finally:
-            process.kill()
-            process.join()
-            pipe.close()
+
+    def size_of_dead(stage: Stage, exit_code: int | None) -> int:
+        return free + 1 if exit_code == -signal.SIGKILL else 0  # so the system ends what is too large
+
+    for some in [stages] if device != "cpu" else [[stage] for stage in stages]:
+        yield from answers(_send_peaks, some, device, free, dead=size_of_dead, stop=stop)
 
 
 def measured_epochs(specs: Iterable[RunSpec], slots: Sequence[Slot]) -> list[TimedEpochs]:
@@ -198,16 +184,16 @@ def _send_peaks(pipe: Connection, stages: Sequence[Stage], device: str, free: in
     import torch
 
     with output_to(Path(os.devnull)):
-        _limit_memory(torch.device(device), free)
+        limit_memory(torch.device(device), free)
         for stage in stages:
             try:
                 peak = _peak(stage, torch.device(device))
             except USERS_ERRORS as error:
-                peak = free + 1 if _is_out_of_memory(error) else 0
+                peak = free + 1 if is_out_of_memory(error) else 0
             pipe.send(peak)
 
 
-def _limit_memory(device: torch.device, free: int) -> None:
+def limit_memory(device: torch.device, free: int) -> None:
     """Let an allocation fail beyond what is free, before the system ends this process, or another."""
     import torch
 
@@ -223,9 +209,12 @@ def _limit_memory(device: torch.device, free: int) -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, or what a user's model raised behind it, is a lack of memory."""
     import torch
 
+    if isinstance(error, PluginError) and error.__cause__ is not None:
+        error = error.__cause__
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)

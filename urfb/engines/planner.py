@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from urfb.engines import Slot
+from urfb.engines.checking import refuse_broken
 from urfb.engines.estimate import Estimate, estimate, stored_epochs
 from urfb.engines.measuring import measured_epochs, measured_memory, peaks
 from urfb.engines.runner import capacity, divide, find_devices, refuse_precision, refuse_unfit
@@ -64,6 +65,7 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
     if not missing:
         return GridPlan(planned, None, (), "", calibrated=False)
     devices = find_devices(device)
+    refuse_broken(specs)
     memory = None
     if calibrate:
         free, has_tf32 = capacity(devices)

@@ -7,15 +7,19 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TypeVar
 
 from urfb.engines.signals import HANG_UP, ignored
 from urfb.errors import DeviceError
+
+Q = TypeVar("Q")
+T = TypeVar("T")
 
 
 def warm_context() -> ForkServerContext:
@@ -58,6 +62,55 @@ def start_process(target: Callable[..., object], *arguments: object) -> tuple[Ba
         ) from error
     far_end.close()  # so that the pipe closes when the process dies
     return process, pipe
+
+
+def answers(
+    target: Callable[..., object],
+    questions: Sequence[Q],
+    *arguments: object,
+    dead: Callable[[Q, int | None], T],
+    stop: Callable[[], bool] = lambda: False,
+) -> Generator[T]:
+    """Yield what `target` sends for each question, from a process of its own; one that dies has another take its place.
+
+    Args:
+        target: gets a pipe, the questions and the arguments, and sends one answer after the other.
+        questions: of which each has an answer.
+        arguments: of `target`.
+        dead: returns the answer to a question of which a process died, with its exit code.
+        stop: is asked again and again whether to stop.
+
+    Raises:
+        KeyboardInterrupt: it was stopped.
+    """
+    answered = 0
+    while answered < len(questions):
+        process, pipe = start_process(target, questions[answered:], *arguments)
+        try:
+            for _ in questions[answered:]:
+                while not pipe.poll(0.2):
+                    if stop():
+                        raise KeyboardInterrupt
+                answer: T = pipe.recv()
+                answered += 1
+                yield answer
+        except EOFError:
+            process.join()
+            question = questions[answered]
+            answered += 1
+            yield dead(question, process.exitcode)
+        finally:
+            process.kill()
+            process.join()
+            pipe.close()
+
+
+def cause_of_death(exit_code: int | None) -> str:
+    """Return why a process died."""
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        return f"{name}; the system may have run out of memory" if name == "SIGKILL" else name
+    return f"exit code {exit_code}"
 
 
 def _run(target: Callable[..., object], *arguments: object) -> None:

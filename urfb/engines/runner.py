@@ -13,6 +13,7 @@ from typing import Protocol
 import psutil
 
 from urfb.engines import Engine, Slot, scheduler
+from urfb.engines.checking import refuse_broken
 from urfb.engines.cluster import Cluster, joined
 from urfb.engines.inline import InlineEngine
 from urfb.engines.local import LocalEngine
@@ -75,7 +76,7 @@ def run_grid(
         stop: is asked again and again whether to stop, every run after the epoch that it is in.
 
     Raises:
-        DeviceError, DataError, StoreError: the device, a data set or the store cannot be used, or a run does not fit.
+        DeviceError, DataError, PluginError, StoreError: what it names cannot be used, or a run does not fit.
         KeyboardInterrupt: stopped while memory was measured.
         InputError: the engine does not exist, or these settings do not go together.
     """
@@ -128,7 +129,8 @@ def _fitting(
     """Return the devices for some runs and the bytes that the largest needs there; 0 where that is not measured.
 
     Raises:
-        DeviceError, DataError: a device or a data set cannot be used, or a run does not fit.
+        DeviceError, DataError, PluginError: a device, a data set or the user's own code cannot be used, or a run does
+            not fit.
     """
     if cluster is None:
         devices = find_devices(device)
@@ -141,6 +143,7 @@ def _fitting(
         free, has_tf32 = cluster.capacity(devices[0])
         measure = partial(peaks_on_cluster, cluster=cluster, device=devices[0], free=free, stop=stop)
     refuse_precision(specs, has_tf32=has_tf32)
+    refuse_broken(specs, stop)
     if cluster is None:
         verify_data({spec.dataset for spec in specs}, data)
     memory = [0] * len(specs) if jobs == 0 else measured_memory(specs, measure, observer.measuring)

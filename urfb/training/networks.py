@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+import inspect
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from functools import partial
 from pkgutil import resolve_name
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from urfb.data.catalog import DatasetInfo
-from urfb.errors import PluginError
+from urfb.errors import InputError, PluginError
 from urfb.grid.spec import RunSpec
 from urfb.learning.catalog import ALGORITHMS
 from urfb.learning.learner import Learner
@@ -19,7 +21,16 @@ from urfb.nn.losses import Loss, hinge_loss, softmax_loss
 from urfb.nn.modules import Network
 from urfb.nn.randomness import seeded
 from urfb.nn.rules import Rule
-from urfb.plugins import is_import_path, load_plugin, source_hash
+from urfb.plugins import (
+    USERS_ERRORS,
+    definition_of,
+    described,
+    is_import_path,
+    load_plugin,
+    place_of,
+    source_hash,
+    users_code,
+)
 
 
 def build_network(spec: RunSpec, info: DatasetInfo, epoch: int = 1) -> nn.Module:
@@ -31,7 +42,7 @@ def build_network(spec: RunSpec, info: DatasetInfo, epoch: int = 1) -> nn.Module
     if spec.import_paths and source_hash(spec.import_paths) != spec.source:
         raise PluginError(f"{', '.join(spec.import_paths)}: its source has changed since the run was planned")
     if is_import_path(spec.layers):
-        return _users_model(spec, info)
+        return with_feedback(users_model(spec, info), spec, info)
     rule = spec.rule_of(epoch)
     if epoch <= spec.pretraining_epochs:
         return _network(spec, info, rule)
@@ -110,27 +121,71 @@ def _network(
     )
 
 
-def _users_model(spec: RunSpec, info: DatasetInfo) -> nn.Module:
-    """Build a user's model, its own weights drawn from the run's seed, and convert it."""
-    build = load_plugin(spec.layers)
-    with seeded(spec.seed, "model"):
-        model = build(info.shape, info.classes)
-    if not isinstance(model, nn.Module):
-        raise PluginError(f"'{spec.layers}' returned {type(model).__name__}, where a torch.nn.Module is expected")
-    model = model.to(weight_dtype(spec.precision))
-    example = torch.zeros(2, *info.shape, dtype=weight_dtype(spec.precision))
-    with torch.no_grad():
-        shape = tuple(model.eval()(example).shape)
-    if shape != (2, info.classes):
-        raise PluginError(
-            f"'{spec.layers}': its model gives outputs of shape {shape} for 2 images of {info.name}, "
-            f"where (2, {info.classes}) is expected: one output a class"
+def users_model(spec: RunSpec, info: DatasetInfo) -> nn.Module:
+    """Return a user's model as it is built, the weights that it draws drawn from the run's seed.
+
+    Raises:
+        PluginError: it cannot be built.
+    """
+    with blaming(spec.layers, spec.dataset):
+        build = load_plugin(spec.layers)
+        if not callable(build) or isinstance(build, nn.Module):
+            raise PluginError(f"is {type(build).__name__}, where a function build(shape, classes) is expected")
+        try:
+            inspect.signature(build).bind(info.shape, info.classes)
+        except ValueError:
+            pass  # what is written in C may have no signature
+        except TypeError as error:
+            raise PluginError(f"cannot be called as build(shape, classes): {error}") from error
+        with seeded(spec.seed, "model"):
+            model = build(info.shape, info.classes)
+        if not isinstance(model, nn.Module):
+            raise PluginError(f"returns {type(model).__name__}, where a torch.nn.Module is expected")
+    return model
+
+
+def with_feedback(model: nn.Module, spec: RunSpec, info: DatasetInfo) -> nn.Module:
+    """Return a user's model with the run's feedback weights.
+
+    Raises:
+        PluginError: it has no outputs of the right shape, or no layers that can have feedback weights.
+    """
+    dtype = weight_dtype(spec.precision)
+    with blaming(spec.layers, spec.dataset):
+        example = torch.zeros(2, *info.shape, dtype=dtype)
+        with torch.no_grad():
+            outputs = model.to(dtype).eval()(example)
+        given = f"outputs of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        if not isinstance(outputs, Tensor) or outputs.shape != (2, info.classes):
+            raise PluginError(
+                f"its model gives {given} for 2 images of {info.name}, where a tensor of shape (2, {info.classes}) is "
+                "expected: one output a class"
+            )
+        return convert(
+            model,
+            spec.rule_of(1),
+            seed=spec.seed,
+            connectivity=spec.connectivity,
+            feedback_connectivity=spec.feedback_connectivity,
+            example=example,
         )
-    return convert(
-        model,
-        spec.rule_of(1),
-        seed=spec.seed,
-        connectivity=spec.connectivity,
-        feedback_connectivity=spec.feedback_connectivity,
-        example=example,
-    )
+
+
+@contextmanager
+def blaming(import_path: str, dataset: str, fails: str = "") -> Iterator[None]:
+    """Raise what goes wrong with a user's model or rule in the context as a PluginError, which says in which line.
+
+    `fails` stands before the error itself.
+
+    Raises:
+        PluginError: something went wrong.
+    """
+    try:
+        with users_code():
+            yield
+    except USERS_ERRORS as error:
+        place = place_of(error)
+        problem = str(error) if isinstance(error, InputError) else described(error)
+        if isinstance(error, InputError) or place is None:
+            problem += f", at {place or definition_of(import_path)}"
+        raise PluginError(f"'{import_path}' on {dataset}: {fails}{problem}") from error
