@@ -48,7 +48,7 @@ def users_code() -> Iterator[None]:
     Else a relative path that the user gave urfb, such as the store's, would mean another file after `os.chdir`, and
     Ctrl-C would no longer end runs with their epoch.
     """
-    folder = os.open(os.curdir, os.O_RDONLY)
+    folder = os.open(os.curdir, getattr(os, "O_PATH", os.O_RDONLY))  # of a folder that may only be entered, too
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with redirect_stdout(sys.stderr):
