@@ -162,6 +162,14 @@ def test_a_stop_is_asked_of_the_engine_once_and_nothing_else_begins(store: Writa
     assert [job.spec for job in engine.jobs] == [FIRST]
 
 
+def test_runs_that_end_before_a_stop_is_noticed_are_not_left(store: WritableStore) -> None:
+    events: list[Event] = []
+    watcher = Watcher(on_event=lambda spec, event: events.append(event))
+    engine = Scripted({FIRST: [[started(), Finished(1, 1.0, 0.25)]]})  # in its last epoch when the runner is stopped
+    assert run_missing([FIRST], store, engine, watcher, stop=lambda: bool(events)) == Outcome(done=1)
+    assert watcher.stops == 1
+
+
 def test_a_worker_that_dies_while_the_runner_stops_is_not_replaced(store: WritableStore) -> None:
     engine = Scripted({FIRST: [[started(), LOST]]})
     assert run_missing([FIRST], store, engine, Watcher(), stop=lambda: not engine.room) == Outcome(left=1)

@@ -265,6 +265,11 @@ MUTATIONS = [
         ("        sys.stdout.goes_on = True\n", "        pass\n"),
     ),
     *of(
+        "urfb/cli/terminal.py",
+        "tests/cli/test_progress.py",
+        ('re.split(r"(?<=[,;:]) ", text)', "[text]"),
+    ),
+    *of(
         "urfb/cli/progress.py",
         "tests/cli/test_progress.py",
         (
@@ -273,7 +278,6 @@ MUTATIONS = [
         ),
         ("if not self._epochs or self._stopping:", "if not self._epochs:"),
         ("if task != self._total or self._ended < self._count:", "if task != self._total:"),
-        ('re.split(r"(?<=[,;:]) ", text)', "[text]"),
     ),
     *of(
         "urfb/engines/checking.py",

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from urfb.cli.options import Format
-from urfb.cli.terminal import console
+from urfb.cli.terminal import console, wrapped
 from urfb.errors import SelectionError
 from urfb.grid.plan import STATES
 from urfb.grid.settings import SETTINGS
@@ -123,7 +123,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
         shown = [index for index in shown if index == 0 or len({row[index] for row in rows}) > 1]
         common = [f"{columns[index]} {value or 'empty'}" for index, value in enumerate(rows[0]) if index not in shown]
         if common:
-            screen.print(Text(f"in all rows: {', '.join(common)}"))
+            screen.print(Text(wrapped(f"in all rows: {', '.join(common)}", screen.width)))
     parts = [shown[:1]]
     for index in shown[1:]:
         if len(parts[-1]) > 1 and _width([widths[column] for column in (*parts[-1], index)]) > screen.width:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
 from rich.table import Column
 from rich.text import Text
 
 from urfb.cli.listing import counted_runs, describe, printable
-from urfb.cli.terminal import console, go_on_without_output
+from urfb.cli.terminal import console, go_on_without_output, wrapped
 from urfb.data.catalog import dataset_info, is_chance
 from urfb.engines import Slot
 from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
@@ -222,17 +219,5 @@ class GridProgress:
 
     def _print(self, text: str, style: str = "", *, wrap: bool = True) -> None:
         if wrap and self.console.is_terminal:
-            text = _wrapped(text, self.console.width)
+            text = wrapped(text, self.console.width)
         self.console.print(text, style=style or None, markup=False, soft_wrap=True)
-
-
-def _wrapped(text: str, width: int) -> str:
-    """Break a line between phrases, which end with a comma, semicolon or colon, and within those that are too long."""
-    lines = [""]
-    for phrase in re.split(r"(?<=[,;:]) ", text):
-        for piece in textwrap.wrap(phrase, width - 2, break_on_hyphens=False):
-            if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(piece) > width:
-                lines.append(f"  {piece}")
-            else:
-                lines[-1] += f" {piece}" if lines[-1] else piece
-    return "\n".join(lines)

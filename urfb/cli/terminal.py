@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 
 from urfb.errors import UrfbError
@@ -25,6 +28,18 @@ def console(*, stderr: bool = False) -> Console:
     """Return a console; it prints plain text if NO_COLOR is set or the terminal knows no escape codes."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     return Console(stderr=stderr, highlight=False, force_terminal=False if plain else None)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Break a line between phrases, which end with a comma, semicolon or colon, and within those that are too long."""
+    lines = [""]
+    for phrase in re.split(r"(?<=[,;:]) ", text):
+        for piece in textwrap.wrap(phrase, width - 2, break_on_hyphens=False):
+            if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(piece) > width:
+                lines.append(f"  {piece}")
+            else:
+                lines[-1] += f" {piece}" if lines[-1] else piece
+    return "\n".join(lines)
 
 
 class _Output:
