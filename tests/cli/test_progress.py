@@ -111,4 +111,5 @@ def test_a_file_gets_whole_lines() -> None:
     shown = progress(40, terminal=False)
     shown.recorded(SPECS[0], started())
     shown.recorded(SPECS[0], Finished(3, 1.0, 0.25))
-    assert "[1/3] simpnet digits urfb hinge seed 0: done after 3 epochs, test error 25.0%\n" in written(shown)
+    shown.stop()
+    assert written(shown).endswith("[1/3] simpnet digits urfb hinge seed 0: done after 3 epochs, test error 25.0%\n")

@@ -1,3 +1,5 @@
+import signal
+
 import pytest
 from torchvision.datasets import CIFAR10
 from typer.testing import CliRunner
@@ -77,6 +79,15 @@ def test_fetch_goes_on_after_a_download_that_fails(run, tmp_path, monkeypatch):
     assert result.stdout == "digits: ready\n"
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a terminal; a shell has a job in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_fetching_exits_with_130_and_leaves_nothing(run, small_cifar10, server, tmp_path, monkeypatch):
     small_cifar10.write_bytes(bytes(2**25))
     monkeypatch.setattr(CIFAR10, "url", f"{server[1]}ctrl-c/{CIFAR10.filename}")

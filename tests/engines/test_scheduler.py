@@ -15,6 +15,7 @@ from tests.helpers import tiny_run
 from tests.store.recorded import PROVENANCE, epoch, started
 from urfb.engines import Job
 from urfb.engines.scheduler import LOSSES, Outcome, run_missing
+from urfb.errors import StoreError
 from urfb.events import END, Event, Failed, Finished, Lost, Stopped
 from urfb.grid.spec import RunSpec
 from urfb.store import WritableStore, open_for_writing
@@ -168,6 +169,15 @@ def test_runs_that_end_before_a_stop_is_noticed_are_not_left(store: WritableStor
     engine = Scripted({FIRST: [[started(), Finished(1, 1.0, 0.25)]]})  # in its last epoch when the runner is stopped
     assert run_missing([FIRST], store, engine, watcher, stop=lambda: bool(events)) == Outcome(done=1)
     assert watcher.stops == 1
+
+
+def test_a_store_that_is_gone_at_the_end_is_no_success(store: WritableStore, tmp_path: Path) -> None:
+    def delete(spec: RunSpec, event: Event) -> None:
+        if isinstance(event, Finished):
+            (tmp_path / "urfb.sqlite").unlink()
+
+    with pytest.raises(StoreError, match="moved, replaced or deleted"):
+        run_missing([FIRST], store, Scripted({FIRST: [DONE]}), Watcher(on_event=delete))
 
 
 def test_a_worker_that_dies_while_the_runner_stops_is_not_replaced(store: WritableStore) -> None:

@@ -194,7 +194,8 @@ class GridProgress:
         for task in self.bars.task_ids:
             if task != self._total or self._ended < self._count:
                 self.bars.remove_task(task)
-        self.bars.stop()
+        if self.bars.live.is_started:
+            self.bars.stop()
 
     def _end(self, spec: RunSpec) -> None:
         self._ended += 1
