@@ -69,7 +69,7 @@ class OpenFile:
         check_schema(engine, self._location)
         try:
             with engine.connect() as connection:
-                problem = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+                problem = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
         except DBAPIError as error:
             raise unreadable(self._location, error) from error
         if problem != "ok":
