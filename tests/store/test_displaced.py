@@ -33,7 +33,8 @@ def run() -> GridRun:
 
 
 @pytest.fixture
-def store(path: Path, run: GridRun) -> WritableStore:
+def store(path: Path, run: GridRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WritableStore:
+    monkeypatch.chdir(tmp_path)  # where a copy is saved whose folder is gone
     store = open_for_writing(str(path))
     store.register([run])
     store.claim(run.spec)
@@ -80,9 +81,7 @@ def test_a_displaced_store_is_noticed_and_its_content_saved(
     path: Path,
     tmp_path: Path,
     displace: Callable[[Path], None],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     displace(path)
     with pytest.raises(StoreError, match=r"moved, replaced or deleted\. All that was stored is saved in ") as caught:
         store.record(run.spec.identity, epoch(2))
