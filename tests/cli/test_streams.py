@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import shlex
 import signal
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ import pytest
 from tests.helpers import grid_file, tiny_run
 from tests.store.recorded import finish
 from urfb import open_store
-from urfb.store import open_for_writing
+from urfb.store import open_for_writing, stored_progress
 
 URFB = f"{shlex.quote(sys.executable)} -m urfb"
 ENDED_BY_READER = 128 + signal.SIGPIPE
@@ -100,3 +104,26 @@ def test_a_folder_deleted_meanwhile_costs_nothing(folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert open_store(str(folder / "t.sqlite")).runs()["state"].tolist() == ["done"] * 2
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_costs_at_most_an_epoch(folder: Path) -> None:
+    grid_file(folder, epochs=100_000, seeds=1)
+    ours, its = pty.openpty()
+    running = subprocess.Popen(
+        [sys.executable, "-m", "urfb", "grid", "run", "grid.yaml", "--store", "t.sqlite", "--jobs", "2"],
+        cwd=folder, stdin=its, stdout=its, stderr=its, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(its)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and min(epochs_done(folder / "t.sqlite"), default=0) < 3:
+        time.sleep(0.2)
+    os.close(ours)  # as when its window is closed
+    running.wait(timeout=60)
+    assert open_store(str(folder / "t.sqlite")).runs()["reason"].tolist() == ["stopped after its epoch, as asked"] * 2
+    assert len(list((folder / "t.checkpoints").glob("*.pt"))) >= 2
+
+
+def epochs_done(store: Path) -> list[int]:
+    return [epochs for _, epochs in stored_progress(str(store)).values()]

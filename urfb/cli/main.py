@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from urfb import __version__
 from urfb.cli import bench, convention, data, doctor, grid, network, report, results, theory
-from urfb.cli.terminal import OutputError, usable_streams
+from urfb.cli.terminal import OutputError, complain, usable_streams
 from urfb.errors import InputError
 
 
@@ -30,7 +30,7 @@ class Commands(TyperGroup):
         except OutputError as error:
             if isinstance(error.__cause__, BrokenPipeError):
                 sys.exit(128 + signal.SIGPIPE)  # as programs end whose reader has enough
-            typer.echo(f"urfb: {error}", err=True)
+            complain(str(error))
             sys.exit(2)
 
     def invoke(self, ctx: Any) -> Any:
@@ -41,7 +41,7 @@ class Commands(TyperGroup):
         except InputError as error:
             from urfb.cli.listing import printable
 
-            typer.echo(f"urfb: {printable(str(error), keep=chr(10))}", err=True)
+            complain(printable(str(error), keep=chr(10)))
             raise typer.Exit(2) from error
 
 

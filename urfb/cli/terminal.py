@@ -7,7 +7,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -42,6 +42,12 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(lines)
 
 
+def complain(text: str) -> None:
+    """Print a message on standard error, if that can be written: it may have been on the same terminal."""
+    with suppress(OSError):
+        typer.echo(f"urfb: {text}", err=True)
+
+
 class _Output:
     """Standard output, which raises `OutputError` where it cannot be written, or says so once and goes on."""
 
@@ -71,7 +77,7 @@ class _Output:
                 with Path(os.devnull).open("wb") as nothing:
                     os.dup2(nothing.fileno(), self._stream.fileno())
                 if self.goes_on:
-                    typer.echo(f"urfb: standard output is gone ({error.strerror}); going on without it", err=True)
+                    complain(f"standard output is gone ({error.strerror}); going on without it")
         if not self.goes_on:
             raise OutputError(f"standard output cannot be written ({self._error.strerror})") from self._error
 
