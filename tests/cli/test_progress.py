@@ -65,6 +65,16 @@ def test_lines_break_between_phrases(width: int) -> None:
     assert all(line.endswith((",", ":", ";")) for line in broken if len(line) > 2)
 
 
+@pytest.mark.parametrize("width", [1, 2, 10])
+def test_a_terminal_of_any_width_will_do(width: int) -> None:
+    shown = progress(width)
+    shown.recorded(SPECS[0], started())
+    shown.recorded(SPECS[0], epoch(1))
+    assert len(bars(shown)) >= 2
+    shown.interrupted(at_once=True)
+    assert "interrupted" in written(shown).replace("\n", "").replace(" ", "")
+
+
 def test_a_stopped_run_does_not_count_as_done() -> None:
     shown = progress(200)
     for spec in SPECS[:2]:

@@ -61,7 +61,7 @@ class GridProgress:
         self.bars = Progress(
             BarColumn(bar_width, table_column=Column(no_wrap=True)),
             # The terminal shows ^C at the end of the last line; one that it filled would go on in a line of its own.
-            _Line(console.width - bar_width - len(" ^C ")),
+            _Line(max(console.width - bar_width - len(" ^C "), 1)),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}

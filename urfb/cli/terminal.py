@@ -34,7 +34,7 @@ def wrapped(text: str, width: int) -> str:
     """Break a line between phrases, which end with a comma, semicolon or colon, and within those that are too long."""
     lines = [""]
     for phrase in re.split(r"(?<=[,;:]) ", text):
-        for piece in textwrap.wrap(phrase, width - 2, break_on_hyphens=False):
+        for piece in textwrap.wrap(phrase, max(width - 2, 1), break_on_hyphens=False):
             if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(piece) > width:
                 lines.append(f"  {piece}")
             else:
