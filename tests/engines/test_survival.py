@@ -152,12 +152,12 @@ def test_eight_runners_on_one_store_train_each_of_500_runs_once(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of half a megabyte."""
+    """A real file system of a quarter of a megabyte."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small file system")
     folder = tmp_path / "disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], check=True)
     yield folder
     subprocess.run(["umount", folder], check=True)
 
