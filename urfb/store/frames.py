@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_list_like
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Column, Connection, column, or_, select, table
+from sqlalchemy import Column, Connection, Select, column, or_, select, table
 from sqlalchemy.sql import ColumnElement
 
 from urfb.errors import SelectionError, nearest
@@ -47,7 +47,8 @@ def read_view(store: Store, view: str, filters: Mapping[str, Any]) -> pd.DataFra
     states: dict[str, str] = {}
     if "state" in (*columns, *filters):  # the table's own state is not the true one
         states = {run: state for run, (state, _) in store.progress().items()}
-    conditions, problems = [], []
+    conditions: list[tuple[str, list[Any] | Select[Any]]] = []
+    problems, wanted_states = [], None
     for name, wanted in filters.items():
         try:
             values = _checked(store, view, name, allowed[name], _values(wanted))
@@ -55,9 +56,9 @@ def read_view(store: Store, view: str, filters: Mapping[str, Any]) -> pd.DataFra
             problems.append(str(error))
             continue
         if name == "state":
-            conditions.append(("run", [run for run, state in states.items() if state in values]))
+            wanted_states = values
         elif name == "experiments":
-            conditions.append(("run", [run for experiment, run in store.memberships() if experiment in values]))
+            conditions.append(("run", _members(values)))
         else:
             conditions.append((name, values))
     if problems:
@@ -70,6 +71,8 @@ def read_view(store: Store, view: str, filters: Mapping[str, Any]) -> pd.DataFra
             query = query.where(*(_matches(column(name), values) for name, values in conditions))
             result = connection.execute(query)
             frame = pd.DataFrame.from_records(result.cursor.fetchall(), columns=columns, coerce_float=True)
+    if wanted_states is not None:
+        frame = frame[frame["run"].map(states).isin(wanted_states)].reset_index(drop=True)
     if "state" in columns:
         frame["state"] = frame["run"].map(states)
     shown = tables.view_columns(view)
@@ -85,7 +88,10 @@ def _kind(stored: Column[Any]) -> str | type | None:
 
 
 def _measurements(
-    connection: Connection, view: str, columns: Sequence[str], conditions: Sequence[tuple[str, list[Any]]]
+    connection: Connection,
+    view: str,
+    columns: Sequence[str],
+    conditions: Sequence[tuple[str, list[Any] | Select[Any]]],
 ) -> pd.DataFrame:
     """Return the rows of 'epochs' or 'alignment', each run's spec read once: the view is three times as slow."""
     measured, order = MEASUREMENTS[view]
@@ -161,7 +167,19 @@ def _possible(name: str, value: Any, stored: Sequence[Any]) -> Any:
         raise SelectionError(f"{name} '{value}': {error.errors()[0]['msg']}") from error
 
 
-def _matches(field: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+def _members(experiments: list[Any]) -> Select[Any]:
+    """Select the runs that any of these experiments asks for: there may be more than a statement can list."""
+    return (
+        select(tables.run.c.identity)
+        .join(tables.experiment_run, tables.experiment_run.c.run_id == tables.run.c.id)
+        .join(tables.experiment, tables.experiment.c.id == tables.experiment_run.c.experiment_id)
+        .where(tables.experiment.c.name.in_(experiments))
+    )
+
+
+def _matches(field: ColumnElement[Any], values: list[Any] | Select[Any]) -> ColumnElement[bool]:
+    if isinstance(values, Select):
+        return field.in_(values)
     present = [value for value in values if value is not None]
     matches = field.in_(present)
     return or_(matches, field.is_(None)) if len(present) < len(values) else matches
