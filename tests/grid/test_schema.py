@@ -165,6 +165,7 @@ experiments:
         ),
         ("experiments: {a: {matrix: {exclude: }}}", ["1:28: experiments.a.matrix.exclude"]),
         ("experiments: {a: {matrix: {exclude: {rule: }}}}", ["1:38: experiments.a.matrix.exclude.0.rule"]),
+        ("experiments: {a: {matrix: {zip: {rule: }}}}", ["1:34: experiments.a.matrix.zip.0.rule"]),
     ],
 )
 def test_a_key_without_a_value_is_a_mistake(tmp_path: Path, text: str, places: list[str]) -> None:

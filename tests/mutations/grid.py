@@ -145,7 +145,7 @@ MUTATIONS = [
         ("            taken |= set(axes) & IN_GRID_FILE.keys()\n", ""),
         ("if not 0 < len(seeds) <= MAX_RUNS:", "if len(seeds) > MAX_RUNS:"),
         ("    if not entry.model_fields_set:\n", "    if False:\n"),
-        ("max(size, *(entry.size for entry in (*self.include, *self.exclude)), 0)", "size"),
+        ("max([size, *(entry.size for entry in (*self.include, *self.exclude))])", "size"),
     ),
     *of(
         "urfb/grid/source.py",

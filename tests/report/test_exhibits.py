@@ -175,6 +175,12 @@ def test_the_name_of_the_file_must_be_text(grid: Path) -> None:
         exhibits("figure")
 
 
+def test_a_grid_file_that_names_two_files_is_refused(grid: Path) -> None:
+    grid.write_text("reports: a.py\nreports: b.py\nexperiments:\n  quick: {}\n")
+    with pytest.raises(GridError, match=r"experiments.yaml:2:1: reports: the key stands here again, after line 1"):
+        exhibits("figure")
+
+
 def test_an_experiment_is_shown_by_those_figures_that_show_runs(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(DECLARATION.format(name="noisy"))
     everything = [*FIGURES, *load_exhibits(tmp_path / "mine.py", tmp_path / "grid.yaml")]
