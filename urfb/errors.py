@@ -12,6 +12,7 @@ What a user can fix is an `InputError`:
     │   ├── ReportError         a user's figures and tables: a file that cannot be run, or what it declares
     │   ├── DeviceError         a device that this machine or this version cannot use
     │   └── StoreError          a store that cannot be read or written
+    ├── OutputError             standard output cannot be written
     └── DivergedError           training left the finite numbers; stored as the run's failure
 """
 
@@ -91,6 +92,10 @@ class DeviceError(InputError):
 
 class StoreError(InputError):
     """A store that cannot be opened, read or written."""
+
+
+class OutputError(UrfbError):
+    """Standard output cannot be written any more: its reader is gone, or the disk is full."""
 
 
 class DivergedError(UrfbError):

@@ -15,8 +15,8 @@ from typer.core import TyperGroup
 
 from urfb import __version__
 from urfb.cli import bench, convention, data, doctor, grid, network, report, results, theory
-from urfb.cli.terminal import OutputError, complain, usable_streams
-from urfb.errors import InputError
+from urfb.cli.terminal import complain, usable_streams
+from urfb.errors import InputError, OutputError
 
 
 class Commands(TyperGroup):

@@ -17,11 +17,7 @@ import typer
 from rich.cells import cell_len
 from rich.console import Console
 
-from urfb.errors import UrfbError
-
-
-class OutputError(UrfbError):
-    """Standard output cannot be written any more: its reader is gone, or the disk is full."""
+from urfb.errors import OutputError
 
 
 def console(*, stderr: bool = False) -> Console:
