@@ -229,20 +229,29 @@ def test_a_run_has_a_log_that_each_attempt_adds_to(make: Making, folder: Path, k
     assert "Traceback (most recent call last)" in (folder / kind / "logs" / f"{bad.identity}.log").read_text()
 
 
+def engine_with_module(make: Making, kind: str, file: Path, source: str) -> Engine:
+    """Return an engine whose processes find a user's module."""
+    file.write_text(source)
+    add_import_folder(file.parent)
+    engine = make(kind)
+    if kind == "local":
+        engine.close()  # a worker looks where this process did when the worker started
+    return engine
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_users_model_that_leaves_python_fails_its_run_alone(
     make: Making, tmp_path: Path, folder: Path, kind: str
 ) -> None:
-    (tmp_path / "leaving_models.py").write_text(
+    engine = engine_with_module(
+        make,
+        kind,
+        tmp_path / "leaving_models.py",
         "import sys\nfrom torch import nn\n\n\nclass Model(nn.Sequential):\n    def forward(self, x):\n"
         "        return sys.exit('enough') if len(x) > 2 else super().forward(x)\n\n\n"
-        "def build(shape, classes):\n    return Model(nn.Flatten(), nn.Linear(64, classes))\n"
+        "def build(shape, classes):\n    return Model(nn.Flatten(), nn.Linear(64, classes))\n",
     )
-    add_import_folder(tmp_path)
     leaving, good = tiny_spec(network="leaving_models:build"), tiny_spec(seed=3)
-    engine = make(kind)
-    if kind == "local":
-        engine.close()  # a worker looks where this process did when the worker started
     told = finish(engine, leaving, good)
     failed = told[leaving.identity][-1]
     assert isinstance(failed, Failed)
@@ -255,16 +264,15 @@ def test_a_users_model_that_leaves_python_fails_its_run_alone(
 def test_a_users_model_is_found_and_what_it_prints_is_in_the_log(
     make: Making, tmp_path: Path, folder: Path, kind: str
 ) -> None:
-    (tmp_path / "talking.py").write_text(
+    engine = engine_with_module(
+        make,
+        kind,
+        tmp_path / "talking.py",
         "import os\nfrom torch import nn\n\n\ndef build(shape, classes):\n    print('built for', classes)\n"
         "    os.system('echo and so are its children')\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n",
     )
-    add_import_folder(tmp_path)
     spec = tiny_spec(network="talking:build")
-    engine = make(kind)
-    if kind == "local":
-        engine.close()  # a worker looks where this process did when the worker started
     assert isinstance(finish(engine, spec)[spec.identity][-1], Finished)
     log = (folder / kind / "logs" / f"{spec.identity}.log").read_text()
     assert "built for 10\n" in log
