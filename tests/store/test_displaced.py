@@ -162,7 +162,7 @@ def test_a_killed_runners_file_alone_has_its_rows(
 ) -> None:
     for number in range(2, 10):
         store.record(run.spec.identity, epoch(number))
-    copy = Path(shutil.copyfile(path, tmp_path / "copy.sqlite"))  # the log beside it stays behind
+    copy = Path(shutil.copyfile(path, tmp_path / "copy.sqlite"))  # the log stays behind
     assert open_store(str(copy)).epochs()["epoch"].tolist() == list(range(1, 10))
 
 

@@ -81,7 +81,7 @@ class Location:
             raise StoreError(f"store '{name}': what is stored in memory is gone with the command; give a path")
         try:
             path = Path(name).expanduser()
-            if path.is_symlink():  # its checkpoints, its logs and SQLite's own files lie beside the file
+            if path.is_symlink():  # its checkpoints, logs and SQLite's own files are in the file's folder
                 path = path.resolve()
             if path.is_dir():
                 raise StoreError(f"'{name}' is a folder; name a file for the store, such as {path / 'urfb.sqlite'}")
@@ -162,7 +162,7 @@ def connect(location: Location, *, writing: bool) -> Engine:
 def _open_file(location: Location, *, writing: bool) -> sqlite3.Connection:
     """Open a connection to an SQLite file that is there."""
     path = Path(str(location.url.database))
-    # Where SQLite cannot make the files that it keeps beside a store, it reads one that nobody has open as it is.
+    # Where SQLite cannot make the files that it keeps next to a store, it reads one that nobody has open as it is.
     is_writable = os.access(path.parent, os.W_OK) and os.access(path, os.W_OK)
     mode = "mode=rw" if writing or is_writable or rows_in_log(path) else "immutable=1"
     connection = sqlite3.connect(
@@ -182,7 +182,7 @@ def _open_file(location: Location, *, writing: bool) -> sqlite3.Connection:
 
 
 def rows_in_log(path: Path) -> bool:
-    """Whether SQLite's log beside a store has rows that the file lacks: it is open, or its process was killed."""
+    """Whether SQLite's log has rows that the store's file may lack: it is open, or its process was killed."""
     log = path.with_name(f"{path.name}-wal")
     return log.exists() and log.stat().st_size > 0
 
