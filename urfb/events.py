@@ -81,12 +81,16 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Started:
-    """An execution begins after `epochs_done` epochs; what is stored past them is not part of it."""
+    """An execution begins after `epochs_done` epochs; what is stored past them is not part of it.
+
+    `steps_done` is how many steps of the next epoch are done, if it goes on within that.
+    """
 
     epochs_done: int
     provenance: Provenance
     alignment: tuple[AlignmentPoint, ...] = ()
     filters: tuple[SavedFilters, ...] = ()
+    steps_done: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The run was asked to stop, and did so after its last epoch, which has a checkpoint."""
+    """The run was asked to stop, and has a checkpoint of where it was."""
 
 
 @dataclass(frozen=True)

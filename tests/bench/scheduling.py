@@ -37,7 +37,7 @@ class NothingIsTrained:
     def drop(self, identity: str) -> None:
         self.told.clear()
 
-    def finish_epochs(self) -> None:
+    def end_jobs(self) -> None:
         pass
 
     def close(self) -> None:

@@ -163,25 +163,25 @@ def test_no_more_is_told_of_a_run_that_is_dropped_and_the_next_is_trained(make: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_job_asked_to_end_before_start_ends_after_first_epoch(make: Making, kind: str) -> None:
+def test_job_asked_to_end_before_start_ends_after_first_batch(make: Making, kind: str) -> None:
     engine = make(kind)
     engine.submit(Job(tiny_spec(epochs=10_000), 0))
-    engine.finish_epochs()
+    engine.end_jobs()
     told: list[Event] = []
     while not engine.room:
         told += [event for _, event in engine.poll(60)]
-    assert [type(event) for event in told] == [Started, EpochEnded, Stopped]
+    assert [type(event) for event in told] == [Started, Stopped]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_job_that_is_asked_to_ends_with_its_epoch_and_the_next_goes_on(make: Making, kind: str) -> None:
+def test_a_job_that_is_asked_to_ends_and_the_next_goes_on(make: Making, kind: str) -> None:
     engine = make(kind)
     spec = tiny_spec(epochs=10_000)
     engine.submit(Job(spec, 0))
     told: list[Event] = []
     while not any(isinstance(event, EpochEnded) for event in told):
         told += [event for _, event in engine.poll(60)]
-    engine.finish_epochs()
+    engine.end_jobs()
     while not engine.room:
         told += [event for _, event in engine.poll(60)]
     assert isinstance(told[-1], Stopped)

@@ -185,7 +185,7 @@ def test_jobs_share_the_devices_and_the_cores() -> None:
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
-def test_stopping_runner_finishes_epochs_and_loses_nothing(tmp_path: Path, jobs: int) -> None:
+def test_stopping_runner_keeps_checkpoints_and_loses_nothing(tmp_path: Path, jobs: int) -> None:
     runs = [tiny_run(epochs=300, seed=seed) for seed in range(3)]
     watcher = Watcher()
     stop = lambda: sum(isinstance(event, EpochEnded) for event in watcher.events) >= 5  # noqa: E731
@@ -194,7 +194,7 @@ def test_stopping_runner_finishes_epochs_and_loses_nothing(tmp_path: Path, jobs:
     store = open_store(str(tmp_path / "urfb.sqlite"))
     begun = store.runs(state="unfinished")
     assert len(begun) == max(jobs, 1)
-    assert begun["reason"].tolist() == ["stopped after its epoch, as asked"] * len(begun)
+    assert begun["reason"].tolist() == ["stopped as asked, with a checkpoint"] * len(begun)
     epochs = begun.set_index("run")["epochs_done"]
     shorter = [tiny_run(epochs=int(epochs.max()) + 1, seed=seed) for seed in range(len(begun))]
     again = Watcher()

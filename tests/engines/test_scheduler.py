@@ -56,7 +56,7 @@ class Scripted:
         del self.at_work[identity]
         self.dropped.append(identity)
 
-    def finish_epochs(self) -> None:
+    def end_jobs(self) -> None:
         for events in self.at_work.values():
             ends = events[0] if isinstance(events[0], END) else Stopped()
             events.clear()

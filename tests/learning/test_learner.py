@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -85,18 +86,19 @@ def saved(folder: Path, spec: RunSpec) -> dict[str, dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize("settings", [{}, {"pretraining_epochs": 2, "untied": "all"}], ids=str)
-@pytest.mark.parametrize("stopped_after", [1, 2, 3])
+@pytest.mark.parametrize("asked", [1, 3, 4, 6, 8, 9, 15])
 def test_an_interrupted_run_ends_where_a_whole_one_does(
-    algorithm: str, stopped_after: int, settings: dict[str, Any], tmp_path: Path
+    algorithm: str, asked: int, settings: dict[str, Any], tmp_path: Path
 ) -> None:
+    """Training asks between the four steps of an epoch, and after each epoch but the last."""
     spec = spec_of(algorithm=algorithm, **settings)
     whole = list(train(spec, DATASET, tmp_path / "whole"))
-    asked = iter(range(1, spec.epochs))
-    part = list(train(spec, DATASET, tmp_path / "parts", stop=lambda: next(asked) == stopped_after))
+    number = itertools.count(1)
+    part = list(train(spec, DATASET, tmp_path / "parts", stop=lambda: next(number) == asked))
     assert isinstance(part[-1], Stopped)
-    resumed = list(train(spec, DATASET, tmp_path / "parts", epochs_stored=stopped_after))
+    resumed = list(train(spec, DATASET, tmp_path / "parts", epochs_stored=asked // 4))
     assert isinstance(resumed[0], Started)
-    assert resumed[0].epochs_done == stopped_after
+    assert (resumed[0].epochs_done, resumed[0].steps_done) == divmod(asked, 4)
     assert numbers(part) + numbers(resumed) == numbers(whole)
     expected, found = saved(tmp_path / "whole", spec), saved(tmp_path / "parts", spec)
     for of_whole, of_parts in zip(expected.values(), found.values(), strict=True):

@@ -220,12 +220,12 @@ MUTATIONS = [
     *of(
         "urfb/training/checkpoint.py",
         "tests/training/test_trainer.py::test_a_checkpoint_ahead_of_the_store_is_passed_over",
-        ("if epoch > at_most:", "if False:"),
+        ("if epoch > at_most or (", "if ("),
     ),
     *of(
         "urfb/training/checkpoint.py",
         "tests/training/test_trainer.py::test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so",
-        ("self._latest_is_good = path == self.latest", "self._latest_is_good = True"),
+        ("            if path == self.latest:\n", "            if True:\n"),
     ),
     *of(
         "urfb/files.py",

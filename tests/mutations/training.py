@@ -3,6 +3,7 @@
 from tests.mutations.mutation import of
 
 LEARNER = "tests/learning/test_learner.py"
+INTERRUPTION = "tests/training/test_interruption.py"
 MEASUREMENTS = "tests/training/test_measurements.py"
 
 MUTATIONS = [
@@ -25,12 +26,12 @@ MUTATIONS = [
     *of(
         "urfb/training/trainer.py",
         MEASUREMENTS,
-        ('validation = passes.evaluate("validation")', 'validation = passes.evaluate("training")'),
-        ('validation = passes.evaluate("validation")', 'validation = passes.evaluate("test")'),
-        ('training = passes.evaluate("training") if', 'training = passes.evaluate("validation") if'),
+        ('= passes.evaluate("validation")', '= passes.evaluate("training")'),
+        ('= passes.evaluate("validation")', '= passes.evaluate("test")'),
+        ('= passes.evaluate("training")', '= passes.evaluate("validation")'),
         ('test = passes.evaluate("test")', 'test = passes.evaluate("validation")'),
         ('test = passes.evaluate("test")', 'test = passes.evaluate("training")'),
-        ("for measured in (running, training, validation):", "for measured in (running, training):"),
+        ("for means in measured.values():", 'for means in (measured["steps"],):'),
         ("if not math.isfinite(test.loss):", "if False:"),
         ("is_alignment_epoch(spec.epoch_of_stage(epoch)) or last", "is_alignment_epoch(epoch) or last"),
         ("is_alignment_epoch(spec.epoch_of_stage(epoch)) or last", "is_alignment_epoch(spec.epoch_of_stage(epoch))"),
@@ -45,6 +46,35 @@ MUTATIONS = [
             'images_of(self.spec.model_copy(update={"input_offset": 0.0}), self.dataset, split, positions)',
         ),
         ("self.learner.eval()\n        images", "images"),
+    ),
+    *of(
+        "urfb/training/trainer.py",
+        INTERRUPTION,
+        ("passes.position()))", '{**passes.position(), "batches": 0}))'),
+        ('for name, values in saved["measured"].items()}', "for name, values in {}.items()}"),
+        ('for values in saved["points"]]', "for values in []]"),
+        ('time.perf_counter() - saved["seconds"]', "time.perf_counter()"),
+        ("saved.save(passes.learner, epoch - 1, so_far", "saved.save(passes.learner, epoch, so_far"),
+        (
+            "max(spec.epochs, epochs_done + 1)",
+            "spec.epochs",
+        ),
+        ("(learner if within is None else drawn(1))", "learner"),
+        ("and epoch > 1 and within is None:", "and epoch > 1:"),
+    ),
+    *of(
+        "urfb/training/passes.py",
+        INTERRUPTION,
+        ('torch.tensor(position["totals"], dtype=torch.float64)', 'torch.tensor(position["totals"])'),
+        ('stream.set_state(position["streams"][purpose])', "pass"),
+        ("            torch.set_rng_state(on_cpu)\n", ""),
+        ("if number < len(batches):", "if number < len(batches) - 1:"),
+    ),
+    *of(
+        "urfb/training/checkpoint.py",
+        INTERRUPTION,
+        ("self._latest_epoch < epoch:", "self._latest_epoch <= epoch:"),
+        ("learner = build(epoch if within is None else epoch + 1)", "learner = build(max(epoch, 1))"),
     ),
     *of(
         "urfb/training/passes.py",

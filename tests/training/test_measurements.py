@@ -40,7 +40,7 @@ def float64_spec(**settings: Any) -> RunSpec:
 def trained(spec: RunSpec, dataset: Dataset, folder: Path) -> tuple[nn.Module, list[Event]]:
     """Return a run's network after its last epoch, and its events."""
     events = list(train(spec, dataset, folder))
-    learner, epoch = Checkpoints(folder, spec.identity).load(
+    learner, epoch, _ = Checkpoints(folder, spec.identity).load(
         lambda epoch: build_learner(build_network(spec, dataset.info, epoch), spec), at_most=spec.epochs
     )
     assert epoch == spec.epochs

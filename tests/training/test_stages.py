@@ -246,7 +246,7 @@ def test_saturation_uses_first_training_images_without_dropout(digits: Dataset, 
     spec = tiny_spec(network="Conv 4 3x3; Maxpool 3; Drop .5; Full 20; Output", rule="bp", input_offset=0.5, epochs=3)
     *_, last, _ = train(spec, digits, tmp_path)
     assert isinstance(last, EpochEnded)
-    learner, epoch = Checkpoints(tmp_path, spec.identity).load(
+    learner, epoch, _ = Checkpoints(tmp_path, spec.identity).load(
         lambda epoch: build_learner(build_network(spec, digits.info, epoch), spec), at_most=spec.epochs
     )
     assert epoch == last.epoch == 3

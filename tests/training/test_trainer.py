@@ -9,7 +9,7 @@ import torch
 from tests.helpers import STEPS_AN_EPOCH, tiny_spec
 from urfb.data.datasets import Dataset
 from urfb.errors import DivergedError
-from urfb.events import EpochEnded, Event, Finished, Started, Stopped
+from urfb.events import EpochEnded, Event, Finished, Started
 from urfb.grid.spec import RunSpec
 from urfb.nn.modules import Network
 from urfb.training import trainer
@@ -176,21 +176,3 @@ def test_alignment_is_measured_often_early_and_at_most_60_times() -> None:
     assert measured[:20] == list(range(1, 21))
     assert {25, 100, 150, 500, 1000} <= set(measured)
     assert len(measured) == 54
-
-
-def test_stopping_run_ends_after_the_epoch_with_a_checkpoint(digits: Dataset, tmp_path: Path) -> None:
-    asked = iter([False, True])
-    spec = tiny_spec(epochs=5)
-    events = list(train(spec, digits, tmp_path, stop=lambda: next(asked), seconds_between_checkpoints=60.0))
-    assert [type(event) for event in events] == [Started, EpochEnded, EpochEnded, Stopped]
-    resumed = list(train(spec, digits, tmp_path, epochs_stored=2))
-    assert isinstance(resumed[0], Started)
-    assert resumed[0].epochs_done == 2
-    whole = list(train(spec, digits, tmp_path / "whole"))
-    assert measurements(events + resumed) == measurements(whole)
-    assert list(train(spec, digits, tmp_path / "last", stop=lambda: True, epochs_stored=0))[-1] == Stopped()
-
-
-def test_a_run_that_is_asked_to_stop_in_its_last_epoch_is_done(digits: Dataset, tmp_path: Path) -> None:
-    *_, last = train(tiny_spec(epochs=1), digits, tmp_path, stop=lambda: True)
-    assert isinstance(last, Finished)

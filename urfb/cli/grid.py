@@ -65,7 +65,7 @@ AddressOption = Annotated[
 ]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Train so many runs at most.")]
 FailFastOption = Annotated[
-    bool, typer.Option("--fail-fast", help="Stop after the first run that fails; the others finish their epoch.")
+    bool, typer.Option("--fail-fast", help="Stop after the first run that fails; the others keep a checkpoint.")
 ]
 CheckpointOption = Annotated[
     float,
@@ -74,7 +74,7 @@ CheckpointOption = Annotated[
         min=0,
         metavar="SECONDS",
         callback=finite,
-        help="How much training a crash may cost at most.",
+        help="How much training a crash may cost at most; 0 saves after each batch.",
     ),
 ]
 KeepOption = Annotated[
@@ -130,8 +130,8 @@ def run(
 ) -> None:
     """Train what is missing, and what failed before. Running it again does nothing.
 
-    Ctrl-C, SIGTERM, or a closed terminal lets every run finish its epoch and keep a checkpoint; a second one stops at
-    once.
+    Ctrl-C, SIGTERM, or a closed terminal stops within seconds, and every run keeps a checkpoint of where it is, within
+    an epoch too; a second one stops at once.
 
     Exit code 0: all done; 1: some run failed, the others were trained; 2: bad input; 130: interrupted.
 

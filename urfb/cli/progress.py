@@ -122,7 +122,7 @@ class GridProgress:
         self._waiting = False
         name = describe(spec)
         match event:
-            case Started(epochs_done):
+            case Started(epochs_done, steps_done=steps_done):
                 if self.console.is_terminal:
                     self._tasks[spec.identity] = self.bars.add_task(
                         "epochs", total=spec.epochs, completed=epochs_done, note=f"  {printable(name)}"
@@ -131,6 +131,8 @@ class GridProgress:
                 stored = self._stored.get(spec.identity, 0)
                 if epochs_done < stored:
                     self._line(f"{name}: no checkpoint of epoch {stored} is there; trains from epoch {epochs_done + 1}")
+                elif steps_done:
+                    self._line(f"{name}: goes on in epoch {epochs_done + 1}, after {steps_done} steps")
                 elif epochs_done:
                     self._line(f"{name}: goes on after epoch {epochs_done}")
             case EpochEnded():
@@ -181,7 +183,7 @@ class GridProgress:
     def stopping(self) -> None:
         """Print what happens before the command ends."""
         self._stopping = True
-        self._line("stopping after the epochs that are being trained; once more (Ctrl-C) to stop at once")
+        self._line("stopping: every run keeps a checkpoint; once more (Ctrl-C) to stop at once")
 
     def interrupted(self, *, at_once: bool) -> None:
         """Print where interrupted runs go on."""

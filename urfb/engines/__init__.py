@@ -18,7 +18,7 @@ class Job:
     Attributes:
         spec: the run.
         epochs_stored: how many of its epochs the store has.
-        threads: of the CPU, with which these were trained; another number would change the last bits of those to come.
+        threads: of the CPU, with which it was last trained; another number would change the last bits of the rest.
     """
 
     spec: RunSpec
@@ -58,8 +58,8 @@ class Engine(Protocol):
     def drop(self, identity: str) -> None:
         """Stop training a run that was submitted; it has no further events."""
 
-    def finish_epochs(self) -> None:
-        """Let every job end with the epoch that it is in, and a checkpoint: with `Stopped`, or what comes first."""
+    def end_jobs(self) -> None:
+        """Let every job end after the batch that it is at, with a checkpoint: with `Stopped`, or what comes first."""
 
     def close(self) -> None:
         """Stop everything that runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from urfb.engines import Job, Slot
 from urfb.engines.worker import execute
@@ -12,8 +12,9 @@ from urfb.events import END, Event
 class InlineEngine:
     """Trains one job at a time in this process, an event for each poll."""
 
-    def __init__(self, slot: Slot) -> None:
-        self._slot = slot
+    def __init__(self, slot: Slot, stop: Callable[[], bool] = lambda: False) -> None:
+        """Train with what the slot has; `stop` is asked while a job is trained, when nobody can call `end_jobs`."""
+        self._slot, self._stop = slot, stop
         self._identity = ""
         self._events: Iterator[Event] | None = None
         self._stopping = False
@@ -26,7 +27,7 @@ class InlineEngine:
     def submit(self, job: Job) -> None:
         """Begin a job."""
         self._identity, self._stopping = job.spec.identity, False
-        self._events = execute(job, self._slot, lambda: self._stopping)
+        self._events = execute(job, self._slot, lambda: self._stopping or self._stop())
 
     def poll(self, seconds: float) -> list[tuple[str, Event]]:
         """Train up to the next event and return it, however long that takes."""
@@ -41,8 +42,8 @@ class InlineEngine:
         """Stop training a run."""
         self._events = None
 
-    def finish_epochs(self) -> None:
-        """Let the job at hand end with its epoch."""
+    def end_jobs(self) -> None:
+        """Let the job at hand end after the batch that it is at."""
         self._stopping = True
 
     def close(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from multiprocessing import connection as pipes
 from multiprocessing.connection import Connection
 
@@ -14,8 +15,10 @@ from urfb.engines.processes import cause_of_death, start_process
 from urfb.engines.worker import execute, log_of, output_to
 from urfb.events import END, Event, Lost
 
-FINISH_EPOCH = "finish the epoch"
-"""Asks a worker to end its job with the epoch that it is in."""
+END_JOB = "end the job"
+"""Asks a worker to end its job after the batch that it is at."""
+ASK_SECONDS = 0.1
+"""Between two looks of a worker for a message: a look takes as long as a small network's batch."""
 
 
 class LocalEngine:
@@ -48,11 +51,11 @@ class LocalEngine:
         """Stop training a run; it has no further events."""
         next(worker for worker in self._workers if worker.identity == identity).stop()
 
-    def finish_epochs(self) -> None:
-        """Let every job end with the epoch that it is in."""
+    def end_jobs(self) -> None:
+        """Let every job end after the batch that it is at."""
         for worker in self._workers:
             if worker.identity is not None:
-                worker.send(FINISH_EPOCH)
+                worker.send(END_JOB)
 
     def close(self) -> None:
         """Stop all workers at once; what they have not sent yet is trained again from a checkpoint."""
@@ -115,7 +118,21 @@ def _serve(pipe: Connection, slot: Slot) -> None:
             # All that comes while a job is trained asks for its end; it is read, and forgotten, when the job is over.
             if isinstance(message, Job):
                 with output_to(log_of(message, slot)):
-                    for event in execute(message, slot, pipe.poll):
+                    for event in execute(message, slot, _seldom(pipe.poll)):
                         pipe.send(event)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+
+
+def _seldom(ask: Callable[[], bool]) -> Callable[[], bool]:
+    """Return a function that asks at most every `ASK_SECONDS`, and says no in between."""
+    asked_at = 0.0
+
+    def asked() -> bool:
+        nonlocal asked_at
+        if time.monotonic() - asked_at < ASK_SECONDS:
+            return False
+        asked_at = time.monotonic()
+        return ask()
+
+    return asked

@@ -109,10 +109,10 @@ class RayEngine:
         """Stop training a run; it has no further events."""
         next(actor for actor in self._actors if actor.identity == identity).restart()
 
-    def finish_epochs(self) -> None:
-        """Let every job end with the epoch that it is in."""
+    def end_jobs(self) -> None:
+        """Let every job end after the batch that it is at."""
         for actor in self._actors:
-            actor.finish_epoch()
+            actor.end_job()
 
     def close(self) -> None:
         """Stop all actors at once; what they have not sent yet is trained again from a checkpoint."""
@@ -147,9 +147,9 @@ class _Actor:
         train = self._handle.train.options(num_returns="streaming", concurrency_group="training")
         self.awaited = train.remote(job, self._jobs)
 
-    def finish_epoch(self) -> None:
+    def end_job(self) -> None:
         if self.identity is not None:
-            self._handle.finish_epoch.options(concurrency_group="control").remote(self._jobs)
+            self._handle.end_job.options(concurrency_group="control").remote(self._jobs)
 
     def receive(self) -> list[tuple[str, Event]]:
         if self.identity is None:
@@ -200,20 +200,20 @@ class _Trainer:
         import torch  # noqa: F401 - an actor that says it has started trains at once
 
         self._slot = slot
-        self._last: int | None = None
+        self._ended: int | None = None
         for folder in folders:
             add_import_folder(Path(folder))
 
     def train(self, job: Job, number: int) -> Iterator[Event]:
         with output_to(log_of(job, self._slot)):
-            for event in execute(job, self._slot, lambda: self._last == number):
+            for event in execute(job, self._slot, lambda: self._ended == number):
                 if isinstance(event, Failed):  # before it has started, nothing else says where
                     event = replace(event, reason=f"{event.reason} (on {socket.gethostname()})")
                 yield event
 
-    def finish_epoch(self, number: int) -> None:
-        """Let the job of this number be the last that is trained to its end, even if it has not begun yet."""
-        self._last = number
+    def end_job(self, number: int) -> None:
+        """End the job of this number, even if it has not begun yet."""
+        self._ended = number
 
 
 def _cause(error: Exception) -> str:

@@ -73,7 +73,7 @@ def run_grid(
         fail_fast, cancelled: whether to stop after the first run that fails; whether to train cancelled runs, too.
         seconds_between_checkpoints: of a run, at least.
         keep_checkpoints: whether those of a run that is done stay.
-        stop: is asked again and again whether to stop, every run after the epoch that it is in.
+        stop: is asked again and again whether to stop, every run with a checkpoint.
 
     Raises:
         DeviceError, DataError, PluginError, StoreError: what it names cannot be used, or a run does not fit.
@@ -94,7 +94,7 @@ def run_grid(
         devices, memory = _fitting(specs, cluster, data, jobs, device, observer, stop)
         writable = open_for_writing(store)
         slot = Slot(data.absolute(), *make_folders(writable), devices[0], 1, seconds_between_checkpoints)
-        slots, trainer = _slots(slot, cluster, devices, jobs, len(specs), memory)
+        slots, trainer = _slots(slot, cluster, devices, jobs, len(specs), memory, stop)
         writable.register(runs)
         observer.planned(planned, slots)
         discard = _keep if keep_checkpoints else partial(_discard, slot.checkpoints)
@@ -152,12 +152,18 @@ def _fitting(
 
 
 def _slots(
-    slot: Slot, cluster: Cluster | None, devices: Sequence[str], jobs: int | None, runs: int, memory: int
+    slot: Slot,
+    cluster: Cluster | None,
+    devices: Sequence[str],
+    jobs: int | None,
+    runs: int,
+    memory: int,
+    stop: Callable[[], bool],
 ) -> tuple[list[Slot], Engine]:
     """Return a slot for each run that is trained at a time, and the engine that has them."""
     if cluster is None:
         slots = divide(slot, devices, jobs, runs, memory)
-        return slots, InlineEngine(slots[0]) if jobs == 0 else LocalEngine(slots)
+        return slots, InlineEngine(slots[0], stop) if jobs == 0 else LocalEngine(slots)
     from urfb.engines.ray import RayEngine
 
     slots, resources = cluster.divide(slot, jobs, runs, memory)

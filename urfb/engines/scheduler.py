@@ -36,7 +36,7 @@ class Observer(Protocol):
         """Only runs that another runner trains are left."""
 
     def stopping(self) -> None:
-        """The epochs that are being trained are the last ones for now."""
+        """The runs that are being trained end now, each with a checkpoint."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ def run_missing(
         fail_fast: whether to stop after the first run that fails.
         cancelled: whether to train runs that were cancelled.
         discard: what to do with the checkpoints of a run that is done.
-        stop: is asked repeatedly whether to stop: every run then ends with the epoch that it is in.
+        stop: is asked repeatedly whether to stop: every run then ends, with a checkpoint.
 
     Raises:
         StoreError: the store cannot be written any more, or its file was moved, replaced or deleted.
@@ -119,10 +119,11 @@ class _Runner:
     def stop(self) -> None:
         self.is_stopping = True
         self.outcome.left = len(self.queue) + len(self.elsewhere)
+        if self.running or self.elsewhere:
+            self.observer.stopping()
         self.queue.clear()
         self.elsewhere.clear()
-        self.engine.finish_epochs()
-        self.observer.stopping()
+        self.engine.end_jobs()
 
     def start_runs(self) -> None:
         while self.queue and self.engine.room:

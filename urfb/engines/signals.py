@@ -18,7 +18,8 @@ STOPPING = [signal.SIGINT, signal.SIGTERM, *HANG_UP]
 def stopping_on_signals() -> Iterator[Callable[[], bool]]:
     """Return a function that says whether a stopping signal has come; a second one raises KeyboardInterrupt.
 
-    Under `nohup`, which has a closed terminal ignored, it still is.
+    Under `nohup`, which has a closed terminal ignored, it still is. After the context a process that was asked to stop
+    ignores the signals: it is ending, and a third one would only show where in its own end it was.
     """
     stop = threading.Event()
 
@@ -33,7 +34,7 @@ def stopping_on_signals() -> Iterator[Callable[[], bool]]:
         yield stop.is_set
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if stop.is_set() else handler)
 
 
 @contextmanager

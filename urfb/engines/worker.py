@@ -30,7 +30,7 @@ def execute(job: Job, slot: Slot, stop: Callable[[], bool] = lambda: False) -> I
     Args:
         job: the run.
         slot: what to work with.
-        stop: is asked after each epoch whether to end there.
+        stop: is asked after each batch whether to end there.
     """
     import torch
 
@@ -111,11 +111,12 @@ def _logging_to(path: Path) -> Iterator[None]:
 def _log_event(event: Event, job: Job) -> None:
     """Write an event to the log."""
     match event:
-        case Started(epochs_done, where):
+        case Started(epochs_done, where, steps_done=steps_done):
             log.info("run %s: %s", job.spec.identity, job.spec.model_dump_json(exclude_defaults=True))
             log.info(
-                "begins after epoch %d of %d, process %d on %s, %s, %d CPU threads, urfb %s %s, PyTorch %s",
-                epochs_done, job.spec.epochs, where.process, where.host, where.device_name, where.threads,
+                "begins after epoch %d of %d%s, process %d on %s, %s, %d CPU threads, urfb %s %s, PyTorch %s",
+                epochs_done, job.spec.epochs, f" and {steps_done} steps" * (steps_done > 0), where.process,
+                where.host, where.device_name, where.threads,
                 where.urfb_version, where.commit or "", where.torch_version,
             )  # fmt: skip
         case EpochEnded() if event.seconds > 1 or event.epoch % 10 == 0:  # a log of many fast epochs is not read
@@ -126,7 +127,7 @@ def _log_event(event: Event, job: Job) -> None:
         case Finished():
             log.info("done after %d epochs: test error %.4f", event.epoch, event.test_error)
         case Stopped():
-            log.info("stopped after its epoch, as asked")
+            log.info("stopped as asked, with a checkpoint")
 
 
 @lru_cache(maxsize=1)

@@ -37,7 +37,7 @@ class Claim(NamedTuple):
         outcome: 'claimed'; 'elsewhere', if another living process has it; 'done', if it has reached its target;
             'cancelled'; or 'failed', if it has failed more often than it may.
         epochs_done: how many of its epochs are stored.
-        threads: with how many CPU threads they were trained; None where there are none.
+        threads: with how many CPU threads it was last trained; None where it never was.
     """
 
     outcome: Literal["claimed", "elsewhere", "done", "cancelled", "failed"]
@@ -155,7 +155,7 @@ class WritableStore(Store):
             )
             if claimed.rowcount == 0:  # another runner was faster
                 return Claim("elsewhere", epochs_done)
-            threads = connection.execute(_last_threads(row.id)).scalar() if epochs_done else None
+            threads = connection.execute(_last_threads(row.id)).scalar()
             _end_attempt(connection, row.id, "interrupted", "its runner died")
             connection.execute(
                 insert(tables.attempt).values(run_id=row.id, started=timestamp(), host=socket.gethostname())
@@ -224,7 +224,7 @@ class WritableStore(Store):
                     _end_attempt(connection, run.id, "failed", event.reason, event.traceback)
                     _end_run(connection, run.id, "failed")
                 case Stopped():
-                    _end_attempt(connection, run.id, "interrupted", "stopped after its epoch, as asked")
+                    _end_attempt(connection, run.id, "interrupted", "stopped as asked, with a checkpoint")
                     _end_run(connection, run.id, "unfinished")
                 case Lost():
                     _end_attempt(connection, run.id, "interrupted", event.reason)

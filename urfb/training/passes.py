@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,12 +29,24 @@ class Measured(NamedTuple):
 
 
 class Passes:
-    """Shows a learner its data, batch by batch; on a GPU nothing waits for the result of a batch."""
+    """Shows a learner its data, batch by batch; on a GPU nothing waits for the result of a batch.
 
-    def __init__(self, learner: Learner, spec: RunSpec, dataset: Dataset) -> None:
-        """Use the learner and the data on the device where they are, as the run says."""
+    A pass can be left between any two batches: `position` is all that it takes to go on there, besides what the learner
+    holds.
+    """
+
+    def __init__(
+        self, learner: Learner, spec: RunSpec, dataset: Dataset, between_batches: Callable[[], None] = lambda: None
+    ) -> None:
+        """Use the learner and the data on the device where they are, as the run says.
+
+        `between_batches` is called between two batches of a pass; what it raises ends the pass.
+        """
         self.learner, self.spec, self.dataset = learner, spec, dataset
+        self.between_batches = between_batches
         self.device = dataset.training.labels.device
+        self._name, self._batches_done = "", 0
+        self._resumed: dict[str, Any] = {}
         self.totals = torch.zeros(2, dtype=torch.float64, device=self.device)
         self.streams: dict[str, torch.Generator] = {}
         for module in learner.modules():
@@ -53,14 +65,13 @@ class Passes:
         """
         seed = self.spec.seed
         self.learner.train()
-        # What an epoch draws comes from streams of its own.
+        # What an epoch draws comes from streams that the epoch seeds.
         for purpose, stream in self.streams.items():
             stream.manual_seed(seed_of(seed, purpose, epoch))
         images = len(self.dataset.training.labels)
         order = torch.randperm(images, generator=generator(seed, "order", epoch)).to(self.device)
-        self.totals.zero_()
         with arithmetic(self.spec.precision, self.device), seeded(seed, "modules", epoch, device=self.device):
-            for number, positions in enumerate(torch.split(order, self.spec.batch_size), start=1):
+            for number, positions in self._batches("steps", order, self.spec.batch_size):
                 self._step(positions)
                 if after_step is not None:
                     after_step(self.learner, number)
@@ -80,11 +91,53 @@ class Passes:
         """Return the mean loss and error over a split, with dropout off."""
         self.learner.eval()
         images = len(getattr(self.dataset, split).labels)
-        self.totals.zero_()
         with arithmetic(self.spec.precision, self.device):
-            for positions in torch.split(torch.arange(images, device=self.device), EVALUATION_BATCH):
+            for _, positions in self._batches(split, torch.arange(images, device=self.device), EVALUATION_BATCH):
                 self._evaluate_batches[split](positions)
         return Measured(*(self.totals / images).tolist())
+
+    def position(self) -> dict[str, Any]:
+        """Return where the pass at hand is, as `torch.save` takes it and `go_on` expects it."""
+        on_gpu = self.device.type == "cuda"
+        return {
+            "pass": self._name,
+            "batches": self._batches_done,
+            "totals": self.totals.tolist(),
+            "device": self.device.type,
+            "streams": {purpose: stream.get_state() for purpose, stream in self.streams.items()},
+            # A user's modules draw from these.
+            "default streams": [torch.get_rng_state(), *([torch.cuda.get_rng_state(self.device)] if on_gpu else [])],
+        }
+
+    def go_on(self, position: dict[str, Any]) -> None:
+        """Let the next pass of the position's kind go on there."""
+        self._resumed = position
+
+    def _batches(self, name: str, positions: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
+        """Yield the batches of a pass, numbered from 1: all, or those after the position at which it goes on."""
+        self._name, self._batches_done = name, 0
+        self.totals.zero_()
+        if self._resumed.get("pass") == name:
+            self._restore(self._resumed)
+            self._resumed = {}
+        batches = torch.split(positions, size)
+        for number in range(self._batches_done + 1, len(batches) + 1):
+            yield number, batches[number - 1]
+            self._batches_done = number
+            if number < len(batches):
+                self.between_batches()
+
+    def _restore(self, position: dict[str, Any]) -> None:
+        self._batches_done = position["batches"]
+        self.totals.copy_(torch.tensor(position["totals"], dtype=torch.float64))
+        # Evaluations draw nothing. On another kind of device states mean nothing, and the epoch's draws begin again.
+        if position["pass"] == "steps" and position["device"] == self.device.type:
+            for purpose, stream in self.streams.items():
+                stream.set_state(position["streams"][purpose])
+            on_cpu, *on_gpu = position["default streams"]
+            torch.set_rng_state(on_cpu)
+            for state in on_gpu:
+                torch.cuda.set_rng_state(state, self.device)
 
     @torch.no_grad()
     def evaluate_batch(self, split: Split, positions: Tensor) -> None:

@@ -7,21 +7,54 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from urfb.data.datasets import Dataset
 from urfb.errors import DivergedError
-from urfb.events import AlignmentPoint, EpochEnded, Event, Finished, Started, Stopped
+from urfb.events import AlignmentPoint, EpochEnded, Event, Finished, SavedFilters, Started, Stopped
 from urfb.grid.schedule import is_alignment_epoch, is_training_error_epoch
 from urfb.grid.spec import RunSpec
+from urfb.learning.learner import Learner
 from urfb.training.checkpoint import Checkpoints
 from urfb.training.measurements import Measurements, saved_filters
 from urfb.training.networks import build_learner, build_network, second_stage
-from urfb.training.passes import Passes
+from urfb.training.passes import Measured, Passes
 from urfb.training.provenance import provenance
+
+
+class _Interrupted(Exception):  # noqa: N818 - no error
+    """The run was asked to stop, and has a checkpoint."""
+
+
+class EpochSoFar:
+    """What an epoch has given by now, besides what the learner holds.
+
+    Attributes:
+        measured: the means of the passes that are complete, by their names.
+        points: the alignment within the epoch.
+        began: when it began, on `time.perf_counter`'s clock, less the time in which it was not trained.
+    """
+
+    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
+        """Begin an epoch, or go on with what a checkpoint holds of one."""
+        saved = saved or {"measured": {}, "points": [], "seconds": 0.0}
+        self.measured = {name: Measured(*values) for name, values in saved["measured"].items()}
+        self.points = [AlignmentPoint(**values) for values in saved["points"]]
+        self.began = time.perf_counter() - saved["seconds"]
+
+    def state(self, position: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a checkpoint holds of the epoch, with the position of the pass at hand."""
+        return {
+            "measured": {name: list(values) for name, values in self.measured.items()},
+            "points": [asdict(point) for point in self.points],
+            "seconds": time.perf_counter() - self.began,
+            "position": dict(position),
+        }
 
 
 def train(
@@ -43,9 +76,9 @@ def train(
         checkpoints: folder of checkpoints.
         epochs_stored: epochs of this run that the store has; no later checkpoint is used, for its rows were lost.
         device: where to train.
-        seconds_between_checkpoints: at least, but for the last.
+        seconds_between_checkpoints: at least, but for those after the last epoch and of a run that is stopped.
         log: the file that the run's log is written to, as part of its provenance.
-        stop: is asked after each epoch whether to leave the rest for another time.
+        stop: is asked between batches and epochs whether to leave the rest for another time.
 
     Yields:
         `Started`, an `EpochEnded` for each epoch, and `Finished` or `Stopped`.
@@ -58,57 +91,96 @@ def train(
         torch.cuda.set_device(device)  # the one whose streams CUDA graphs are made on
     info = dataset.info
     saved = Checkpoints(checkpoints, spec.identity, seconds_between_checkpoints)
-    learner, epochs_done = saved.load(
-        lambda epoch: build_learner(build_network(spec, info, epoch), spec), at_most=min(epochs_stored, spec.epochs)
-    )
-    passes = Passes(learner.to(device), spec, dataset)
+
+    def drawn(epoch: int) -> Learner:
+        return build_learner(build_network(spec, info, epoch), spec)
+
+    learner, epochs_done, within = saved.load(drawn, at_most=min(epochs_stored, spec.epochs))
+    if within is not None:  # a run that goes on within the epoch after its target ends with that epoch
+        spec = spec.model_copy(update={"epochs": max(spec.epochs, epochs_done + 1)})
     measurements = Measurements(spec, dataset)
-    alignment = measurements.alignment(learner, step=0) if epochs_done == 0 else ()
-    filters = saved_filters(learner.network, 0) if epochs_done == 0 else ()
-    yield Started(epochs_done, provenance(device, log), alignment, filters)
+    alignment: tuple[AlignmentPoint, ...] = ()
+    filters: tuple[SavedFilters, ...] = ()
+    if epochs_done == 0:
+        start = (learner if within is None else drawn(1)).to(device)
+        alignment, filters = measurements.alignment(start, step=0), saved_filters(start.network, 0)
+    yield Started(epochs_done, provenance(device, log), alignment, filters, _steps_done(within, measurements))
 
-    for epoch in range(epochs_done + 1, spec.epochs + 1):
-        if epoch == spec.pretraining_epochs + 1 and epoch > 1:
-            learner = build_learner(second_stage(spec, info, learner.network), spec).to(device)
-            passes = Passes(learner, spec, dataset)
-        last = epoch == spec.epochs
-        yield train_epoch(passes, measurements, epoch, last=last)
-        stopping = not last and stop()
-        saved.save(learner, epoch, last=last or stopping)
+    so_far: EpochSoFar | None = None
+
+    def pause() -> None:
+        """Save where the epoch is, if that is due; leave the rest for another time, if asked to."""
+        stopping = stop()
+        if so_far is not None and (stopping or saved.is_due):
+            began = time.perf_counter()
+            saved.save(passes.learner, epoch - 1, so_far.state(passes.position()))
+            so_far.began += time.perf_counter() - began
         if stopping:
-            yield Stopped()
-            return
+            raise _Interrupted
 
-    test = passes.evaluate("test")
+    passes = Passes(learner.to(device), spec, dataset, pause)
+    try:
+        for epoch in range(epochs_done + 1, spec.epochs + 1):
+            if epoch == spec.pretraining_epochs + 1 and epoch > 1 and within is None:
+                learner = build_learner(second_stage(spec, info, passes.learner.network), spec).to(device)
+                passes = Passes(learner, spec, dataset, pause)
+            if within is not None:
+                passes.go_on(within["position"])
+            so_far = EpochSoFar(within)
+            last = epoch == spec.epochs
+            yield train_epoch(passes, measurements, epoch, so_far, last=last)
+            so_far = within = None
+            stopping = not last and stop()
+            if last or stopping or saved.is_due:
+                saved.save(passes.learner, epoch)
+            if stopping:
+                raise _Interrupted
+        test = passes.evaluate("test")
+    except _Interrupted:
+        yield Stopped()
+        return
     if not math.isfinite(test.loss):
         raise DivergedError(f"the test loss is {test.loss}; a smaller step_size may help")
     yield Finished(spec.epochs, *test)
 
 
-def train_epoch(passes: Passes, measurements: Measurements, epoch: int, *, last: bool) -> EpochEnded:
-    """Train one epoch, and measure what is due after it; after the last epoch, everything.
+def _steps_done(within: Mapping[str, Any] | None, measurements: Measurements) -> int:
+    """Return how many steps of its epoch a checkpoint within one has."""
+    if within is None:
+        return 0
+    position = within["position"]
+    return int(position["batches"]) if position["pass"] == "steps" else measurements.steps_per_epoch
+
+
+def train_epoch(
+    passes: Passes, measurements: Measurements, epoch: int, so_far: EpochSoFar, *, last: bool
+) -> EpochEnded:
+    """Train what is left of an epoch, and measure what is due after it; after the last epoch, everything.
 
     Raises:
         DivergedError: a loss is no longer finite.
     """
-    began = time.perf_counter()
     learner, spec = passes.learner, passes.spec
-    points: list[AlignmentPoint] = []
-    running = passes.train(epoch, measurements.early(points, epoch))
-    training = passes.evaluate("training") if is_training_error_epoch(epoch) or last else None
-    validation = passes.evaluate("validation")
-    for measured in (running, training, validation):
-        if measured is not None and not math.isfinite(measured.loss):
-            raise DivergedError(f"a loss is {measured.loss} in epoch {epoch}; a smaller step_size may help")
+    measured = so_far.measured
+    if "steps" not in measured:
+        measured["steps"] = passes.train(epoch, measurements.early(so_far.points, epoch))
+    if "training" not in measured and (is_training_error_epoch(epoch) or last):
+        measured["training"] = passes.evaluate("training")
+    if "validation" not in measured:
+        measured["validation"] = passes.evaluate("validation")
+    for means in measured.values():
+        if not math.isfinite(means.loss):
+            raise DivergedError(f"a loss is {means.loss} in epoch {epoch}; a smaller step_size may help")
     if is_alignment_epoch(spec.epoch_of_stage(epoch)) or last:
-        points.extend(measurements.alignment(learner, epoch * measurements.steps_per_epoch))
+        so_far.points.extend(measurements.alignment(learner, epoch * measurements.steps_per_epoch))
+    training = measured.get("training")
     return EpochEnded(
         epoch,
-        *running,
+        *measured["steps"],
         None if training is None else training.loss,
         None if training is None else training.error,
-        *validation,
-        seconds=time.perf_counter() - began,
-        alignment=tuple(points),
+        *measured["validation"],
+        seconds=time.perf_counter() - so_far.began,
+        alignment=tuple(so_far.points),
         filters=saved_filters(learner.network, epoch) if last else (),
     )

@@ -48,8 +48,8 @@ def load_weights(spec: RunSpec, folder: Path, epochs_done: int) -> list[LayerWei
     """
     info = dataset_info(spec.dataset)
     checkpoints = Checkpoints(folder, spec.identity)
-    learner, epoch = checkpoints.load(
-        lambda epoch: build_learner(build_network(spec, info, epoch), spec), at_most=epochs_done
+    learner, epoch, _ = checkpoints.load(
+        lambda epoch: build_learner(build_network(spec, info, epoch), spec), at_most=epochs_done, whole=True
     )
     if epoch != epochs_done or epoch == 0:
         raise StoreError(
