@@ -260,6 +260,30 @@ def test_the_end_of_a_run_that_is_another_runners_by_now_is_not_stored(
     assert store.runs()["state"].tolist() == ["cancelled", "new"]
 
 
+def removed(spec: RunSpec) -> str:
+    """Return the SQL that removes a run of which nothing but its row and experiment is stored."""
+    return f"""DELETE FROM experiment_run WHERE run_id = (SELECT id FROM run WHERE identity = '{spec.identity}');
+        DELETE FROM run WHERE identity = '{spec.identity}'"""
+
+
+def test_a_run_removed_while_it_waits_in_the_queue_is_dropped(
+    store: WritableStore, sql: Callable[[str], list[Any]]
+) -> None:
+    watcher = Watcher(lambda spec, event: event == epoch(1) and [sql(part) for part in removed(SECOND).split(";")])
+    assert run_missing([FIRST, SECOND], store, Scripted({FIRST: [DONE]}), watcher) == Outcome(done=1)
+    assert watcher.lost == [SECOND]
+    assert store.runs()["state"].tolist() == ["done"]
+
+
+def test_a_run_removed_while_another_runner_is_waited_for_is_dropped(
+    store: WritableStore, sql: Callable[[str], list[Any]]
+) -> None:
+    sql(given_to_another(FIRST))
+    watcher = Watcher(on_wait=lambda times: [sql(part) for part in removed(FIRST).split(";")])
+    assert run_missing([FIRST], store, Scripted({}), watcher) == Outcome()
+    assert watcher.lost == [FIRST]
+
+
 def test_a_lease_is_renewed_however_long_an_epoch_takes(
     store: WritableStore, sql: Callable[[str], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

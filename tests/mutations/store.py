@@ -117,7 +117,7 @@ MUTATIONS = [
     *of(
         "urfb/store/writing.py",
         CONTRACT + "a_runner_that_has_lost_its_run_stores_nothing_of_it",
-        ("if run.owner != self._token:", "if run.owner is None:"),
+        ("if run is None or run.owner != self._token:", "if run is None or run.owner is None:"),
     ),
     *of(
         "urfb/store/liveness.py",

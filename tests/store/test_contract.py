@@ -24,7 +24,7 @@ from urfb.events import AlignmentPoint, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import parse_filters
 from urfb.grid.spec import RunSpec
-from urfb.store import WritableStore, open_for_writing, stored_progress, tables
+from urfb.store import Claim, WritableStore, open_for_writing, stored_progress, tables
 from urfb.store.engine import Location, connect
 
 Sql = Callable[[str], list[tuple[Any, ...]]]
@@ -418,6 +418,19 @@ def test_a_cancelled_run_is_nobodys_until_that_is_wanted(store: WritableStore, r
     assert sql("SELECT outcome FROM attempt ORDER BY id") == [("done",), ("cancelled",)]
     assert store.claim(run.spec, cancelled=True).outcome == "claimed"
     assert store.claim(other.spec, cancelled=True).outcome == "done"
+
+
+def test_what_a_runner_does_to_a_removed_run_stores_nothing(store: WritableStore, run: GridRun, sql: Sql) -> None:
+    identity = run.spec.identity
+    store.claim(run.spec)
+    for table in ("attempt", "experiment_run", "run"):
+        sql(f"DELETE FROM {table}")
+    assert store.record(identity, started()) is False
+    assert store.claim(run.spec) == Claim("removed", 0)
+    assert store.cancel([identity]) == []
+    store.renew_leases()
+    store.release("stopped")
+    assert store.runs().empty
 
 
 def test_failures_are_counted(store: WritableStore, run: GridRun) -> None:

@@ -30,7 +30,7 @@ class Observer(Protocol):
         """An event of a run is stored."""
 
     def dropped(self, spec: RunSpec) -> None:
-        """A run is no longer this runner's: it was cancelled, or another runner has it."""
+        """A run is no longer this runner's: it was cancelled or removed, or another runner has it."""
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
         """Only runs that another runner trains are left."""
@@ -130,9 +130,9 @@ class _Runner:
             self._begin(self.queue.popleft())
         if not self.queue and self.elsewhere and self.engine.room and time.monotonic() - self.polled_at >= POLL_SECONDS:
             self.polled_at = time.monotonic()
-            states = self.store.progress()
-            self.queue.extend(spec for spec in self.elsewhere if states[spec.identity][0] != "running")
-            self.elsewhere = [spec for spec in self.elsewhere if states[spec.identity][0] == "running"]
+            running = {identity for identity, (state, _) in self.store.progress().items() if state == "running"}
+            self.queue.extend(spec for spec in self.elsewhere if spec.identity not in running)
+            self.elsewhere = [spec for spec in self.elsewhere if spec.identity in running]
 
     def _begin(self, spec: RunSpec) -> None:
         """Give a run to the engine, unless another runner trains it, or has finished it by now."""
@@ -144,6 +144,8 @@ class _Runner:
             self.elsewhere.append(spec)
         elif claim.outcome == "failed":  # for another runner, since this one began
             self.outcome.failed += 1
+        elif claim.outcome == "removed":
+            self.observer.dropped(spec)
         elif claim.outcome == "claimed":
             # A target nearer than what is stored deletes nothing: the run ends where it is.
             wanted = spec.model_copy(update={"epochs": max(spec.epochs, claim.epochs_done)})
@@ -160,7 +162,8 @@ class _Runner:
             elif isinstance(event, EpochEnded):
                 self.losses.pop(identity, None)
             if not self.store.record(identity, event):
-                # Suspended for longer than its lease, this process has lost the run to another; or it was cancelled.
+                # Suspended for longer than its lease, this process has lost the run to another; or the run was
+                # cancelled or removed.
                 if not isinstance(event, END):
                     self.engine.drop(identity)
                 del self.running[identity]

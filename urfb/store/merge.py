@@ -241,6 +241,8 @@ def _unite_memberships(writing: Connection, memberships: Iterable[tuple[str, str
     run_ids = {row.identity: row.id for row in writing.execute(select(tables.run.c.identity, tables.run.c.id))}
     stored = {tuple(row) for row in writing.execute(select(membership.experiment_id, membership.run_id))}
     for name, identity in sorted(memberships):
+        if identity not in run_ids:  # removed from the source since
+            continue
         if name not in experiment_ids:
             experiment_ids[name] = _insert(writing, tables.experiment, {"name": name})
         keys = {"experiment_id": experiment_ids[name], "run_id": run_ids[identity]}

@@ -366,9 +366,9 @@ class Store:
             raise StoreError(f"the log of run {identity} is {attempts[0].log} on {attempts[0].host}, and not here")
         with log.open(encoding="utf-8", errors="replace") as file:
             while True:
-                running = self.progress()[identity][0] == "running"  # asked first, so that the last words are read
+                state, _ = self.progress().get(identity, ("removed", 0))  # asked first, so that the last words are read
                 yield file.read()
-                if not (follow and running):
+                if not (follow and state == "running"):
                     return
                 time.sleep(FOLLOW_SECONDS)
 

@@ -44,11 +44,12 @@ def run_statuses(store: Store) -> list[RunStatus]:
         experiments[identity].append(name)
     with store.reading() as connection:
         rows = connection.execute(query).all()
-    progress = store.progress()  # after the rows, so that it has every one of them
+    progress = store.progress()  # after the rows, so that it has every one of them that was not removed meanwhile
     return [
         RunStatus(
             row.identity, row.network, row.dataset, row.rule, *progress[row.identity], row.epochs_target,
             tuple(experiments[row.identity]), row.reason,
         )
         for row in rows
+        if row.identity in progress
     ]  # fmt: skip

@@ -35,12 +35,12 @@ class Claim(NamedTuple):
 
     Attributes:
         outcome: 'claimed'; 'elsewhere', if another living process has it; 'done', if it has reached its target;
-            'cancelled'; or 'failed', if it has failed more often than it may.
+            'cancelled'; 'failed', if it has failed more often than it may; or 'removed', if the store no longer has it.
         epochs_done: how many of its epochs are stored.
         threads: with how many CPU threads it was last trained; None where it never was.
     """
 
-    outcome: Literal["claimed", "elsewhere", "done", "cancelled", "failed"]
+    outcome: Literal["claimed", "elsewhere", "done", "cancelled", "failed", "removed"]
     epochs_done: int
     threads: int | None = None
 
@@ -128,7 +128,9 @@ class WritableStore(Store):
         columns, attempts = tables.run.c, tables.attempt.c
         with self.writing() as connection:
             now = clock(connection)
-            row = connection.execute(select(tables.run).where(columns.identity == spec.identity)).one()
+            row = connection.execute(select(tables.run).where(columns.identity == spec.identity)).one_or_none()
+            if row is None:
+                return Claim("removed", 0)
             epochs_done = int(row.epochs_done)
             if row.state == "done" and epochs_done >= spec.epochs:
                 return Claim("done", epochs_done)
@@ -193,8 +195,8 @@ class WritableStore(Store):
         cancelled = []
         with self.writing() as connection:
             for identity in sorted(identities):  # always in this order, so that no two wait for each other
-                run = connection.execute(_select_run(identity)).one()
-                if run.state not in ("done", "cancelled"):
+                run = connection.execute(_select_run(identity)).one_or_none()
+                if run is not None and run.state not in ("done", "cancelled"):
                     _end_attempt(connection, run.id, "cancelled", "cancelled")
                     _end_run(connection, run.id, "cancelled")
                     cancelled.append(identity)
@@ -203,8 +205,8 @@ class WritableStore(Store):
     def record(self, identity: str, event: Event) -> bool:
         """Store an event of a run, and return whether this process still owns the run: if not, nothing is stored."""
         with self.writing() as connection:
-            run = connection.execute(_select_run(identity)).one()
-            if run.owner != self._token:
+            run = connection.execute(_select_run(identity)).one_or_none()
+            if run is None or run.owner != self._token:
                 return False
             match event:
                 case Started():
