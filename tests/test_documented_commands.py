@@ -103,6 +103,7 @@ ENDLESS = [
 ]
 
 EXIT_CODES = [
+    ExitCodes(r"urfb results remove", (2,), "asks before it removes anything, and nobody is there to answer"),
     ExitCodes(r"urfb report claims", (3,), "runs of two epochs on digits decide no claim"),
 ]
 

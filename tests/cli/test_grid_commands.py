@@ -396,3 +396,13 @@ def test_cleaning_removes_the_checkpoints_of_runs_that_are_done(tmp_path: Path, 
     assert urfb("grid", "clean", "--store", store).output.startswith("removed the checkpoints of 4 runs, 0.")
     plan = urfb("grid", "plan", tmp_path / "grid.yaml", "--store", store, "--epochs", 3)
     assert plan.output.count("trained 2 of 3 epochs; no checkpoint is here, so it starts over") == 4
+
+
+def test_files_of_removed_runs_are_cleaned_up_where_that_is_wanted(trained: Path) -> None:
+    orphan = trained.parent / "urfb.logs" / f"{'0' * 16}.log"
+    orphan.touch()
+    assert "and 1 log are of runs that the store does not have" in urfb("grid", "clean", "--store", trained).output
+    assert orphan.exists()
+    assert "and 1 log of runs that" in urfb("grid", "clean", "--store", trained, "--orphans").output
+    assert not orphan.exists()
+    assert "does not have" not in urfb("grid", "clean", "--store", trained).output

@@ -77,6 +77,7 @@ def test_what_would_write_there_says_where_else(folder: Path) -> None:
     grid_file(folder, epochs=3)
     for command, advice in (
         ("grid run grid.yaml", "cannot be written; choose another place with --store"),
+        ("results remove --where seed=0 --yes", "cannot be written; choose another place with --store"),
         ("report figures 4 --experiment tiny", "name a place that can be written to with --out"),
     ):
         done = on_read_only_mount(folder, urfb(command))

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from io import StringIO
@@ -18,6 +19,7 @@ from typer.testing import CliRunner, Result
 from tests.helpers import grid_file
 from urfb import open_store
 from urfb.cli import app
+from urfb.store import open_for_writing
 
 COMMAND = [sys.executable, "-c", "from urfb.cli import app; app()"]
 HOSTILE = (
@@ -87,6 +89,76 @@ def test_conditions_on_experiment_and_state_choose_runs_of_any_table(trained: Pa
     where = ["--where", "experiments=tiny", "--where", "state=done", "--where", "seed=1"]
     listed = urfb("results", view, "--store", trained, "--format", "csv", *where)
     assert set(pd.read_csv(StringIO(listed.output))["seed"]) == {1}
+
+
+def test_runs_that_no_grid_file_asks_for_are_listed_and_removed(tmp_path: Path, trained: Path) -> None:
+    grid = grid_file(tmp_path, seeds=1)
+    listed = urfb("results", "runs", "--store", trained, "--not-in", grid, "--format", "csv")
+    assert set(pd.read_csv(StringIO(listed.output))["seed"]) == {1}
+    choice = ("results", "remove", "--store", trained, "--not-in", grid, "--where", "rule=bp")
+    unasked = urfb(*choice)
+    assert (unasked.exit_code, unasked.stderr.count("\n"), "add --yes" in unasked.stderr) == (2, 1, True)
+    assert len(open_store(str(trained)).runs()) == 4
+    as_runs = urfb("results", "runs", *choice[2:]).output.splitlines()
+    *shown, counts, removed = urfb(*choice, "--yes").output.splitlines()
+    assert shown == as_runs
+    assert counts.startswith("1 run, 2 epochs, 1 checkpoint (0.")
+    assert counts.endswith(f" MB) and 1 log leave {trained}")
+    assert removed == "removed 1 run"
+    assert sorted(open_store(str(trained)).runs()["seed"]) == [0, 0, 1]
+
+
+def test_an_experiment_is_removed_but_not_what_another_asks_for(tmp_path: Path, trained: Path) -> None:
+    grid = grid_file(tmp_path, seeds=1)
+    grid.write_text(grid.read_text().replace("tiny:\n    defaults", "other:\n    defaults"))
+    assert urfb("grid", "run", grid, "--store", trained).exit_code == 0
+    removed = urfb("results", "remove", "--store", trained, "--experiment", "tiny", "--yes")
+    *_, stay, last = removed.output.splitlines()
+    assert stay == "2 runs stay, because other experiments ask for the same; 'tiny' no longer does"
+    assert last == "removed 2 runs"
+    assert open_store(str(trained)).runs()["experiments"].tolist() == ["other", "other"]
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, 3), ("n", 1, 4)])
+def test_removal_on_a_terminal_waits_for_a_yes(trained: Path, answer: str, code: int, left: int) -> None:
+    ours, its = os.openpty()
+    run = open_store(str(trained)).runs()["run"][0]
+    arguments = [*COMMAND, "results", "remove", run, "--store", str(trained)]
+    os.write(ours, f"{answer}\n".encode())
+    done = subprocess.run(arguments, stdin=its, capture_output=True, text=True, check=False)
+    os.close(its)
+    os.close(ours)
+    assert done.returncode == code
+    assert done.stderr.strip() == "Remove? [y/N]:"
+    assert done.stdout.splitlines()[-1] == ("removed 1 run" if answer == "y" else "nothing is removed")
+    assert len(open_store(str(trained)).runs()) == left
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ((), "which runs?"),
+        (("--where", "seed=7"), "nothing to remove"),
+        (("--where", "sead=0"), "did you mean 'seed'"),
+        (("--experiment", "tinny"), "did you mean 'tiny'"),
+        (("zz",), "there is no run 'zz'"),
+        (("--not-in", "absent.yaml"), "absent.yaml: cannot be read"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_removal_of_what_is_not_there_is_bad_input(trained: Path, choice: tuple[str, ...], said: str) -> None:
+    result = urfb("results", "remove", "--store", trained, "--yes", *choice)
+    assert (result.exit_code, result.stderr.count("\n"), said in result.stderr) == (2, 1, True)
+    assert len(open_store(str(trained)).runs()) == 4
+
+
+def test_a_run_in_training_is_not_removed(trained: Path) -> None:
+    store = open_for_writing(str(trained))
+    run = store.spec(store.runs()["run"][0])
+    store.claim(run.model_copy(update={"epochs": 3}))
+    result = urfb("results", "remove", run.identity, "--store", trained, "--yes")
+    assert result.exit_code == 2
+    assert f"urfb: run {run.identity} is being trained on {socket.gethostname()}\nnothing is removed" in result.stderr
 
 
 def test_a_query_is_printed_for_people_and_for_programs(trained: Path) -> None:

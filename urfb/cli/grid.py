@@ -257,17 +257,31 @@ def logs(
 
 
 @app.command()
-def clean(store: StoreOption = DEFAULT_STORE) -> None:
+def clean(
+    store: StoreOption = DEFAULT_STORE,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Remove the files of runs that the store does not have, too.")
+    ] = False,
+) -> None:
     """Remove the checkpoints of runs that are done.
 
     Their results stay; more epochs would train them anew.
 
     Example: urfb grid clean --store results/urfb.sqlite
     """
+    from urfb.cli.listing import counted_files
     from urfb.engines.runner import remove_checkpoints
+    from urfb.store import open_store
+    from urfb.store.removal import orphaned_files
 
     removed, freed = remove_checkpoints(store)
     typer.echo(f"removed the checkpoints of {removed} runs, {freed / 1e6:,.1f} MB")
+    files = orphaned_files(open_store(store))
+    if orphans:
+        files.remove()
+        typer.echo(f"removed {counted_files(files)} of runs that the store does not have")
+    elif files.checkpoints or files.logs:
+        typer.echo(f"{counted_files(files)} are of runs that the store does not have: --orphans removes them")
 
 
 @app.command()

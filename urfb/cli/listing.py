@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from urfb.engines.estimate import Estimate
     from urfb.engines.planner import GridPlan
     from urfb.grid.shown import ShownNetwork
+    from urfb.store.engine import Location
     from urfb.store.merge import Merged
+    from urfb.store.removal import Removal, RunFiles
     from urfb.store.status import RunStatus
 
 COLOURS = {
@@ -365,6 +367,27 @@ def print_merged(merged: Sequence[Merged]) -> None:
                     run=result.run, theirs=result.source_version, ours=result.target_version
                 )
                 typer.echo(f"  {result.outcome}: {sentence}")
+
+
+def print_removal(removal: Removal, location: Location) -> None:
+    """Print the runs that are to leave a store, and what goes with them."""
+    if len(removal.runs):
+        print_frame(removal.runs, "runs", Format.TABLE)
+        epochs = removal.runs["epochs_done"].sum()
+        files = counted_files(removal.files)
+        typer.echo(f"{counted_runs(len(removal.runs))}, {epochs:,} epochs, {files} leave {location}")
+    if removal.shared:
+        stay = "1 run stays" if len(removal.shared) == 1 else f"{len(removal.shared)} runs stay"
+        typer.echo(f"{stay}, because other experiments ask for the same; '{removal.experiment}' no longer does")
+
+
+def counted_files(files: RunFiles) -> str:
+    """Return '2 checkpoints (0.1 MB) and 1 log'."""
+    checkpoints, logs = len(files.checkpoints), len(files.logs)
+    return (
+        f"{checkpoints} checkpoint{'s' * (checkpoints != 1)} ({files.bytes / 1e6:,.1f} MB) and "
+        f"{logs} log{'s' * (logs != 1)}"
+    )
 
 
 def print_findings(findings: Sequence[Finding], output: Format) -> None:

@@ -60,7 +60,7 @@ app = typer.Typer(
     help="The laboratory for learning with asymmetric feedback.",
 )
 app.add_typer(grid.app, name="grid", help="Plan and run the experiments of a grid file.")
-app.add_typer(results.app, name="results", help="Read the results store, and join several.")
+app.add_typer(results.app, name="results", help="Read the results store, join several, and remove runs.")
 app.add_typer(report.app, name="report", help="Make figures, tables, claims and a page from the store.")
 app.add_typer(theory.app, name="theory", help="Simulate the linear network of the paper's section 5.")
 app.add_typer(network.app, name="network", help="Show the networks and what they cost.")

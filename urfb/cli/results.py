@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,19 +10,32 @@ import typer
 
 from urfb.cli import completion
 from urfb.cli.options import DEFAULT_STORE, Format, StoreOption, WhereOption
+from urfb.errors import InputError
 
 app = typer.Typer(no_args_is_help=True)
 
+NotInOption = Annotated[
+    list[Path] | None,
+    typer.Option("--not-in", metavar="FILE", help="Only runs that this grid file does not ask for. Repeatable."),
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
 
 
 @app.command()
-def runs(store: StoreOption = DEFAULT_STORE, where: WhereOption = None, output: FormatOption = Format.TABLE) -> None:
+def runs(
+    store: StoreOption = DEFAULT_STORE,
+    where: WhereOption = None,
+    not_in: NotInOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
     """Print one row a run: what it is, its state and its last errors.
 
     Example: urfb results runs --where rule=urfb --where seed=0,1 --format csv
     """
-    _print("runs", store, where, output)
+    from urfb.cli.listing import print_frame
+    from urfb.store import open_store
+
+    print_frame(open_store(store).selected_runs((), where or (), not_in or ()), "runs", output)
 
 
 @app.command()
@@ -42,6 +56,50 @@ def alignment(
     Example: urfb results alignment --where rule=frfb --where layer=3
     """
     _print("alignment", store, where, output)
+
+
+@app.command()
+def remove(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Identities, or how they begin.", autocompletion=completion.runs),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    where: WhereOption = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            "--experiment",
+            metavar="NAME",
+            help="Only runs that this experiment asks for, and no other.",
+            autocompletion=completion.experiments_to_show,
+        ),
+    ] = None,
+    not_in: NotInOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before.")] = False,
+) -> None:
+    """Remove runs, with their checkpoints and logs.
+
+    Those for which all that is given holds are listed, and removed when you agree. Runs that are being trained are
+    refused.
+
+    Example: urfb results remove --not-in experiments.yaml
+    """
+    from urfb.cli.listing import counted_runs, print_removal
+    from urfb.store import open_for_writing, open_store
+    from urfb.store.removal import plan_removal
+    from urfb.store.removal import remove as remove_runs
+
+    removal = plan_removal(open_store(store), runs or (), where or (), not_in or (), experiment)
+    writable = open_for_writing(store)
+    print_removal(removal, writable.location)
+    if not yes:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise InputError("nothing is removed, because nobody can be asked here: add --yes")
+        if not typer.confirm("Remove?", err=True):
+            typer.echo("nothing is removed")
+            raise typer.Exit(1)
+    typer.echo(f"removed {counted_runs(remove_runs(writable, removal))}")
 
 
 @app.command()

@@ -24,11 +24,6 @@ from urfb.store.reading import Store
 from urfb.store.simulations import copy_simulation
 from urfb.training.files import CheckpointFiles
 
-RUN_TABLES = tuple(
-    table for table in tables.metadata.sorted_tables if "run_id" in table.c and table is not tables.experiment_run
-)
-"""The tables of a run's measurements and attempts, whose rows stay together."""
-
 Outcome = Literal["added", "replaced", "kept", "unchanged", "busy"]
 Read = Callable[[Select[Any]], Sequence[RowMapping]]
 
@@ -209,7 +204,7 @@ def _decide(source: Version, target: Version | None) -> Outcome:
 
 def _copy_rows(writing: Connection, run_id: int, read: Read, source_id: int) -> None:
     """Replace the target's rows of a run by the source's."""
-    for table in RUN_TABLES:
+    for table in tables.RUN_TABLES:
         writing.execute(delete(table).where(table.c.run_id == run_id))
         has_id = table.c.keys()[0] == "id"
         query = select(table).where(table.c.run_id == source_id)

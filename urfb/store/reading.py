@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, func, inspect, or_, select, text
 from sqlalchemy.exc import DBAPIError
 
 from urfb.errors import SelectionError, StoreError
+from urfb.grid.expand import load_grids
 from urfb.grid.plan import parse_filters
 from urfb.grid.settings import WORKLOAD_SETTINGS
 from urfb.grid.spec import RunSpec
@@ -333,9 +334,28 @@ class Store:
         """
         if not runs and not conditions:
             raise SelectionError("which runs? Give their identities, or conditions such as --where rule=frfb")
+        return list(self.selected_runs(runs, conditions)["run"])
+
+    def selected_runs(
+        self, runs: Sequence[str] = (), conditions: Sequence[str] = (), not_in: Sequence[Path] = ()
+    ) -> pd.DataFrame:
+        """Return the rows of `runs()` for which all holds.
+
+        Args:
+            runs: identities, or how they begin; none for all runs.
+            conditions: such as 'rule=urfb'.
+            not_in: grid files, none of which asks for the runs.
+
+        Raises:
+            SelectionError: a run does not exist, or a condition cannot be read.
+            GridError: a grid file has mistakes.
+        """
         frame = self.runs(**parse_filters(conditions, self.filterable("runs")))
-        named = {self.spec(run).identity for run in runs}
-        return [identity for identity in frame["run"] if not runs or identity in named]
+        if runs:
+            frame = frame[frame["run"].isin({self.spec(run).identity for run in runs})]
+        if not_in:
+            frame = frame[~frame["run"].isin({run.spec.identity for run in load_grids(not_in).runs})]
+        return frame
 
     def log(self, run: str, *, follow: bool = False) -> Iterator[str]:
         """Return the log of a run, piece by piece.

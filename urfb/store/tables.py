@@ -204,6 +204,9 @@ filters = Table(
     sqlite_with_rowid=False,
 )
 
+RUN_TABLES = tuple(table for table in metadata.sorted_tables if "run_id" in table.c and table is not experiment_run)
+"""The tables of a run's measurements and attempts, whose rows stay together."""
+
 SIMULATION_COLUMNS = tuple(field.name for field in fields(SimulationSpec))
 
 simulation = Table(
