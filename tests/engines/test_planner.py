@@ -108,6 +108,18 @@ def test_a_failed_run_is_planned_again_and_the_plan_says_why_it_failed(store: st
     assert "ValueError: not today" in found.runs[0].reason
 
 
+def test_a_run_that_an_edit_made_new_says_so(store: str) -> None:
+    old, new = (replace(RUNS[0], spec=RUNS[0].spec.model_copy(update={"source": source})) for source in ("old", "new"))
+    train(store, old, 1.0)
+    found = planned([RUNS[1], new, old], store).runs
+    assert [run.state for run in found] == ["new", "new", "done"]
+    assert [run.reason for run in found] == [
+        "never trained",
+        f"source changed since run {old.spec.identity} (2 epochs)",
+        "done",
+    ]
+
+
 def test_row_size_comes_from_the_store_when_enough_rows_exist(store: str) -> None:
     train(store, tiny_run(seed=2), 1.0)
     small = planned(RUNS, store).estimate

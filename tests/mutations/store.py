@@ -193,6 +193,14 @@ MUTATIONS = [
         ("holders[run.run] = [source]", "holders[run.run].append(source)"),
     ),
     *of(
+        "urfb/store/status.py",
+        "tests/store/test_status.py",
+        ("run.epochs_done > 0, or_(", "or_("),
+        (", run.science_version < SCIENCE_VERSION)", ")"),
+        ('("network", "epochs", "source")]', '("network", "source")]'),
+        ("    if source != spec.source:\n", "    if source is None:\n"),
+    ),
+    *of(
         "urfb/store/removal.py",
         "tests/store/test_removal.py",
         ("        if busy:\n", "        if False:\n"),

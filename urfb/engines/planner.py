@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from urfb.engines.measuring import measured_epochs, measured_memory, peaks
 from urfb.engines.runner import capacity, divide, find_devices, refuse_precision, refuse_unfit
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
-from urfb.store import open_store, stored_progress
+from urfb.store import Store, open_store, stored_progress
 from urfb.store.engine import Location
+from urfb.store.status import changes
 from urfb.training.files import runs_with_checkpoint
 from urfb.training.provenance import device_name
 
@@ -60,6 +61,7 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
         stored.reasons() if stored else {},
         checkpoints=runs_with_checkpoint(Location.of(store).checkpoints),
     )
+    planned = _with_changes(planned, stored) if stored else planned
     missing = [run for run in planned if run.missing]
     specs = [run.run.spec for run in missing]
     if not missing:
@@ -87,3 +89,9 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
         bytes_per_epoch=stored.bytes_per_epoch() if stored else None,
     )
     return GridPlan(planned, total, slots, name, calibrate)
+
+
+def _with_changes(planned: Sequence[PlannedRun], store: Store) -> list[PlannedRun]:
+    """Say of new runs what has changed since they were trained, where that is why they are new."""
+    reasons = iter(changes(store, [run.run.spec for run in planned if run.state == "new"]))
+    return [replace(run, reason=next(reasons) or run.reason) if run.state == "new" else run for run in planned]

@@ -1,12 +1,18 @@
-"""How far a store's runs are. Without pandas, whose import takes longer than everything else here."""
+"""How far a store's runs are, and why some are new.
+
+Without pandas, whose import takes longer than everything else here.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
+from urfb.grid.spec import SCIENCE_VERSION, RunSpec
 from urfb.store import tables
 from urfb.store.reading import Store
 
@@ -53,3 +59,39 @@ def run_statuses(store: Store) -> list[RunStatus]:
         for row in rows
         if row.identity in progress
     ]  # fmt: skip
+
+
+def changes(store: Store, specs: Sequence[RunSpec]) -> list[str | None]:
+    """Return, for each of some new runs, which trained run differs in its source or science version alone, in words.
+
+    Args:
+        store: that may have such runs.
+        specs: of runs that were never trained.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    names = [name for name in RunSpec.model_fields if name not in ("network", "epochs", "source")]
+    run = tables.run.c
+    query = (
+        select(run.identity, run.epochs_done, run.source, *(run[name] for name in names))
+        .where(run.epochs_done > 0, or_(run.source.is_not(None), run.science_version < SCIENCE_VERSION))
+        .order_by(run.id)
+    )
+    with store.reading() as connection:
+        # The driver's own rows: SQLAlchemy's take several times as long. Of those that are alike, the latest is kept.
+        earlier = {tuple(row[3:]): row[:3] for row in connection.execute(query).cursor.fetchall()}
+    if not earlier:
+        return [None] * len(specs)
+    settings = attrgetter(*names)
+    return [_change(spec, *earlier.get(settings(spec), (None, 0, None))) for spec in specs]
+
+
+def _change(spec: RunSpec, run: str | None, epochs: int, source: str | None) -> str | None:
+    """Return what has changed since a run was trained; None without one."""
+    if run is None:
+        return None
+    trained = f"run {run} ({epochs} epoch{'s' * (epochs > 1)})"
+    if source != spec.source:
+        return f"source changed since {trained}"
+    return f"an older urfb trained {trained}; its numbers differ"
