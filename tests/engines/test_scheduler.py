@@ -19,6 +19,7 @@ from urfb.errors import StoreError
 from urfb.events import END, Event, Failed, Finished, Lost, Stopped
 from urfb.grid.spec import RunSpec
 from urfb.store import WritableStore, open_for_writing
+from urfb.store.removal import plan_removal, remove
 
 FIRST, SECOND = tiny_run(seed=0).spec, tiny_run(seed=1).spec
 DONE: list[Event] = [started(), epoch(1), epoch(2), Finished(2, 1.0, 0.25)]
@@ -260,26 +261,35 @@ def test_the_end_of_a_run_that_is_another_runners_by_now_is_not_stored(
     assert store.runs()["state"].tolist() == ["cancelled", "new"]
 
 
-def removed(spec: RunSpec) -> str:
-    """Return the SQL that removes a run of which nothing but its row and experiment is stored."""
-    return f"""DELETE FROM experiment_run WHERE run_id = (SELECT id FROM run WHERE identity = '{spec.identity}');
-        DELETE FROM run WHERE identity = '{spec.identity}'"""
-
-
-def test_a_run_removed_while_it_waits_in_the_queue_is_dropped(
-    store: WritableStore, sql: Callable[[str], list[Any]]
-) -> None:
-    watcher = Watcher(lambda spec, event: event == epoch(1) and [sql(part) for part in removed(SECOND).split(";")])
+def test_a_run_removed_while_it_waits_in_the_queue_is_dropped(store: WritableStore) -> None:
+    second = plan_removal(store, [SECOND.identity])
+    watcher = Watcher(lambda spec, event: event == epoch(1) and remove(store, second))
     assert run_missing([FIRST, SECOND], store, Scripted({FIRST: [DONE]}), watcher) == Outcome(done=1)
     assert watcher.lost == [SECOND]
     assert store.runs()["state"].tolist() == ["done"]
+
+
+def test_a_run_removed_while_it_is_trained_is_dropped_once(store: WritableStore) -> None:
+    def cancel_and_remove(spec: RunSpec, event: Event) -> None:
+        if event == epoch(1):
+            store.cancel([spec.identity])
+            remove(store, plan_removal(store, [spec.identity]))
+
+    engine, watcher = Scripted({FIRST: [DONE]}), Watcher(cancel_and_remove)
+    assert run_missing([FIRST], store, engine, watcher) == Outcome()
+    assert (engine.dropped, watcher.lost) == ([FIRST.identity], [FIRST])
 
 
 def test_a_run_removed_while_another_runner_is_waited_for_is_dropped(
     store: WritableStore, sql: Callable[[str], list[Any]]
 ) -> None:
     sql(given_to_another(FIRST))
-    watcher = Watcher(on_wait=lambda times: [sql(part) for part in removed(FIRST).split(";")])
+
+    def remove_when_it_is_given_back(times: int) -> None:
+        sql(given_to_another(FIRST, "unfinished"))
+        remove(store, plan_removal(store, [FIRST.identity]))
+
+    watcher = Watcher(on_wait=remove_when_it_is_given_back)
     assert run_missing([FIRST], store, Scripted({}), watcher) == Outcome()
     assert watcher.lost == [FIRST]
 

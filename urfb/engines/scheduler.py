@@ -168,7 +168,8 @@ class _Runner:
                     self.engine.drop(identity)
                 del self.running[identity]
                 self.observer.dropped(spec)
-                self._keep(spec, self.elsewhere)
+                if identity in self.store.progress():
+                    self._keep(spec, self.elsewhere)
                 continue
             self.observer.recorded(spec, event)
             if isinstance(event, END):
