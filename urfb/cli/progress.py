@@ -172,7 +172,7 @@ class GridProgress:
     def dropped(self, spec: RunSpec) -> None:
         """Print that this runner no longer trains the run."""
         self._forget(spec)
-        self._line(f"{describe(spec)}: was cancelled, or another process has it; it is left alone here")
+        self._line(f"{describe(spec)}: was cancelled or removed, or another process has it; it is left alone")
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
         """Print once that another runner has the remaining runs."""
