@@ -130,7 +130,7 @@ def test_removal_on_a_terminal_waits_for_a_yes(trained: Path, answer: str, code:
     os.close(ours)
     assert done.returncode == code
     assert done.stderr.strip() == "Remove? [y/N]:"
-    assert done.stdout.splitlines()[-1] == ("removed 1 run" if answer == "y" else "nothing is removed")
+    assert done.stdout.splitlines()[-1].strip() == ("removed 1 run" if answer == "y" else "nothing is removed")
     assert len(open_store(str(trained)).runs()) == left
 
 

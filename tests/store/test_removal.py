@@ -15,9 +15,11 @@ from tests.helpers import grid_file, tiny_run
 from tests.store.recorded import epoch, finish, started
 from urfb.errors import GridError, SelectionError, StoreError
 from urfb.grid.expand import GridRun, load_grid
-from urfb.store import WritableStore, open_for_writing, tables
+from urfb.store import Store, WritableStore, open_for_writing, tables
 from urfb.store.engine import Location, connect
+from urfb.store.merge import merge_stores
 from urfb.store.removal import orphaned_files, plan_removal, remove
+from urfb.store.status import run_statuses
 from urfb.training.files import CheckpointFiles
 
 Sql = Callable[[str], list[tuple[Any, ...]]]
@@ -79,6 +81,13 @@ def test_a_run_that_an_experiment_asks_for_meanwhile_stays(store: WritableStore)
     store.register([tiny_run("b")])
     assert remove(store, removal) == 0
     assert store.memberships() == {("b", identity)}
+
+
+def test_a_run_that_was_to_stay_stays_if_no_other_asks_any_more(store: WritableStore) -> None:
+    (identity,) = stored(store, tiny_run("a", "b"))
+    first, second = (plan_removal(store, experiment=name) for name in "ab")
+    assert [remove(store, first), remove(store, second)] == [0, 0]
+    assert (store.runs()["run"].tolist(), store.memberships()) == ([identity], set())
 
 
 def test_runs_that_no_grid_file_asks_for_are_chosen(store: WritableStore, tmp_path: Path) -> None:
@@ -203,3 +212,34 @@ def test_a_file_that_cannot_be_removed_is_named(store: WritableStore, monkeypatc
     with pytest.raises(StoreError, match=rf"{identity}.pt: cannot be removed \(Permission denied\); the runs are"):
         remove(store, plan_removal(store, [identity]))
     assert store.runs().empty
+
+
+def test_following_a_log_ends_when_its_run_is_removed(
+    store: WritableStore, run: GridRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("urfb.store.reading.FOLLOW_SECONDS", 0.01)
+    identity = run.spec.identity
+    store.claim(run.spec)
+    store.location.logs.mkdir(parents=True)
+    (store.location.logs / f"{identity}.log").write_text("begins\n")
+    following = store.log(identity, follow=True)
+    assert next(following) == "begins\n"
+    store.cancel([identity])
+    remove(store, plan_removal(store, [identity]))
+    assert "".join(following) == ""
+
+
+def test_a_reader_passes_over_a_run_removed_meanwhile(
+    store: WritableStore, run: GridRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "progress", dict)  # which is asked after the rows
+    assert run_statuses(store) == []
+
+
+def test_a_merge_passes_over_a_run_removed_meanwhile(
+    store: WritableStore, run: GridRun, location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = store.memberships() | {("first", "0" * 16)}
+    monkeypatch.setattr(Store, "memberships", lambda store: members)  # which are asked before the rows
+    (merged,) = merge_stores(str(tmp_path / "merged.sqlite"), [location])
+    assert merged.run == run.spec.identity

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,7 +42,10 @@ class RunFiles(NamedTuple):
         """Return the files that are there."""
         identities = list(identities)
         files = [file for identity in identities for file in CheckpointFiles.of(location.checkpoints, identity)]
-        sizes = {file: file.stat().st_size for file in files if file.is_file()}
+        sizes = {}
+        for file in files:
+            with suppress(FileNotFoundError):
+                sizes[file] = file.stat().st_size
         logs = [location.logs / f"{identity}.log" for identity in identities]
         return cls(list(sizes), [log for log in logs if log.is_file()], sum(sizes.values()))
 
@@ -95,6 +99,7 @@ def plan_removal(
     Raises:
         SelectionError: nothing is given, something does not exist, or there is no such run.
         GridError: a grid file has mistakes.
+        StoreError: one of the runs is being trained.
     """
     if not (runs or conditions or not_in or experiment):
         raise SelectionError(
@@ -117,6 +122,8 @@ def plan_removal(
             f"nothing to remove: no run of {store.location} is what is asked for; `urfb results runs` lists what there "
             f"is ({there or 'no runs'})"
         )
+    reasons = store.reasons()
+    _refuse_running({run: reasons[run] for run in frame["run"][frame["state"] == "running"]})
     return Removal(frame, RunFiles.of(store.location, frame["run"]), experiment, shared)
 
 
@@ -134,16 +141,22 @@ def remove(store: WritableStore, removal: Removal) -> int:
         asked_for = _leave_experiment(connection, removal.experiment, rows) if removal.experiment else set()
         leaving = [row for row in rows if row.identity in identities and row.id not in asked_for]
         now = clock(connection)
-        busy = [
-            f"run {row.identity} is being trained on {row.owner_host}"
-            for row in leaving
-            if true_state(row.state, row.owner, row.owner_process, row.leased_until, now) == "running"
-        ]
-        if busy:
-            raise StoreError("\n".join([*busy, "nothing is removed; `urfb grid cancel RUN` stops a run's training"]))
+        _refuse_running(
+            {
+                row.identity: f"is being trained on {row.owner_host}"
+                for row in leaving
+                if true_state(row.state, row.owner, row.owner_process, row.leased_until, now) == "running"
+            }
+        )
         _delete(connection, leaving)
     RunFiles.of(store.location, [row.identity for row in leaving]).remove()
     return len(leaving)
+
+
+def _refuse_running(reasons: Mapping[str, str]) -> None:
+    if reasons:
+        named = (f"run {run} {reason}" for run, reason in reasons.items())
+        raise StoreError("\n".join([*named, "nothing is removed; `urfb grid cancel RUN` stops a run's training"]))
 
 
 def _locked_rows(connection: Connection, identities: Set[str]) -> list[Any]:
