@@ -11,20 +11,21 @@ from rich.console import Console
 
 from tests.helpers import tiny_run
 from tests.store.recorded import epoch, started
-from urfb.cli.progress import GridProgress
+from urfb.cli.progress import GridProgress, trend
 from urfb.engines import Slot
 from urfb.events import Failed, Finished, Stopped
+from urfb.grid.expand import GridRun
 from urfb.grid.plan import plan
 
 RUNS = [tiny_run(seed=seed, network="simpnet", epochs=3) for seed in range(3)]
 SPECS = [run.spec for run in RUNS]
 
 
-def progress(width: int = 80, *, terminal: bool = True) -> GridProgress:
-    """Return the progress of three runs; the test draws the bars."""
+def progress(width: int = 80, *, terminal: bool = True, runs: list[GridRun] = RUNS) -> GridProgress:
+    """Return the progress of some runs; the test draws the bars."""
     shown = GridProgress(Console(file=StringIO(), width=width, height=50, force_terminal=terminal))
     shown.bars.live.auto_refresh = False
-    shown.planned(plan(RUNS, {}, checkpoints=set()), [Slot("", "", "", "cpu", 1)] * 2)  # type: ignore[arg-type]
+    shown.planned(plan(runs, {}, checkpoints=set()), [Slot("", "", "", "cpu", 1)] * 2)  # type: ignore[arg-type]
     return shown
 
 
@@ -43,11 +44,11 @@ def written(shown: GridProgress) -> str:
 def test_a_runs_bar_has_its_validation_error(width: int, errors: str) -> None:
     shown = progress(width)
     shown.recorded(SPECS[0], started())
-    assert "0/3 epochs  simpnet digits urfb" in bars(shown)[1]
+    assert "0/3 epochs  seed 0" in bars(shown)[1]
     shown.recorded(SPECS[0], epoch(1, error=0.15))  # of the validation images: 0.25
     total, run = bars(shown)
     assert "0/3 runs, " in total
-    assert f"1/3 {errors}  simpnet digits" in run
+    assert f"1/3 {errors} ▁  seed 0" in run
     assert max(map(len, bars(shown))) <= width
 
 
@@ -61,7 +62,7 @@ def test_lines_break_between_phrases(width: int) -> None:
     lines = [line.rstrip() for line in written(shown).splitlines()]
     assert max(map(len, lines)) <= width
     broken = [line for line, following in itertools.pairwise(lines) if following.startswith("  ")]
-    assert broken or width == 80
+    assert broken or width >= 60
     assert all(line.endswith((",", ":", ";")) for line in broken if len(line) > 2)
 
 
@@ -87,7 +88,7 @@ def test_a_stopped_run_does_not_count_as_done() -> None:
     assert bars(shown)[0].rstrip().endswith("0/3 runs")
     shown.interrupted(at_once=False)
     assert bars(shown) == []
-    assert "[0/3] simpnet digits urfb hinge seed 0: stopped, with a checkpoint" in written(shown)
+    assert "[0/3] seed 0: stopped, with a checkpoint" in written(shown)
 
 
 def test_a_run_that_was_dropped_and_taken_up_again_counts_once() -> None:
@@ -117,9 +118,41 @@ def test_what_ends_a_grid_early_leaves_no_bar() -> None:
     assert bars(shown) == []
 
 
-def test_a_file_gets_whole_lines() -> None:
+def test_each_line_of_a_file_is_whole_and_has_its_time() -> None:
     shown = progress(40, terminal=False)
     shown.recorded(SPECS[0], started())
     shown.recorded(SPECS[0], Finished(3, 1.0, 0.25))
+    shown.recorded(SPECS[1], Failed("ValueError: bad", "Traceback …"))
     shown.stop()
-    assert written(shown).endswith("[1/3] simpnet digits urfb hinge seed 0: done after 3 epochs, test error 25.0%\n")
+    lines = [re.fullmatch(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (.*)", line) for line in written(shown).splitlines()]
+    assert all(lines)
+    assert [line[2] for line in lines if line][-3:] == [
+        "all: network simpnet, dataset digits, rule urfb",
+        "[1/3] seed 0: done after 3 epochs, test error 25.0%",
+        f"[2/3] seed 1: FAILED: ValueError: bad; `urfb grid logs {SPECS[1].identity}` has more",
+    ]
+
+
+def test_of_many_runs_the_latest_are_shown_and_what_failed_stays() -> None:
+    runs = [tiny_run(seed=seed, step_size=step) for seed in range(250) for step in (0.1, 0.2)]
+    shown = progress(80, runs=runs)
+    for run in runs[:200]:
+        shown.recorded(run.spec, started())
+        shown.recorded(run.spec, epoch(1))
+        bad = run.spec.seed % 10 == 7
+        shown.recorded(run.spec, Failed("ValueError: bad", "") if bad else Finished(3, 1.0, 0.25))
+    shown.recorded(runs[200].spec, started())
+    latest, total, running = bars(shown)[-3:]
+    assert len(bars(shown)) == 5
+    assert latest.startswith("[200/500] step_size 0.2 seed 99: done after 3 epochs")
+    assert "200/500 runs, 20 failed" in total
+    assert running.rstrip().endswith("0/2 epochs  step_size 0.1 seed 100")
+    failed = [f"step_size {step} seed {seed}: FAILED" for step, seed in ((0.1, 7), (0.2, 7), (0.1, 17))]
+    assert [written(shown).count(line) for line in failed] == [1, 1, 1]  # what stays is not drawn again
+    shown.stop()
+    assert bars(shown) == []
+
+
+def test_a_trend_goes_from_the_lowest_to_the_highest_error() -> None:
+    assert trend([0.5, 0.4, 0.3, 0.1]) == "█▆▄▁"
+    assert trend([0.2]) == trend([0.2, 0.2])[:1] == "▁"

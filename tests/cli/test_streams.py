@@ -77,13 +77,13 @@ def test_runs_are_trained_without_an_output(folder: Path, gone: str) -> None:
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
 def test_an_encoding_without_a_letter_shows_its_code(folder: Path, encoding: str) -> None:
     (folder / "grid.yaml").write_text(
-        "experiments: {t: {defaults: {network: Full 9; Output, dataset: digits, rule: interpolated, epochs: 3, "
-        "epsilon: 0.5}}}"
+        "experiments: {t: {defaults: {network: Full 9; Output, dataset: digits, rule: interpolated, epochs: 3}, "
+        "matrix: {epsilon: [0.5, 0.25]}}}"
     )
     for command in ("grid plan grid.yaml --store t.sqlite", "grid run grid.yaml --jobs 0 --store t.sqlite"):
         done = shell(f"urfb {command}", folder, PYTHONIOENCODING=encoding)
         assert (done.returncode, done.stderr) == (0, "")
-        assert r"interpolated \u03b5 0.5" in done.stdout
+    assert r"\u03b5 0.5: done" in done.stdout
     help_text = shell("urfb results export --help", folder, PYTHONIOENCODING=encoding)
     assert help_text.returncode == 0
 

@@ -88,7 +88,7 @@ def check_everywhere(folder: Path, default_identity: str) -> None:
 
     # A plan has a column for it where runs differ in it, and conditions.
     plan = ("grid", "plan", grid, "--store", store.location)
-    assert "momentum" in printed(*plan).splitlines()[0]
+    assert "momentum" in printed(*plan).splitlines()[1]
     assert "1 run" in printed(*plan, "--where", "momentum=0.5")
 
     # Runs that differ in it share no panel, and none with it is taken for the paper's.

@@ -9,7 +9,7 @@ from tests.helpers import tiny_run
 from urfb.errors import SelectionError
 from urfb.events import Failed
 from urfb.grid.expand import load_grid
-from urfb.grid.plan import plan, select
+from urfb.grid.plan import one_seed_first, plan, select
 from urfb.store import open_for_writing
 
 RUNS = load_grid(Path(__file__).parents[2] / "experiments.yaml", ["quick"]).runs
@@ -140,3 +140,13 @@ def test_conditions_that_cannot_be_read_are_refused(condition: str, message: str
 def test_second_condition_on_the_same_setting_is_refused() -> None:
     with pytest.raises(SelectionError, match="--where 'seed = 1': there is a condition on seed already"):
         select(RUNS, ["seed=0", "rule=bp", "seed = 1"])
+
+
+def test_one_seed_of_everything_is_trained_before_the_next() -> None:
+    settings = [("bp", 0), ("bp", 1), ("bp", 2), ("urfb", 5), ("urfb", 6), ("frfb", 1)]
+    runs = [tiny_run(rule=rule, seed=seed) for rule, seed in settings]
+    done = {runs[0].spec.identity: ("done", 2)}
+    ordered = [planned.run.spec for planned in one_seed_first(plan(runs, done, checkpoints=set()))]
+    assert [(spec.rule, spec.seed) for spec in ordered] == [
+        ("bp", 0), ("urfb", 5), ("frfb", 1), ("bp", 1), ("urfb", 6), ("bp", 2),
+    ]  # fmt: skip

@@ -28,8 +28,8 @@ MUTATIONS = [
         ("NotNegativeInt = Annotated[int, Field(ge=0,", "NotNegativeInt = Annotated[int, Field(ge=1,"),
         ("usual=1000, ", "usual=100, "),
         (
-            'true_class_margin: Annotated[Finite, Use(listed=False, compares="hinge")]',
-            "true_class_margin: Annotated[Finite, Use(listed=False)]",
+            'true_class_margin: Annotated[Finite, Use(compares="hinge")]',
+            "true_class_margin: Annotated[Finite, Use()]",
         ),
     ),
     *of(
@@ -114,7 +114,10 @@ MUTATIONS = [
     *of(
         "urfb/grid/settings.py",
         "tests/test_plugins.py::test_what_only_the_notation_says_is_refused_beside_a_users_model",
-        ("pool_padding: Annotated[PoolPadding, Use(notation=True, ", "pool_padding: Annotated[PoolPadding, Use("),
+        (
+            'PoolPadding, Use(follows=("convention",), notation=True, ',
+            'PoolPadding, Use(follows=("convention",), ',
+        ),
         (
             "pretraining_epochs: Annotated[NotNegativeInt, Use(notation=True, ",
             "pretraining_epochs: Annotated[NotNegativeInt, Use(",

@@ -26,7 +26,7 @@ def test_status_gives_state_experiments_and_last_failure_reason(tmp_path: Path) 
     assert (done.state, done.epochs_done, done.epochs_target, done.experiments) == ("done", 2, 2, ("a", "b"))
     assert (done.run, done.reason) == (runs[0].spec.identity, None)
     assert (failed.state, failed.epochs_done, failed.epochs_target, failed.reason) == ("failed", 1, 3, "second")
-    assert (failed.rule, failed.dataset, failed.experiments) == ("bp", "digits", ("b",))
+    assert (failed.settings["rule"], failed.settings["dataset"], failed.experiments) == ("bp", "digits", ("b",))
     assert (new.state, new.reason) == ("new", None)
 
 

@@ -9,9 +9,9 @@ import statistics
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.cells import cell_len
@@ -21,9 +21,8 @@ from rich.text import Text
 from urfb.cli.options import Format
 from urfb.cli.terminal import console, wrapped
 from urfb.errors import SelectionError
+from urfb.grid.naming import ALONE, differing, in_words, settings_in, settings_of, shared, value_text
 from urfb.grid.plan import STATES
-from urfb.grid.settings import SETTINGS
-from urfb.grid.spec import RunSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,48 +44,12 @@ COLOURS = {
 COLOURED_ROWS = 1000
 """A longer table is plain text on a terminal, too: rich, which measures each cell, takes seconds for it."""
 
-# What the table format shows; csv and json have every column.
-SHOWN = {
-    "runs": (
-        "run network dataset rule loss connectivity seed state epochs_done epochs_target "
-        "training_error validation_error test_error"
-    ),
-    "epochs": (
-        "run network dataset rule loss connectivity seed epoch running_loss training_loss training_error "
-        "validation_loss validation_error seconds"
-    ),
-    "alignment": (
-        "run network dataset rule loss connectivity seed step epoch layer layer_name correlation correlation_shared"
-    ),
+MEASURED = {
+    "runs": "state epochs_done epochs_target training_error validation_error test_error",
+    "epochs": "epoch running_loss training_loss training_error validation_loss validation_error seconds",
+    "alignment": "step epoch layer layer_name correlation correlation_shared",
 }
-
-
-def describe(spec: RunSpec) -> str:
-    """Return a run in a few words: 'simpnet cifar10 urfb hinge 50 % seed 0'."""
-    return " ".join(
-        [spec.network, spec.dataset, described_rule(spec), spec.loss, *_peculiarities(spec), f"seed {spec.seed}"]
-    )
-
-
-def described_rule(spec: RunSpec) -> str:
-    """Return a run's rule with its parameters: 'interpolated ε 0.5'."""
-    parameters = (("ε", spec.epsilon), ("λ", spec.decay))
-    return " ".join([spec.rule, *(f"{symbol} {value:g}" for symbol, value in parameters if value is not None)])
-
-
-def _peculiarities(spec: RunSpec) -> list[str]:
-    words = []
-    if spec.convention != "paper":
-        words.append(spec.convention)
-    if spec.connectivity != 1 or spec.feedback_connectivity != 1:
-        words.append(f"{spec.connectivity:.0%}".replace("%", " %"))
-    if spec.pretraining_epochs:
-        words.append(f"after {spec.pretraining_epochs} tied epochs")
-    if spec.untied != "none":
-        words.append(f"untied {spec.untied}")
-    if spec.precision != "float32":
-        words.append(spec.precision)
-    return words
+"""What the table format shows of each row, after what tells the runs apart; csv and json have every column."""
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -154,38 +117,44 @@ def _width(widths: Sequence[int]) -> int:
 def print_plan(plan: GridPlan) -> None:
     """Print each run of a plan with the reason for its state, the count of each state, and the estimate."""
     planned = plan.runs
-    specs = [planned_run.run.spec for planned_run in planned]
-    listed = [name for name, setting in SETTINGS.items() if setting.use.listed]
-    differing = [name for name in listed if len({getattr(spec, name) for spec in specs}) > 1]
-    rows = []
-    for planned_run, spec in zip(planned, specs, strict=True):
-        density = f"{spec.connectivity:g}" if spec.connectivity == spec.feedback_connectivity else (
-            f"{spec.connectivity:g}/{spec.feedback_connectivity:g}"
-        )  # fmt: skip
-        rows.append(
-            [
-                spec.identity,
-                planned_run.state,
-                f"{planned_run.epochs_done}/{spec.epochs}",
-                spec.network,
-                spec.dataset,
-                described_rule(spec),
-                spec.loss,
-                density,
-                *(_cell(getattr(spec, name)) for name in differing),
-                str(spec.seed),
-                ", ".join(planned_run.run.experiments),
-                planned_run.reason,
-            ]
-        )
+    runs = [settings_of(planned_run.run.spec) for planned_run in planned]
+    names = differing(runs)
+    rows = [
+        [
+            planned_run.run.spec.identity,
+            planned_run.state,
+            f"{planned_run.epochs_done}/{planned_run.run.spec.epochs}",
+            *_differences(run, names),
+            ", ".join(planned_run.run.experiments),
+            planned_run.reason,
+        ]
+        for planned_run, run in zip(planned, runs, strict=True)
+    ]
     if rows:
-        columns = ["run", "state", "epochs", "network", "dataset", "rule", "loss", "connectivity", *differing]
-        table([*columns, "seed", "experiments", "reason"], rows)
+        _print_shared(runs)
+        table(["run", "state", "epochs", *names, "experiments", "reason"], rows)
     counts = Counter(planned_run.state for planned_run in planned)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     typer.echo(f"{counted_runs(len(planned))}: {summary}" if planned else "no run agrees with these conditions")
     if plan.estimate is not None:
         _print_estimate(plan, plan.estimate)
+
+
+def shared_in_words(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the settings that all of some runs have, unless they are the usual ones; empty where there is none."""
+    common = [f"{name} {value_text(runs[0][name])}" for name in shared(runs)]
+    return f"{'all' if len(runs) > 1 else 'it'}: {', '.join(common)}" if common else ""
+
+
+def _print_shared(runs: Sequence[Mapping[str, Any]]) -> None:
+    if text := printable(shared_in_words(runs)):
+        screen = console()
+        typer.echo(wrapped(text, screen.width) if screen.is_terminal else text)
+
+
+def _differences(run: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return a run's cells in the columns of the settings in which runs differ."""
+    return ["" if run[name] is None else value_text(run[name]) for name in names]
 
 
 def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
@@ -303,9 +272,10 @@ def print_status(runs: Sequence[RunStatus]) -> None:
         target = f"{sum(run.epochs_done for run in group)}/{sum(run.epochs_target for run in group)}"
         rows.append([name, *(str(counts[state]) for state in STATES), str(len(group)), target])
     table(["experiment", *STATES, "runs", "epochs"], rows)
-    for run in runs:
-        if run.state == "failed":
-            typer.echo(printable(f"failed: {run.run} {run.network} {run.dataset} {run.rule}: {run.reason}"))
+    failed = [run for run in runs if run.state == "failed"]
+    names = differing([run.settings for run in failed]) or ALONE
+    for run in failed:
+        typer.echo(printable(f"failed: {run.run} {in_words(run.settings, names)}: {run.reason}"))
 
 
 def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
@@ -318,9 +288,17 @@ def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
         case Format.JSON:
             _print_raw(frame.to_json(orient="records", indent=1, force_ascii=False, double_precision=15))
         case Format.TABLE:
-            columns = SHOWN[view].split()
-            cells = [["" if value != value else _cell(value) for value in row]
-                     for row in frame[columns].itertuples(index=False)]  # fmt: skip
+            runs = settings_in(frame)
+            names = differing(runs)
+            columns = ["run", *names, *MEASURED[view].split()]
+            cells = [
+                [
+                    "" if value is None or value != value else (value_text if name in names else _cell)(value)
+                    for name, value in zip(columns, row, strict=True)
+                ]
+                for row in frame[columns].itertuples(index=False)
+            ]
+            _print_shared(runs)
             table(columns, cells)
             typer.echo(f"{len(frame)} rows" + (" (every column: --format csv)" if len(frame) else ""))
 

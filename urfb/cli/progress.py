@@ -1,23 +1,24 @@
-"""The progress of a grid: live bars on a terminal, plain lines elsewhere."""
+"""The progress of a grid: live bars on a terminal, lines with their time elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
 from rich.table import Column
 from rich.text import Text
 
-from urfb.cli.listing import counted_runs, describe, printable
+from urfb.cli.listing import counted_runs, printable, shared_in_words
 from urfb.cli.terminal import console, go_on_without_output, wrapped
 from urfb.data.catalog import dataset_info, is_chance
 from urfb.engines import Slot
 from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
+from urfb.grid.naming import ALONE, in_words, named, settings_of
 from urfb.grid.plan import STATES, PlannedRun
 from urfb.grid.spec import RunSpec
 
@@ -25,6 +26,13 @@ WIDE = 100
 """Bars are long from this number of characters on."""
 PLAIN_SECONDS = 30.0
 """Without a terminal, a run prints a line after this many seconds."""
+FEW_RUNS = 20
+"""On a terminal, each run of so many leaves a line; of more, the latest are shown, and what needs attention stays."""
+LATEST = 3
+ALIKE = 3
+"""On a terminal, so many of many runs that fail for one reason leave a line."""
+TREND = 8
+"""Epochs whose validation errors are drawn."""
 
 
 @contextmanager
@@ -52,13 +60,31 @@ class _Line(ProgressColumn):
         return text
 
 
+class _Bars(Progress):
+    """Bars, and above them the latest of the lines that do not stay."""
+
+    def __init__(self, *columns: ProgressColumn, console: Console) -> None:
+        self.latest: deque[Text] = deque(maxlen=LATEST)  # before the rest, which looks at it
+        super().__init__(*columns, console=console)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from self.latest
+        yield from super().get_renderables()
+
+
+def trend(errors: Sequence[float]) -> str:
+    """Return errors as a row of bars, from the lowest to the highest of them: '█▅▃▁'."""
+    lowest, highest = min(errors), max(errors)
+    return "".join("▁▂▃▄▅▆▇█"[round(7 * (error - lowest) / (highest - lowest or 1.0))] for error in errors)
+
+
 class GridProgress:
-    """The runs done, each run's epoch and error, and the time left."""
+    """The runs done, each run's epoch, error and its trend, and the time left."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         bar_width = 12 if console.width < WIDE else 24
-        self.bars = Progress(
+        self.bars = _Bars(
             BarColumn(bar_width, table_column=Column(no_wrap=True)),
             # The terminal shows ^C at the end of the last line; one that it filled would go on in a line of its own.
             _Line(max(console.width - bar_width - len(" ^C "), 1)),
@@ -75,6 +101,9 @@ class GridProgress:
         self._began = time.monotonic()
         self._waiting = self._stopping = False
         self._stored: dict[str, int] = {}
+        self._names: dict[str, str] = {}
+        self._errors: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=TREND))
+        self._reasons: Counter[str] = Counter()
 
     def measuring(self, done: int, total: int) -> None:
         """Show how many memory checks are done; there is one for each kind of run."""
@@ -108,6 +137,10 @@ class GridProgress:
         where = ", ".join(f"{number} at a time on {device}" for device, number in devices.items())
         threads = slots[0].threads
         self._print(f"{counted_runs(len(planned))}: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
+        specs = [planned_run.run.spec for planned_run in planned]
+        self._names = named(specs)
+        if common := shared_in_words([settings_of(spec) for spec in specs]):
+            self._print(printable(common))
         self._epochs_total = sum(
             max(planned_run.run.spec.epochs - planned_run.goes_on_after, 0) for planned_run in missing
         )
@@ -120,7 +153,7 @@ class GridProgress:
     def recorded(self, spec: RunSpec, event: Event) -> None:
         """Show an event of a run."""
         self._waiting = False
-        name = describe(spec)
+        name = self._name(spec)
         match event:
             case Started(epochs_done, steps_done=steps_done):
                 if self.console.is_terminal:
@@ -132,15 +165,18 @@ class GridProgress:
                 if epochs_done < stored:
                     self._line(f"{name}: no checkpoint of epoch {stored} is there; trains from epoch {epochs_done + 1}")
                 elif steps_done:
-                    self._line(f"{name}: goes on in epoch {epochs_done + 1}, after {steps_done} steps")
+                    self._passing(f"{name}: goes on in epoch {epochs_done + 1}, after {steps_done} steps")
                 elif epochs_done:
-                    self._line(f"{name}: goes on after epoch {epochs_done}")
+                    self._passing(f"{name}: goes on after epoch {epochs_done}")
             case EpochEnded():
                 self._epochs += 1
                 validation, running = f"{event.validation_error:.1%}", f"{event.running_error:.1%}"
                 if self.console.is_terminal:
                     errors = f"validation {validation}"
                     errors += f", running {running}" if self.console.width >= WIDE else ""
+                    self._errors[spec.identity].append(event.validation_error)
+                    if self.console.encoding.startswith("utf"):
+                        errors += f" {trend(self._errors[spec.identity])}"
                     self.bars.update(self._tasks[spec.identity], completed=event.epoch, description=errors)
                 elif time.monotonic() - self._last_shown[spec.identity] > PLAIN_SECONDS:
                     self._last_shown[spec.identity] = time.monotonic()
@@ -152,7 +188,7 @@ class GridProgress:
                 if is_chance(event.test_error, dataset_info(spec.dataset)):
                     self._line(f"{text}, no better than chance; is the step size right?", style="yellow")
                 else:
-                    self._line(text)
+                    self._passing(text)
             case Stopped():
                 self._forget(spec)
                 self._line(f"{name}: stopped, with a checkpoint")
@@ -161,10 +197,13 @@ class GridProgress:
                 self._line(f"{name}: {reason}; it goes on from its last checkpoint", style="yellow")
             case Failed():
                 self._failed += 1
+                self._reasons[event.reason] += 1
                 self._end(spec)
-                self._line(f"{name}: FAILED: {event.reason}", style="red")
-                if event.traceback:
-                    self._print(printable(event.traceback.rstrip(), keep="\n"), wrap=False)
+                text = f"{name}: FAILED: {event.reason}; `urfb grid logs {spec.identity}` has more"
+                if self._reasons[event.reason] <= ALIKE:
+                    self._line(text, style="red")
+                else:
+                    self._passing(text, style="red")
         if self._total is not None:
             failed = f", {self._failed} failed" if self._failed else ""
             self.bars.update(self._total, completed=self._ended, note=failed + self._time_left())
@@ -172,7 +211,7 @@ class GridProgress:
     def dropped(self, spec: RunSpec) -> None:
         """Print that this runner no longer trains the run."""
         self._forget(spec)
-        self._line(f"{describe(spec)}: was cancelled or removed, or another process has it; it is left alone")
+        self._line(f"{self._name(spec)}: was cancelled or removed, or another process has it; it is left alone")
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
         """Print once that another runner has the remaining runs."""
@@ -193,6 +232,7 @@ class GridProgress:
 
     def stop(self) -> None:
         """Leave no bar on the screen but that of all runs, if all have ended."""
+        self.bars.latest.clear()
         for task in self.bars.task_ids:
             if task != self._total or self._ended < self._count:
                 self.bars.remove_task(task)
@@ -202,6 +242,10 @@ class GridProgress:
     def _end(self, spec: RunSpec) -> None:
         self._ended += 1
         self._forget(spec)
+
+    def _name(self, spec: RunSpec) -> str:
+        """Return what tells a run from the others of the grid."""
+        return self._names.get(spec.identity) or in_words(settings_of(spec), ALONE)
 
     def _forget(self, spec: RunSpec) -> None:
         if spec.identity in self._tasks:
@@ -217,10 +261,20 @@ class GridProgress:
         seconds = elapsed / self._epochs * max(self._epochs_total - self._epochs, 0)
         return f", {timedelta(seconds=round(seconds))} left"
 
+    def _passing(self, text: str, style: str = "") -> None:
+        """Print a line that need not stay on a terminal, where there are many runs."""
+        if self.console.is_terminal and self._count > FEW_RUNS:
+            line = Text(f"[{self._ended}/{self._count}] {printable(text)}", style, no_wrap=True, overflow="ellipsis")
+            self.bars.latest.append(line)
+        else:
+            self._line(text, style)
+
     def _line(self, text: str, style: str = "") -> None:
         self._print(f"[{self._ended}/{self._count}] {printable(text)}", style)
 
-    def _print(self, text: str, style: str = "", *, wrap: bool = True) -> None:
-        if wrap and self.console.is_terminal:
+    def _print(self, text: str, style: str = "") -> None:
+        if self.console.is_terminal:
             text = wrapped(text, self.console.width)
+        else:  # each line of a log stands on its own
+            text = f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}"
         self.console.print(text, style=style or None, markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from urfb.cli.listing import printable
 from urfb.cli.terminal import console
+from urfb.grid.naming import ALONE, differing, in_words, settings_in
 from urfb.grid.plan import STATES
 from urfb.store import Store
 
@@ -29,7 +30,9 @@ def watch_store(store: Store, every: float) -> None:
                 if screen.is_terminal:
                     live.update(Group(Text(f"{sum(counts.values())} runs: {summary}"), _running(store)), refresh=True)
                 else:
-                    line = " · ".join([summary, *(f"{run} {epochs}" for run, epochs, *_ in _rows(store))])
+                    line = " · ".join(
+                        [summary, *(f"{run} {what} {epochs}" for run, epochs, _, what, _ in _rows(store))]
+                    )
                     if line != shown:
                         shown = line
                         typer.echo(line)
@@ -50,13 +53,18 @@ def _running(store: Store) -> Table:
 
 
 def _rows(store: Store) -> list[tuple[str, str, str, str, str]]:
-    running = store.runs(state="running").astype(object)
+    """Return the cells of each run in training; it is told from all runs of its experiments, ended or not."""
+    runs = store.runs().astype(object)
+    running = runs[runs["state"] == "running"]
+    asking = {name for names in running["experiments"] for name in str(names).split(",")}
+    peers = runs[[not asking.isdisjoint(str(names).split(",")) for names in runs["experiments"]]]
+    names = differing(settings_in(peers)) or ALONE
     return [
         (
             row["run"],
             f"{row['epochs_done']}/{row['epochs_target']}",
             f"{row['validation_error']:.1%}" if row["epochs_done"] else "",
-            f"{row['network']} {row['dataset']} {row['rule']} {row['loss']} seed {row['seed']}",
+            in_words({str(name): value for name, value in row.items()}, names),
             " ".join(str(row[name]) for name in ("host", "device") if row[name]),
         )
         for row in running.where(running.notna(), None).to_dict("records")

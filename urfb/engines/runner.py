@@ -21,7 +21,8 @@ from urfb.engines.measuring import measured_memory, peaks
 from urfb.engines.processes import cores
 from urfb.errors import DataError, DeviceError, InputError, StoreError, nearest
 from urfb.grid.expand import GridRun
-from urfb.grid.plan import PlannedRun, plan
+from urfb.grid.naming import named
+from urfb.grid.plan import PlannedRun, one_seed_first, plan
 from urfb.grid.spec import RunSpec
 from urfb.store import WritableStore, open_for_writing, open_store, stored_progress, upgrade_store
 from urfb.store.engine import Location
@@ -104,9 +105,9 @@ def run_grid(
 
 
 def _planned(runs: Sequence[GridRun], store: str, *, cancelled: bool) -> list[PlannedRun]:
-    """Compare runs with a store's, and count cancelled ones as unfinished where they are wanted."""
+    """Compare runs, in the order of training, with a store's; cancelled ones that are wanted count as unfinished."""
     checkpoints = runs_with_checkpoint(Location.of(store).checkpoints)
-    planned = plan(runs, stored_progress(store), checkpoints=checkpoints)
+    planned = one_seed_first(plan(runs, stored_progress(store), checkpoints=checkpoints))
     return [replace(run, state="unfinished") if cancelled and run.state == "cancelled" else run for run in planned]
 
 
@@ -295,9 +296,9 @@ def refuse_precision(specs: Sequence[RunSpec], *, has_tf32: bool) -> None:
     Raises:
         DeviceError: naming every run that cannot.
     """
+    names = named(specs)
     problems = [
-        f"{spec.network} {spec.dataset} {spec.rule} seed {spec.seed}: "
-        "precision 'tf32' needs a GPU that has it; choose float32 or bfloat16"
+        f"{names[spec.identity]}: precision 'tf32' needs a GPU that has it; choose float32 or bfloat16"
         for spec in specs
         if spec.precision == "tf32" and not has_tf32
     ]
@@ -317,8 +318,9 @@ def refuse_unfit(specs: Sequence[RunSpec], memory: Sequence[int], device: str, f
     Raises:
         DeviceError: naming every run that does not, and what to do about it.
     """
+    names = named(specs)
     problems = [
-        f"{spec.network} {spec.dataset} {spec.rule} seed {spec.seed}: needs more than the {free / 2**30:,.1f} GiB "
+        f"{names[spec.identity]}: needs more than the {free / 2**30:,.1f} GiB "
         f"that {device} has free, at batch size {spec.batch_size}; a smaller batch_size needs less"
         for spec, size in zip(specs, memory, strict=True)
         if size > free

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from typing import Any
 from urfb.errors import SelectionError, nearest
 from urfb.grid.expand import GridRun
 from urfb.grid.settings import SETTINGS
+from urfb.grid.spec import RunSpec
 
 CONDITION = re.compile(r"\s*([^\s=!<>:]+)\s*(==?(?!=)|!=|<>|[<>]=?|:|\s(?=[^\s=]+\s*$))\s*(.*\S)\s*", re.DOTALL)
 """A name, an operator and values: more operators than are allowed, so that the answer to a mistake fits it."""
@@ -79,6 +81,18 @@ def plan(
             reason += "; no checkpoint is here, so it starts over"
         planned.append(PlannedRun(run, state, epochs_done, reason, goes_on_after))
     return planned
+
+
+def one_seed_first(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """Return runs in the order of training: a seed of everything, then the next, so that every part is a whole grid."""
+    names = [name for name in RunSpec.model_fields if name not in ("seed", "epochs")]
+    earlier: Counter[tuple[Any, ...]] = Counter()
+    rounds = []
+    for planned_run in planned:
+        protocol = tuple(getattr(planned_run.run.spec, name) for name in names)
+        rounds.append(earlier[protocol])
+        earlier[protocol] += 1
+    return [planned_run for _, planned_run in sorted(zip(rounds, planned, strict=True), key=lambda pair: pair[0])]
 
 
 def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dict[str, list[Any]]:

@@ -129,7 +129,8 @@ class Use:
         usual: the value of a run whose grid file does not set it; None for the field's default.
         notation: whether only networks in the paper's notation have it.
         workload: whether the time and the memory of a training step depend on it.
-        listed: whether a plan has a column for it where its runs differ in it.
+        follows: the settings that its value follows from where a grid file does not set it; it tells runs apart only
+            where these do not.
         compares: what it tells apart in a figure: the panels; the protocols of a panel; `untied`, the protocols of a
             panel that compares tied networks with untied ones, else the panels; `hinge`, runs with the hinge loss, to
             which alone it applies; or nothing, as the seed.
@@ -142,7 +143,7 @@ class Use:
     usual: Any = None
     notation: bool = False
     workload: bool = False
-    listed: bool = True
+    follows: tuple[str, ...] = ()
     compares: Literal["panels", "protocols", "untied", "hinge", "nothing"] = "panels"
     fixed: bool = True
     paper: Any = None
@@ -153,72 +154,79 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
-    network: Annotated[str, Use(grid_type=NetworkName, listed=False, fixed=False)]
+    network: Annotated[str, Use(grid_type=NetworkName, fixed=False)]
     """One of the paper's networks, a name under `networks:`, a text in the paper's notation, or the import path of a
     model of your own, such as `my_models:build`."""
-    layers: Annotated[str, Use(in_grid_file=False, workload=True, listed=False, fixed=False)]
+    layers: Annotated[str, Use(follows=("network", "convention"), in_grid_file=False, workload=True, fixed=False)]
     """the network in the paper's notation, or a model's import path"""
-    dataset: Annotated[DatasetName, Use(workload=True, listed=False, fixed=False)]
+    dataset: Annotated[DatasetName, Use(workload=True, fixed=False)]
     """The images, cut into training, validation and test images the same way always, or the import path of a data set
     of your own, such as `my_data:stripes`."""
-    rule: Annotated[RuleName, Use(workload=True, listed=False, compares="protocols")]
+    rule: Annotated[RuleName, Use(workload=True, compares="protocols")]
     """The learning rule, or the import path of one of your own, such as `my_models:halfway`."""
     algorithm: Annotated[AlgorithmName, Use(workload=True)] = "feedback"
     """The algorithm by which the network learns; `feedback` is that of every rule."""
-    algorithm_settings: Annotated[AlgorithmSettings, Use(workload=True)] = "{}"
+    algorithm_settings: Annotated[AlgorithmSettings, Use(follows=("algorithm",), workload=True)] = "{}"
     """The settings of the algorithm, as a mapping; `feedback` has none."""
-    epsilon: Annotated[Finite | None, Use(listed=False, compares="protocols")] = None
+    epsilon: Annotated[Finite | None, Use(compares="protocols")] = None
     """ε, the multiple of W's increment that R takes, under a rule that leaves it open."""
-    decay: Annotated[Decay | None, Use(listed=False, compares="protocols")] = None
+    decay: Annotated[Decay | None, Use(compares="protocols")] = None
     """λ, the fraction of W and R that each update takes away, under a rule that leaves it open."""
-    loss: Annotated[LossName, Use(usual="hinge", listed=False, compares="protocols")]
+    loss: Annotated[LossName, Use(usual="hinge", compares="protocols")]
     """`hinge` is the paper's local multi-class hinge loss, `softmax` cross-entropy."""
-    connectivity: Annotated[Density, Use(workload=True, listed=False, compares="protocols")] = 1.0
+    connectivity: Annotated[Density, Use(workload=True, compares="protocols")] = 1.0
     """The fraction of W's connections that exist, in every layer but the output."""
-    feedback_connectivity: Annotated[Density, Use(workload=True, listed=False, compares="protocols")] = 1.0
+    feedback_connectivity: Annotated[Density, Use(follows=("connectivity",), workload=True, compares="protocols")] = 1.0
     """The fraction of R's connections that exist; as many as of W where nothing is said."""
-    dense_output: Annotated[bool, Use(notation=True, listed=False)] = True
+    dense_output: Annotated[bool, Use(notation=True)] = True
     """Whether the output layer keeps all of its connections."""
     untied: Annotated[ConvLayers, Use(notation=True, workload=True, compares="untied")] = "none"
     """Conv layers that have filters of their own at every location: `none`, `all`, or numbers such as `[2, 3]`."""
-    untied_start: Annotated[UntiedStart | None, Use(notation=True, listed=False, compares="untied", fixed=False)] = None
+    untied_start: Annotated[
+        UntiedStart | None, Use(follows=("untied", "convention"), notation=True, compares="untied", fixed=False)
+    ] = None
     """Whether the locations of an untied layer start from draws of their own or from one filter."""
     pretraining_epochs: Annotated[NotNegativeInt, Use(notation=True, workload=True, compares="untied")] = 0
     """The epochs of a first stage, in which all layers are tied. After it the layers in `frozen` keep W and R, all
     others are drawn again, and `untied` holds. `epochs` counts both stages."""
     pretraining_rule: Annotated[
-        RuleName | None, Use(notation=True, workload=True, listed=False, compares="untied", fixed=False)
+        RuleName | None,
+        Use(follows=("pretraining_epochs",), notation=True, workload=True, compares="untied", fixed=False),
     ] = None
     """The rule of the first stage."""
-    frozen: Annotated[ConvLayers | None, Use(notation=True, listed=False, compares="untied", fixed=False)] = None
+    frozen: Annotated[
+        ConvLayers | None, Use(follows=("pretraining_epochs",), notation=True, compares="untied", fixed=False)
+    ] = None
     """The conv layers that keep what they have learned in the first stage, written as for `untied`."""
-    activation_slope: Annotated[Positive, Use(notation=True, listed=False, fixed=False)] = 1.0
+    activation_slope: Annotated[Positive, Use(follows=("convention",), notation=True, fixed=False)] = 1.0
     """The slope of σ between its bounds −1 and 1."""
-    pool_padding: Annotated[PoolPadding, Use(notation=True, listed=False, fixed=False)] = "centred"
+    pool_padding: Annotated[PoolPadding, Use(follows=("convention",), notation=True, fixed=False)] = "centred"
     """Where the zeros of overlapping pools stand: on every side, or on the bottom and right."""
-    off_class_weight: Annotated[NotNegative | None, Use(listed=False, compares="hinge")] = None
+    off_class_weight: Annotated[NotNegative | None, Use(follows=("loss", "dataset"), compares="hinge")] = None
     """μ of the hinge loss: what each wrong class counts. 1 / (classes − 1) where nothing is said."""
-    off_class_margin: Annotated[Finite | None, Use(listed=False, compares="hinge")] = None
+    off_class_margin: Annotated[Finite | None, Use(follows=("loss",), compares="hinge")] = None
     """The activity below which the hinge loss leaves a wrong class alone."""
-    true_class_margin: Annotated[Finite, Use(listed=False, compares="hinge")] = 1.0
+    true_class_margin: Annotated[Finite, Use(compares="hinge")] = 1.0
     """The activity above which the hinge loss leaves the true class alone."""
     input_offset: Annotated[Finite, Use()] = 0.0
     """Subtracted from every pixel after scaling to 0 … 1; 0.5 centres them."""
     step_size: Annotated[Positive, Use(usual=0.1)]
     """η, of plain stochastic gradient descent."""
-    batch_size: Annotated[Count, Use(workload=True, paper=500)]
+    batch_size: Annotated[Count, Use(follows=("dataset", "untied", "convention"), workload=True, paper=500)]
     """Images an update. `author-code` has 50 at most where layers are untied."""
     precision: Annotated[Precision, Use(workload=True)] = "float32"
     """Of the arithmetic. `bfloat16` shortens activity and error signals, `tf32` (on a GPU) the factors of products;
     W and R stay float32 under both."""
-    seed: Annotated[Seed, Use(listed=False, compares="nothing")] = 0
+    seed: Annotated[Seed, Use(compares="nothing")] = 0
     """Of weights, masks, the order of images and dropout. Runs that differ in the rule alone start from the same W."""
     gradient_batch: Annotated[Count | None, Use()] = None
     """On so many training images, the rule's gradient is compared with true back-propagation's wherever alignment is
     measured."""
-    source: Annotated[str | None, Use(in_grid_file=False, workload=True, listed=False, compares="nothing")] = None
+    source: Annotated[
+        str | None, Use(follows=("network", "dataset", "rule"), in_grid_file=False, workload=True, compares="nothing")
+    ] = None
     """hash of the source of the user's own model, rule and data set; empty without"""
-    epochs: Annotated[Count, Use(usual=1000, listed=False, compares="nothing")]
+    epochs: Annotated[Count, Use(usual=1000, compares="nothing")]
     """How far to train; a longer target later continues the same run."""
 
 

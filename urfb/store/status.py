@@ -6,24 +6,23 @@ Without pandas, whose import takes longer than everything else here.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, or_, select
 
+from urfb.grid.settings import SETTINGS
 from urfb.grid.spec import SCIENCE_VERSION, RunSpec
 from urfb.store import tables
 from urfb.store.reading import Store
 
 
 class RunStatus(NamedTuple):
-    """How far one run is; `reason` says why its last attempt ended, if there is a reason."""
+    """How far a run with these settings is; `reason` says why its last attempt ended, if there is a reason."""
 
     run: str
-    network: str
-    dataset: str
-    rule: str
+    settings: Mapping[str, Any]
     state: str
     epochs_done: int
     epochs_target: int
@@ -40,20 +39,17 @@ def run_statuses(store: Store) -> list[RunStatus]:
     run, attempt = tables.run.c, tables.attempt.c
     last = select(attempt.run_id, func.max(attempt.id).label("id")).group_by(attempt.run_id).subquery()
     reasons = select(attempt.run_id, attempt.reason).join(last, last.c.id == attempt.id).subquery()
-    query = (
-        select(run.identity, run.network, run.dataset, run.rule, run.epochs_target, reasons.c.reason)
-        .outerjoin(reasons, reasons.c.run_id == run.id)
-        .order_by(run.id)
-    )
+    query = select(tables.run, reasons.c.reason).outerjoin(reasons, reasons.c.run_id == run.id).order_by(run.id)
     experiments = defaultdict(list)
     for name, identity in sorted(store.memberships()):
         experiments[identity].append(name)
     with store.reading() as connection:
         rows = connection.execute(query).all()
+    names = [name for name in SETTINGS if name in tables.run.c]
     progress = store.progress()  # after the rows, so that it has every one of them that was not removed meanwhile
     return [
         RunStatus(
-            row.identity, row.network, row.dataset, row.rule, *progress[row.identity], row.epochs_target,
+            row.identity, {name: getattr(row, name) for name in names}, *progress[row.identity], row.epochs_target,
             tuple(experiments[row.identity]), row.reason,
         )
         for row in rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +89,10 @@ def train(
     device = torch.device(device)
     if device.index is not None:
         torch.cuda.set_device(device)  # the one whose streams CUDA graphs are made on
-    info = dataset.info
     saved = Checkpoints(checkpoints, spec.identity, seconds_between_checkpoints)
 
     def drawn(epoch: int) -> Learner:
-        return build_learner(build_network(spec, info, epoch), spec)
+        return build_learner(build_network(spec, dataset.info, epoch), spec)
 
     learner, epochs_done, within = saved.load(drawn, at_most=min(epochs_stored, spec.epochs))
     if within is not None:  # a run that goes on within the epoch after its target ends with that epoch
@@ -106,42 +105,66 @@ def train(
         alignment, filters = measurements.alignment(start, step=0), saved_filters(start.network, 0)
     yield Started(epochs_done, provenance(device, log), alignment, filters, _steps_done(within, measurements))
 
-    so_far: EpochSoFar | None = None
-
-    def pause() -> None:
-        """Save where the epoch is, if that is due; leave the rest for another time, if asked to."""
-        stopping = stop()
-        if so_far is not None and (stopping or saved.is_due):
-            began = time.perf_counter()
-            saved.save(passes.learner, epoch - 1, so_far.state(passes.position()))
-            so_far.began += time.perf_counter() - began
-        if stopping:
-            raise _Interrupted
-
-    passes = Passes(learner.to(device), spec, dataset, pause)
+    training = _Training(spec, dataset, measurements, saved, stop)
     try:
-        for epoch in range(epochs_done + 1, spec.epochs + 1):
-            if epoch == spec.pretraining_epochs + 1 and epoch > 1 and within is None:
-                learner = build_learner(second_stage(spec, info, passes.learner.network), spec).to(device)
-                passes = Passes(learner, spec, dataset, pause)
-            if within is not None:
-                passes.go_on(within["position"])
-            so_far = EpochSoFar(within)
-            last = epoch == spec.epochs
-            yield train_epoch(passes, measurements, epoch, so_far, last=last)
-            so_far = within = None
-            stopping = not last and stop()
-            if last or stopping or saved.is_due:
-                saved.save(passes.learner, epoch)
-            if stopping:
-                raise _Interrupted
-        test = passes.evaluate("test")
+        yield from training.epochs(learner.to(device), epochs_done, within)
+        test = training.passes.evaluate("test")
     except _Interrupted:
         yield Stopped()
         return
     if not math.isfinite(test.loss):
         raise DivergedError(f"the test loss is {test.loss}; a smaller step_size may help")
     yield Finished(spec.epochs, *test)
+
+
+@dataclass
+class _Training:
+    """A run's epochs, which can be left between any two batches; `so_far` is of the epoch at hand."""
+
+    spec: RunSpec
+    dataset: Dataset
+    measurements: Measurements
+    saved: Checkpoints
+    stop: Callable[[], bool]
+    so_far: EpochSoFar | None = None
+
+    def epochs(self, learner: Learner, epochs_done: int, within: Mapping[str, Any] | None) -> Iterator[EpochEnded]:
+        """Train all epochs after `epochs_done`, the first one from what a checkpoint within it holds.
+
+        Raises:
+            _Interrupted: the run is asked to stop.
+        """
+        spec = self.spec
+        self.passes = Passes(learner, spec, self.dataset, self.pause)
+        for self.epoch in range(epochs_done + 1, spec.epochs + 1):
+            if self.epoch == spec.pretraining_epochs + 1 and self.epoch > 1 and within is None:
+                second = second_stage(spec, self.dataset.info, self.passes.learner.network)
+                self.passes = Passes(build_learner(second, spec).to(self.passes.device), spec, self.dataset, self.pause)
+            if within is not None:
+                self.passes.go_on(within["position"])
+            self.so_far = EpochSoFar(within)
+            last = self.epoch == spec.epochs
+            yield train_epoch(self.passes, self.measurements, self.epoch, self.so_far, last=last)
+            self.so_far = within = None
+            stopping = not last and self.stop()
+            if last or stopping or self.saved.is_due:
+                self.saved.save(self.passes.learner, self.epoch)
+            if stopping:
+                raise _Interrupted
+
+    def pause(self) -> None:
+        """Save where the epoch is, if that is due; leave the rest for another time, if asked to.
+
+        Raises:
+            _Interrupted: the run is asked to stop.
+        """
+        stopping = self.stop()
+        if self.so_far is not None and (stopping or self.saved.is_due):
+            began = time.perf_counter()
+            self.saved.save(self.passes.learner, self.epoch - 1, self.so_far.state(self.passes.position()))
+            self.so_far.began += time.perf_counter() - began
+        if stopping:
+            raise _Interrupted
 
 
 def _steps_done(within: Mapping[str, Any] | None, measurements: Measurements) -> int:

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from tests.helpers import tiny_spec
+from urfb.grid.naming import differing, in_words, named, settings_of, shared
+from urfb.grid.settings import SETTINGS
+
+
+def names(*settings: dict[str, Any]) -> list[str]:
+    return list(named([tiny_spec(**each) for each in settings]).values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([{"rule": "bp"}, {"rule": "urfb"}], ["bp", "urfb"]),
+        ([{"step_size": 0.1}, {"step_size": 0.25}], ["step_size 0.1", "step_size 0.25"]),
+        ([{"seed": 0}, {"seed": 1, "loss": "softmax"}], ["hinge seed 0", "softmax seed 1"]),
+        ([{"gradient_batch": 20}, {}], ["gradient_batch 20", "gradient_batch none"]),
+        ([{}], ["Conv 4 3x3; Maxpool 3; Drop .3; Full 20; Output digits urfb"]),
+    ],
+    ids=["rule", "step size", "loss and seed", "optional", "alone"],
+)
+def test_runs_are_named_by_what_they_differ_in(settings: list[dict[str, Any]], expected: list[str]) -> None:
+    assert names(*settings) == expected
+
+
+def test_a_setting_that_follows_from_another_is_left_out() -> None:
+    two_data_sets = [{"network": "Full 5; Output", "dataset": name, "loss": "hinge"} for name in ("digits", "cifar100")]
+    assert names(*two_data_sets) == ["digits", "cifar100"]  # which imply the batch size and μ
+    assert names({"connectivity": 0.5}, {}) == ["connectivity 0.5", "connectivity 1"]
+    assert names({"connectivity": 0.5}, {"connectivity": 0.5, "feedback_connectivity": 0.25}) == [
+        "feedback_connectivity 0.5",
+        "feedback_connectivity 0.25",
+    ]
+    interpolated = [{"rule": "interpolated", "epsilon": epsilon} for epsilon in (0.25, 0.5)]
+    assert names(*interpolated, {"rule": "urfb"}) == ["interpolated ε 0.25", "interpolated ε 0.5", "urfb"]
+    assert names(interpolated[0], {"rule": "urfb"}) == ["interpolated ε 0.25", "urfb"]
+    assert names({"convention": "author-code"}, {}) == ["convention author-code", "convention paper"]
+    assert names({"activation_slope": 0.5}, {}) == ["convention custom", "convention paper"]
+    assert names({"activation_slope": 0.5}, {"activation_slope": 0.25}) == [
+        "activation_slope 0.5",
+        "activation_slope 0.25",
+    ]
+
+
+def test_names_of_different_runs_differ_whatever_they_differ_in() -> None:
+    one_value = {
+        "network": "Full 7; Output", "rule": "bp", "loss": "softmax", "connectivity": 0.5, "untied": "all",
+        "feedback_connectivity": 0.25, "dense_output": False, "pretraining_epochs": 1, "activation_slope": 0.25,
+        "pool_padding": "end", "off_class_weight": 0.125, "off_class_margin": 0.5, "true_class_margin": 2.0,
+        "input_offset": 0.5, "step_size": 0.123456789, "batch_size": 7, "precision": "float64", "seed": 3,
+        "gradient_batch": 5,
+    }  # fmt: skip
+    specs = [tiny_spec()] + [
+        tiny_spec(**dict(settings))
+        for number in (1, 2)
+        for settings in combinations(one_value.items(), number)
+        if not {"loss", "off_class_weight"} <= dict(settings).keys()
+        and not {"loss", "off_class_margin"} <= dict(settings).keys()
+        and not {"loss", "true_class_margin"} <= dict(settings).keys()
+        and not {"rule", "feedback_connectivity"} <= dict(settings).keys()
+        and not {"network", "untied"} <= dict(settings).keys()
+        and not {"network", "pretraining_epochs"} <= dict(settings).keys()
+    ]
+    distinct = {spec.identity: spec for spec in specs}
+    told = named(list(distinct.values()))
+    assert len(set(told.values())) == len(distinct)
+    for pair in combinations(list(distinct.values())[:25], 2):
+        assert len(set(named(pair).values())) == 2
+
+
+def test_what_runs_share_is_said_unless_it_is_the_usual() -> None:
+    runs = [settings_of(tiny_spec(rule=rule, step_size=0.3)) for rule in ("bp", "urfb")]
+    assert shared(runs) == ["network", "dataset", "step_size"]
+    assert in_words(runs[0], ["dataset", "step_size"]) == "digits step_size 0.3"
+    assert differing(runs) == ["rule"]
+    assert differing([]) == shared([]) == []
+
+
+def test_what_a_setting_follows_from_is_a_setting() -> None:
+    assert {cause for setting in SETTINGS.values() for cause in setting.use.follows} <= SETTINGS.keys()
