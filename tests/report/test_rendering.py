@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import matplotlib
 import pandas as pd
 import pytest
+from cycler import cycler
 from matplotlib import pyplot
 from PIL import Image
 
@@ -107,6 +108,16 @@ def test_no_window_opens_and_no_setting_stays(everything):
     before, after = everything.settings
     assert before == after
     assert pyplot.get_fignums() == []
+
+
+def test_settings_of_a_notebook_change_no_file_and_stay(store, tmp_path):
+    store.add_protocols(3, seeds=2)
+    first = [path.read_bytes() for one in render(store, [4, 5], tmp_path, force=True) for path in one.files]
+    settings = {"font.size": 30, "savefig.bbox": "tight", "axes.prop_cycle": cycler(color="k")}
+    with matplotlib.rc_context(settings):
+        again = [path.read_bytes() for one in render(store, [4, 5], tmp_path, force=True) for path in one.files]
+        assert {name: matplotlib.rcParams[name] for name in settings} == settings
+    assert again == first
 
 
 @pytest.mark.parametrize("number", ["4", "5", "10"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from urfb.cli import completion
+from urfb.cli.drawing import import_matplotlib
 from urfb.cli.options import DEFAULT_STORE, StoreOption
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def tables(
 
     Example: urfb report tables 5 --print
     """
+    import_matplotlib()
     from urfb.cli.listing import printable
     from urfb.report.texts import without_provenance
 
@@ -140,6 +142,7 @@ def make(
     force: bool,
 ) -> Iterator[Rendered]:
     """Write the files of some figures or tables, by default into a folder next to the store."""
+    import_matplotlib()
     from urfb.report.exhibits import chosen, fitting
     from urfb.report.paper import exhibits
     from urfb.report.rendering import render
@@ -185,6 +188,7 @@ def claims(
 
     Example: urfb report claims 1 2 --setting short
     """
+    import_matplotlib()
     from urfb.cli.listing import printable
     from urfb.files import write_file
     from urfb.report.claims import SETTINGS, evaluate, exit_code
@@ -219,6 +223,7 @@ def page(
 
     Example: urfb report page --out results/page.html
     """
+    import_matplotlib()
     from urfb.report.everything import verdicts
     from urfb.report.exhibits import chosen
     from urfb.report.page.document import default_file, write_page
@@ -260,6 +265,7 @@ def everything(
 
     Example: urfb report all --store results/urfb.sqlite
     """
+    import_matplotlib()
     from urfb.report.everything import everything
     from urfb.report.exhibits import chosen
     from urfb.report.paper import exhibits

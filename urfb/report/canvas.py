@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import rcParamsDefault
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,6 +21,7 @@ MARKERS = 5  # on each line, at even distances, however many epochs it has
 GREY = "0.35"
 
 STYLE: Any = {
+    **{name: value for name, value in rcParamsDefault.items() if not name.startswith("backend")},
     **sns.axes_style("ticks"),
     **{name: 0.8 * size for name, size in sns.plotting_context("paper").items()},  # letters of 7 or 8 points
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that a figure looks the same on every machine
@@ -36,7 +38,7 @@ STYLE: Any = {
     "hatch.linewidth": 0.5,
     "pdf.fonttype": 42,  # letters stay letters in the PDF
 }
-"""For `matplotlib.rc_context`: drawing takes its sizes from here, saving the kind of its letters."""
+"""For `matplotlib.rc_context`: matplotlib's defaults, whatever the user's settings are, and what differs from them."""
 
 TITLE_CHARACTERS = 52  # in a line above a panel
 NOTE_SIZE = 6.0
