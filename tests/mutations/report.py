@@ -40,6 +40,36 @@ MUTATIONS = [
         ("t.ppf(0.975", "t.ppf(0.95"),
     ),
     *of(
+        "urfb/report/drawn.py",
+        "tests/report/test_error_bars.py::test_two_seeds_are_dots_without_a_whisker",
+        ("FEWEST = 3", "FEWEST = 2"),
+    ),
+    *of(
+        "urfb/report/drawn.py",
+        "tests/report/test_error_curves.py",
+        ("shared = sharing == of_line", "shared = sharing <= of_line"),
+        ("alone = values[before | after | first.isna()]", "alone = values[before | after]"),
+        ("(when >= last) & (seeds", "(when > last) & (seeds"),
+    ),
+    *of(
+        "urfb/report/colours.py",
+        "tests/report/test_colours.py",
+        ("BETWEEN(float(", "BETWEEN(int("),
+        ("round(1000 * epsilon) %", "round(10 * epsilon) %"),
+        ("colours[depth - layer]", "colours[0]"),
+    ),
+    *of(
+        "urfb/report/canvas.py",
+        "tests/report/test_legibility.py::test_forty_lines_have_a_legend_by_epsilon",
+        ("columns = next(", "columns = 40 or next("),
+    ),
+    *of(
+        "urfb/cli/drawing.py",
+        "tests/cli/test_drawing.py",
+        ("    os.chdir(folder)\n", ""),
+        ('    os.environ["MPLBACKEND"] = "agg"\n', ""),
+    ),
+    *of(
         "urfb/report/error_curves.py",
         "tests/report/test_error_curves.py::test_the_axes_hold_the_lines_of_every_panel",
         ("top = max((table", "top = min((table"),
@@ -81,7 +111,10 @@ MUTATIONS = [
         "urfb/report/epsilons.py",
         "tests/report/test_epsilons.py",
         ("common.index[common].max()", 'measured["epoch"].max()'),
-        ('seeds["epsilon"] + offsets, seeds["value"]', 'seeds["epsilon"] + offsets, seeds["validation_error"]'),
+        (
+            'repeated["epsilon"] + offsets, repeated["value"]',
+            'repeated["epsilon"] + offsets, repeated["validation_error"]',
+        ),
     ),
     *of(
         "urfb/report/filters.py",

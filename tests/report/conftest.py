@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -197,18 +197,36 @@ def made(name: str, store: Frames, experiment: str | None = None) -> Any:
         return exhibit.make(exhibit.read(store, store.runs()))
 
 
-def assert_legible(figure: Figure) -> None:
-    """Check that nothing that is written on a figure leaves the page or lies on other writing."""
+def assert_legible(figure: Figure) -> list[Text]:
+    """Check that nothing written on a figure leaves the page, is tiny or lies on other writing, and return the texts.
+
+    Texts that have a halo may come close to each other, for they can be read where they do.
+    """
+    drawn: list[Text] = []
+
+    class Recorder(RendererAgg):
+        """Remembers what is written: not what an axis has beyond its ends."""
+
+        def draw_text(self, *arguments: Any, mtext: Text | None = None, **options: Any) -> None:
+            if mtext is not None and mtext not in drawn:
+                drawn.append(mtext)
+
     with matplotlib.rc_context(STYLE):
-        figure.savefig(io.BytesIO(), format="png")
-        texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
-        boxes = [text.get_window_extent() for text in texts]
-    for number, (text, box) in enumerate(zip(texts, boxes, strict=True)):
-        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text.get_text()
-        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text.get_text()
-        for other_text, other in zip(texts[:number], boxes, strict=False):
-            overlap = box.padded(-0.5).overlaps(other.padded(-0.5))
-            assert not overlap, f"{text.get_text()!r} lies on {other_text.get_text()!r}"
+        FigureCanvasAgg(figure)
+        figure.draw(Recorder(*figure.bbox.size, figure.dpi))
+        # What has a halo is drawn as paths.
+        drawn += figure.findobj(lambda artist: isinstance(artist, Text) and artist.get_path_effects() != [])
+        boxes = [text.get_window_extent() for text in drawn]
+    for number, (text, box) in enumerate(zip(drawn, boxes, strict=True)):
+        words = text.get_text()
+        assert text.get_fontsize() >= 5.5, words
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, words
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, words
+        for other_text, other in zip(drawn[:number], boxes, strict=False):
+            less = 2 if text.get_path_effects() and other_text.get_path_effects() else 0.5  # pixels, 100 an inch
+            overlap = box.padded(-less).overlaps(other.padded(-less))
+            assert not overlap, f"{words!r} lies on {other_text.get_text()!r}"
+    return drawn
 
 
 @pytest.fixture

@@ -57,6 +57,20 @@ def test_both_panels_have_one_scale_and_one_look_a_layer(store):
     assert len(set(looks[0].values())) == 3
 
 
+def test_a_layer_looks_the_same_with_and_without_the_output(store):
+    fill = {"gradient_batch": 500, "experiments": "quick"}
+    store.add(3, **fill)
+    figures = [made(name, store, "quick").figure for name in ("10", "saturation")]
+    looks = [
+        (line.get_color(), line.get_marker())
+        for figure in figures
+        for label, line in lines_of(figure.get_axes()[0]).items()
+        if label.startswith("Full 500")
+    ]
+    assert len(looks) == 2
+    assert len(set(looks)) == 1
+
+
 def test_the_highest_layer_comes_first_in_the_legend(store):
     store.add_protocols(4)
     [part] = made("10", store).figure.subfigs
@@ -240,9 +254,10 @@ def test_seed_measured_from_a_later_epoch_keeps_the_line_in_order(store):
         store.add(20, rule="urfb", seed=seed)
     store.alignment_rows = [row for row in store.alignment_rows if row["seed"] == 1 or row["epoch"] > 12]
     drawn = made("saturation", store)
-    line = lines_of(drawn.figure.subfigs[0].get_axes()[2])["Full 500, all entries"]
-    assert line.get_xdata().tolist() == sorted(line.get_xdata())
-    marked = line.get_xdata()[line.get_markevery()]
-    assert marked[0] == 0
-    assert marked[-1] > 12
+    lines = lines_of(drawn.figure.subfigs[0].get_axes()[2])
+    line = lines["Full 500, all entries"]
+    assert line.get_xdata().tolist() == list(range(13, 21))
+    [alone] = [line for label, line in lines.items() if label.startswith("Full 500, all entries, run")]
+    early = [step / STEPS_AN_EPOCH for step in EARLY_STEPS]
+    assert alone.get_xdata() == pytest.approx([0, *early, *range(1, 14)])
     drawn.figure.canvas.draw()  # matplotlib only then looks where markers are to be

@@ -1,6 +1,7 @@
 import pytest
 
 from tests.report.conftest import made
+from urfb.report.protocols import FRFB, INTERPOLATED, URFB
 
 RULES = {0.0: {"rule": "frfb"}, 1.0: {"rule": "urfb"}} | {
     epsilon: {"rule": "interpolated", "epsilon": epsilon} for epsilon in (0.25, 0.5)
@@ -73,6 +74,28 @@ def test_correlations_use_the_last_epoch_measured_in_all_runs(store):
     assert drawn.data.groupby(["quantity", "epsilon"]).size()["correlation"].to_dict() == dict.fromkeys(RULES, 3)
 
 
+def test_two_seeds_are_dots_without_an_interval(store):
+    fill(store, seeds=2)
+    drawn = made("epsilon", store)
+    left, right = drawn.figure.get_axes()
+    assert drawn.data[["low", "high"]].isna().all(axis=None)
+    assert not any(bars.get_segments() for axes in (left, right) for bars in axes.collections)
+    dots = [
+        sorted(line.get_ydata()) for axes in (left, right) for line in axes.get_lines() if line.get_markersize() < 3
+    ]
+    assert dots[0] == pytest.approx(sorted(100 * store.epochs(epoch=6)["validation_error"]))
+    assert [len(of_layer) for of_layer in dots[1:]] == [8, 8, 8]
+
+
+def test_each_epsilon_has_the_colour_and_marker_of_its_protocol(store):
+    fill(store)
+    left, right = made("epsilon", store).figure.get_axes()
+    for protocol in (FRFB, *INTERPOLATED, URFB):
+        point = line_of(left, protocol.name)
+        assert (point.get_color(), point.get_marker()) == (protocol.colour, protocol.marker)
+    assert {line.get_markerfacecolor() for line in right.get_lines()} == {"white"}  # so no layer looks like a protocol
+
+
 def test_an_epsilon_without_runs_is_lacking(store):
     store.add(6, rule="frfb")
     store.add(6, rule="urfb")
@@ -100,7 +123,7 @@ def test_however_many_seeds_there_are_each_is_seen_beside_its_epsilon(store):
         store.add(6, seed=seed, rule="frfb")
         store.add(6, seed=seed, rule="urfb")
     left, _ = made("epsilon", store).figure.get_axes()
-    places, heights = left.get_lines()[1].get_data()
+    places, heights = left.get_lines()[-1].get_data()
     assert sorted(heights) == pytest.approx(sorted(100 * store.epochs(epoch=6)["validation_error"]))
     assert len(set(places)) == 24
     assert max(places) < left.get_xlim()[1]

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from tests.report.conftest import made
+from urfb.report.colours import UNTIED
 from urfb.report.protocols import PROTOCOLS, TIED_AND_UNTIED
 
 
@@ -32,14 +33,29 @@ def test_the_bars_are_the_mean_test_errors_in_percent(store):
 
 
 def test_the_interval_is_students(store):
-    store.add(3, seed=0)
-    store.add(3, seed=1)
-    errors = [100 * error for error in store.runs()["test_error"]]
-    bar = made("5", store).data.query("n == 2").iloc[0]
-    assert bar["mean"] == pytest.approx(sum(errors) / 2)
-    # The 97.5 % point of Student's t with one degree of freedom is 12.706.
-    assert bar["high"] - bar["mean"] == pytest.approx(12.706 * abs(errors[0] - errors[1]) / 2, rel=1e-4)
+    for seed in range(3):
+        store.add(3, seed=seed)
+    errors = 100 * store.runs()["test_error"]
+    bar = made("5", store).data.query("n == 3").iloc[0]
+    assert bar["mean"] == pytest.approx(errors.mean())
+    # The 97.5 % point of Student's t with two degrees of freedom is 4.303.
+    assert bar["high"] - bar["mean"] == pytest.approx(4.303 * errors.std() / 3**0.5, rel=1e-4)
     assert bar["mean"] - bar["low"] == pytest.approx(bar["high"] - bar["mean"])
+
+
+def test_two_seeds_are_dots_without_a_whisker(store):
+    store.add(3, seed=0)
+    store.add(3, seed=1, test_error=0.9)
+    drawn = made("5", store)
+    [bar] = drawn.data.query("n > 0").to_dict("records")
+    assert (bar["n"], math.isnan(bar["low"]), math.isnan(bar["high"])) == (2, True, True)
+    axes = drawn.figure.axes[0]
+    assert all(np.isnan(np.array(line.get_ydata(), float)).all() for line in axes.get_lines())
+    heights = [height for collection in axes.collections for _, height in collection.get_offsets().tolist()]
+    assert sorted(heights) == pytest.approx(sorted(100 * store.runs()["test_error"]))
+    assert axes.get_ylim()[1] > 90
+    assert "from three seeds on" in drawn.meaning
+    assert "from three seeds on" in drawn.figure.texts[0].get_text().replace("\n", " ")
 
 
 def test_several_seeds_are_dots_and_one_is_not(store):
@@ -63,7 +79,7 @@ def test_the_table_holds_the_bars_and_whiskers_that_are_drawn(store):
     assert [bar.get_height() for bar in axes.patches] == pytest.approx(table["mean"].to_list())
     for line, bar in zip(axes.get_lines(), table.to_dict("records"), strict=True):
         ends = np.array(line.get_ydata())
-        if bar["n"] == 1:
+        if bar["n"] < 3:
             assert np.isnan(ends).all()
         else:
             assert (np.nanmin(ends), np.nanmax(ends)) == pytest.approx((bar["low"], bar["high"]))
@@ -82,7 +98,7 @@ def test_what_is_missing_is_missing_in_its_place(store):
     drawn = made("5", store)
     axes = drawn.figure.axes[0]
     missing = {text.get_text(): text for text in axes.texts if text.get_text().startswith("no ")}
-    assert missing["no test error yet"].get_position()[0] == 3
+    assert missing["no test error yet"].xy[0] == 3
     assert texts_of(axes).count("no run") == 4
     assert len(axes.patches) == 1
     assert "CIFAR-10 (FRFB): no test error yet" in drawn.shortfalls
@@ -134,12 +150,25 @@ def test_an_experiment_shows_the_protocols_it_has(store):
 
 
 def test_an_interval_wider_than_the_axes_keeps_its_number_within(store):
-    store.add(3, seed=0, test_error=0.5)
-    store.add(3, seed=1, test_error=0.9)
+    for seed, error in enumerate((0.5, 0.7, 0.9)):
+        store.add(3, seed=seed, test_error=error)
     axes = made("5", store).figure.axes[0]
     [number] = [text for text in axes.texts if text.get_text() == "70.0"]
     assert number.xy[1] == 100
     assert axes.get_ylim() == (0, 112)
+
+
+def test_bars_lie_where_their_names_do_not_fit_below(store):
+    for epsilon in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+        for seed in range(3):
+            store.add(3, rule="interpolated", epsilon=epsilon, seed=seed, experiments="many")
+    drawn = made("5", store, "many")
+    [axes] = drawn.figure.axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(drawn.data["mean"].to_list())
+    assert [label.get_text() for label in axes.get_yticklabels()] == drawn.data["protocol"].to_list()
+    assert axes.get_xlabel() == "test error (%)"
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first one at the top
+    assert {f"{mean:.1f}" for mean in drawn.data["mean"]} | {"3", "seeds", "epochs"} == set(texts_of(axes))
 
 
 def add_tied_and_untied(store, epochs=3, seeds=2, **changed):
@@ -157,8 +186,8 @@ def test_tied_and_untied_bars_stand_in_pairs_with_one_name_below(store):
     places = [place for place, _ in bars]
     assert np.diff(places) == pytest.approx([1, 2, 1, 2, 1, 2, 1])
     colours = [to_hex(bar.get_facecolor()) for _, bar in bars]
-    assert colours == [TIED_AND_UNTIED[0].colour, TIED_AND_UNTIED[1].colour] * 4
-    assert [(bar.get_hatch() or "") for _, bar in bars] == ["", "////"] * 4
+    assert colours == [protocol.colour for protocol in PROTOCOLS[:4] for _ in range(2)]
+    assert [(bar.get_hatch() or "") for _, bar in bars] == ["", UNTIED] * 4
     for axes in (left, right):
         assert [label.get_text() for label in axes.get_xticklabels()] == ["BP", "BP-H", "URFB", "FRFB"]
         assert axes.get_xticks() == pytest.approx([0.5, 3.5, 6.5, 9.5])

@@ -58,12 +58,13 @@ def test_the_band_goes_from_the_smallest_to_the_largest_seed(store):
 
 def test_the_table_holds_the_lines_and_bands_that_are_drawn(store, edges_of):
     store.add_protocols(4)
-    store.add(6, seed=3)
+    long = store.add(6, seed=3)
     drawn = made("4", store)
     [axes] = drawn.figure.axes
-    for line, band in zip(axes.get_lines(), axes.collections, strict=True):
+    lines = [line for line in axes.get_lines() if long not in line.get_label()]
+    for line, band in zip(lines, axes.collections, strict=True):
         protocol, name = line.get_label().split(", ")
-        table = drawn.data[(drawn.data["protocol"] == protocol) & (drawn.data["set"] == name)]
+        table = drawn.data[(drawn.data["protocol"] == protocol) & (drawn.data["set"] == name) & ~drawn.data["alone"]]
         assert line.get_xydata().tolist() == pytest.approx(table[["epoch", "mean"]].to_numpy())
         several = table[table["n"] > 1]
         assert edges_of(band) == pytest.approx(several[["epoch", "low", "high"]].to_numpy())
@@ -93,14 +94,47 @@ def test_one_seed_has_no_band(store):
     assert "band" not in notes_of(drawn)
 
 
-def test_at_each_epoch_the_seeds_that_have_it_count(store):
-    long, short = store.add(6, seed=0), store.add(4, seed=1)
+def test_a_mean_ends_with_the_shortest_seed_and_longer_ones_go_on_alone(store):
+    runs = [store.add(epochs, seed=seed) for seed, epochs in enumerate((6, 4, 8))]
     drawn = made("4", store)
     rows = drawn.data[drawn.data["set"] == "validation"]
-    assert list(rows["n"]) == [2, 2, 2, 2, 1, 1]
-    assert rows["runs"].iloc[0] == f"{long} {short}"
-    assert rows["runs"].iloc[-1] == long
-    assert drawn.figure.axes[0].get_title() == "simpnet, CIFAR-10 (2 seeds, 4 to 6 epochs)"
+    errors = 100 * store.epochs().set_index(["run", "epoch"])["validation_error"]
+    mean = rows[~rows["alone"]]
+    assert list(mean["epoch"]) == [1, 2, 3, 4]
+    assert set(mean["runs"]) == {" ".join(runs)}
+    assert mean["mean"].to_numpy() == pytest.approx(errors.groupby("epoch").mean().loc[:4].to_numpy())
+    lines = lines_of(drawn)
+    for run, last in ((runs[0], 6), (runs[2], 8)):
+        own = rows[rows["alone"] & (rows["runs"] == run)]
+        assert list(own["epoch"]) == list(range(4, last + 1))
+        assert own["mean"].to_numpy() == pytest.approx(errors[run].loc[4:].to_numpy())
+        assert set(own["n"]) == {1}
+        thin, thick = lines[f"URFB, validation, run {run}"], lines["URFB, validation"]
+        assert thin.get_xydata() == pytest.approx(own[["epoch", "mean"]].to_numpy())
+        assert thin.get_color() == thick.get_color()
+        assert thin.get_linewidth() < thick.get_linewidth()
+    assert not any(runs[1] in label for label in lines)
+    assert "Thin lines: single seeds" in notes_of(drawn)
+    assert drawn.figure.axes[0].get_title() == "simpnet, CIFAR-10 (3 seeds, 4 to 8 epochs)"
+
+
+def test_seeds_of_one_length_have_no_thin_line(store):
+    for seed in range(2):
+        store.add(12, seed=seed)
+    drawn = made("4", store)
+    assert not drawn.data["alone"].any()
+    assert len(lines_of(drawn)) == 2
+    assert "Thin" not in notes_of(drawn)
+
+
+def test_seeds_without_an_epoch_in_common_are_thin_lines(store):
+    first, second = store.add(2, seed=0), store.add(4, seed=1)
+    store.epoch_rows = [row for row in store.epoch_rows if row["run"] == first or row["epoch"] > 2]
+    drawn = made("4", store)
+    assert drawn.data["alone"].all()
+    assert set(lines_of(drawn)) == {
+        f"URFB, {name}, run {run}" for name in ("training", "validation") for run in (first, second)
+    }
 
 
 def test_protocols_of_different_extent_say_so_in_the_legend(store):
@@ -160,7 +194,18 @@ def test_an_empty_store_gives_empty_axes_and_says_so(store):
     [axes] = drawn.figure.axes
     assert not axes.get_lines()
     assert axes.get_title() == "simpnet, CIFAR-10"
-    assert list(drawn.data.columns) == ["panel", "protocol", "set", "epoch", "mean", "low", "high", "n", "runs"]
+    assert list(drawn.data.columns) == [
+        "panel",
+        "protocol",
+        "set",
+        "epoch",
+        "mean",
+        "low",
+        "high",
+        "n",
+        "alone",
+        "runs",
+    ]
 
 
 def test_an_experiment_is_measured_by_its_own_target(store):

@@ -174,7 +174,7 @@ def test_protocols_that_the_paper_does_not_have_are_named_in_its_manner(store):
     store.add(1, rule="bp", loss="softmax", connectivity=0.25)
     store.add(1, connectivity=0.5, feedback_connectivity=1.0)
     names = [protocol.name for protocol in protocols_in(store.runs())]
-    assert names == ["URFB", "URFB softmax", "BP-H 50 %", "BP 25 %", "URFB W 50 %, R 100 %"]
+    assert names == ["URFB", "URFB softmax", "URFB W 50 %, R 100 %", "BP-H 50 %", "BP 25 %"]
     assert len({protocol.colour for protocol in protocols_in(store.runs())}) == 5
 
 

@@ -5,6 +5,7 @@ from tests.report.conftest import made
 from tests.store.simulated import simulated
 from urfb.report.exhibits import chosen
 from urfb.report.figures import FIGURES
+from urfb.report.protocols import BP, FRFB, INTERPOLATED, URFB
 from urfb.report.rendering import render
 from urfb.store import open_for_writing
 from urfb.theory.spec import Point, SimulationSpec
@@ -78,6 +79,9 @@ def test_kinds_differ_in_colour_marker_style_and_share_a_legend(theory):
     names = [text.get_text() for text in legend.get_texts()]
     assert names == ["BP", "ε = 0 (FRFB)", "ε = 0.25", "ε = 0.5", "ε = 1 (URFB)"]
     lines = grid_of(figure)[0, 0].get_lines()
+    by_name = {line.get_label().split(",")[0]: line for line in lines}
+    for protocol, name in ((BP, "BP"), (FRFB, "ε = 0 (FRFB)"), (URFB, "ε = 1 (URFB)"), (INTERPOLATED[1], "ε = 0.5")):
+        assert (by_name[name].get_color(), by_name[name].get_marker()) == (protocol.colour, protocol.marker)
     for look in ("get_color", "get_marker", "get_dashes_text"):
         looks = [str(line._dash_pattern) if look == "get_dashes_text" else getattr(line, look)() for line in lines]
         assert len(set(looks)) == 5

@@ -86,12 +86,15 @@ def test_an_error_that_was_not_measured_is_a_dash(store: FakeStore) -> None:
     assert "–" not in row["validation (%)"]
 
 
-def test_one_seed_has_no_interval_and_the_table_says_so(store: FakeStore) -> None:
-    store.add(4, test_error=0.41237)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_have_no_interval_and_the_table_says_so(store: FakeStore, seeds: int) -> None:
+    for seed in range(seeds):
+        store.add(4, seed=seed, test_error=0.41237)
     made = tabulated("5", store)
     assert row_of(made, **{"network, data set": "simpnet, CIFAR-10", "protocol": "URFB"})["test (%)"] == "41.24"
-    assert "one seed has no interval" in made.notes[0]
-    assert made.data.query("n == 1")["low"].isna().all()
+    assert "from three seeds on" in made.notes[0]
+    assert "from three seeds on" in made.meaning
+    assert made.data[["low", "high"]].isna().all(axis=None)
 
 
 def test_a_mean_is_never_of_different_epochs(store: FakeStore) -> None:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 
 from urfb.nn.rules import RULES
-from urfb.report.canvas import GREY, TITLE_CHARACTERS, by_rows, curve, epoch_axis, page
-from urfb.report.drawn import Drawn, drawn_runs, explain, extent, over_seeds, shortfalls, stack
+from urfb.report.canvas import GREY, PANEL_WIDTH, TITLE_WIDTH, Key, curve, epoch_axis, fitting_key, page, wrapped
+from urfb.report.colours import layer_looks
+from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, shortfalls, stack
 from urfb.report.exhibits import Data
 from urfb.report.protocols import FRFB, URFB, Protocol
 from urfb.report.selection import Panel
 
 MOST_ABREAST = 4
 """Sets of axes in a row, so that it fits a page."""
-
-LAYER_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,8 @@ CORRELATION = _Measure(
     "correlation of W and Rᵗ",
     "No error passes through R of layer {}.",
     "",
-    "mean, low and high: the correlation of W and Rᵗ, its mean and its range over n seeds; entries: over which it is",
+    "mean, low and high: the correlation of W and Rᵗ, its mean and its range over n seeds; entries: over which it is; "
+    f"{MEANING_ALONE}",
 )
 GRADIENT_COSINE = _Measure(
     {"gradient_cosine": "all"},
@@ -61,7 +60,8 @@ GRADIENT_COSINE = _Measure(
     "",
     "Of layer {}, the output, the gradient is BP's own.",
     "mean, low and high: the cosine of the angle between the rule's gradient of W and back-propagation's at the same "
-    "weights, on a fixed set of training images, its mean and its range over n seeds; entries: over which it is",
+    "weights, on a fixed set of training images, its mean and its range over n seeds; entries: over which it is; "
+    f"{MEANING_ALONE}",
 )
 SATURATION = _Measure(
     {"saturation": "all"},
@@ -69,7 +69,8 @@ SATURATION = _Measure(
     "A saturated unit is beyond the bounds of σ, where σ′ = 0 and it passes no error signal on; without dropout.",
     "",
     "mean, low and high: the fraction of a layer's units that are beyond the bounds of σ, over a fixed set of training "
-    "images and before any pool, its mean and its range over n seeds; entries: all units",
+    "images and before any pool, its mean and its range over n seeds; entries: all units; "
+    f"{MEANING_ALONE}",
     losses_abreast=True,
 )
 ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
@@ -82,8 +83,23 @@ class _Row:
     title: str
     panel: Panel
     protocols: list[Protocol]
-    sparse: bool
+    depth: int  # the highest layer that learns
     table: pd.DataFrame  # its lines: one row for each protocol, layer, step and kind of correlation
+
+    @property
+    def looks(self) -> dict[int, dict[str, Any]]:
+        """The colour and the marker of each layer, the highest one first."""
+        return layer_looks(sorted({int(layer) for layer in self.table["layer"]}, reverse=True), self.depth)
+
+    def key(self, columns: int) -> Key:
+        """Return its legend, which fits below so many panels."""
+        names = dict(zip(self.table["layer"], self.table["layer_name"], strict=True))
+        handles = [Line2D([], [], label=f"layer {layer}: {names[layer]}", **look) for layer, look in self.looks.items()]
+        across = min(len(handles), 2 * columns)
+        kinds = sorted(set(self.table["entries"]))
+        if len(kinds) > 1:
+            handles += [Line2D([], [], color=GREY, linestyle=STYLES[kind], label=WORDS[kind]) for kind in kinds]
+        return fitting_key(handles, columns * PANEL_WIDTH - 0.1, across)
 
 
 def draw(data: Data) -> Drawn:
@@ -115,7 +131,8 @@ def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
     first_stage = dict(zip(data.runs["run"], data.runs["pretraining_epochs"], strict=True))
     total = {run: epochs + int(first_stage[run]) for run, epochs in reached.items()}
     lacking = shortfalls(panels, total, "nothing measured yet")
-    rows = [row for panel in panels for row in _rows(panel, measured, measure.losses_abreast)]
+    depths = data.measured["alignment"].groupby("run")["layer"].max()
+    rows = [row for panel in panels for row in _rows(panel, measured, depths, measure.losses_abreast)]
 
     columns = max(len(row.protocols) for row in rows)
     about = [explain([row.table for row in rows], ABOUT_SEEDS)]
@@ -123,10 +140,22 @@ def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
         about.append(measure.about_lowest.format(min(measured["layer"])))
         about.append(measure.about_highest.format(max(measured["layer"])))
     explanation = " ".join(words for words in about if words)
-    figure = page(columns, 2.6 * len(rows), explanation, lacking)
-    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
-    for part, row in zip(parts, rows, strict=True):
-        _draw_row(part, row, reached, columns, measure.quantity)
+    titles = [_titles(row, reached, columns) for row in rows]
+    keys = [row.key(columns) for row in rows]
+    heights = [
+        2.35 + 0.12 * (title.count("\n") + max(text.count("\n") for text in of_axes)) + key.height
+        for (title, of_axes), key in zip(titles, keys, strict=True)
+    ]
+    figure = page(columns, sum(heights), explanation, lacking)
+    parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, row, (title, of_axes), key in zip(parts, rows, titles, keys, strict=True):
+        part.suptitle(title)
+        grid = _draw_row(part, row, columns)
+        grid[0].set_ylabel(measure.quantity)
+        for axes, words in zip(grid, of_axes, strict=True):
+            axes.set_title(words)
+        if key.height:
+            part.legend(**key.options, loc="outside lower center")
     shown = stack([row.table for row in rows])
     lowest = min(0.0, shown["low"].min()) if len(shown) else 0.0
     for axes in figure.get_axes():
@@ -160,7 +189,7 @@ def _without(rules: Sequence[str], panels: list[Panel]) -> list[Panel]:
     return [panel for panel in kept if panel.protocols] or [replace(kept[0], protocols=(URFB, FRFB))]
 
 
-def _rows(panel: Panel, measured: pd.DataFrame, losses_abreast: bool) -> list[_Row]:
+def _rows(panel: Panel, measured: pd.DataFrame, depths: pd.Series[int], losses_abreast: bool) -> list[_Row]:
     """Sort a panel's protocols into rows; where there are several, their titles say how they differ."""
     groups: dict[str, list[Protocol]] = {}
     for protocol in panel.protocols:
@@ -176,7 +205,8 @@ def _rows(panel: Panel, measured: pd.DataFrame, losses_abreast: bool) -> list[_R
         runs = pd.concat([panel.runs_of(protocol)[["run", "seed", "protocol"]] for protocol in protocols])
         values = runs.merge(measured if sparse else measured[measured["entries"] == "all"], on="run")
         title = f"{panel.title}, {words}" if len(groups) > 1 else panel.title
-        rows.append(_Row(title, panel, protocols, sparse, _table(panel, values)))
+        depth = int(depths.reindex(panel.runs["run"]).max() if len(values) else 0)
+        rows.append(_Row(title, panel, protocols, depth, _table(panel, values)))
     return rows
 
 
@@ -185,37 +215,33 @@ def _parts(protocols: list[Protocol]) -> list[list[Protocol]]:
 
 
 def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
+    line = ["protocol", "layer", "layer_name", "entries"]
+    table = by_moment(values, line, "value", ["step", "epoch"]).assign(panel=panel.title)
     by = ["protocol", "layer", "layer_name", "step", "epoch", "entries"]
-    table = over_seeds(values, by, "value").assign(panel=panel.title)
-    return table[["panel", *by, "mean", "low", "high", "n", "runs"]]
+    return table[["panel", *by, "mean", "low", "high", "n", "alone", "runs"]]
 
 
-def _draw_row(part: FigureBase, row: _Row, reached: Mapping[str, int], columns: int, quantity: str) -> None:
-    names = row.table.drop_duplicates("layer").sort_values("layer", ascending=False)
-    layers = [(int(layer), str(name)) for layer, name in zip(names["layer"], names["layer_name"], strict=True)]
-    styles = {
-        layer: {"color": colour, "marker": LAYER_MARKERS[layer % len(LAYER_MARKERS)]}
-        for (layer, _), colour in zip(layers, sns.color_palette("viridis", len(layers)).as_hex(), strict=True)
-    }
-    grid = part.subplots(1, columns, squeeze=False, sharey=True)[0]
+def _titles(row: _Row, reached: Mapping[str, int], columns: int) -> tuple[str, list[str]]:
+    """Return the title of a row, and of each of its axes."""
+    words = []
+    for protocol in row.protocols:
+        epochs = [reached[run] for run in row.panel.runs_of(protocol)["run"] if run in reached]
+        words.append(wrapped(f"{protocol.name} ({extent(epochs) if epochs else 'nothing measured'})", TITLE_WIDTH))
+    return wrapped(row.title, columns * PANEL_WIDTH - 0.4), words
+
+
+def _draw_row(part: FigureBase, row: _Row, columns: int) -> list[Axes]:
+    """Draw a row's lines, and return its sets of axes."""
+    looks = row.looks
+    names = dict(zip(row.table["layer"], row.table["layer_name"], strict=True))
+    grid = list(part.subplots(1, columns, squeeze=False, sharey=True)[0])
     for axes, protocol in zip(grid, row.protocols, strict=False):
         lines = row.table[row.table["protocol"] == protocol.name]
-        for layer, name in layers:
+        for layer, look in looks.items():
             for kind, style in STYLES.items():
                 line = lines[(lines["layer"] == layer) & (lines["entries"] == kind)]
-                curve(axes, line, linestyle=style, label=f"{name}, {WORDS[kind]}", **styles[layer])
-        epochs = [reached[run] for run in row.panel.runs_of(protocol)["run"] if run in reached]
-        axes.set_title(f"{protocol.name} ({extent(epochs)})" if epochs else f"{protocol.name} (nothing measured)")
+                curve(axes, line, linestyle=style, label=f"{names[layer]}, {WORDS[kind]}", **look)
         epoch_axis(axes, max(row.table["epoch"], default=0) or 1)
     for unused in grid[len(row.protocols) :]:
         unused.remove()
-    grid[0].set_ylabel(quantity)
-    part.suptitle(textwrap.fill(row.title, columns * TITLE_CHARACTERS))
-
-    keys = [Line2D([], [], label=f"layer {layer}: {name}", **styles[layer]) for layer, name in layers]
-    kinds = sorted(set(row.table["entries"]))
-    if len(kinds) > 1:
-        keys += [Line2D([], [], color=GREY, linestyle=STYLES[kind], label=WORDS[kind]) for kind in kinds]
-    if keys:
-        across = min(len(layers), 2 * columns)
-        part.legend(handles=by_rows(keys, across), loc="outside lower center", ncols=across)
+    return grid[: len(row.protocols)]

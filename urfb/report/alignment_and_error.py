@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 
 from urfb.report.alignment import last_stage, with_feedback
-from urfb.report.canvas import GREY, MARKERS, NOTE_SIZE, by_rows, curve, page
-from urfb.report.drawn import Drawn, drawn_runs, explain, extent, over_seeds, shortfalls, stack
+from urfb.report.canvas import (
+    GREY,
+    MANY,
+    MARKERS,
+    NOTE_SIZE,
+    PANEL_WIDTH,
+    THIN,
+    Key,
+    curve,
+    fitting_key,
+    page,
+    text_width,
+    wrapped,
+)
+from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, shortfalls, stack
 from urfb.report.exhibits import Data
 from urfb.report.protocols import Protocol
 from urfb.report.selection import Panel
@@ -25,16 +39,19 @@ MOMENTS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Epochs after which errors and correlations are marked."""
 APART = 0.045  # of the height of the axes, so that the epochs beside BP's lines can be read
 
-LAYER_STYLES = ("-", "--", ":", "-.")
+HALO = 1.5  # points
+AXES_SIZE = (2.6, 1.6)  # inches, about
+LAYER_STYLES: Any = ("-", "--", ":", "-.")
 COLUMNS = ["panel", "quantity", "protocol", "layer", "layer_name", "step", "epoch", "correlation"]
-COLUMNS += ["mean", "low", "high", "n", "runs"]
+COLUMNS += ["mean", "low", "high", "n", "alone", "runs"]
 MEANING = (
     "quantity 'correlation': of W and Rᵗ of a layer whose R carries the error, by step; quantity 'error': the "
     "validation error in percent by epoch, beside the correlation at that epoch, averaged over these layers; "
-    "mean, low and high: the mean and the range over n seeds"
+    f"mean, low and high: the mean and the range over n seeds; {MEANING_ALONE}"
 )
 ABOUT = "Layers without those whose R carries no error."
 ABOUT_SEEDS = "Means over seeds; bands and bars go from the smallest to the largest."
+ABOUT_MANY = "Means over seeds; bars go from the smallest to the largest."
 ABOUT_REFERENCE = "Numbers: epochs; level lines: the error of {} after as many, whose feedback is Wᵗ, so 1."
 
 
@@ -51,7 +68,8 @@ def draw(data: Data) -> Drawn:
     lacking = shortfalls(panels, reached, "no epoch yet")
 
     references = [_reference(panel) for panel in panels]
-    about = [explain(tables, ABOUT_SEEDS)]
+    most = max(_lines(panel, table) for panel, table in zip(panels, tables, strict=True))
+    about = [explain(tables, ABOUT_SEEDS if most <= MANY else ABOUT_MANY)]
     if len(alignment):
         about.append(ABOUT)
     names = [
@@ -60,10 +78,13 @@ def draw(data: Data) -> Drawn:
         if reference and len(panel.runs_of(reference))
     ]
     about += [ABOUT_REFERENCE.format(names[0])] if names else []
-    figure = page(2, 2.9 * len(panels), " ".join(words for words in about if words), lacking)
-    parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
-    for part, panel, table, reference in zip(parts, panels, tables, references, strict=True):
-        _draw_panel(part, panel, table, reference, reached)
+    keys = [_key(*of_panel, reached) for of_panel in zip(panels, tables, references, strict=True)]
+    heights = [2.3 + key.height for key in keys]
+    figure = page(2, sum(heights), " ".join(words for words in about if words), lacking)
+    parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, panel, table, reference, key in zip(parts, panels, tables, references, keys, strict=True):
+        _draw_panel(part, panel, table, reference)
+        part.legend(**key.options, loc="outside lower center")
     return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
 
 
@@ -81,7 +102,7 @@ def _reference(panel: Panel) -> Protocol | None:
 
 def _by_step(panel: Panel, alignment: pd.DataFrame) -> pd.DataFrame:
     values = panel.runs[["run", "seed", "protocol"]].merge(alignment.drop(columns=["seed"]), on="run")
-    table = over_seeds(values, ["protocol", "layer", "layer_name", "step", "epoch"], "correlation")
+    table = by_moment(values, ["protocol", "layer", "layer_name"], "correlation", ["step", "epoch"])
     table = table.astype({"layer": "Int64", "step": "Int64"})  # which errors have none of
     return table.assign(panel=panel.title, quantity="correlation")
 
@@ -92,53 +113,59 @@ def _by_epoch(panel: Panel, alignment: pd.DataFrame, errors: pd.DataFrame) -> pd
     values = panel.runs[["run", "seed", "protocol", "rule"]].merge(errors, on="run")
     values = values.merge(mean, on=["run", "epoch"], how="left")
     values = values[values["correlation"].notna() | (values["rule"] == "bp")]
-    table = over_seeds(values, ["protocol", "epoch"], "error")
-    correlation = values.groupby(["protocol", "epoch"], as_index=False)["correlation"].mean()
-    table = table.merge(correlation, on=["protocol", "epoch"])
+    table = by_moment(values, ["protocol"], "error")
+    correlation = by_moment(values, ["protocol"], "correlation").rename(columns={"mean": "correlation"})
+    of_row = ["protocol", "epoch", "runs", "alone"]
+    table = table.merge(correlation[[*of_row, "correlation"]], on=of_row)
     return table.assign(panel=panel.title, quantity="error")
 
 
-def _draw_panel(
-    part: SubFigure, panel: Panel, table: pd.DataFrame, reference: Protocol | None, reached: Mapping[str, int]
-) -> None:
-    part.suptitle(panel.title)
+def _names(table: pd.DataFrame) -> dict[int, str]:
+    """Return the name of each layer whose correlation is drawn, the highest one first."""
+    named = table.dropna(subset=["layer"]).drop_duplicates("layer").sort_values("layer", ascending=False)
+    return {int(layer): str(name) for layer, name in zip(named["layer"], named["layer_name"], strict=True)}
+
+
+def _lines(panel: Panel, table: pd.DataFrame) -> int:
+    """Return how many lines stand at the left of a panel."""
+    return len(with_feedback([panel])[0].protocols) * len(_names(table))
+
+
+def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, reference: Protocol | None) -> None:
+    part.suptitle(wrapped(panel.title, 2 * PANEL_WIDTH - 0.4))
     left, right = part.subplots(1, 2)
     correlations, errors = (table[table["quantity"] == name] for name in ("correlation", "error"))
-    names = correlations.drop_duplicates("layer").sort_values("layer", ascending=False)
-    styles = dict(zip(names["layer"], itertools.cycle(LAYER_STYLES), strict=False))
     [shown] = with_feedback([panel])
+    count = _lines(panel, table)
     for protocol in shown.protocols:
         lines = correlations[correlations["protocol"] == protocol.name]
-        for layer, style in styles.items():
+        for layer, style in zip(_names(table), itertools.cycle(LAYER_STYLES)):
             line = lines[lines["layer"] == layer]
             by_step = line.drop(columns="epoch").rename(columns={"step": "epoch"}).astype({"epoch": float})
-            appearance = {"color": protocol.colour, "marker": protocol.marker, "linestyle": style}
-            curve(
-                left,
-                by_step,
-                label=f"{protocol.name}, layer {int(layer)}",
-                markevery=_marked(line["step"]),
-                **appearance,
-            )
+            appearance: dict[str, Any] = {"color": protocol.colour, "marker": protocol.marker, "linestyle": style}
+            marked = _marked(line.loc[~line["alone"], "step"])
+            curve(left, by_step, of=count, label=f"{protocol.name}, layer {layer}", markevery=marked, **appearance)
         _draw_course(right, errors[errors["protocol"] == protocol.name], protocol)
     _finish_steps(left, correlations)
     if errors.empty:
         right.set(xlim=(0, 1), ylim=(0, 100))
     if reference is not None:
         _draw_reference(right, errors[errors["protocol"] == reference.name], reference)
-    for number, protocol in enumerate(shown.protocols):
-        _name_epochs(right, errors[errors["protocol"] == protocol.name], above=number % 2 == 0)
+    _name_epochs(right, [errors[errors["protocol"] == protocol.name] for protocol in shown.protocols])
     right.set(xlabel="correlation of W and Rᵗ, mean over these layers", ylabel="validation error (%)")
 
-    keys = []
+
+def _key(panel: Panel, table: pd.DataFrame, reference: Protocol | None, reached: Mapping[str, int]) -> Key:
+    handles = []
+    [shown] = with_feedback([panel])
     for protocol in (*([reference] if reference else []), *shown.protocols):
         epochs = [reached[run] for run in panel.runs_of(protocol)["run"] if run in reached]
         label = f"{protocol.name} ({extent(epochs) if epochs else 'nothing measured'})"
         marker = "" if protocol is reference else protocol.marker
-        keys.append(Line2D([], [], color=protocol.colour, marker=marker, label=label))
-    for layer, name in zip(names["layer"], names["layer_name"], strict=True):
-        keys.append(Line2D([], [], color=GREY, linestyle=styles[layer], label=f"layer {int(layer)}: {name}"))
-    part.legend(handles=by_rows(keys, 3), loc="outside lower center", ncols=3)
+        handles.append(Line2D([], [], color=protocol.colour, marker=marker, label=label))
+    for (layer, name), style in zip(_names(table).items(), itertools.cycle(LAYER_STYLES)):
+        handles.append(Line2D([], [], color=GREY, linestyle=style, label=f"layer {layer}: {name}"))
+    return fitting_key(handles, 2 * PANEL_WIDTH - 0.1, 3)
 
 
 def _marked(steps: pd.Series[Any]) -> list[int]:
@@ -167,34 +194,43 @@ def _finish_steps(axes: Axes, correlations: pd.DataFrame) -> None:
 
 def _draw_course(axes: Axes, errors: pd.DataFrame, protocol: Protocol) -> None:
     """Draw errors against correlations."""
-    marked = errors["epoch"].isin(MOMENTS).to_numpy()
+    together = errors[~errors["alone"].astype(bool)]
+    marked = together["epoch"].isin(MOMENTS).to_numpy()
     appearance: dict[str, Any] = {"color": protocol.colour, "marker": protocol.marker, "label": protocol.name}
-    axes.plot(errors["correlation"], errors["mean"], markevery=marked.nonzero()[0].tolist(), **appearance)
-    repeated = errors[marked & (errors["n"] > 1)]
+    axes.plot(together["correlation"], together["mean"], markevery=marked.nonzero()[0].tolist(), **appearance)
+    repeated = together[marked & (together["n"] > 1)]
     axes.vlines(repeated["correlation"], repeated["low"], repeated["high"], color=protocol.colour, linewidth=0.7)
+    for run, alone in errors[errors["alone"].astype(bool)].groupby("runs", sort=False):
+        label = f"{protocol.name}, run {run}"
+        axes.plot(alone["correlation"], alone["mean"], color=protocol.colour, label=label, **THIN)
     axes.margins(x=0.1)
 
 
-def _name_epochs(axes: Axes, errors: pd.DataFrame, *, above: bool) -> None:
-    """Write epochs beside the line, above it or below, where they are far enough apart."""
-    side: dict[str, Any] = {"ha": "left", "va": "bottom"} if above else {"ha": "right", "va": "top"}
-    offset = (2.5, 1.5) if above else (-2.5, -1.5)
-    last = np.array([-1.0, -1.0])
-    for point in errors[errors["epoch"].isin(MOMENTS)].to_dict("records"):
-        where = (point["correlation"], point["mean"])
-        place = axes.transLimits.transform(where)  # in parts of the axes' width and height
-        if np.abs(place - last).max() < APART:
-            continue
-        last = place
-        words = f"{point['epoch']:,.0f}"
-        text = axes.annotate(words, where, offset, "data", "offset points", fontsize=NOTE_SIZE, color=GREY, **side)
-        text.set_path_effects([withStroke(linewidth=1.5, foreground="white")])  # it may stand on a line
+def _name_epochs(axes: Axes, lines: Sequence[pd.DataFrame]) -> None:
+    """Write epochs beside the lines, above one and below the next, where they lie on no other."""
+    placed: list[Bbox] = []
+    axes.autoscale_view()  # matplotlib would do so later, and the limits are needed now
+    for number, errors in enumerate(lines):
+        above = number % 2 == 0
+        side: dict[str, Any] = {"ha": "left", "va": "bottom"} if above else {"ha": "right", "va": "top"}
+        offset = (2.5, 1.5) if above else (-2.5, -1.5)
+        marked = errors[~errors["alone"].astype(bool) & errors["epoch"].isin(MOMENTS)]
+        for point in marked.to_dict("records"):
+            where, words = (point["correlation"], point["mean"]), f"{point['epoch']:,.0f}"
+            x, y = axes.transLimits.transform(where) * AXES_SIZE + np.array(offset) / 72  # inches
+            width, height = np.array((text_width(words, NOTE_SIZE), NOTE_SIZE / 72)) * (1 if above else -1)
+            box = Bbox.from_extents(min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height))
+            if any(box.padded(HALO / 72).overlaps(other) for other in placed):
+                continue
+            placed.append(box)
+            text = axes.annotate(words, where, offset, "data", "offset points", fontsize=NOTE_SIZE, color=GREY, **side)
+            text.set_path_effects([withStroke(linewidth=HALO, foreground="white")])  # it may stand on a line
 
 
 def _draw_reference(axes: Axes, errors: pd.DataFrame, reference: Protocol) -> None:
     """Draw BP's error after some epochs as level lines, so far apart that the epochs beside them can be read."""
     bottom, top = axes.get_ylim()
-    marked = errors[errors["epoch"].isin(MOMENTS)]
+    marked = errors[~errors["alone"].astype(bool) & errors["epoch"].isin(MOMENTS)]
     if len(marked):
         bottom, top = min(bottom, 0.97 * marked["mean"].min()), max(top, 1.03 * marked["mean"].max())
         axes.set_ylim(bottom, top)

@@ -12,8 +12,8 @@ from urfb.report.selection import Panel
 from urfb.report.texts import NONE, with_interval
 
 MEANING = (
-    "mean, low and high: the correlation of W and Rᵗ at the last epoch, its mean over n seeds and the 95 % interval of "
-    "that mean (t); entries: over which it is"
+    "mean, low and high: the correlation of W and Rᵗ at the last epoch, its mean over n seeds and, from three seeds "
+    "on, the 95 % interval of that mean (t); entries: over which it is"
 )
 COLUMNS = {"all": "corr(W, Rᵗ)", "shared": "corr(W, Rᵗ), shared"}
 ABOUT_SHARED = "Shared: over the connections that both W and R have; else over all entries."
@@ -29,7 +29,7 @@ def tabulate(data: Data) -> Tabulated:
     panels = with_feedback(data.panels)
     alignment = last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
     final = alignment[alignment["step"] == alignment.groupby("run")["step"].transform("max")]
-    final = final.assign(epochs=final["epoch"].astype(int))
+    final = final.assign(epochs=final["epoch"])
     final = final[["run", "layer", "layer_name", "epochs", "correlation", "correlation_shared"]]
     values = stack([_panel_values(panel, final) for panel in panels])
     table = over_seeds(
@@ -69,6 +69,7 @@ def _panel_values(panel: Panel, final: pd.DataFrame) -> pd.DataFrame:
     values = longest(
         panel.runs[["run", "seed", "protocol", "connectivity", "feedback_connectivity"]].merge(final, on="run")
     )
+    values = values.astype({"epochs": int})
     sparse = values[["connectivity", "feedback_connectivity"]].min(axis=1) < 1
     values = values.assign(
         panel=panel.title, all=values["correlation"], shared=values["correlation_shared"].where(sparse)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Iterator, Sequence
+from math import ceil
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,20 +14,33 @@ from matplotlib import rcParamsDefault
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.transforms import ScaledTranslation
 
 PANEL_WIDTH = 3.4  # inches: one column of the journal
 MARKERS = 5  # on each line, at even distances, however many epochs it has
 GREY = "0.35"
+
+TITLE_SIZE = 7.68  # points
+TITLE_WIDTH = 2.85  # inches, of a line above a panel
+MANY = 30  # lines in one set of axes
+NOTE_SIZE = 6.0
+LEGEND_SIZE = 6.5
+THIN: Any = {"linewidth": 0.6, "marker": "", "alpha": 0.8}
+"""How a seed is drawn that goes on when others have ended."""
+LINE_HEIGHT = 0.105  # inches a line of notes
 
 STYLE: Any = {
     **{name: value for name, value in rcParamsDefault.items() if not name.startswith("backend")},
     **sns.axes_style("ticks"),
     **{name: 0.8 * size for name, size in sns.plotting_context("paper").items()},  # letters of 7 or 8 points
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that a figure looks the same on every machine
-    "figure.titlesize": "medium",
-    "legend.fontsize": 6.5,
+    "figure.titlesize": TITLE_SIZE,
+    "axes.titlesize": TITLE_SIZE,
+    "legend.fontsize": LEGEND_SIZE,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -40,11 +54,6 @@ STYLE: Any = {
 }
 """For `matplotlib.rc_context`: matplotlib's defaults, whatever the user's settings are, and what differs from them."""
 
-TITLE_CHARACTERS = 52  # in a line above a panel
-NOTE_SIZE = 6.0
-LINE_HEIGHT = 0.105  # inches a line of notes
-CHARACTERS_PER_INCH = 22  # of notes, with a little to spare
-
 
 def page(columns: int, height: float, explanation: str, shortfalls: Sequence[str]) -> Figure:
     """Return an empty figure, `columns` panels wide.
@@ -52,14 +61,14 @@ def page(columns: int, height: float, explanation: str, shortfalls: Sequence[str
     Below the room for the panels it says in small type what is drawn and what is lacking.
     """
     width = columns * PANEL_WIDTH
-    characters = int(width * CHARACTERS_PER_INCH)
+    room = width - 0.1
     # A line breaks between shortfalls where it can: spaces within one hold it together.
-    whole = [text.replace(" ", "\N{NO-BREAK SPACE}") if len(text) < characters - 2 else text for text in shortfalls]
-    lines = [
-        line
-        for words in (explanation, "\N{NO-BREAK SPACE}· ".join(whole))
-        for line in textwrap.wrap(words, characters, break_on_hyphens=False)
+    whole = [
+        text.replace(" ", "\N{NO-BREAK SPACE}") if text_width(text, NOTE_SIZE) < room - 0.1 else text
+        for text in shortfalls
     ]
+    paragraphs = [words for words in (explanation, "\N{NO-BREAK SPACE}· ".join(whole)) if words]
+    lines = [line for words in paragraphs for line in wrapped(words, room, NOTE_SIZE).split("\n")]
     below = len(lines) * LINE_HEIGHT + (0.08 if lines else 0)
     engine = ConstrainedLayoutEngine(rect=(0, below / (height + below), 1, height / (height + below)))
     figure = Figure(figsize=(width, height + below), layout=engine)
@@ -69,23 +78,42 @@ def page(columns: int, height: float, explanation: str, shortfalls: Sequence[str
     return figure
 
 
-def curve(axes: Axes, line: pd.DataFrame, shift: float = 0.0, **style: Any) -> None:
+def curve(axes: Axes, line: pd.DataFrame, number: int = 0, of: int = 1, **style: Any) -> None:
     """Draw a line's `mean` by `epoch` and, where it is over several seeds, a band from `low` to `high`.
 
-    A `shift`, from 0 to less than 1, keeps the markers of different lines apart.
+    A seed that is `alone` is a thin line without a marker. As one of several lines, by its `number` from 0, it has its
+    markers at places of its own; of several, bands are paler, and of `MANY`, lines are thin and have none.
     """
-    if line.empty:
-        return
-    epochs = line["epoch"].to_numpy()
-    marked = np.searchsorted(epochs, epochs[0] + np.ptp(epochs) * (np.arange(MARKERS) + shift) / MARKERS)
-    style = {"markevery": sorted(set(marked.tolist())), "legend": False} | style
-    # The table's own numbers: seaborn would work out means and ranges again, which takes seconds for long runs.
-    sns.lineplot(line, x="epoch", y="mean", estimator=None, ax=axes, **style)
-    repeated = line[line["n"] > 1]
-    if len(repeated):
-        band: dict[str, Any] = {"color": style["color"], "alpha": 0.2, "linewidth": 0}
+    shift = number / of
+    together = line[~line["alone"]] if "alone" in line else line
+    if len(together):
+        epochs = together["epoch"].to_numpy()
+        marked = np.searchsorted(epochs, epochs[0] + np.ptp(epochs) * (np.arange(MARKERS) + shift) / MARKERS)
+        own = {"markevery": sorted(set(marked.tolist())), "legend": False} | style
+        if of > MANY:
+            own |= {"linewidth": 0.7}
+        # The table's own numbers: seaborn would work out means and ranges again, which takes seconds for long runs.
+        sns.lineplot(together, x="epoch", y="mean", estimator=None, ax=axes, **own)
+    repeated = together[together["n"] > 1]
+    if len(repeated) and of <= MANY:
+        band: dict[str, Any] = {"color": style["color"], "alpha": 0.2 * min(1, 8 / of), "linewidth": 0}
         axes.fill_between(repeated["epoch"], repeated["low"], repeated["high"], **band)
+    thin: dict[str, Any] = THIN | {name: style[name] for name in ("color", "linestyle") if name in style}
+    for run, x, y in _alone(line, "epoch"):
+        axes.plot(x, y, label=f"{style.get('label')}, run {run}", **thin)
     axes.set_ylabel("")  # to be said once
+
+
+def _alone(line: pd.DataFrame, along: str) -> Iterator[tuple[str, pd.Series[float], pd.Series[float]]]:
+    """Yield each piece of a line that is of one seed alone: the run, and the values along it."""
+    if "alone" not in line:
+        return
+    together, alone = line.loc[~line["alone"], along], line[line["alone"]]
+    for run, rows in alone.groupby("runs", sort=False):
+        before = rows[along] <= together.min() if len(together) else rows[along].notna()
+        for piece in (rows[before], rows[~before]):
+            if len(piece):
+                yield str(run), piece[along], piece["mean"]
 
 
 def epoch_axis(axes: Axes, last: float) -> None:
@@ -99,3 +127,64 @@ def epoch_axis(axes: Axes, last: float) -> None:
 def by_rows(handles: Sequence[Artist], columns: int) -> list[Artist]:
     """Order a legend's entries so that they read row by row; matplotlib fills it column by column."""
     return [handle for column in range(columns) for handle in handles[column::columns]]
+
+
+def text_width(text: str, size: float) -> float:
+    """Return how many inches a text of one line takes in letters of `size` points."""
+    letters = FontProperties(family=["DejaVu Sans"], size=size)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, letters, ismath=False)
+    return 1.04 * float(width) / 72  # letters on a screen are set to whole pixels
+
+
+def wrapped(text: str, inches: float, size: float = TITLE_SIZE) -> str:
+    """Break a text into lines that fit into so many inches: at spaces, and within a longer word after : _ . / or -."""
+    lines: list[str] = []
+    for word in re.split(r" (?!%|\d)", text):  # a number stays with what it is of
+        if lines and text_width(f"{lines[-1]} {word}", size) <= inches:
+            lines[-1] += f" {word}"
+            continue
+        lines.append(word)
+        while text_width(lines[-1], size) > inches and len(lines[-1]) > 1:
+            whole = lines.pop()
+            fitting = next(
+                end for end in range(len(whole) - 1, 0, -1) if end == 1 or text_width(whole[:end], size) <= inches
+            )
+            sign = max(whole.rfind(sign, 1, fitting) for sign in ":_./-") + 1
+            lines += [whole[: sign or fitting], whole[sign or fitting :]]
+    return "\n".join(lines)
+
+
+class Key(NamedTuple):
+    """A legend that fits: what `legend` takes, and its height in inches."""
+
+    options: dict[str, Any]
+    height: float
+
+
+def fitting_key(handles: Sequence[Artist], inches: float, most: int = 99) -> Key:
+    """Return a legend of these entries, by rows that are filled alike, in columns that fit into so many inches."""
+    em = LEGEND_SIZE / 72
+    room = inches - 4 * em  # less the edges, a line's sample and the space after it
+    for handle in handles:
+        handle.set_label(wrapped(str(handle.get_label()), room, LEGEND_SIZE))
+    labels = [str(handle.get_label()).split("\n") for handle in handles]
+    widths = [max(text_width(line, LEGEND_SIZE) for line in lines) + 4 * em for lines in labels]
+    columns = next(
+        (
+            count
+            for count in range(min(most, len(widths)), 1, -1)
+            if sum(max(widths[column::count]) for column in range(count)) <= inches + 0.4 * em
+        ),
+        1,
+    )
+    columns = ceil(len(labels) / ceil(len(labels) / columns)) if labels else 1
+    rows = [max(len(lines) for lines in labels[start : start + columns]) for start in range(0, len(labels), columns)]
+    height = em * (1.2 * sum(rows) + 0.5 * len(rows) + 1.5) if rows else 0.0
+    return Key({"handles": by_rows(handles, columns), "ncols": columns, "columnspacing": 1.2}, height)
+
+
+def legend_below(axes: Axes, key: Key) -> None:
+    """Put a legend below the axes and the words below them."""
+    below = axes.transAxes + ScaledTranslation(0, -28 / 72, axes.figure.dpi_scale_trans)
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
+    axes.legend(**key.options, **place, borderaxespad=0)

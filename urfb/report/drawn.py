@@ -6,11 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import t
 
 from urfb.report.selection import Panel
+
+FEWEST = 3
+"""Seeds that a mean has an interval from; of two, Student's t gives one of twelve times their distance."""
+ABOUT_ALONE = "Thin lines: single seeds, where others have nothing."
+MEANING_ALONE = "alone: whether a row is of one seed, where others of its line have nothing"
 
 Interval = Callable[[Any], tuple[Any, Any]]
 """Low and high of a series, as seaborn asks for them, or of each group of a grouped one, as the table does."""
@@ -62,8 +68,9 @@ def extremes(values: Any) -> tuple[Any, Any]:
 
 
 def students_interval(values: Any) -> tuple[Any, Any]:
-    """Return the 95 % interval of the mean by Student's t; NaN for one value."""
-    half = t.ppf(0.975, values.count() - 1) * values.sem()
+    """Return the 95 % interval of the mean by Student's t; NaN below three values, for that of two says nothing."""
+    count = values.count()
+    half = t.ppf(0.975, np.where(count < FEWEST, np.nan, count - 1)) * values.sem()
     return values.mean() - half, values.mean() + half
 
 
@@ -81,6 +88,37 @@ def over_seeds(values: pd.DataFrame, by: Sequence[str], value: str, interval: In
     low, high = interval(spread)
     summary = {"mean": spread.mean(), "low": low, "high": high, "n": spread.count()}
     return pd.DataFrame({**summary, "runs": groups["run"].agg(" ".join)}).reset_index()
+
+
+def by_moment(
+    values: pd.DataFrame, line: Sequence[str], value: str, moments: Sequence[str] = ("epoch",)
+) -> pd.DataFrame:
+    """Return the mean and the range over seeds of each line, by moment, never over a changing set of seeds.
+
+    Args:
+        values: one row for each run and moment.
+        line: the columns that tell lines apart.
+        value: the column that is averaged.
+        moments: the columns that say when; by the first one moments are compared.
+
+    Returns:
+        Rows over all of a line's seeds, of the moments that all have. A seed that has moments after the last of
+        these, or before the first, goes on from there in rows that are `alone`, over that seed only.
+    """
+    moment = moments[0]
+    of_line, when = values.groupby(list(line)), values[moment]
+    sharing = values.groupby([*line, moment])["run"].transform("nunique")
+    shared = sharing == of_line["run"].transform("nunique")
+    seeds = values.groupby([*line, "run"])[moment]
+    common = when.where(shared).groupby([values[name] for name in line])
+    first, last = common.transform("min"), common.transform("max")
+    before, after = (when <= first) & (seeds.transform("min") < first), (when >= last) & (seeds.transform("max") > last)
+    alone = values[before | after | first.isna()]
+    together = over_seeds(values[shared], [*line, *moments], value).assign(alone=False)
+    if alone.empty:
+        return together
+    own = over_seeds(alone, [*line, *moments, "run"], value).drop(columns="run").assign(alone=True)
+    return stack([together, own])
 
 
 def stack(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -113,8 +151,10 @@ def extent(epochs: Sequence[int]) -> str:
 
 
 def explain(tables: Sequence[pd.DataFrame], words: str) -> str:
-    """Return the words about several seeds if any line or bar has several."""
-    return words if any((table["n"] > 1).any() for table in tables) else ""
+    """Return the words about several seeds if any line or bar has several, and about those that are drawn alone."""
+    several = any((table["n"] > 1).any() for table in tables)
+    alone = any(table["alone"].any() for table in tables if "alone" in table)
+    return " ".join([words] * several + [ABOUT_ALONE] * alone)
 
 
 def shortfalls(panels: Sequence[Panel], reached: Mapping[str, int], lacking: str, kind: str = "figure") -> list[str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 
 from urfb.nn.rules import RULES
-from urfb.report.alignment import LAYER_MARKERS, last_stage
-from urfb.report.canvas import page
+from urfb.report.alignment import last_stage
+from urfb.report.canvas import GREY, PANEL_WIDTH, Key, fitting_key, page, text_width, wrapped
+from urfb.report.colours import layer_looks
 from urfb.report.drawn import Drawn, drawn_runs, explain, over_seeds, shortfalls, stack, students_interval
 from urfb.report.exhibits import Data
 from urfb.report.protocols import Protocol
@@ -21,9 +23,12 @@ COLUMNS = ["panel", "quantity", "protocol", "epsilon", "layer", "layer_name", "e
 COLUMNS += ["runs"]
 MEANING = (
     "quantity 'error': the validation error in percent; quantity 'correlation': of W and Rᵗ of a layer; both after the "
-    "same number of epochs; mean, low and high: the mean over n seeds and the 95 % interval of that mean (t)"
+    "same number of epochs; mean, low and high: the mean over n seeds and, from three seeds on, the 95 % interval of "
+    "that mean (t)"
 )
-ABOUT_SEEDS = "Mean over seeds with its 95 % interval (Student's t); dots: seeds."
+ABOUT_COLOURS = "Filled markers: an ε, as in other figures; open ones: layers."
+ABOUT_SEEDS = "Mean over seeds, from three seeds on with its 95 % interval (Student's t); dots: seeds."
+TICK_SIZE = 7.04
 
 
 def draw(data: Data) -> Drawn:
@@ -41,10 +46,16 @@ def draw(data: Data) -> Drawn:
         reached |= {str(run): int(epoch) for run, epoch in zip(values["run"], values["of_epoch"], strict=True)}
     lacking = shortfalls(panels, reached, "no epoch yet, or not as many as the others")
 
-    figure = page(2, 2.7 * len(panels), explain(tables, ABOUT_SEEDS), lacking)
-    parts = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
-    for part, panel, table, values in zip(parts, panels, tables, seeds, strict=True):
-        _draw_panel(part, panel, table, values)
+    depths = [int(_depth(panel, data.measured["alignment"])) for panel in panels]
+    keys = [_key(table, depth) for table, depth in zip(tables, depths, strict=True)]
+    heights = [2.45 + key.height for key in keys]
+    about = [explain(tables, ABOUT_SEEDS), ABOUT_COLOURS if reached else ""]
+    figure = page(2, sum(heights), " ".join(words for words in about if words), lacking)
+    parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for number, part in enumerate(parts):
+        _draw_panel(part, panels[number], tables[number], seeds[number], depths[number])
+        if keys[number].height:
+            part.legend(**keys[number].options, loc="outside lower center")
     return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
 
 
@@ -84,43 +95,89 @@ def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(["quantity", "layer", "epsilon"], ascending=[False, True, True], kind="stable")[COLUMNS]
 
 
-def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, values: pd.DataFrame) -> None:
+def _depth(panel: Panel, alignment: pd.DataFrame) -> float:
+    """Return the highest layer that is measured in a panel's runs."""
+    layers = alignment.loc[alignment["run"].isin(panel.runs["run"]), "layer"]
+    return float(layers.max()) if len(layers) else 0
+
+
+def _names(table: pd.DataFrame) -> dict[int, str]:
+    """Return the name of each layer whose correlation is drawn, the highest one first."""
+    named = table.dropna(subset=["layer"]).drop_duplicates("layer").sort_values("layer", ascending=False)
+    return {int(layer): str(name) for layer, name in zip(named["layer"], named["layer_name"], strict=True)}
+
+
+def _looks(table: pd.DataFrame, depth: int) -> dict[int, dict[str, Any]]:
+    """Return the looks of layers, open, lest they be taken for protocols."""
+    looks = layer_looks(_names(table), depth)
+    return {layer: {**look, "mfc": "white", "mec": look["color"]} for layer, look in looks.items()}
+
+
+def _key(table: pd.DataFrame, depth: int) -> Key:
+    names, looks = _names(table), _looks(table, depth)
+    handles = [Line2D([], [], label=f"layer {layer}: {name}", **looks[layer]) for layer, name in names.items()]
+    return fitting_key(handles, 2 * PANEL_WIDTH - 0.1, 4)
+
+
+def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, values: pd.DataFrame, depth: int) -> None:
     left, right = part.subplots(1, 2, sharex=True)
     errors, correlations = (table[table["quantity"] == name] for name in ("error", "correlation"))
     after = f", epoch {errors['epoch'].iloc[0]:,.0f}" if len(errors) else ""
-    part.suptitle(panel.title + after)
-    _draw_line(left, errors, "validation error", color="0.2", marker="o")
-    seeds = values[values["quantity"] == "error"]
-    seeds = seeds[seeds.duplicated("protocol", keep=False)]
-    # To the right of their mean, at places of their own.
-    places = {seed: 0.015 + place for seed, place in zip(sorted(set(seeds["seed"])), _places(seeds), strict=True)}
-    offsets = [places[seed] for seed in seeds["seed"]]
-    left.plot(seeds["epsilon"] + offsets, seeds["value"], "o", markersize=2.2, mfc="white", mec="0.15", mew=0.5)
-    names = correlations.drop_duplicates("layer").sort_values("layer", ascending=False)
-    colours = sns.color_palette("viridis", len(names)).as_hex()
-    for layer, name, colour in zip(names["layer"], names["layer_name"], colours, strict=True):
-        style = {"color": colour, "marker": LAYER_MARKERS[layer % len(LAYER_MARKERS)]}
-        _draw_line(right, correlations[correlations["layer"] == layer], f"layer {layer}: {name}", **style)
-    left.set(xlabel="ε", ylabel="validation error (%)", xlim=(-0.06, 1.1))
+    part.suptitle(wrapped(panel.title + after, 2 * PANEL_WIDTH - 0.4))
+    left.plot(errors["epsilon"], errors["mean"], label="validation error", color=GREY)
+    for protocol in panel.protocols:
+        point = errors[errors["protocol"] == protocol.name]
+        look: dict[str, Any] = {"color": protocol.colour, "marker": protocol.marker, "linestyle": ""}
+        left.plot(point["epsilon"], point["mean"], label=protocol.name, **look)
+    _draw_intervals(left, errors, GREY)
+    _draw_seeds(left, values[values["quantity"] == "error"], "0.15")
+    looks = _looks(table, depth)
+    for layer, name in _names(table).items():
+        line = correlations[correlations["layer"] == layer]
+        right.plot(line["epsilon"], line["mean"], label=f"layer {layer}: {name}", **looks[layer])
+        _draw_intervals(right, line, looks[layer]["color"])
+        _draw_seeds(right, values[values["layer"] == layer], looks[layer]["color"])
+    first, last = _ends(errors["epsilon"])
+    margin = 0.06 * (last - first)
+    left.set(xlabel="ε", ylabel="validation error (%)", xlim=(first - margin, last + 1.7 * margin))
     if errors.empty:
         left.set_ylim(0, 100)
     right.set(xlabel="ε", ylabel="correlation of W and Rᵗ", ylim=(min(-0.03, right.get_ylim()[0]), 1.02))
     for axes in (left, right):
-        axes.set_xticks(sorted({0.0, 1.0, *errors["epsilon"]}))
+        axes.set_xticks(_ticks(errors["epsilon"]))
         axes.xaxis.set_major_formatter("{x:g}")
-    keys = [line for line in right.get_lines() if isinstance(line, Line2D)]
-    if keys:
-        part.legend(handles=keys, loc="outside lower center", ncols=min(len(keys), 4))
 
 
-def _places(seeds: pd.DataFrame) -> list[float]:
-    """Return where each seed's dot stands, in units of ε: 0.015 apart, or nearer where there are many."""
-    count = seeds["seed"].nunique()
-    return [min(0.015, 0.07 / count) * number for number in range(count)]
+def _ends(epsilons: pd.Series[float]) -> tuple[float, float]:
+    """Return where the axis begins and ends: at the smallest and largest ε, or, of fewer than two, at 0 and 1."""
+    return (epsilons.min(), epsilons.max()) if epsilons.nunique() > 1 else (0.0, 1.0)
 
 
-def _draw_line(axes: Axes, line: pd.DataFrame, label: str, **style: object) -> None:
-    """Draw means by ε, joined, with their intervals."""
-    axes.plot(line["epsilon"], line["mean"], label=label, **style)  # type: ignore[arg-type]
-    repeated = line[line["n"] > 1]
-    axes.vlines(repeated["epsilon"], repeated["low"], repeated["high"], color=str(style["color"]), linewidth=0.8)
+def _ticks(epsilons: pd.Series[float]) -> list[float]:
+    """Return the values of ε that are named: both ends, and as many others as have room, the roundest ones first."""
+    first, last = _ends(epsilons)
+    inch = (last - first) / 2.2
+    room = {epsilon: 0.55 * inch * text_width(f"{epsilon:g}", TICK_SIZE) for epsilon in {first, last, *epsilons}}
+    kept: list[float] = []
+    for epsilon in sorted(room, key=lambda epsilon: (first < epsilon < last, len(f"{epsilon:g}"), epsilon)):
+        if all(abs(epsilon - other) > room[epsilon] + room[other] for other in kept):
+            kept.append(epsilon)
+    return sorted(kept)
+
+
+def _draw_seeds(axes: Axes, seeds: pd.DataFrame, colour: str) -> None:
+    """Draw a dot for each of several seeds, at the right of their mean and nearer to it than to the next ε."""
+    repeated = seeds[seeds.duplicated("protocol", keep=False)]
+    numbers = sorted(set(repeated["seed"]))
+    first, last = _ends(repeated["epsilon"])
+    nearest = min(np.diff(sorted(set(repeated["epsilon"]))), default=last - first)
+    apart = min(0.015 * (last - first), min(0.085 * (last - first), 0.5 * nearest) / (len(numbers) + 1))
+    offsets = [apart * (numbers.index(seed) + 1) for seed in repeated["seed"]]
+    dots: dict[str, Any] = {"markersize": 2.2, "mfc": "white", "mec": colour, "mew": 0.5}
+    axes.plot(repeated["epsilon"] + offsets, repeated["value"], "o", **dots)
+
+
+def _draw_intervals(axes: Axes, line: pd.DataFrame, colour: str) -> None:
+    """Draw the intervals of the means by ε, where there are any."""
+    known = line[line["high"].notna()]
+    axes.vlines(known["epsilon"], known["low"], known["high"], color=colour, linewidth=0.8)

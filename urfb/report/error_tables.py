@@ -12,10 +12,10 @@ from urfb.report.texts import NONE, number, with_interval
 
 SETS = ("training", "validation", "test")
 MEANING = (
-    "mean, low and high: the error in percent at the epoch of the test, its mean over n seeds and the 95 % interval of "
-    "that mean (t)"
+    "mean, low and high: the error in percent at the epoch of the test, its mean over n seeds and, from three seeds "
+    "on, the 95 % interval of that mean (t)"
 )
-ABOUT_INTERVALS = "Mean over seeds ± half-width of its 95 % interval (Student's t); one seed has no interval."
+ABOUT_INTERVALS = "Mean over seeds ± half-width of its 95 % interval (Student's t), from three seeds on."
 DECIMALS = 2
 """Of an error in percent: a test set of 10,000 tells apart no more."""
 

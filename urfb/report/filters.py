@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,14 +13,27 @@ from matplotlib.figure import SubFigure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from urfb.report.canvas import GREY, NOTE_SIZE, TITLE_CHARACTERS, curve, epoch_axis, page
-from urfb.report.drawn import Drawn, drawn_runs, explain, extent, over_seeds, shortfalls, stack
+from urfb.report.canvas import (
+    GREY,
+    NOTE_SIZE,
+    PANEL_WIDTH,
+    TITLE_WIDTH,
+    Key,
+    curve,
+    epoch_axis,
+    fitting_key,
+    page,
+    text_width,
+    wrapped,
+)
+from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, shortfalls, stack
 from urfb.report.exhibits import Data
-from urfb.report.protocols import FRFB, URFB
 from urfb.report.selection import Panel
 
 FILTERS = 6
 """So many are drawn, the first ones, so that nobody has chosen them for being alike."""
+PLACE_SIZE = 6.5
+GAP = 0.05  # inches between pictures
 FILTERS_OF_A_START = 3  # where each start has two moments
 
 ABOUT_COLOURS = (
@@ -34,9 +47,10 @@ ABOUT_SIMILARITY = (
 MEANING = (
     "quantity 'filter': the weights that a picture shows, in the order height, width, channel, of the one run; "
     "quantity 'similarity': the correlation of a filter at two locations, averaged over filters and pairs of "
-    "locations; mean, low and high: its mean and its range over n seeds"
+    f"locations; mean, low and high: its mean and its range over n seeds; {MEANING_ALONE}"
 )
-COLUMNS = ["panel", "quantity", "epoch", "filter", "row", "column", "weights", "mean", "low", "high", "n", "runs"]
+COLUMNS = ["panel", "quantity", "epoch", "filter", "row", "column", "weights", "mean", "low", "high", "n"]
+COLUMNS += ["alone", "runs"]
 
 
 def draw(data: Data) -> Drawn:
@@ -58,7 +72,7 @@ def draw(data: Data) -> Drawn:
     parts = figure.subfigures(1, len(panels), squeeze=False)[0]
     for part, (panel, run, filters), rows in zip(parts, shown, tables[1::2], strict=True):
         caption = f"\n{_run_in_words(panel, run, filters)}" if run is not None else ""
-        part.suptitle(textwrap.fill(panel.title, TITLE_CHARACTERS) + caption)
+        part.suptitle(wrapped(panel.title, TITLE_WIDTH) + caption)
         part.supxlabel(_at_both_ends(rows), fontsize=NOTE_SIZE + 0.5)
         _draw_filters(part, filters)
     return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
@@ -73,13 +87,16 @@ def draw_starts(data: Data) -> Drawn:
     tables = []
     rows_of = [_similarity_rows(panel, similarity) for panel in panels]
     explanation = f"{ABOUT_COLOURS} {ABOUT_SIMILARITY} {explain(rows_of, ABOUT_SEEDS)}".strip() if reached else ""
-    figure = page(len(panels), 4.2, explanation, lacking)
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(0.85, 1))[:, 0]
+    key = _key(panels, reached)
+    titles = [wrapped(panel.title, TITLE_WIDTH) for panel in panels]
+    heights = (1.93 + 0.15 * max(title.count("\n") for title in titles), 2.0 + key.height)
+    figure = page(len(panels), sum(heights), explanation, lacking)
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, panel, rows in zip(above.subfigures(1, len(panels), squeeze=False)[0], panels, rows_of, strict=True):
         run, filters = _filters_of_lowest_seed(panel, data.measured["filters"])
         filters = filters[filters["filter"] <= FILTERS_OF_A_START]
         tables += [_filter_rows(panel, filters), rows]
-        part.suptitle(textwrap.fill(panel.title, TITLE_CHARACTERS))
+        part.suptitle(wrapped(panel.title, TITLE_WIDTH))
         moments = sorted(filters["epoch"].unique())
         if run is None:
             _draw_filters(part, filters)
@@ -88,7 +105,8 @@ def draw_starts(data: Data) -> Drawn:
             of_epoch = filters[filters["epoch"] == epoch]
             moment_part.suptitle(_run_in_words(panel, run, of_epoch))
             _draw_filters(moment_part, of_epoch)
-    _draw_similarity(below.subplots(), panels, rows_of, reached)
+    _draw_similarity(below.subplots(), panels, rows_of)
+    below.legend(**key.options, loc="outside lower center")
     return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
 
 
@@ -129,19 +147,20 @@ def _filters_of_lowest_seed(panel: Panel, filters: pd.DataFrame) -> tuple[pd.Ser
 
 def _filter_rows(panel: Panel, filters: pd.DataFrame) -> pd.DataFrame:
     weights = [" ".join(f"{weight:.4g}" for weight in array.ravel()) for array in filters["weights"]]
-    rows = filters.assign(panel=panel.title, quantity="filter", n=1, runs=filters["run"], weights=weights)
+    rows = filters.assign(panel=panel.title, quantity="filter", n=1, alone=False, runs=filters["run"], weights=weights)
     return rows.reindex(columns=COLUMNS)
 
 
 def _similarity_rows(panel: Panel, similarity: pd.DataFrame) -> pd.DataFrame:
     first = panel.runs[panel.runs["protocol"].isin([protocol.name for protocol in panel.protocols[:1]])]
     values = first[["run", "seed"]].merge(similarity, on="run")
-    rows = over_seeds(values, ["epoch"], "filter_similarity")
+    rows = by_moment(values.assign(protocol=""), ["protocol"], "filter_similarity")
     return rows.assign(panel=panel.title, quantity="similarity").reindex(columns=COLUMNS)
 
 
 def _at_both_ends(rows: pd.DataFrame) -> str:
     """Return how alike locations are before training and after it, in words."""
+    rows = rows[~rows["alone"].astype(bool)]
     if rows.empty:
         return ""
     words = []
@@ -165,7 +184,8 @@ def _draw_filters(part: SubFigure, filters: pd.DataFrame) -> None:
         return
     numbers = sorted(filters["filter"].unique())
     locations = filters[["row", "column"]].drop_duplicates().sort_values(["row", "column"]).to_numpy().tolist()
-    close = {"wspace": 0.06, "hspace": 0.06}
+    width, height = part.get_figure(root=True).get_size_inches()  # of which constrained layout takes spaces as parts
+    close = {"wspace": GAP * len(locations) / width, "hspace": GAP * len(numbers) / height}
     grid = part.subplots(len(numbers), len(locations), squeeze=False, gridspec_kw=close)
     of_place = filters.set_index(["filter", "row", "column"])["weights"]
     for axes_of_filter, number in zip(grid, numbers, strict=True):
@@ -174,28 +194,32 @@ def _draw_filters(part: SubFigure, filters: pd.DataFrame) -> None:
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         axes_of_filter[0].set_ylabel(f"{number}", rotation=0, ha="right", va="center")
+    room = part.bbox.width / part.figure.dpi / (len(locations) + 1)  # inches, of a picture and the gap after it
+    place = "({}, {})" if text_width("(24, 24)", PLACE_SIZE) < room else "{}, {}"
     for axes, (row, column) in zip(grid[0], locations, strict=True):
-        axes.set_title(f"({row}, {column})", fontsize=NOTE_SIZE + 0.5, color=GREY)
+        axes.set_title(place.format(row, column), fontsize=PLACE_SIZE, color=GREY)
 
 
 STYLES: Sequence[Mapping[str, Any]] = (
-    {"color": URFB.colour, "marker": URFB.marker, "linestyle": "-"},
-    {"color": FRFB.colour, "marker": FRFB.marker, "linestyle": "--"},
-    {"color": GREY, "marker": "D", "linestyle": ":"},
+    {"color": "0.1", "marker": "o", "linestyle": "-"},
+    {"color": "0.5", "marker": "s", "linestyle": "--"},
+    {"color": "0.3", "marker": "D", "linestyle": ":"},
+    {"color": "0.7", "marker": "^", "linestyle": "-."},
 )
+"""Of starts: grey, for colours are of protocols."""
 
 
-def _draw_similarity(
-    axes: Axes, panels: Sequence[Panel], rows_of: Sequence[pd.DataFrame], reached: Mapping[str, int]
-) -> None:
-    keys = []
-    for number, (panel, rows) in enumerate(zip(panels, rows_of, strict=True)):
-        style = dict(STYLES[number % len(STYLES)])
-        curve(axes, rows, number / len(panels), label=panel.title, **style)
+def _key(panels: Sequence[Panel], reached: Mapping[str, int]) -> Key:
+    handles = []
+    for panel, style in zip(panels, itertools.cycle(STYLES)):
         epochs = [reached[run] for run in panel.runs["run"] if run in reached]
-        keys.append(
-            Line2D([], [], label=f"{panel.title} ({extent(epochs) if epochs else 'nothing measured'})", **style)
-        )
+        label = f"{panel.title} ({extent(epochs) if epochs else 'nothing measured'})"
+        handles.append(Line2D([], [], label=label, **style))
+    return fitting_key(handles, len(panels) * PANEL_WIDTH - 0.1, 1)
+
+
+def _draw_similarity(axes: Axes, panels: Sequence[Panel], rows_of: Sequence[pd.DataFrame]) -> None:
+    for number, (panel, rows, style) in enumerate(zip(panels, rows_of, itertools.cycle(STYLES))):
+        curve(axes, rows, number, len(panels), label=panel.title, **style)
     epoch_axis(axes, max((rows["epoch"].max() for rows in rows_of if len(rows)), default=0) or 1)
     axes.set(ylabel="similarity across space", ylim=(min(-0.03, axes.get_ylim()[0]), 1.03))
-    axes.figure.legend(handles=keys, loc="outside lower center", ncols=1)

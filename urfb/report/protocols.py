@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
+
+from urfb.report.colours import UNTIED, epsilon_look, look_of
 
 # Epochs of tied training. simpnet: the paper, section 4. deepernet, deepnet_s: the author's code (github yaliamit/URFB,
 # 9d59f23). deepnet stands in one figure with deepernet, and is held to as much.
@@ -23,10 +24,10 @@ SEEDS = (0, 1, 2)
 class Protocol:
     """One way of training: a rule, a loss and the fraction of the connections that exist.
 
-    The colour is the paper's for that rule, in a shade that colour-blind readers can tell apart; the marker and the
-    hatch do the same in grey print. Feedback is as sparse as W unless `feedback_connectivity` says otherwise. `epsilon`
-    and `decay` are those that a run gives its rule; None where the rule says them itself. `untied` is whether there are
-    locally connected layers; None where the protocol is compared with no other in that.
+    Colour, marker and hatch are those of `colours`; markers and hatches tell protocols apart in grey print. Feedback is
+    as sparse as W unless `feedback_connectivity` says otherwise. `epsilon` and `decay` are those that a run gives its
+    rule; None where the rule says them itself. `untied` is whether there are locally connected layers; None where the
+    protocol is compared with no other in that.
     """
 
     name: str
@@ -68,47 +69,36 @@ class Protocol:
         return self.connectivity if self.feedback_connectivity is None else self.feedback_connectivity
 
 
-_blue, _orange, _green, _red, _purple, _brown, _pink, _grey, _, _sky = sns.color_palette("colorblind").as_hex()
+def _of_paper(name: str, rule: str, marker: str, loss: str = "hinge", connectivity: float = 1.0) -> Protocol:
+    look = look_of(rule, loss, connectivity, connectivity)
+    return Protocol(name, rule, loss, connectivity, look.colour, marker, look.hatch)
 
 
-def _light(colour: str) -> str:
-    return str(sns.light_palette(colour, 3).as_hex()[1])
-
-
-# Green, blue and red as in the paper; the variants are lighter.
-BP = Protocol("BP", "bp", "softmax", 1.0, _green, "o")
-BP_H = Protocol("BP-H", "bp", "hinge", 1.0, _light(_green), "D")
-URFB = Protocol("URFB", "urfb", "hinge", 1.0, _blue, "^")
-FRFB = Protocol("FRFB", "frfb", "hinge", 1.0, _red, "s")
-URFB_SPARSE = Protocol("URFB 50 %", "urfb", "hinge", 0.5, _light(_blue), "v", "////")
-FRFB_SPARSE = Protocol("FRFB 50 %", "frfb", "hinge", 0.5, _light(_red), "P", "////")
+BP = _of_paper("BP", "bp", "o", loss="softmax")
+BP_H = _of_paper("BP-H", "bp", "D")
+URFB = _of_paper("URFB", "urfb", "^")
+FRFB = _of_paper("FRFB", "frfb", "s")
+URFB_SPARSE = _of_paper("URFB 50 %", "urfb", "v", connectivity=0.5)
+FRFB_SPARSE = _of_paper("FRFB 50 %", "frfb", "P", connectivity=0.5)
 
 PROTOCOLS = (BP, BP_H, URFB, FRFB, URFB_SPARSE, FRFB_SPARSE)
 """The six protocols of Figure 5, in its order."""
 
 
 def tied_and_untied(protocols: Iterable[Protocol]) -> tuple[Protocol, ...]:
-    """Return each protocol twice, as in Figure 9: with convolutional layers, blue, and with untied ones, red."""
+    """Return each protocol twice, as in Figure 9: with convolutional layers, and hatched, with untied ones."""
     return tuple(
-        replace(protocol, name=f"{protocol.name} {word}", colour=colour, marker=marker, hatch=hatch, untied=untied)
+        replace(protocol, name=f"{protocol.name} {word}", hatch=f"{protocol.hatch}{hatch}", untied=untied)
         for protocol in protocols
-        for word, untied, colour, marker, hatch in (
-            ("tied", False, _blue, "o", ""),
-            ("untied", True, _red, "s", "////"),
-        )
+        for word, untied, hatch in (("tied", False, ""), ("untied", True, UNTIED))
     )
 
 
 TIED_AND_UNTIED = tied_and_untied((BP, BP_H, URFB, FRFB))
 
-# For protocols that the paper does not have: the rest of the palette. One marker more than colours, so that a colour
-# that comes again has another marker.
-OTHER_COLOURS = (_purple, _brown, _grey, _pink, _sky, _orange)
-OTHER_MARKERS = ("X", "*", "p", "<", ">", "h", "d")
-
 INTERPOLATED = tuple(
-    Protocol(f"interpolated ε {epsilon:g}", "interpolated", "hinge", 1.0, colour, marker, epsilon=epsilon)
-    for epsilon, colour, marker in ((0.25, _orange, "<"), (0.5, _purple, ">"))
+    Protocol(f"interpolated ε {epsilon:g}", "interpolated", "hinge", 1.0, *epsilon_look(epsilon), epsilon=epsilon)
+    for epsilon in (0.25, 0.5)
 )
 """Between FRFB, which is ε = 0, and URFB, ε = 1."""
 
@@ -126,21 +116,21 @@ RULE_NAMES = {
 
 
 def protocols_in(runs: pd.DataFrame) -> tuple[Protocol, ...]:
-    """Return every protocol that the runs have: the paper's in its order, then any others."""
+    """Return every protocol that the runs have: the paper's in its order, then any others by rule, ε and λ."""
     protocols = [protocol for protocol in PROTOCOLS if protocol.matches(runs).any()]
     left = runs
     for protocol in protocols:
         left = left[~protocol.matches(left)]
+    others: list[Protocol] = []
     while not left.empty:
-        number = len(protocols)
-        colour, marker = OTHER_COLOURS[number % len(OTHER_COLOURS)], OTHER_MARKERS[number % len(OTHER_MARKERS)]
-        protocol = _run_protocol(left.iloc[0], colour, marker)
-        protocols.append(protocol)
-        left = left[~protocol.matches(left)]
-    return tuple(protocols)
+        others.append(_run_protocol(left.iloc[0]))
+        left = left[~others[-1].matches(left)]
+    rules = list(dict.fromkeys(protocol.rule for protocol in others))
+    others.sort(key=lambda one: (rules.index(one.rule), one.epsilon or 0, one.decay or 0))
+    return (*protocols, *others)
 
 
-def _run_protocol(run: pd.Series[Any], colour: str, marker: str) -> Protocol:
+def _run_protocol(run: pd.Series[Any]) -> Protocol:
     """Name a run's protocol in the manner of the paper: BP is with softmax, everything else with hinge."""
     rule, loss, connectivity = str(run["rule"]), str(run["loss"]), float(run["connectivity"])
     feedback = connectivity if rule == "bp" else float(run["feedback_connectivity"])
@@ -155,4 +145,5 @@ def _run_protocol(run: pd.Series[Any], colour: str, marker: str) -> Protocol:
         words.append(f"W {connectivity:.0%}, R {feedback:.0%}".replace("%", " %"))
     elif connectivity != 1:
         words.append(f"{connectivity:.0%}".replace("%", " %"))
-    return Protocol(" ".join(words), rule, loss, connectivity, colour, marker, "", feedback, epsilon, decay)
+    look = look_of(rule, loss, connectivity, feedback, epsilon, decay)
+    return Protocol(" ".join(words), rule, loss, connectivity, *look, feedback, epsilon, decay)

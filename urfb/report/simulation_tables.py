@@ -20,9 +20,12 @@ LAYERS = range(1, len(SimulationSpec.layers))
 BY = {"discrete": "discrete steps", "ode": "ODE solver"}
 MEANING = (
     "mean, low and high: measure, which is log10 of e = tr(EᵗE) at an iteration or the correlation of W and Rᵗ of a "
-    "layer at the last one, its mean over n draws and the 95 % interval of that mean (t)"
+    "layer at the last one, its mean over n draws and, from three draws on, the 95 % interval of that "
+    "mean (t)"
 )
-ABOUT_INTERVALS = "Mean over draws ± half-width of its 95 % interval (Student's t); log₁₀ e after so many iterations."
+ABOUT_INTERVALS = (
+    "Mean over draws ± half-width of its 95 % interval (Student's t), from three on; log₁₀ e after so many iterations."
+)
 SETTINGS = (
     f"Layers {'-'.join(map(str, SimulationSpec.layers))}, standard deviations {SimulationSpec.weight_scale:g}, "
     f"iterations of {SimulationSpec.step_size:g}. The paper does not state R's scale nor the step: they are urfb's."

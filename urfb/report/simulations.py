@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from urfb.report.canvas import by_rows, curve, epoch_axis, page
+from urfb.report.colours import epsilon_look
 from urfb.report.drawn import Drawn
 from urfb.report.exhibits import Data
-from urfb.report.protocols import BP, OTHER_COLOURS, URFB
+from urfb.report.protocols import BP, FRFB, URFB
 from urfb.theory.spec import SimulationSpec
 
 LAYERS = SimulationSpec.layers
@@ -43,12 +44,16 @@ class _Kind:
         return simulations[(simulations["rule"] == "feedback") & (simulations["epsilon"] == self.epsilon)]
 
 
-# FRFB is green, as the paper's words about this figure have it, and BP, green elsewhere, black.
+def _between(epsilon: float, linestyle: Any) -> _Kind:
+    colour, marker = epsilon_look(epsilon)
+    return _Kind(f"ε = {epsilon:g}", epsilon, {"color": colour, "marker": marker, "linestyle": linestyle})
+
+
 KINDS = (
-    _Kind("BP", None, {"color": "0.1", "marker": "D", "linestyle": (0, (4, 1.5))}),
-    _Kind("ε = 0 (FRFB)", 0.0, {"color": BP.colour, "marker": "s", "linestyle": ":"}),
-    _Kind("ε = 0.25", 0.25, {"color": OTHER_COLOURS[5], "marker": "v", "linestyle": "-."}),
-    _Kind("ε = 0.5", 0.5, {"color": OTHER_COLOURS[0], "marker": "P", "linestyle": (0, (6, 1, 1, 1, 1, 1))}),
+    _Kind("BP", None, {"color": BP.colour, "marker": BP.marker, "linestyle": (0, (4, 1.5))}),
+    _Kind("ε = 0 (FRFB)", 0.0, {"color": FRFB.colour, "marker": FRFB.marker, "linestyle": ":"}),
+    _between(0.25, "-."),
+    _between(0.5, (0, (6, 1, 1, 1, 1, 1))),
     _Kind("ε = 1 (URFB)", 1.0, {"color": URFB.colour, "marker": URFB.marker, "linestyle": "-"}),
 )
 
@@ -158,7 +163,7 @@ def _draw_lines(axes: Axes, of_draw: pd.DataFrame, quantity: str) -> None:
     for number, kind in enumerate(KINDS):
         of_kind = values[values["protocol"] == kind.name]
         label = f"{kind.name}, {quantity}"
-        curve(axes, of_kind[of_kind["method"] == "discrete"], number / len(KINDS), label=label, **kind.style)
+        curve(axes, of_kind[of_kind["method"] == "discrete"], number, len(KINDS), label=label, **kind.style)
         ode = of_kind[of_kind["method"] == "ode"]
         if len(ode):
             axes.plot(ode["epoch"], ode["mean"], color="0.1", linewidth=0.5, label=f"{label}, ODE")
