@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID
 from rich.table import Column
@@ -47,7 +48,7 @@ def watching() -> Iterator[GridProgress]:
 
 
 class _Line(ProgressColumn):
-    """Progress, what is counted or how far it is, and a note; a narrow terminal cuts the end."""
+    """Progress, what is counted or how far it is, and a note, which a narrow terminal has below; the rest is cut."""
 
     def __init__(self, width: int) -> None:
         super().__init__(Column())
@@ -55,9 +56,13 @@ class _Line(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         count = f"{task.completed:.0f}/{task.total or 0:.0f}"
-        text = Text(f"{count} {task.description}{task.fields['note']}", no_wrap=True)
-        text.truncate(self._width, overflow="ellipsis")
-        return text
+        lines = [f"{count} {task.description}{task.fields['note']}"]
+        if cell_len(lines[0]) > self._width:
+            lines = [f"{count} {task.description}", task.fields["note"].strip()]
+        texts = [Text(line, no_wrap=True) for line in lines if line]
+        for text in texts:
+            text.truncate(self._width, overflow="ellipsis")
+        return Text("\n").join(texts)
 
 
 class _Bars(Progress):
@@ -264,8 +269,8 @@ class GridProgress:
     def _passing(self, text: str, style: str = "") -> None:
         """Print a line that need not stay on a terminal, where there are many runs."""
         if self.console.is_terminal and self._count > FEW_RUNS:
-            line = Text(f"[{self._ended}/{self._count}] {printable(text)}", style, no_wrap=True, overflow="ellipsis")
-            self.bars.latest.append(line)
+            line = wrapped(f"[{self._ended}/{self._count}] {printable(text)}", self.console.width)
+            self.bars.latest.append(Text(line, style))
         else:
             self._line(text, style)
 

@@ -212,7 +212,7 @@ class RunSettings(BaseModel):
     """Subtracted from every pixel after scaling to 0 … 1; 0.5 centres them."""
     step_size: Annotated[Positive, Use(usual=0.1)]
     """η, of plain stochastic gradient descent."""
-    batch_size: Annotated[Count, Use(follows=("dataset", "untied", "convention"), workload=True, paper=500)]
+    batch_size: Annotated[Count, Use(follows=("dataset",), workload=True, paper=500)]
     """Images an update. `author-code` has 50 at most where layers are untied."""
     precision: Annotated[Precision, Use(workload=True)] = "float32"
     """Of the arithmetic. `bfloat16` shortens activity and error signals, `tf32` (on a GPU) the factors of products;

@@ -210,15 +210,6 @@ def own_fields(runs: pd.DataFrame) -> list[str]:
     return [name for name in runs.columns if name == "run" or name in SETTINGS]
 
 
-def deviations(run: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the settings in which a run differs from the paper's."""
-    return {
-        name: run[name]
-        for name, usual in PAPER.items()
-        if run[name] != usual and not (pd.isna(run[name]) and usual is None)
-    }
-
-
 def protocol_names(runs: pd.DataFrame) -> dict[str, str]:
     """Return the name of each run's protocol, by the run's identity."""
     names: dict[str, str] = {}

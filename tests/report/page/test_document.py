@@ -157,14 +157,15 @@ def test_runs_without_anything_measured_have_no_curves():
     assert "alignment" not in told
 
 
-def test_a_row_says_what_differs_from_the_paper():
+def test_a_row_says_in_what_runs_differ():
     store = FakeStore()
     store.add(3, rule="bp", loss="softmax")
     store.add(3, connectivity=0.5, batch_size=50, convention="author-code", experiments="a,b")
     store.add(3, rule="interpolated", epsilon=0.25, epochs_target=30, tested=False)
     plain, other, interpolated = rows(store.runs())
-    assert (plain.protocol, plain.deviations, plain.dataset, plain.epochs) == ("BP", "", "CIFAR-10", "3")
-    assert (other.protocol, other.deviations) == ("URFB 50 %", "convention author-code, batch size 50")
+    assert (plain.protocol, plain.dataset, plain.epochs) == ("BP", "CIFAR-10", "3")
+    assert (other.protocol, other.settings) == ("URFB 50 %", "convention author-code batch_size 50")
+    assert plain.settings == interpolated.settings == "convention paper batch_size 500"
     assert other.experiments == "a, b"
     assert (interpolated.protocol, interpolated.test) == ("interpolated ε 0.25", "")
     assert interpolated.epochs == "3 of 30"

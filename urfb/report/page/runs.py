@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from urfb.grid.naming import differing, in_words, settings_in
 from urfb.report.exhibits import Frames
-from urfb.report.selection import DATASET_NAMES, deviations, own_fields, protocol_names, split_names
+from urfb.report.selection import DATASET_NAMES, PROTOCOL_FIELDS, own_fields, protocol_names, split_names
 
 POINTS = 60
 """Of each curve, so that a page of thousands of runs stays light; what is drawn is 360 pixels wide."""
@@ -30,8 +31,7 @@ PROVENANCE = (
 class Row:
     """A run in the table, all of it text; errors in percent.
 
-    `protocol` is the paper's name for rule, loss and connectivity; `deviations` are those settings that differ from the
-    paper's.
+    `protocol` is the paper's name for rule, loss and connectivity; `settings` are the others in which the runs differ.
     """
 
     identity: str
@@ -39,7 +39,7 @@ class Row:
     network: str
     dataset: str
     protocol: str
-    deviations: str
+    settings: str
     seed: str
     epochs: str
     training: str
@@ -51,6 +51,8 @@ class Row:
 def rows(runs: pd.DataFrame) -> list[Row]:
     """Return a row for each run, in the store's order."""
     protocols = protocol_names(runs)
+    settings = settings_in(runs)
+    others = [name for name in differing(settings) if name not in ("network", "dataset", "seed", *PROTOCOL_FIELDS)]
     return [
         Row(
             identity=str(run["run"]),
@@ -58,7 +60,7 @@ def rows(runs: pd.DataFrame) -> list[Row]:
             network=str(run["network"] or run["layers"]),
             dataset=DATASET_NAMES.get(run["dataset"], str(run["dataset"])),
             protocol=protocols[run["run"]],
-            deviations=", ".join(_deviations(run)),
+            settings=in_words(of_run, others),
             seed=str(run["seed"]),
             epochs=f"{run['epochs_done']:,}"
             + (f" of {run['epochs_target']:,}" if run["epochs_done"] < run["epochs_target"] else ""),
@@ -67,7 +69,7 @@ def rows(runs: pd.DataFrame) -> list[Row]:
             test=_percent(run["test_error"]),
             experiments=", ".join(split_names(run["experiments"])),
         )
-        for run in runs.to_dict("records")
+        for run, of_run in zip(runs.to_dict("records"), settings, strict=True)
     ]
 
 
@@ -160,12 +162,6 @@ def _log(folder: Path | None, identity: str) -> str:
     except (OSError, ValueError):
         return ""
     return "\n".join(line[:LOG_LINE] for line in end.splitlines()[-LOG_LINES:])
-
-
-def _deviations(run: Mapping[Any, Any]) -> Iterator[str]:
-    """Yield the settings of a run that differ from the paper's, in words."""
-    for name, value in deviations(run).items():
-        yield f"{name.replace('_', ' ')} {_text(value) or 'none'}"
 
 
 def _percent(error: Any) -> str:
