@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import tiny_spec
-from urfb.grid.naming import differing, in_words, named, settings_of, shared
+from urfb.grid.naming import differing, distinguishing, in_words, named, settings_of, shared
 from urfb.grid.settings import SETTINGS
 
 
@@ -80,6 +80,18 @@ def test_what_runs_share_is_said_unless_it_is_the_usual() -> None:
     assert in_words(runs[0], ["dataset", "step_size"]) == "digits step_size 0.3"
     assert differing(runs) == ["rule"]
     assert differing([]) == shared([]) == []
+
+
+def test_a_run_is_told_from_all_runs_of_its_experiments() -> None:
+    runs = [
+        ({"a"}, settings_of(tiny_spec(step_size=0.1))),
+        ({"a", "b"}, settings_of(tiny_spec(step_size=0.2))),
+        ({"b"}, settings_of(tiny_spec(step_size=0.2, seed=1))),
+    ]
+    assert distinguishing([{"a"}], runs) == ["step_size"]
+    assert distinguishing([{"b"}], runs) == ["seed"]
+    assert distinguishing([{"a"}, {"b"}], runs) == ["step_size", "seed"]
+    assert distinguishing([{"a"}], runs[:1]) == ["network", "dataset", "rule"]
 
 
 def test_what_a_setting_follows_from_is_a_setting() -> None:

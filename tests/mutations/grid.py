@@ -9,6 +9,20 @@ SCHEDULER = "tests/engines/test_scheduler.py"
 
 MUTATIONS = [
     *of(
+        "urfb/grid/naming.py",
+        "tests/grid/test_naming.py",
+        ("return len(pairs) == len({pair[:-1] for pair in pairs})", "return True"),
+        ("return len(pairs) == len({pair[:-1] for pair in pairs})", "return False"),
+        (" if experiments & asking]", "]"),
+        ("and runs[0][name] != setting.usual", ""),
+    ),
+    *of(
+        "urfb/grid/plan.py",
+        "tests/grid/test_plan.py::test_one_seed_of_everything_is_trained_before_the_next",
+        ("key=lambda pair: pair[0])", "key=lambda pair: 0)"),
+        ('if name not in ("seed", "epochs")]', 'if name not in ("epochs",)]'),
+    ),
+    *of(
         "urfb/grid/spec.py",
         IDENTITY,
         *(

@@ -21,7 +21,7 @@ from rich.text import Text
 from urfb.cli.options import Format
 from urfb.cli.terminal import console, wrapped
 from urfb.errors import SelectionError
-from urfb.grid.naming import ALONE, differing, in_words, settings_in, settings_of, shared, value_text
+from urfb.grid.naming import differing, distinguishing, in_words, settings_in, settings_of, shared, value_text
 from urfb.grid.plan import STATES
 
 if TYPE_CHECKING:
@@ -273,7 +273,9 @@ def print_status(runs: Sequence[RunStatus]) -> None:
         rows.append([name, *(str(counts[state]) for state in STATES), str(len(group)), target])
     table(["experiment", *STATES, "runs", "epochs"], rows)
     failed = [run for run in runs if run.state == "failed"]
-    names = differing([run.settings for run in failed]) or ALONE
+    names = distinguishing(
+        [set(run.experiments) for run in failed], [(set(run.experiments), run.settings) for run in runs]
+    )
     for run in failed:
         typer.echo(printable(f"failed: {run.run} {in_words(run.settings, names)}: {run.reason}"))
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from urfb.cli.listing import printable
 from urfb.cli.terminal import console
-from urfb.grid.naming import ALONE, differing, in_words, settings_in
+from urfb.grid.naming import distinguishing, in_words, settings_in
 from urfb.grid.plan import STATES
 from urfb.store import Store
 
@@ -56,9 +56,9 @@ def _rows(store: Store) -> list[tuple[str, str, str, str, str]]:
     """Return the cells of each run in training; it is told from all runs of its experiments, ended or not."""
     runs = store.runs().astype(object)
     running = runs[runs["state"] == "running"]
-    asking = {name for names in running["experiments"] for name in str(names).split(",")}
-    peers = runs[[not asking.isdisjoint(str(names).split(",")) for names in runs["experiments"]]]
-    names = differing(settings_in(peers)) or ALONE
+    experiments = [set(str(names).split(",")) for names in runs["experiments"]]
+    shown = [set(str(names).split(",")) for names in running["experiments"]]
+    names = distinguishing(shown, zip(experiments, settings_in(runs), strict=True))
     return [
         (
             row["run"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from urfb.grid.settings import SETTINGS
@@ -40,6 +40,17 @@ def differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     values = {name: [run[name] for run in runs] for name in SETTINGS if runs and name in runs[0] and name != "epochs"}
     names = [name for name, column in values.items() if len(set(column)) > 1]
     return [name for name in names if not _is_implied(values, name, names)]
+
+
+def distinguishing(shown: Iterable[Set[str]], runs: Iterable[tuple[Set[str], Mapping[str, Any]]]) -> list[str]:
+    """Return the settings that tell some runs from all runs of their experiments, which may have ended long ago.
+
+    Args:
+        shown: the experiments of each of these runs.
+        runs: all runs, each with its experiments and its settings.
+    """
+    asking = set().union(*shown)
+    return differing([run for experiments, run in runs if experiments & asking]) or list(ALONE)
 
 
 def shared(runs: Sequence[Mapping[str, Any]]) -> list[str]:
