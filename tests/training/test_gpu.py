@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from urfb import open_store
 from urfb.cli import app
 from urfb.data.datasets import load
 from urfb.engines.measuring import measured_memory, peaks
-from urfb.events import EpochEnded, Finished
+from urfb.events import EpochEnded, Finished, Stopped
 from urfb.nn.rules import RULES
 from urfb.training.graphs import Graphed
 from urfb.training.networks import build_learner, build_network
@@ -96,6 +97,19 @@ def test_a_run_goes_on_to_the_same_numbers_on_the_gpu(tmp_path: Path, rule: str)
     resumed = list(train(spec, dataset, tmp_path / "parts", epochs_stored=2, device="cuda"))
     losses = [[event.running_loss for event in events if isinstance(event, EpochEnded)] for events in (whole, resumed)]
     assert losses[0][2:] == losses[1]
+
+
+@pytest.mark.parametrize("network", [TINY, "tests.training.test_interruption:build"], ids=["graph", "user's model"])
+def test_a_run_goes_on_within_an_epoch_to_the_same_numbers_on_the_gpu(tmp_path: Path, network: str) -> None:
+    spec = tiny_spec(network=network, epochs=2)
+    dataset = load("digits", Path(), "cuda")
+    whole = list(train(spec, dataset, tmp_path / "whole", device="cuda"))
+    asked = itertools.count(1)
+    part = list(train(spec, dataset, tmp_path / "parts", device="cuda", stop=lambda: next(asked) == 12))
+    assert isinstance(part[-1], Stopped)
+    resumed = list(train(spec, dataset, tmp_path / "parts", device="cuda"))
+    losses = [[event.running_loss for event in events if isinstance(event, EpochEnded)] for events in (whole, resumed)]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
