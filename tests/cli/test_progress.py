@@ -107,6 +107,7 @@ def test_the_last_bar_stays_where_all_runs_have_ended() -> None:
         shown.recorded(spec, epoch(3))
         shown.recorded(spec, Failed("ValueError: bad", "") if spec is SPECS[0] else Finished(3, 1.0, 0.25))
     shown.stop()
+    assert "1 of 3 runs failed; `urfb grid status` lists them" in written(shown)
     (total,) = bars(shown)
     assert re.search(r"3/3 runs, 1 failed, in \d:\d\d:\d\d", total)
 

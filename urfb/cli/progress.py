@@ -73,7 +73,7 @@ class _Bars(Progress):
         super().__init__(*columns, console=console)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        yield from self.latest
+        yield from tuple(self.latest)  # which grows while a thread draws it
         yield from super().get_renderables()
 
 
@@ -209,6 +209,8 @@ class GridProgress:
                     self._line(text, style="red")
                 else:
                     self._passing(text, style="red")
+        if self._failed and self._ended == self._count:
+            self._print(f"{self._failed} of {counted_runs(self._count)} failed; `urfb grid status` lists them")
         if self._total is not None:
             failed = f", {self._failed} failed" if self._failed else ""
             self.bars.update(self._total, completed=self._ended, note=failed + self._time_left())
