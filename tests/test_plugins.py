@@ -255,7 +255,7 @@ def test_what_a_model_prints_stays_out_of_a_plan(tmp_path: Path) -> None:
     planned = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "built" in planned.stderr
     assert "shouted" in planned.stderr
-    assert planned.stdout.startswith("run ")
+    assert planned.stdout.startswith("all: network mine, dataset digits\nrun ")
     assert "built" not in planned.stdout
     assert "shouted" not in planned.stdout
 

@@ -67,7 +67,7 @@ def test_a_users_model_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: p
         run([tiny_run(), *too_large], tmp_path, jobs=1)
     message = str(refused.value)
     assert message.count("needs more than the 3.0 GiB that cpu has free, at batch size 50; a smaller batch_size") == 2
-    assert "measured_too_large:build digits urfb seed 1" in message
+    assert "measured_too_large:build seed 1: needs" in message
     assert "Conv" not in message
     assert not list(tmp_path.glob("*.sqlite"))
     monkeypatch.setattr(runner, "capacity", lambda devices: (GIB, False))
