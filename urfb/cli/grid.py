@@ -130,6 +130,8 @@ def run(
 ) -> None:
     """Train what is missing, and what failed before. Running it again does nothing.
 
+    One seed of everything is trained first, then the next.
+
     Ctrl-C, SIGTERM, or a closed terminal stops within seconds, and every run keeps a checkpoint of where it is, within
     an epoch too; a second one stops at once.
 
