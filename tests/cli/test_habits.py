@@ -338,8 +338,8 @@ def test_terminal_gets_bars_and_time_left_and_file_gets_run_lines(trained: Path,
     assert re.search(r"1/1 runs, in \d+:\d\d:\d\d", drawn)
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     first, *lines = run(*SHOWING[0], "--epochs", "13", folder=tmp_path).stdout.splitlines()
-    assert first.startswith("1 run: 1 ")
-    assert lines[-1].startswith("[1/1] tiny digits bp hinge seed 0: done after 13 epochs")
+    assert re.match(r"[-0-9]{10} [:0-9]{8} 1 run: 1 ", first)
+    assert re.match(r"[-0-9]{10} [:0-9]{8} \[1/1\] tiny digits bp: done after 13 epochs", lines[-1])
 
 
 @pytest.mark.parametrize("width", [40, 80])

@@ -32,6 +32,12 @@ def test_runs_are_named_by_what_they_differ_in(settings: list[dict[str, Any]], e
 def test_a_setting_that_follows_from_another_is_left_out() -> None:
     two_data_sets = [{"network": "Full 5; Output", "dataset": name, "loss": "hinge"} for name in ("digits", "cifar100")]
     assert names(*two_data_sets) == ["digits", "cifar100"]  # which imply the batch size and μ
+    weights = [{**two_data_sets[0]}, {**two_data_sets[1]}, {**two_data_sets[1], "off_class_weight": 0.5}]
+    assert names(*weights) == [
+        "digits",
+        "cifar100 off_class_weight 0.010101",
+        "cifar100 off_class_weight 0.5",
+    ]
     assert names({"connectivity": 0.5}, {}) == ["connectivity 0.5", "connectivity 1"]
     assert names({"connectivity": 0.5}, {"connectivity": 0.5, "feedback_connectivity": 0.25}) == [
         "feedback_connectivity 0.5",

@@ -11,8 +11,8 @@ MUTATIONS = [
     *of(
         "urfb/grid/naming.py",
         "tests/grid/test_naming.py",
-        ("return len(pairs) == len({pair[:-1] for pair in pairs})", "return True"),
-        ("return len(pairs) == len({pair[:-1] for pair in pairs})", "return False"),
+        ("len(alternatives[case(run, name)]) > 1]", "len(alternatives[case(run, name)]) > 0]"),
+        ("if cause in names]", "if cause in ()]"),
         (" if experiments & asking]", "]"),
         ("and runs[0][name] != setting.usual", ""),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ BARE = ("network", "dataset", "rule", "loss")
 """Settings whose values say by themselves what they are."""
 SYMBOLS = {"epsilon": "ε", "decay": "λ"}
 """Settings of a rule, and how they are written after it."""
+LONG = 10
+"""Characters. A longer number, such as 1/9, is given to six digits."""
 ALONE = ("network", "dataset", "rule")
 """What names a run that differs from no other."""
 
@@ -33,13 +36,29 @@ def settings_in(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the settings in which runs differ, in the order of their declarations.
+    """Return the settings that tell some run from the others, in the order of their declarations."""
+    needed = {name for names in differing_by_run(runs) for name in names}
+    return [name for name in SETTINGS if name in needed]
 
-    One whose value follows from others is left out where these tell as much: a batch size that the data set implies.
+
+def differing_by_run(runs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return, for each run, the settings that tell it from the others, in the order of their declarations.
+
+    One whose value follows from others by default is left out where all runs that agree with it in these have the same:
+    a batch size that the data set implies.
     """
     values = {name: [run[name] for run in runs] for name in SETTINGS if runs and name in runs[0] and name != "epochs"}
     names = [name for name, column in values.items() if len(set(column)) > 1]
-    return [name for name in names if not _is_implied(values, name, names)]
+    causes = {name: [cause for cause in SETTINGS[name].use.follows if cause in names] for name in names}
+
+    def case(run: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+        return name, *(run[cause] for cause in causes[name])
+
+    alternatives: defaultdict[tuple[Any, ...], set[Any]] = defaultdict(set)
+    for run in runs:
+        for name in names:
+            alternatives[case(run, name)].add(run[name])
+    return [[name for name in names if len(alternatives[case(run, name)]) > 1] for run in runs]
 
 
 def distinguishing(shown: Iterable[Set[str]], runs: Iterable[tuple[Set[str], Mapping[str, Any]]]) -> list[str]:
@@ -77,8 +96,8 @@ def in_words(run: Mapping[str, Any], names: Iterable[str]) -> str:
 def named(specs: Sequence[RunSpec]) -> dict[str, str]:
     """Return a name for each run, by its identity: the settings in which it differs from the others."""
     runs = [settings_of(spec) for spec in specs]
-    names = differing(runs) or ALONE
-    return {spec.identity: in_words(run, names) for spec, run in zip(specs, runs, strict=True)}
+    names = differing_by_run(runs)
+    return {spec.identity: in_words(run, own or ALONE) for spec, run, own in zip(specs, runs, names, strict=True)}
 
 
 def value_text(value: object) -> str:
@@ -88,15 +107,6 @@ def value_text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        short = f"{value:g}"
-        return short if float(short) == value else repr(value)
+        exact = repr(value)
+        return f"{value:g}" if exact.endswith(".0") or len(exact) > LONG else exact
     return str(value)
-
-
-def _is_implied(values: Mapping[str, Sequence[Any]], name: str, names: Iterable[str]) -> bool:
-    """Whether a setting's value follows from those settings, of `names`, that it follows from by default."""
-    causes = [values[cause] for cause in SETTINGS[name].use.follows if cause in names]
-    if not causes:
-        return False
-    pairs = set(zip(*causes, values[name], strict=True))
-    return len(pairs) == len({pair[:-1] for pair in pairs})

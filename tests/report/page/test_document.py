@@ -164,8 +164,8 @@ def test_a_row_says_in_what_runs_differ():
     store.add(3, rule="interpolated", epsilon=0.25, epochs_target=30, tested=False)
     plain, other, interpolated = rows(store.runs())
     assert (plain.protocol, plain.dataset, plain.epochs) == ("BP", "CIFAR-10", "3")
-    assert (other.protocol, other.settings) == ("URFB 50 %", "convention author-code batch_size 50")
-    assert plain.settings == interpolated.settings == "convention paper batch_size 500"
+    assert (other.protocol, other.settings) == ("URFB 50 %", "convention author-code, batch_size 50")
+    assert plain.settings == interpolated.settings == ""
     assert other.experiments == "a, b"
     assert (interpolated.protocol, interpolated.test) == ("interpolated ε 0.25", "")
     assert interpolated.epochs == "3 of 30"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from urfb.grid.naming import differing, in_words, settings_in
+from urfb.grid.naming import differing_by_run, in_words, settings_in
+from urfb.grid.settings import SETTINGS
 from urfb.report.exhibits import Frames
 from urfb.report.selection import DATASET_NAMES, PROTOCOL_FIELDS, own_fields, protocol_names, split_names
 
@@ -31,7 +32,8 @@ PROVENANCE = (
 class Row:
     """A run in the table, all of it text; errors in percent.
 
-    `protocol` is the paper's name for rule, loss and connectivity; `settings` are the others in which the runs differ.
+    `protocol` is the paper's name for rule, loss and connectivity; `settings` are the others in which the runs differ,
+    where they are not the paper's.
     """
 
     identity: str
@@ -52,7 +54,6 @@ def rows(runs: pd.DataFrame) -> list[Row]:
     """Return a row for each run, in the store's order."""
     protocols = protocol_names(runs)
     settings = settings_in(runs)
-    others = [name for name in differing(settings) if name not in ("network", "dataset", "seed", *PROTOCOL_FIELDS)]
     return [
         Row(
             identity=str(run["run"]),
@@ -60,7 +61,7 @@ def rows(runs: pd.DataFrame) -> list[Row]:
             network=str(run["network"] or run["layers"]),
             dataset=DATASET_NAMES.get(run["dataset"], str(run["dataset"])),
             protocol=protocols[run["run"]],
-            settings=in_words(of_run, others),
+            settings=_unusual(of_run, names),
             seed=str(run["seed"]),
             epochs=f"{run['epochs_done']:,}"
             + (f" of {run['epochs_target']:,}" if run["epochs_done"] < run["epochs_target"] else ""),
@@ -69,7 +70,7 @@ def rows(runs: pd.DataFrame) -> list[Row]:
             test=_percent(run["test_error"]),
             experiments=", ".join(split_names(run["experiments"])),
         )
-        for run, of_run in zip(runs.to_dict("records"), settings, strict=True)
+        for run, of_run, names in zip(runs.to_dict("records"), settings, differing_by_run(settings), strict=True)
     ]
 
 
@@ -162,6 +163,12 @@ def _log(folder: Path | None, identity: str) -> str:
     except (OSError, ValueError):
         return ""
     return "\n".join(line[:LOG_LINE] for line in end.splitlines()[-LOG_LINES:])
+
+
+def _unusual(run: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Return those of some settings that no other column has and that are not the paper's."""
+    others = [name for name in names if name not in ("network", "dataset", "seed", *PROTOCOL_FIELDS)]
+    return ", ".join(in_words(run, [name]) for name in others if run[name] != SETTINGS[name].paper)
 
 
 def _percent(error: Any) -> str:
