@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.helpers import grid_file
+from tests.helpers import grid_file, tiny_run
 from urfb import open_store
 from urfb.cli import app
 from urfb.store import open_for_writing
@@ -89,6 +89,21 @@ def test_conditions_on_experiment_and_state_choose_runs_of_any_table(trained: Pa
     where = ["--where", "experiments=tiny", "--where", "state=done", "--where", "seed=1"]
     listed = urfb("results", view, "--store", trained, "--format", "csv", *where)
     assert set(pd.read_csv(StringIO(listed.output))["seed"]) == {1}
+
+
+def test_runs_have_a_column_for_each_setting_in_which_they_differ(tmp_path: Path) -> None:
+    store = tmp_path / "s.sqlite"
+    settings = [{"gradient_batch": 20}, {"rule": "interpolated", "epsilon": 0.25}, {"dense_output": False}]
+    open_for_writing(str(store)).register([tiny_run(**each) for each in settings])
+    common, header, *rows, count = urfb("results", "runs", "--store", store).output.splitlines()
+    assert common.startswith("all: network Conv 4 3x3")
+    assert header.split()[:6] == ["run", "rule", "epsilon", "dense_output", "gradient_batch", "state"]
+    assert [row.split()[1:-2] for row in rows] == [
+        ["urfb", "true", "20", "new"],
+        ["interpolated", "0.25", "true", "new"],
+        ["urfb", "false", "new"],
+    ]
+    assert count == "3 rows (every column: --format csv)"
 
 
 def test_runs_that_no_grid_file_asks_for_are_listed_and_removed(tmp_path: Path, trained: Path) -> None:

@@ -293,12 +293,13 @@ def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
             runs = settings_in(frame)
             names = differing(runs)
             columns = ["run", *names, *MEASURED[view].split()]
+            shown = frame[columns].astype(object)
             cells = [
                 [
-                    "" if value is None or value != value else (value_text if name in names else _cell)(value)
+                    "" if value is None else (value_text if name in names else _cell)(value)
                     for name, value in zip(columns, row, strict=True)
                 ]
-                for row in frame[columns].itertuples(index=False)
+                for row in shown.where(shown.notna(), None).itertuples(index=False)
             ]
             _print_shared(runs)
             table(columns, cells)
