@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ class Watcher:
 
     def __init__(self, interrupt_after: int | None = None) -> None:
         self.events: list[Event] = []
+        self.begun: list[RunSpec] = []
         self.interrupt_after = interrupt_after
         self.is_stopping = False
         self.measured: list[tuple[int, int]] = []
@@ -40,6 +42,8 @@ class Watcher:
 
     def recorded(self, spec: RunSpec, event: Event) -> None:
         self.events.append(event)
+        if isinstance(event, Started):
+            self.begun.append(spec)
         if sum(isinstance(event, EpochEnded) for event in self.events) == self.interrupt_after:
             raise KeyboardInterrupt
 
@@ -203,7 +207,38 @@ def test_stopping_runner_keeps_checkpoints_and_loses_nothing(tmp_path: Path, job
     assert sorted(started) == sorted(epochs)
 
 
-def test_fail_fast_lets_other_runs_finish_the_current_epoch(tmp_path: Path) -> None:
+def test_a_run_in_this_process_is_stopped_within_an_epoch(tmp_path: Path) -> None:
+    asked = itertools.count(1)
+    assert run([tiny_run(epochs=3)], tmp_path, stop=lambda: next(asked) > 8) == Outcome(left=1)
+    assert open_store(str(tmp_path / "urfb.sqlite")).runs()["epochs_done"].tolist() == [0]
+    watcher = Watcher()
+    assert run([tiny_run(epochs=3)], tmp_path, watcher) == Outcome(done=1)
+    started = watcher.events[0]
+    assert isinstance(started, Started)
+    assert 0 < started.steps_done < 8
+
+
+def test_a_store_that_is_made_again_uses_no_checkpoint_of_the_one_before(tmp_path: Path) -> None:
+    asked = itertools.count(1)
+    run([tiny_run()], tmp_path, stop=lambda: next(asked) > 8)
+    assert list((tmp_path / "urfb.checkpoints").glob("*.pt"))
+    for file in tmp_path.glob("urfb.sqlite*"):
+        file.unlink()
+    watcher = Watcher()
+    run([tiny_run()], tmp_path, watcher)
+    started = watcher.events[0]
+    assert isinstance(started, Started)
+    assert (started.epochs_done, started.steps_done) == (0, 0)
+
+
+def test_one_seed_of_everything_is_trained_first(tmp_path: Path) -> None:
+    runs = [tiny_run(rule=rule, seed=seed, epochs=1) for rule in ("bp", "urfb") for seed in (0, 1)]
+    watcher = Watcher()
+    run(runs, tmp_path, watcher)
+    assert [(spec.rule, spec.seed) for spec in watcher.begun] == [("bp", 0), ("urfb", 0), ("bp", 1), ("urfb", 1)]
+
+
+def test_fail_fast_lets_other_runs_keep_a_checkpoint(tmp_path: Path) -> None:
     bad = tiny_run(network="Full 5; Output", step_size=3e38, loss="softmax")
     runs = [tiny_run(epochs=100_000), bad, tiny_run(seed=1)]
     outcome = run(runs, tmp_path, jobs=2, fail_fast=True)

@@ -46,7 +46,8 @@ def execute(job: Job, slot: Slot, stop: Callable[[], bool] = lambda: False) -> I
                 job.spec,
                 dataset,
                 slot.checkpoints,
-                epochs_stored=job.epochs_stored,
+                # What is there of a run that the store has never trained is another store's, which was here before.
+                epochs_stored=job.epochs_stored if job.threads is not None or job.epochs_stored else -1,
                 device=slot.device,
                 seconds_between_checkpoints=slot.seconds_between_checkpoints,
                 log=log_of(job, slot),

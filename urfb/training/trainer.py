@@ -74,7 +74,8 @@ def train(
         spec: the run.
         dataset: its data, on `device`.
         checkpoints: folder of checkpoints.
-        epochs_stored: epochs of this run that the store has; no later checkpoint is used, for its rows were lost.
+        epochs_stored: epochs of this run that the store has; no later checkpoint is used, for its rows were lost;
+            −1 for no checkpoint at all.
         device: where to train.
         seconds_between_checkpoints: at least, but for those after the last epoch and of a run that is stopped.
         log: the file that the run's log is written to, as part of its provenance.
