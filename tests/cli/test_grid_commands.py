@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from io import StringIO
 from pathlib import Path
@@ -18,9 +19,10 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from tests.helpers import grid_file
+from tests.helpers import grid_file, tiny_run
 from urfb import open_store
 from urfb.cli import app
+from urfb.store import open_for_writing
 
 COMMAND = [sys.executable, "-c", "from urfb.cli import app; app()"]
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
@@ -387,6 +389,20 @@ def test_the_log_of_a_run_that_fails_before_it_begins_says_why(tmp_path: Path, s
     log = urfb("grid", "logs", open_store(str(store)).runs()["run"][0], "--store", store)
     assert log.exit_code == 0
     assert "ValueError: nothing can be built here" in log.output
+
+
+def test_watching_names_runs_apart_from_those_that_ended(tmp_path: Path) -> None:
+    store = tmp_path / "s.sqlite"
+    writable = open_for_writing(str(store))
+    runs = [tiny_run(step_size=step) for step in (0.1, 0.2)]
+    writable.register(runs)
+    writable.claim(runs[1].spec)
+    ending = threading.Timer(1.0, writable.release, ["it was only watched"])
+    ending.start()
+    first, *_, last = urfb("grid", "watch", "--store", store, "--every", 0.1).output.splitlines()
+    ending.join()
+    assert first == f"1 new, 1 running · {runs[1].spec.identity} step_size 0.2 0/2"
+    assert last == "1 new, 1 unfinished"
 
 
 def test_watching_tells_what_there_is_and_ends_when_nothing_is_trained(trained: Path) -> None:

@@ -94,10 +94,10 @@ def test_a_run_is_told_from_all_runs_of_its_experiments() -> None:
         ({"a", "b"}, settings_of(tiny_spec(step_size=0.2))),
         ({"b"}, settings_of(tiny_spec(step_size=0.2, seed=1))),
     ]
-    assert distinguishing([{"a"}], runs) == ["step_size"]
-    assert distinguishing([{"b"}], runs) == ["seed"]
-    assert distinguishing([{"a"}, {"b"}], runs) == ["step_size", "seed"]
-    assert distinguishing([{"a"}], runs[:1]) == ["network", "dataset", "rule"]
+    assert distinguishing({"a"}, runs) == ["step_size"]
+    assert distinguishing({"b"}, runs) == ["seed"]
+    assert distinguishing({"a", "b"}, runs) == ["step_size", "seed"]
+    assert distinguishing({"a"}, runs[:1]) == ["network", "dataset", "rule"]
 
 
 def test_what_a_setting_follows_from_is_a_setting() -> None:

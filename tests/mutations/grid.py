@@ -9,11 +9,42 @@ SCHEDULER = "tests/engines/test_scheduler.py"
 
 MUTATIONS = [
     *of(
+        "urfb/engines/runner.py",
+        "tests/engines/test_runner.py::test_one_seed_of_everything_is_trained_first",
+        (
+            "one_seed_first(plan(runs, stored_progress(store), checkpoints=checkpoints))",
+            "plan(runs, stored_progress(store), checkpoints=checkpoints)",
+        ),
+    ),
+    *of(
+        "urfb/engines/inline.py",
+        "tests/engines/test_runner.py::test_a_run_in_this_process_is_stopped_within_an_epoch",
+        ("self._stopping or self._stop()", "self._stopping"),
+    ),
+    *of(
+        "urfb/engines/worker.py",
+        "tests/engines/test_runner.py::test_a_store_that_is_made_again_uses_no_checkpoint_of_the_one_before",
+        ("or job.epochs_stored else -1", "or job.epochs_stored else 0"),
+    ),
+    *of(
+        "urfb/engines/signals.py",
+        "tests/engines/test_signals.py",
+        ("signal.SIG_IGN if stop.is_set() else handler", "signal.SIG_IGN"),
+    ),
+    *of(
+        "urfb/cli/watching.py",
+        "tests/cli/test_grid_commands.py::test_watching_names_runs_apart_from_those_that_ended",
+        (
+            "distinguishing({name for run in shown for name in runs[run][0]}, runs.values())",
+            "distinguishing(set(), runs.values())",
+        ),
+    ),
+    *of(
         "urfb/grid/naming.py",
         "tests/grid/test_naming.py",
         ("len(alternatives[case(run, name)]) > 1]", "len(alternatives[case(run, name)]) > 0]"),
         ("if cause in names]", "if cause in ()]"),
-        (" if experiments & asking]", "]"),
+        (" if asking & experiments]", "]"),
         ("and runs[0][name] != setting.usual", ""),
     ),
     *of(

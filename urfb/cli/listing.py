@@ -143,7 +143,7 @@ def print_plan(plan: GridPlan) -> None:
 def shared_in_words(runs: Sequence[Mapping[str, Any]]) -> str:
     """Return the settings that all of some runs have, unless they are the usual ones; empty where there is none."""
     common = [f"{name} {value_text(runs[0][name])}" for name in shared(runs)]
-    return f"{'all' if len(runs) > 1 else 'it'}: {', '.join(common)}" if common else ""
+    return f"{'all' if len(runs) > 1 else 'run'}: {', '.join(common)}" if common else ""
 
 
 def _print_shared(runs: Sequence[Mapping[str, Any]]) -> None:
@@ -273,9 +273,8 @@ def print_status(runs: Sequence[RunStatus]) -> None:
         rows.append([name, *(str(counts[state]) for state in STATES), str(len(group)), target])
     table(["experiment", *STATES, "runs", "epochs"], rows)
     failed = [run for run in runs if run.state == "failed"]
-    names = distinguishing(
-        [set(run.experiments) for run in failed], [(set(run.experiments), run.settings) for run in runs]
-    )
+    experiments = {name for run in failed for name in run.experiments}
+    names = distinguishing(experiments, [(set(run.experiments), run.settings) for run in runs])
     for run in failed:
         typer.echo(printable(f"failed: {run.run} {in_words(run.settings, names)}: {run.reason}"))
 

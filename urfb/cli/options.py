@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ WhereOption = Annotated[
         help="Only what this holds for, such as rule=urfb or seed=0,1. Repeatable.",
         autocompletion=completion.conditions,
     ),
+]
+RunsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[RUN]...", help="Identities, or how they begin.", autocompletion=completion.runs),
 ]
 DataOption = Annotated[
     Path | None,

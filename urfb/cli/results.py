@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from urfb.cli import completion
-from urfb.cli.options import DEFAULT_STORE, Format, StoreOption, WhereOption
+from urfb.cli.options import DEFAULT_STORE, Format, RunsArgument, StoreOption, WhereOption
 from urfb.errors import InputError
 
 app = typer.Typer(no_args_is_help=True)
@@ -60,10 +60,7 @@ def alignment(
 
 @app.command()
 def remove(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Identities, or how they begin.", autocompletion=completion.runs),
-    ] = None,
+    runs: RunsArgument = None,
     store: StoreOption = DEFAULT_STORE,
     where: WhereOption = None,
     experiment: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Set
 
 import typer
 from rich.console import Group
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from urfb.cli.listing import printable
 from urfb.cli.terminal import console
-from urfb.grid.naming import distinguishing, in_words, settings_in
+from urfb.grid.naming import distinguishing, in_words, settings_in, split_names
 from urfb.grid.plan import STATES
 from urfb.store import Store
 
@@ -21,17 +22,19 @@ from urfb.store import Store
 def watch_store(store: Store, every: float) -> None:
     """Show the runs in training until there are none; Ctrl-C ends the watching, not the training."""
     screen = console()
-    shown = ""
+    shown, names = "", dict[str, str]()
     try:
         with Live(console=screen, auto_refresh=False) as live:
             while True:
                 counts = Counter(state for state, _ in store.progress().values())
                 summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "no runs"
                 if screen.is_terminal:
-                    live.update(Group(Text(f"{sum(counts.values())} runs: {summary}"), _running(store)), refresh=True)
+                    live.update(
+                        Group(Text(f"{sum(counts.values())} runs: {summary}"), _running(store, names)), refresh=True
+                    )
                 else:
                     line = " · ".join(
-                        [summary, *(f"{run} {what} {epochs}" for run, epochs, _, what, _ in _rows(store))]
+                        [summary, *(f"{run} {what} {epochs}" for run, epochs, _, what, _ in _rows(store, names))]
                     )
                     if line != shown:
                         shown = line
@@ -43,29 +46,39 @@ def watch_store(store: Store, every: float) -> None:
         return
 
 
-def _running(store: Store) -> Table:
+def _running(store: Store, names: dict[str, str]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("run", "epochs", "validation", "what", "on"):
         table.add_column(name)
-    for row in _rows(store):
+    for row in _rows(store, names):
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
-def _rows(store: Store) -> list[tuple[str, str, str, str, str]]:
-    """Return the cells of each run in training; it is told from all runs of its experiments, ended or not."""
-    runs = store.runs().astype(object)
-    running = runs[runs["state"] == "running"]
-    experiments = [set(str(names).split(",")) for names in runs["experiments"]]
-    shown = [set(str(names).split(",")) for names in running["experiments"]]
-    names = distinguishing(shown, zip(experiments, settings_in(runs), strict=True))
+def _rows(store: Store, names: dict[str, str]) -> list[tuple[str, str, str, str, str]]:
+    """Return the cells of each run in training; `names` keeps what its runs are called, which takes all runs to say."""
+    running = store.runs(state="running").astype(object)
+    if not set(running["run"]) <= names.keys():
+        names |= _names(store, set(running["run"]))
     return [
         (
             row["run"],
             f"{row['epochs_done']}/{row['epochs_target']}",
             f"{row['validation_error']:.1%}" if row["epochs_done"] else "",
-            in_words({str(name): value for name, value in row.items()}, names),
+            names.get(row["run"], ""),  # it may have been removed since
             " ".join(str(row[name]) for name in ("host", "device") if row[name]),
         )
         for row in running.where(running.notna(), None).to_dict("records")
     ]
+
+
+def _names(store: Store, running: Set[str]) -> dict[str, str]:
+    """Return a name for each run in training, by its identity; it tells the run from all runs of its experiments."""
+    frame = store.runs()
+    runs = {
+        run: (set(split_names(names)), settings)
+        for run, names, settings in zip(frame["run"], frame["experiments"], settings_in(frame), strict=True)
+    }
+    shown = running & runs.keys()
+    names = distinguishing({name for run in shown for name in runs[run][0]}, runs.values())
+    return {run: in_words(runs[run][1], names) for run in shown}

@@ -296,14 +296,15 @@ def refuse_precision(specs: Sequence[RunSpec], *, has_tf32: bool) -> None:
     Raises:
         DeviceError: naming every run that cannot.
     """
-    names = named(specs)
-    problems = [
-        f"{names[spec.identity]}: precision 'tf32' needs a GPU that has it; choose float32 or bfloat16"
-        for spec in specs
-        if spec.precision == "tf32" and not has_tf32
-    ]
-    if problems:
-        raise DeviceError("\n".join(problems))
+    refused = [spec for spec in specs if spec.precision == "tf32" and not has_tf32]
+    if refused:
+        names = named(specs)
+        raise DeviceError(
+            "\n".join(
+                f"{names[spec.identity]}: precision 'tf32' needs a GPU that has it; choose float32 or bfloat16"
+                for spec in refused
+            )
+        )
 
 
 def refuse_unfit(specs: Sequence[RunSpec], memory: Sequence[int], device: str, free: int) -> None:
@@ -318,15 +319,16 @@ def refuse_unfit(specs: Sequence[RunSpec], memory: Sequence[int], device: str, f
     Raises:
         DeviceError: naming every run that does not, and what to do about it.
     """
-    names = named(specs)
-    problems = [
-        f"{names[spec.identity]}: needs more than the {free / 2**30:,.1f} GiB "
-        f"that {device} has free, at batch size {spec.batch_size}; a smaller batch_size needs less"
-        for spec, size in zip(specs, memory, strict=True)
-        if size > free
-    ]
-    if problems:
-        raise DeviceError("\n".join(problems))
+    refused = [spec for spec, size in zip(specs, memory, strict=True) if size > free]
+    if refused:
+        names = named(specs)
+        raise DeviceError(
+            "\n".join(
+                f"{names[spec.identity]}: needs more than the {free / 2**30:,.1f} GiB "
+                f"that {device} has free, at batch size {spec.batch_size}; a smaller batch_size needs less"
+                for spec in refused
+            )
+        )
 
 
 def capacity(devices: Sequence[str]) -> tuple[int, bool]:

@@ -35,6 +35,11 @@ def settings_in(frame: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def split_names(names: object) -> list[str]:
+    """Return the experiments in a comma-joined list, which may be empty or missing."""
+    return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else []
+
+
 def differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the settings that tell some run from the others, in the order of their declarations."""
     needed = {name for names in differing_by_run(runs) for name in names}
@@ -61,15 +66,14 @@ def differing_by_run(runs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return [[name for name in names if len(alternatives[case(run, name)]) > 1] for run in runs]
 
 
-def distinguishing(shown: Iterable[Set[str]], runs: Iterable[tuple[Set[str], Mapping[str, Any]]]) -> list[str]:
-    """Return the settings that tell some runs from all runs of their experiments, which may have ended long ago.
+def distinguishing(experiments: Set[str], runs: Iterable[tuple[Set[str], Mapping[str, Any]]]) -> list[str]:
+    """Return the settings that tell apart all runs of some experiments, or `ALONE`.
 
     Args:
-        shown: the experiments of each of these runs.
+        experiments: their names.
         runs: all runs, each with its experiments and its settings.
     """
-    asking = set().union(*shown)
-    return differing([run for experiments, run in runs if experiments & asking]) or list(ALONE)
+    return differing([run for asking, run in runs if asking & experiments]) or list(ALONE)
 
 
 def shared(runs: Sequence[Mapping[str, Any]]) -> list[str]:

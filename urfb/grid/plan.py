@@ -11,6 +11,7 @@ from typing import Any
 
 from urfb.errors import SelectionError, nearest
 from urfb.grid.expand import GridRun
+from urfb.grid.naming import value_text
 from urfb.grid.settings import SETTINGS
 from urfb.grid.spec import RunSpec
 
@@ -141,8 +142,10 @@ def select(runs: Sequence[GridRun], conditions: Sequence[str]) -> list[GridRun]:
         present = {getattr(run.spec, name) for run in runs}
         for value in values:
             if runs and value not in present:
-                texts = sorted(_text(value) for value in present)
-                raise SelectionError(f"--where {name}={_text(value)}: no run has that: {nearest(_text(value), texts)}")
+                texts = sorted(value_text(value) for value in present)
+                raise SelectionError(
+                    f"--where {name}={value_text(value)}: no run has that: {nearest(value_text(value), texts)}"
+                )
     selected = [run for run in runs if all(getattr(run.spec, name) in values for name, values in filters.items())]
     if runs and not selected:
         raise SelectionError(f"no run agrees with all of these conditions: {', '.join(conditions)}")
@@ -180,7 +183,3 @@ def _value(text: str, kind: type) -> Any:
     if isinstance(value, str):
         value.encode()
     return value
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from urfb.errors import SelectionError, nearest
+from urfb.grid.naming import split_names
 from urfb.grid.settings import CONVENTIONS, SETTINGS
 from urfb.report.protocols import (
     PAPER_EPOCHS,
@@ -155,11 +156,6 @@ class Panel:
 def paper_runs(network: str, dataset: str) -> dict[str, Any]:
     """Return what the fields of the paper's runs of a network on a data set are."""
     return {"network": network, "dataset": dataset, **PAPER}
-
-
-def split_names(names: object) -> list[str]:
-    """Return the experiments in a comma-joined list, which may be empty or missing."""
-    return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else []
 
 
 def panels(runs: pd.DataFrame, selection: Selection) -> list[Panel]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Column, Connection, Delete, bindparam, delete, select
 
 from urfb.errors import SelectionError, StoreError, nearest
+from urfb.grid.naming import split_names
 from urfb.store import tables
 from urfb.store.engine import Location, take_migration_lock
 from urfb.store.liveness import clock, true_state
@@ -112,7 +113,7 @@ def plan_removal(
         if experiment not in names:
             problem = nearest(experiment, names)
             raise SelectionError(f"{store.location} has no experiment '{experiment}': {problem}")
-        members = frame[[experiment in asking.split(",") for asking in frame["experiments"].fillna("")]]
+        members = frame[[experiment in split_names(names) for names in frame["experiments"]]]
         is_own = members["experiments"] == experiment
         frame, shared = members[is_own], tuple(members["run"][~is_own])
     if frame.empty and not shared:
@@ -123,7 +124,8 @@ def plan_removal(
             f"is ({there or 'no runs'})"
         )
     reasons = store.reasons()
-    _refuse_running({run: reasons[run] for run in frame["run"][frame["state"] == "running"]})
+    running = frame["run"][frame["state"] == "running"]
+    _refuse_running({run: reasons.get(run, "is being trained") for run in running})  # it may have ended since
     return Removal(frame, RunFiles.of(store.location, frame["run"]), experiment, shared)
 
 

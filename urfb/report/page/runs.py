@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from urfb.grid.naming import differing_by_run, in_words, settings_in
+from urfb.grid.naming import differing_by_run, in_words, settings_in, split_names
 from urfb.grid.settings import SETTINGS
 from urfb.report.exhibits import Frames
-from urfb.report.selection import DATASET_NAMES, PROTOCOL_FIELDS, own_fields, protocol_names, split_names
+from urfb.report.selection import DATASET_NAMES, PROTOCOL_FIELDS, own_fields, protocol_names
 
 POINTS = 60
 """Of each curve, so that a page of thousands of runs stays light; what is drawn is 360 pixels wide."""
