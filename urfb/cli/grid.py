@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from urfb.cli import completion
-from urfb.cli.options import DEFAULT_STORE, DataOption, StoreOption, WhereOption, finite
+from urfb.cli.options import DEFAULT_STORE, DataOption, RunsArgument, StoreOption, WhereOption, finite
 
 if TYPE_CHECKING:
     from urfb.grid.expand import GridRun
@@ -132,8 +132,8 @@ def run(
 
     One seed of everything is trained first, then the next.
 
-    Ctrl-C, SIGTERM, or a closed terminal stops within seconds, and every run keeps a checkpoint of where it is, within
-    an epoch too; a second one stops at once.
+    Ctrl-C, SIGTERM or a closed terminal stops the training within seconds, in the middle of an epoch too; every run
+    keeps a checkpoint. A second one stops it at once.
 
     Exit code 0: all done; 1: some run failed, the others were trained; 2: bad input; 130: interrupted.
 
@@ -214,10 +214,7 @@ def _train(runs: Sequence[GridRun], data_dir: Path | None, **settings: Any) -> N
 
 @app.command()
 def cancel(
-    runs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Identities, or how they begin.", autocompletion=completion.runs),
-    ] = None,
+    runs: RunsArgument = None,
     store: StoreOption = DEFAULT_STORE,
     where: WhereOption = None,
 ) -> None:

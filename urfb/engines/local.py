@@ -18,7 +18,7 @@ from urfb.events import END, Event, Lost
 END_JOB = "end the job"
 """Asks a worker to end its job after the batch that it is at."""
 ASK_SECONDS = 0.1
-"""Between two looks of a worker for a message: a look takes as long as a small network's batch."""
+"""Between two checks of a worker for a message: a check takes as long as a small network's batch."""
 
 
 class LocalEngine:
