@@ -46,7 +46,7 @@ def users_code() -> Iterator[None]:
     """Run a user's code in the context: what it prints goes to stderr, and the process stays as it is.
 
     Else a relative path that the user gave urfb, such as the store's, would mean another file after `os.chdir`, and
-    Ctrl-C would no longer end runs with their epoch.
+    Ctrl-C would no longer stop runs with a checkpoint.
     """
     folder = os.open(os.curdir, getattr(os, "O_PATH", os.O_RDONLY))  # of a folder that may only be entered, too
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
