@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Read results with pandas and seaborn
 #
-# This page is a script in cells, run when the documentation was built, on the store that the project publishes.
-# `docs/how-to/explore.py` is its source: VS Code, Spyder and Jupyter (with Jupytext) open it as a notebook. To read a
-# store of your own, change one line.
+# Read a store into DataFrames, plot it and compare rules. This page is the script `docs/how-to/explore.py` with its
+# output on the published store. VS Code, Spyder and Jupyter (with Jupytext) open the script as a notebook. To read your
+# own store, change one line.
 
 # %%
 import sqlite3
@@ -15,16 +15,16 @@ from scipy.stats import ttest_1samp
 
 import urfb
 
-# Of your own runs: results/urfb.sqlite
+# For your own runs: results/urfb.sqlite
 store = urfb.open_store("results/reference/urfb.sqlite")
 sns.set_theme(style="whitegrid", palette="colorblind")
 
 # %% [markdown]
 # ## Runs
 #
-# `runs` has one row a run: every setting, its state, its last errors as fractions, and where it was trained. Filters
-# take a value or a list of them; here they take one experiment, so that nothing unlike is averaged.
-# [The store](../reference/store.html) says what each column holds.
+# `runs` has one row per run: its settings, its state, its last errors as fractions, and where it was trained. A filter
+# takes a value or a list of values. This filter selects one experiment, so that the means below average only over
+# seeds. [The store](../reference/store.html) describes each column.
 
 # %%
 runs = store.runs(experiments="short", state="done")
@@ -37,8 +37,9 @@ errors.mul([100, 100, 1]).round(1)
 # %% [markdown]
 # ## Epochs
 #
-# `epochs` has one row a run and epoch, with the settings of its run beside the errors, so it goes to seaborn as it is.
-# The training error is measured after the first ten epochs, every fifth and the last, and is empty after the others.
+# `epochs` has one row per run and epoch, with the errors and the settings of the run, so seaborn can plot it directly.
+# The training error is measured after each of the first ten epochs, after every fifth epoch and after the last; in
+# other rows it is empty.
 
 # %%
 epochs = store.epochs(run=list(runs["run"]))
@@ -51,8 +52,8 @@ plt.show()
 # %% [markdown]
 # ## Differences within a seed
 #
-# Runs of one seed start from the same W and see the images in the same order, whatever their rule. So a difference is
-# taken within a seed, and its interval over seeds.
+# Runs with the same seed start from the same W and see the images in the same order under every rule. So subtract
+# within each seed, and compute the interval over the seeds.
 
 # %%
 hinge = runs[runs["loss"] == "hinge"]
@@ -68,8 +69,8 @@ pd.DataFrame.from_dict(rows, orient="index", columns=columns).round(2)
 # %% [markdown]
 # ## Alignment
 #
-# `alignment` has one row a run, layer and moment: how W and R are correlated, the angle between them, and more. `epoch`
-# has a fraction where it was measured inside of an epoch.
+# `alignment` has one row per run, layer and measurement: the correlation of W and R, the angle between them, and more.
+# `epoch` is a fraction if the measurement was within an epoch.
 
 # %%
 alignment = store.alignment(run=list(runs["run"]), rule=["urfb", "frfb"])
@@ -78,8 +79,8 @@ sns.relplot(alignment, x="epoch", y="correlation", hue="layer_name", col="rule",
 plt.show()
 
 # %% [markdown]
-# Does a run whose weights are better aligned end with a lower error? Two frames joined by `run`, without the first
-# layer, whose R carries nothing:
+# Do runs with better aligned weights end with a lower error? Join the two frames by `run`. Leave out the first layer,
+# because its R carries no error signal:
 
 # %%
 carrying = alignment[alignment["layer"] > 1].sort_values("epoch")
@@ -92,7 +93,7 @@ plt.show()
 # %% [markdown]
 # ## SQL
 #
-# The same tables are views of the database, so any tool that knows SQLite reads them:
+# The same tables are views of the database, so any tool that reads SQLite can query them:
 
 # %%
 query = """
