@@ -96,10 +96,17 @@ def pages() -> list[str]:
     return [page.relative_to(ROOT).as_posix() for page in found if page.exists()]
 
 
+def written(page: str) -> str:
+    """Return a page's text with empty lines for all that is generated."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    generated = r"^<!-- \[\[\[cog$.*?^<!-- \[\[\[end\]\]\] -->$"
+    return re.sub(generated, lambda match: "\n" * match[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL)
+
+
 @cache
 def blocks(page: str) -> tuple[Block, ...]:
     """Return every block of code of a page, from top to bottom."""
-    return tuple(_blocks(page, (ROOT / page).read_text(encoding="utf-8"), 0))
+    return tuple(_blocks(page, written(page), 0))
 
 
 def _blocks(page: str, markdown: str, above: int) -> Iterator[Block]:
@@ -134,7 +141,7 @@ def _file_name(info: str, text: str, paragraph: str) -> str | None:
 def mentions(page: str) -> list[Mention]:
     """Return what stands in `code` within the sentences and tables of a page."""
     found = []
-    for token in _markdown().parse((ROOT / page).read_text(encoding="utf-8")):
+    for token in _markdown().parse(written(page)):
         for child in token.children or ():
             if child.type == "code_inline" and token.map:
                 found.append(Mention(page, token.map[0] + 1, child.content))

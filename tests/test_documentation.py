@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,13 @@ def test_every_table_and_every_figure_that_is_not_the_papers_is_told_of(
     papers = [str(number) for number in range(1, 13)] if exhibits is FIGURES else []
     assert told[0] in ("figure", "table")
     assert sorted(told[1:]) == sorted({exhibit.name for exhibit in exhibits} - set(papers))
+
+
+def test_the_reference_is_made_from_the_code() -> None:
+    pages = [str(page.relative_to(ROOT)) for page in sorted((ROOT / "docs" / "reference").glob("*.md"))]
+    command = [sys.executable, "-m", "cogapp", "--check", "--diff", "-P", "-I", "docs", *pages]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, f"update it with `cog -r -P -I docs docs/reference/*.md`\n{checked.stdout}"
 
 
 def test_the_readmes_links_lead_somewhere() -> None:
