@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -158,6 +159,22 @@ def test_the_installed_package_is_the_wheels(installed: Installed) -> None:
     assert installed.run("urfb", "--version").startswith(f"urfb {urfb.__version__}, ")
     assert installed.run("python", "-m", "urfb", "--version") == installed.run("urfb", "--version")
     assert installed.run("python", "-m", "urfb", "--help").startswith("Usage: urfb ")
+
+
+def test_a_pytorch_without_cuda_that_is_installed_is_kept(wheel: Path, tmp_path: Path) -> None:
+    environment = Installed(wheel, tmp_path)
+    (site,) = environment.environment.glob("lib/python*/site-packages")
+    version = importlib.metadata.version("torch").partition("+")[0]
+    for build, kept in ((f"{version}+cpu", True), ("2.0.0+cpu", False)):
+        described = site / f"torch-{build}.dist-info"
+        described.mkdir()
+        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {build}\n")
+        command = [sys.executable, "-m", "pip", "--python", environment.programs / "python", "install", "--dry-run"]
+        resolved = subprocess.run([*command, "--no-index", "--report", "-", "--quiet", wheel], capture_output=True)
+        assert (resolved.returncode == 0) == kept, resolved.stderr
+        if kept:
+            assert json.loads(resolved.stdout)["install"] == []
+        shutil.rmtree(described)
 
 
 def test_a_grid_is_trained_by_a_worker_and_reported(installed: Installed) -> None:
