@@ -50,7 +50,7 @@ def _cell(text: str) -> str:
 
 
 def code(value: object) -> str:
-    """Return a value as YAML has it, in code; nothing for None."""
+    """Return a value in code, as YAML writes it; '' for None."""
     if value is None:
         return ""
     text = str(value).lower() if isinstance(value, bool) else f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -91,7 +91,7 @@ def _command(command: Any, context: typer.Context, name: str) -> Iterator[str]:
     ]
     if rows:
         yield table(
-            ("argument or option", "what it is"), [(name, html.escape(text, quote=False)) for name, text in rows]
+            ("argument or option", "description"), [(name, html.escape(text, quote=False)) for name, text in rows]
         )
     for word, child in children.items():
         yield from _command(child, context, f"{name} {word}")
@@ -113,13 +113,13 @@ def grid_keys() -> str:
         for name, field in model.model_fields.items()
         if name not in SETTINGS
     ]
-    return table(("key", "of", "what it is"), rows)
+    return table(("key", "part of", "description"), rows)
 
 
 def settings() -> str:
-    """Return the settings of a run: what each is, what is allowed, and the default."""
+    """Return the settings of a run: description, allowed values and default."""
     return table(
-        ("setting", "what it is", "allowed", "default"),
+        ("setting", "description", "allowed values", "default"),
         (
             (f"`{name}`", setting.doc, _allowed(setting), _default(name))
             for name, setting in SETTINGS.items()
@@ -129,20 +129,20 @@ def settings() -> str:
 
 
 def _allowed(setting: Setting) -> str:
-    """Return the values that a setting takes, as its type says."""
+    """Return the values that a setting's type allows."""
     kind, checks = setting.kind, get_args(setting.use.grid_type or setting.type)[1:]
     words = [check.func for check in checks if isinstance(getattr(check, "func", None), OneOf)]
     if words and words[0].words is RULES:
-        return "a [rule](rules.md), or an import path"
+        return "a [rule](rules.md) or an import path"
     if words:
-        return ", ".join(map(code, words[0].words)) + (", or an import path" if words[0].or_import_path else "")
+        return ", ".join(map(code, words[0].words)) + (" or an import path" if words[0].or_import_path else "")
     limits = [limit for check in checks for limit in getattr(check, "metadata", [check])]
     signs = {"gt": "above {}", "ge": "{} or more", "lt": "below {}", "le": "{} at most"}
     bounds = [
         text.format(f"{value:g}")
         for limit in limits
         for name, text in signs.items()
-        if (value := getattr(limit, name, None)) is not None and value < 2**31  # the limit of a database
+        if (value := getattr(limit, name, None)) is not None and value < 2**31  # the limit of a database column
     ]
     if kind is bool:
         return "`true`, `false`"
@@ -150,9 +150,9 @@ def _allowed(setting: Setting) -> str:
 
 
 def _default(name: str) -> str:
-    """Return a setting's default, as `resolve` sets it, for every data set."""
+    """Return the default that `resolve` gives a setting, with the data sets where it differs."""
     if name in ("network", "dataset", "rule"):
-        return "none: to be given"
+        return "required"
     values: dict[Any, list[str]] = {}
     for dataset in CATALOG:
         required = {"network": "Conv 2 3x3; Conv 2 3x3; Output", "dataset": dataset, "rule": "urfb"}
@@ -180,7 +180,7 @@ def conventions() -> str:
 
 
 def rules() -> str:
-    """Return the rules."""
+    """Return the table of rules."""
     rows = (
         (
             code(name),
@@ -192,11 +192,11 @@ def rules() -> str:
         )
         for name, rule in RULES.items()
     )
-    return table(("rule", "what it does", "R starts as", "ε", "settings it needs (and takes)"), rows)
+    return table(("rule", "description", "R starts as", "ε", "required (and optional) settings"), rows)
 
 
 def networks() -> str:
-    """Return the paper's networks."""
+    """Return the table of the paper's networks."""
     texts = {name: {"": text} for name, text in NETWORKS.items()}
     for name, text in AUTHOR_CODE.items():
         texts[name]["under `author-code`: "] = text
@@ -210,13 +210,13 @@ def networks() -> str:
 
 
 def layers() -> str:
-    """Return the statements of a network's text, from the notation's docstring."""
+    """Return the statements of the paper's notation, from the docstring of its module."""
     lines = re.findall(r"^    (\S.*?)  +(.*(?:\n {20}.*)*)", notation.__doc__ or "", re.MULTILINE)
-    return table(("statement", "what it is"), ((f"`{statement}`", text) for statement, text in lines))
+    return table(("statement", "description"), ((f"`{statement}`", text) for statement, text in lines))
 
 
 def datasets() -> str:
-    """Return the data sets."""
+    """Return the table of data sets."""
     rows = (
         (
             code(name),
@@ -228,7 +228,7 @@ def datasets() -> str:
         )
         for name, info in CATALOG.items()
     )
-    return table(("data set", "what it is", "shape", "classes", "training / validation / test", "batch size"), rows)
+    return table(("data set", "description", "shape", "classes", "training / validation / test", "batch size"), rows)
 
 
 # The store
@@ -241,28 +241,28 @@ def simulation_settings() -> str:
     for names, text in re.findall(attribute, inspect.getdoc(SimulationSpec) or "", re.MULTILINE):
         docs |= dict.fromkeys(names.split(", "), text)
     rows = ((f"`{field.name}`", docs[field.name], code(field.default)) for field in fields(SimulationSpec))
-    return table(("setting", "what it is", "default"), rows)
+    return table(("setting", "description", "default"), rows)
 
 
 SHARED_ROWS = {
     "run": (store.SPEC_COLUMNS, "the [settings](grid-file.md#settings) of the run, resolved"),
     "simulation": (store.SIMULATION_COLUMNS, "the [settings](#settings-of-a-simulation) of the simulation"),
 }
-"""The columns of a table and its views that share a row, and the text of that row."""
+"""For each table, the columns that share one row of its documentation and of its views', and the text of that row."""
 
 
 def _columns(table_name: str, columns: list[tuple[str, str, str]]) -> str:
-    """Return a table of columns (name, type, doc); settings without a doc share a row."""
+    """Return a table of columns (name, type, doc), with the settings that have no doc in one row."""
     names, description = SHARED_ROWS.get(table_name, ((), ""))
     settings = [f"`{name}`" for name, _, doc in columns if name in names and not doc]
     rows = [(f"`{name}`", kind, doc) for name, kind, doc in columns if f"`{name}`" not in settings]
     if settings:
         rows.insert(1, ("…", "", f"{description}: {', '.join(settings)}"))
-    return table(("column", "type", "what it holds"), rows)
+    return table(("column", "type", "description"), rows)
 
 
 def views() -> str:
-    """Return the columns of each view, from a database, with the docs of the tables' columns."""
+    """Return the columns of each view, read from an empty store, with the docs of the tables' columns."""
     parts = []
     with TemporaryDirectory() as folder:
         empty = open_for_writing(f"{folder}/empty.sqlite")

@@ -17,11 +17,11 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[1]
 PUBLISHED = {".png", ".pdf", ".csv", ".md", ".tex", ".html", ".json", ".txt", ".sqlite"}
 PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
-"""Pages of the site from outside of docs/, and their names on the site."""
+"""Pages from outside docs/, with their names on the site."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add the published results, and the pages from outside of docs/."""
+    """Add the published results and the pages from outside docs/."""
     for source in (ROOT / "results" / "reference").rglob("*"):
         if source.suffix in PUBLISHED:
             name = source.relative_to(ROOT).as_posix()

@@ -1,6 +1,6 @@
-"""The numbers in docs/results.md and README.md, taken from results/reference.
+"""Print the numbers in docs/results.md and README.md from results/reference.
 
-`cog -r -P -I docs docs/results.md README.md` updates the pages, and a test checks that they are up to date.
+`cog -r -P -I docs docs/results.md README.md` updates the pages; a test checks that they are up to date.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ REFERENCE = ROOT / "results" / "reference"
 
 
 def show(text: str) -> None:
-    """Print a part of a page; Markdown needs an empty line above and below a table."""
+    """Print a part of a page with the empty lines that Markdown needs around a table."""
     print(f"\n{text}\n")
 
 
 def show_table(name: str) -> None:
-    """Print a published table without its heading, its provenance, and rows without runs."""
+    """Print a published table without its heading, its provenance and the rows that have no runs."""
     _, table, *notes = without_provenance((REFERENCE / "tables" / f"{name}.md").read_text()).split("\n\n")
     head, *rows = table.split("\n")
     names = [name.strip() for name in head.split("|")]
@@ -64,8 +64,8 @@ def _measured(part: dict[str, Any]) -> str:
 def show_backlog(*experiments: str) -> None:
     """Print how much of each experiment is published, and the time that the rest takes on one core.
 
-    An epoch's time is the mean over those of the same network, data, batch size and untied layers; without any, the
-    time is left out.
+    The time of an epoch is the mean over published epochs with the same network, data, batch size and untied layers.
+    Without such epochs, a dash stands for the time.
     """
     stored = urfb.open_store(str(REFERENCE / "urfb.sqlite")).runs().set_index("run")
     workload = ["layers", "dataset", "batch_size", "untied"]
@@ -79,22 +79,22 @@ def show_backlog(*experiments: str) -> None:
             None if time is None else time * max(0, run.epochs - done[run.identity])
             for run, time in zip(runs, times, strict=True)
         ]
-        begun = done[done > 0]
+        started = done[done > 0]
         rows.append(
             {
                 "experiment": f"`{name}`",
                 "runs": str(len(runs)),
                 "epochs": span([run.epochs for run in runs]),
-                "runs begun": str(len(begun)),
-                "epochs published": span(list(begun)) if len(begun) else "–",
-                "core-hours to go": "–" if None in left else number(sum(left) / 3600, 0),
+                "runs started": str(len(started)),
+                "epochs published": span(list(started)) if len(started) else "–",
+                "core-hours left": "–" if None in left else number(sum(left) / 3600, 0),
             }
         )
     show(_markdown(rows))
 
 
 def show_costs() -> None:
-    """Print the time of an epoch of each network, and of the paper's 1,000 epochs at that speed."""
+    """Print the time of one epoch of each network, and of the paper's 1,000 epochs at that speed."""
     runs = urfb.open_store(str(REFERENCE / "urfb.sqlite")).runs(convention="paper", precision="float32")
     runs = runs[(runs["epochs_done"] > 0) & (runs["threads"] == 1)]
     rows = []
