@@ -1,6 +1,6 @@
 """The reference pages' text, from the code: settings, commands, rules, tables, the Python API.
 
-`cog -r -P -I docs docs/reference/*.md` updates the pages, and a test checks that they are up to date.
+`cog -r -P -I docs README.md docs/*.md docs/*/*.md` updates the pages, and a test checks that they are current.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Print the numbers in docs/results.md and README.md from results/reference.
+"""Print the numbers on the pages from results/reference.
 
-`cog -r -P -I docs docs/results.md README.md` updates the pages; a test checks that they are up to date.
+`cog -r -P -I docs README.md docs/*.md docs/*/*.md` updates the pages, and a test checks that they are current.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import pandas as pd
 import urfb
 from urfb.grid.expand import load_grid
 from urfb.report.drawn import span
-from urfb.report.selection import DATASET_NAMES
+from urfb.report.figures import SIMPNET10
+from urfb.report.protocols import BP, BP_H, FRFB, URFB
+from urfb.report.selection import DATASET_NAMES, Selection, panels
 from urfb.report.texts import number, without_provenance
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference"
+FIGURE4 = Selection((SIMPNET10,), (BP, BP_H, URFB, FRFB))
 
 
 def show(text: str) -> None:
@@ -93,6 +96,19 @@ def show_backlog(*experiments: str) -> None:
     show(_markdown(rows))
 
 
+def show_figure4() -> None:
+    """Print the mean errors of the runs of Figure 4."""
+    [panel] = panels(urfb.open_store(str(REFERENCE / "urfb.sqlite")).runs(state="done"), FIGURE4)
+    rows = []
+    for protocol in FIGURE4.protocols:
+        runs = panel.runs[panel.runs["protocol"] == protocol.name]
+        errors = {kind: number(100 * runs[f"{kind}_error"].mean(), 1) for kind in ("training", "validation", "test")}
+        rows.append(
+            {"protocol": protocol.name, "epochs": span(list(runs["epochs_done"])), "seeds": str(len(runs))} | errors
+        )
+    show(_markdown(rows))
+
+
 def show_costs() -> None:
     """Print the time of one epoch of each network, and of the paper's 1,000 epochs at that speed."""
     runs = urfb.open_store(str(REFERENCE / "urfb.sqlite")).runs(convention="paper", precision="float32")
@@ -106,7 +122,7 @@ def show_costs() -> None:
             {
                 "network, data set": name,
                 "runs": str(len(group)),
-                "seconds an epoch, from run to run": span([round(value) for value in seconds]),
+                "seconds per epoch": span([round(value) for value in seconds]),
                 "core-hours for 1,000 epochs": span([round(1000 * value / 3600) for value in seconds]),
             }
         )

@@ -78,7 +78,7 @@ class ExitCodes(NamedTuple):
 
 
 EXCUSES = [
-    Excuse("*", r"python3 -m venv ", "makes an environment, as CI does with the README's test command"),
+    Excuse("*", r"python3 -m venv ", "makes an environment, as CI does"),
     Excuse("*", r"\S*pip install ", "installs from a package index, as CI does; the wheel has a test of its own"),
     Excuse("*", r"uv ", "makes environments of other versions of Python from a package index"),
     Excuse("*", r"\S*mkdocs build", "CI builds the site, with no warning allowed"),
