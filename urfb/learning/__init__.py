@@ -1,1 +1,1 @@
-"""How a network learns: the algorithms, one file each."""
+"""The learning algorithms, one file each."""

@@ -1,4 +1,4 @@
-"""The algorithms by which a run can learn. Plain Python, no torch."""
+"""The table of learning algorithms. Plain Python, no torch."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Settings(BaseModel):
-    """The settings of an algorithm that has none; those of others derive from it."""
+    """The base class of an algorithm's settings, and the class for an algorithm without settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One way to learn.
+    """A learning algorithm.
 
     Attributes:
-        doc: one line for people.
-        settings: the model of its settings, each with a default.
-        learner: import path of its `Learner`.
+        doc: one line that describes the algorithm.
+        settings: the pydantic model of its settings, each with a default.
+        learner: the import path of its `Learner`.
     """
 
     doc: str

@@ -1,4 +1,4 @@
-"""Every rule of `RULES`: the paper's separate feedback, and what it is compared with (section 3.1)."""
+"""The algorithm that follows any rule of `RULES`, those of the paper and those for comparison (section 3.1)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from urfb.nn.losses import Loss
 
 
 class Feedback(Learner):
-    """Gradients of the loss, in which the layers' rule says what carries the error signal and what R takes."""
+    """Learns from gradients of the loss. The layers' rule decides what carries the error signal and how R learns."""
 
     def __init__(self, network: nn.Module, loss_function: Loss, settings: Settings) -> None:
-        """Teach `network`, whose layers know their rule."""
+        """Train `network`, whose layers have their rule."""
         super().__init__(network, loss_function, settings)
         layers = [layer for layer in asymmetric_layers(network) if layer.weight.requires_grad]
         self.decay_fraction = layers[0].rule.decay if layers else 0.0
@@ -24,13 +24,13 @@ class Feedback(Learner):
         ]
 
     def step(self, x: Tensor, labels: Tensor) -> Step:
-        """Return the outputs, the loss and the gradients of W, R and whatever else learns."""
+        """Return the outputs, the loss, and the gradients of W, R and all other tensors that learn."""
         outputs = self(x)
         loss = self.loss_function(outputs, labels)
-        # Every gradient is formed from the weights as they were before the update (Remark 1).
+        # All gradients are computed from the weights before the update (Remark 1).
         return Step(outputs, loss, torch.autograd.grad(loss, self.learning))
 
     def decay(self) -> None:
-        """Take λ from each W and R of every layer that learns."""
+        """Shrink each W and R by the fraction λ in every layer that learns."""
         if self.decay_fraction:
             torch._foreach_mul_(self.decaying, 1 - self.decay_fraction)

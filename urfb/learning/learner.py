@@ -1,4 +1,4 @@
-"""What training asks of an algorithm."""
+"""The interface between training and an algorithm."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from urfb.nn.losses import Loss
 
 
 class Step(NamedTuple):
-    """What a batch teaches.
+    """The result of one batch.
 
     Attributes:
-        outputs: [batch, classes].
-        loss: mean over the batch.
-        gradients: one for each of `Learner.learning`.
+        outputs: the network's outputs, [batch, classes].
+        loss: the mean loss over the batch.
+        gradients: one gradient for each tensor in `Learner.learning`.
     """
 
     outputs: Tensor
@@ -27,23 +27,24 @@ class Step(NamedTuple):
 
 
 class Learner(nn.Module):
-    """A network and one way to learn.
+    """A network and the algorithm that trains it.
 
-    A training step is `step`, `decay`, the update of `learning` by the gradients, `after`. What outlives a step is a
-    parameter or a buffer, so that checkpoints save it, and changes in place, because a CUDA graph reads and writes the
-    same memory at each launch. `.to(device)` keeps parameters and replaces buffers: look buffers up when they are used.
+    A training step calls `step` and `decay`, updates `learning` by the gradients, and calls `after`. State that
+    outlives a step must be a parameter or a buffer, so that checkpoints save it. It must change in place, because a
+    CUDA graph reads and writes the same memory at each launch. `.to(device)` keeps parameters but replaces buffers, so
+    look a buffer up each time you use it.
 
     Attributes:
-        graphable: whether a CUDA graph can hold a step; False where control flow depends on values.
-        network: the network that learns; also what is evaluated.
-        loss_function: of outputs and labels, the mean over a batch.
-        settings: of the algorithm.
+        graphable: whether a step can be a CUDA graph; False if its control flow depends on values.
+        network: the network that learns and is evaluated.
+        loss_function: the loss, a function of outputs and labels that returns the mean over a batch.
+        settings: the settings of the algorithm.
     """
 
     graphable = True
 
     def __init__(self, network: nn.Module, loss_function: Loss, settings: Settings) -> None:
-        """Teach `network` to make the loss small, as the algorithm's settings say."""
+        """Train `network` to minimize the loss, with the algorithm's settings."""
         super().__init__()
         self.network, self.loss_function, self.settings = network, loss_function, settings
 
@@ -58,11 +59,11 @@ class Learner(nn.Module):
         return outputs
 
     def step(self, x: Tensor, labels: Tensor) -> Step:
-        """Return what a batch teaches, and change nothing that learns: measurements ask for gradients, too."""
+        """Return the result of a batch without changing any state, because measurements call this, too."""
         raise NotImplementedError
 
     def decay(self) -> None:
-        """Shrink weights by what an update takes from them, whatever the gradients and the step size."""
+        """Shrink weights by the fraction that an update removes, regardless of the gradients and the step size."""
 
     def after(self) -> None:
-        """Do what follows an update."""
+        """Do the algorithm's work after an update, if any."""

@@ -1,4 +1,4 @@
-"""The asymmetric core: notation, layers with separate feedback weights, rules, losses and alignment.
+"""Networks with separate feedback weights: notation, layers, rules, losses and alignment.
 
-Nothing is imported here: `notation`, `networks` and `rules` are plain Python, so that a grid is planned without torch.
+This file imports nothing, and `notation`, `networks` and `rules` are plain Python, so planning a grid needs no torch.
 """

@@ -12,11 +12,11 @@ from urfb.nn.notation import Maxpool, Shape
 from urfb.nn.randomness import RandomModule
 
 LEVELS = 2**16
-"""Of dropout: a unit is kept or not by a draw of 16 bits."""
+"""The number of values of the 16-bit draw by which dropout keeps or zeroes a unit."""
 
 
 class SaturatedLinearity(nn.Module):
-    """σ(h) = min(max(slope·h, −1), 1); σ′ is the slope inside and on the bounds, 0 outside (Remark 2)."""
+    """σ(h) = min(max(slope·h, −1), 1). σ′ is the slope inside and on the bounds, and 0 outside (Remark 2)."""
 
     def __init__(self, slope: float) -> None:
         super().__init__()
@@ -29,13 +29,13 @@ class SaturatedLinearity(nn.Module):
 
 
 Edge = tuple[slice, slice]
-"""Rows and columns along one side of a grid of windows."""
+"""The rows and columns along one side of a grid of windows."""
 
 
 class _Saturate(torch.autograd.Function):
-    """min(max(slope·h, −bound), bound), its derivative the slope on the bounds, where PyTorch's varies by version.
+    """min(max(slope·h, −bound), bound), whose derivative on the bounds is the slope; PyTorch's varies by version.
 
-    Along `edges` the maximum with 0 is taken, too: 0 stands for a unit outside the grid, which takes no error signal.
+    Along `edges` it also takes the maximum with 0, for a unit outside the grid, which receives no error signal.
     """
 
     @staticmethod
@@ -51,7 +51,7 @@ class _Saturate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor, None, None, None]:
         (h,) = ctx.saved_tensors
-        # PyTorch's one-pass kernel is 1 strictly inside its bounds: those are the next numbers beyond these bounds.
+        # The derivative of PyTorch's one-pass kernel is 1 strictly inside its bounds, so pass the next numbers beyond.
         beyond = ctx.bound * (1 + torch.finfo(h.dtype).eps)
         error_signal: Tensor = torch.ops.aten.hardtanh_backward(delta, h, -beyond, beyond)
         for rows, columns in ctx.edges:
@@ -60,20 +60,20 @@ class _Saturate(torch.autograd.Function):
 
 
 class Pool(nn.Module):
-    """The maximum over windows, and σ of it: the same as the maximum of σ(h), for a quarter of the work.
+    """The maximum over windows, then σ, which equals the maximum of σ(h) at a quarter of the work.
 
-    In windows that overlap, zeros outside the grid take part. PyTorch pads with −∞ instead; taking the maximum with 0
-    in just the windows that reach over the edge gives the same, for a third of what padding the input costs.
+    Overlapping windows include zeros outside the grid. PyTorch pads with −∞ instead. Taking the maximum with 0 only in
+    the windows that reach over the edge gives the same result at a third of the cost of padding the input.
     """
 
     def __init__(self, statement: Maxpool, shape: Shape, padding: str, slope: float | None) -> None:
         """Pool a grid of `shape`.
 
         Args:
-            statement: size and stride of the windows.
-            shape: of the grid, (channels, height, width).
-            padding: where the zeros stand: 'centred', around the grid; 'end', below it and to its right alone.
-            slope: of σ; None where the input, a sum of two layers', is not to be saturated again.
+            statement: the size and stride of the windows.
+            shape: the shape of the grid, (channels, height, width).
+            padding: the place of the zeros: 'centred' for all around the grid, 'end' for below and to the right only.
+            slope: the slope of σ; None if σ is not applied again, because the input is a sum of two layers.
         """
         super().__init__()
         self.rows, self.columns = (Windows(length, statement, padding) for length in shape[1:])
@@ -104,11 +104,11 @@ class Windows:
     """The windows of a pool along one side of a grid.
 
     Attributes:
-        count: number of windows: one for every `stride` units.
-        before: number of zeros before the first unit.
-        after: number of zeros to add after the last unit, because PyTorch makes no window that starts so late.
-        reaching_over: windows that overlap and reach over an edge: the first, the last, or both.
-        cut_short: whether PyTorch, which pads both sides alike, has to cut the last window short.
+        count: the number of windows, one for every `stride` units.
+        before: the number of zeros before the first unit.
+        after: the number of zeros to add after the last unit, because PyTorch makes no window that starts so late.
+        reaching_over: the overlapping windows that reach over an edge: the first ones, the last ones, or both.
+        cut_short: whether PyTorch, which pads both sides alike, must cut the last window short.
     """
 
     def __init__(self, length: int, statement: Maxpool, padding: str) -> None:
@@ -130,10 +130,10 @@ class Windows:
 
 
 class Dropout(RandomModule):
-    """Zeroes a random fraction of each sample's units and scales the rest, while training.
+    """Dropout: zeroes a random fraction of each sample's units and scales the rest, in training mode.
 
-    A draw of 64 random bits decides about four units, so that the fraction is a multiple of 1/65,536; a draw for each,
-    as in PyTorch's dropout, takes a sixth of a training step on the CPU.
+    One draw of 64 random bits decides four units, so the fraction is a multiple of 1/65,536. One draw per unit, as in
+    PyTorch's dropout, takes a sixth of a training step on the CPU.
     """
 
     purpose = "dropout"
@@ -144,13 +144,13 @@ class Dropout(RandomModule):
         self.kept = max(round((1 - fraction) * LEVELS), 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x with dropout while training, else x."""
+        """Return x with dropout in training mode, otherwise x itself."""
         if not self.training or self.kept == LEVELS:
             return x
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
         draws.random_(torch.iinfo(torch.int64).min, None, generator=self.stream)
         level = draws.view(torch.int16)[: x.numel()]
         mask = (level < torch.iinfo(torch.int16).min + self.kept).view(torch.uint8)
-        if x.dim() == 4:  # in the memory order of channels last
+        if x.dim() == 4:  # the memory order of channels last
             mask = mask.view(len(x), *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
         return (x * mask.view(x.shape)).mul_(LEVELS / self.kept)

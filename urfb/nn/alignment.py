@@ -1,4 +1,4 @@
-"""How similar feedback and feedforward weights are, and the gradients that they give (section 4.2)."""
+"""The similarity of feedback and feedforward weights, and of the gradients that they lead to (section 4.2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urfb.nn.asymmetric import AsymmetricLayer, back_propagation
 
 
 class WeightAlignment(NamedTuple):
-    """How W and R of one layer relate; `events.AlignmentPoint` defines each number. NaN where it is not defined."""
+    """How W and R of one layer relate. `events.AlignmentPoint` defines each number; an undefined number is NaN."""
 
     correlation: float
     correlation_shared: float
@@ -23,7 +23,7 @@ class WeightAlignment(NamedTuple):
 
 @torch.no_grad()
 def weight_alignment(layer: AsymmetricLayer) -> WeightAlignment | None:
-    """Compare W with the feedback weights that carry the error signal; None where Wᵗ does, or no weights do."""
+    """Compare W with the feedback weights that carry the error signal; return None if Wᵗ or no weights carry it."""
     carrier = layer.carrier()
     if carrier is None:
         return None
@@ -43,12 +43,12 @@ def weight_alignment(layer: AsymmetricLayer) -> WeightAlignment | None:
 
 
 def _correlation(first: Tensor, second: Tensor) -> float:
-    """Return Pearson's correlation over all entries; NaN where either does not vary."""
+    """Return Pearson's correlation over all entries; NaN if either tensor is constant."""
     return float(torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1])
 
 
 def _cosine(first: Tensor, second: Tensor) -> Tensor:
-    """Return the cosine of two tensors as vectors; NaN where either is 0, however small they are otherwise."""
+    """Return the cosine of two tensors as vectors; NaN only if either is exactly 0."""
     cosine: Tensor = torch.dot(first.flatten(), second.flatten()) / (first.norm() * second.norm())
     return cosine.clamp(-1, 1)
 
@@ -56,12 +56,14 @@ def _cosine(first: Tensor, second: Tensor) -> Tensor:
 def gradient_cosines(
     layers: Sequence[AsymmetricLayer], gradients: Mapping[Tensor, Tensor], loss_of_batch: Callable[[], Tensor]
 ) -> dict[AsymmetricLayer, float]:
-    """Return the cosine of each layer's increment under its rule and under true back-propagation, at the same weights.
+    """Return the cosine between each layer's increments under its rule and under true back-propagation.
+
+    Both increments are for the same weights and the same batch.
 
     Args:
-        layers: of a network; those whose W does not learn are left out.
-        gradients: of each tensor that learns, on a fixed batch, dropout off.
-        loss_of_batch: computes the loss of the same batch.
+        layers: the layers of a network. Layers whose W does not learn are left out of the result.
+        gradients: the gradient of each tensor that learns, on a fixed batch, with dropout off.
+        loss_of_batch: a function that computes the loss of the same batch.
     """
     learning = [layer for layer in layers if layer.weight.requires_grad]
     weights = [layer.weight for layer in learning]
@@ -78,7 +80,7 @@ def filter_similarity(weight: Tensor) -> float:
     """Return the correlation of a filter at two locations, averaged over all filters and all pairs of locations.
 
     Args:
-        weight: W of an untied layer [locations, filters, k, k, channels].
+        weight: W of an untied layer, [locations, filters, k, k, channels].
     """
     filters = weight.double().flatten(2)
     filters = torch.nn.functional.normalize(filters - filters.mean(dim=2, keepdim=True), dim=2)

@@ -1,9 +1,9 @@
 """Layers with feedforward weights W and separate feedback weights R (section 3.1 of the paper).
 
-Everything asymmetric is in `SeparateFeedback`, one autograd function for every linear map. R has W's shape and is used
-transposed: the paper's R_{l+1} is this layer's `feedback`ᵗ. So W and R take the same increment, and any
-optimizer that does plain gradient steps on a layer's parameters follows its rule. Only direct feedback alignment, which
-carries the network's output error to every layer instead of the error signal of the layer above, needs more.
+`SeparateFeedback` is one autograd function for every linear map, and the only asymmetric part. R has W's shape and is
+used transposed: the paper's R_{l+1} is this layer's `feedback`ᵗ. So W and R take the same increment, and any optimizer
+that takes plain gradient steps follows the layer's rule. Only direct feedback alignment needs more, because it carries
+the network's output error to every layer instead of the error signal of the layer above.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class FullMap:
         return x @ weight.T
 
     def backward(self, delta: Tensor, x: Tensor, carrier: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
-        """Return the error signal R δ for the layer below (if wanted), and δ xᵗ summed over the batch."""
+        """Return the error signal R δ for the layer below, if `down`, and δ xᵗ summed over the batch."""
         increment = delta.reshape(-1, delta.shape[-1]).T @ x.reshape(-1, x.shape[-1])
         return delta @ carrier if down else None, increment
 
@@ -42,11 +42,11 @@ class ConvMap(NamedTuple):
     groups: int = 1
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return h [batch, filters, rows, columns]; of an even filter padded to the half, one more of each."""
+        """Return h [batch, filters, rows, columns]; an even filter padded by half its size adds a row or column."""
         return torch.conv2d(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
     def backward(self, delta: Tensor, x: Tensor, carrier: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
-        """Return the transposed convolution of δ with R (if wanted), and W's increment; both in one call."""
+        """Return the transposed convolution of δ with R, if `down`, and W's increment, both from one call."""
         if x.dim() == 3:  # one sample, without a batch
             error_signal, increment = self.backward(delta[None], x[None], carrier, down)
             return None if error_signal is None else error_signal[0], increment
@@ -60,10 +60,10 @@ class ConvMap(NamedTuple):
 class UntiedMap(NamedTuple):
     """A convolution with separate filters at every location (section 4.1), also called locally connected.
 
-    For x [batch, channels, height, width] and W [height·width, filters, k, k, channels]; an even filter has its odd
-    zero at the end of the grid. A pass is a batched matrix product over the patches that the locations see
-    [locations, batch, k·k·channels], which take k·k times the memory of x. So the backward pass cuts them out
-    again, and on a CPU for one row of locations at a time, which stays in its cache.
+    Takes x [batch, channels, height, width] and W [height·width, filters, k, k, channels]. For an even filter, the odd
+    zero is at the end of the grid. A pass is a batched matrix product over the patches that the locations see,
+    [locations, batch, k·k·channels]. The patches take k·k times the memory of x, so the backward pass cuts them out
+    again. A CPU handles one row of locations at a time, so that its patches stay in the cache.
     """
 
     height: int
@@ -81,7 +81,7 @@ class UntiedMap(NamedTuple):
         return h.permute(0, 3, 1, 2)
 
     def backward(self, delta: Tensor, x: Tensor, carrier: Tensor, down: bool) -> tuple[Tensor | None, Tensor]:
-        """Return the error signal R δ for the layer below (if wanted), and δ xᵗ of each location."""
+        """Return the error signal R δ for the layer below, if `down`, and δ xᵗ at each location."""
         grid, feedback = self.padded(x), carrier.flatten(2)
         increment = torch.empty_like(feedback)
         error_signal = torch.zeros_like(grid) if down else None
@@ -96,20 +96,20 @@ class UntiedMap(NamedTuple):
         return error_signal, increment.view_as(carrier)
 
     def strips(self, x: Tensor) -> Iterator[tuple[slice, slice]]:
-        """Return the rows, and the numbers of the locations, that are computed together."""
+        """Yield the rows, and the indices of the locations, that are computed together."""
         # Many small products are slow on a GPU.
         height = self.height if x.is_cuda else 1
         for top in range(0, self.height, height):
             yield slice(top, top + height), slice(top * self.width, (top + height) * self.width)
 
     def padded(self, x: Tensor) -> Tensor:
-        """Return x with zeros around its grid [batch, height + k − 1, width + k − 1, channels]."""
+        """Return x with zeros around its grid, as [batch, height + k − 1, width + k − 1, channels]."""
         rows, columns = self.filter_height, self.filter_width
         before_and_after = ((columns - 1) // 2, columns // 2, (rows - 1) // 2, rows // 2)
         return functional.pad(x, before_and_after).permute(0, 2, 3, 1)
 
     def patches(self, grid: Tensor, rows: slice) -> Tensor:
-        """Return the units that each location of some rows sees [locations, batch, k·k·channels], of a padded grid."""
+        """Return the units of a padded grid that each location in `rows` sees, [locations, batch, k·k·channels]."""
         band = grid[:, rows.start : rows.stop + self.filter_height - 1]
         windows = band.unfold(1, self.filter_height, 1).unfold(2, self.filter_width, 1)
         return windows.permute(1, 2, 0, 4, 5, 3).flatten(0, 1).flatten(2)  # from [batch, row, column, channels, k, k]
@@ -128,7 +128,7 @@ LinearMap = FullMap | ConvMap | UntiedMap
 
 
 class SeparateFeedback(torch.autograd.Function):
-    """h = W x forward; δ goes down through a carrier in Wᵗ's place, and W and R get the same increment."""
+    """The forward pass h = W x; in the backward pass a carrier replaces Wᵗ, and W and R get the same increment."""
 
     @staticmethod
     def forward(
@@ -144,15 +144,15 @@ class SeparateFeedback(torch.autograd.Function):
     ) -> Tensor:
         """Return W x.
 
-        `carrier` has W's shape: R, or what a rule makes of it; None where no error signal goes down here. `feedback`
-        is what takes ε times the increment; None where nothing does.
+        `carrier` has W's shape: it is R, or what a rule makes of R; None if no error signal goes down here. `feedback`
+        is the parameter that takes ε times the increment, if any.
         """
         device_type = x.device.type
         if torch.is_autocast_enabled(device_type):
             dtype = torch.get_autocast_dtype(device_type)
             x, weight = x.to(dtype), weight.to(dtype)
             carrier = carrier if carrier is None else carrier.to(dtype)
-        # Without a carrier, `weight` stands in for its shape alone.
+        # Without a carrier, only the shape of `weight` is used.
         ctx.save_for_backward(x, weight if carrier is None else carrier, mask, feedback_mask)
         ctx.down, ctx.linear_map, ctx.epsilon = carrier is not None, linear_map, epsilon
         return linear_map.forward(x, weight)
@@ -160,8 +160,8 @@ class SeparateFeedback(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, delta: Tensor) -> tuple[Tensor | None, ...]:
         """Return the error signal for x, and the gradients of W and R, each on its own connections."""
-        if torch.is_grad_enabled():  # to autograd the carrier is not W: they would be wrong, even under BP
-            raise RuntimeError("separate feedback has no gradients of gradients: leave create_graph=True out")
+        if torch.is_grad_enabled():  # second derivatives would be wrong, because the carrier is not W to autograd
+            raise RuntimeError("separate feedback does not support gradients of gradients: leave out create_graph=True")
         x, carrier, mask, feedback_mask = ctx.saved_tensors
         down = ctx.down and ctx.needs_input_grad[0]
         error_signal, gradient = ctx.linear_map.backward(delta.to(x.dtype), x, carrier, down)
@@ -176,19 +176,19 @@ class SeparateFeedback(torch.autograd.Function):
 
 
 class OutputError:
-    """δ_L, the error of the network's outputs, which direct feedback alignment carries to every layer."""
+    """δ_L, the error at the network's outputs, which direct feedback alignment carries to every layer."""
 
     def __init__(self) -> None:
         self.delta: Tensor | None = None
 
 
 class _RecordOutputError(torch.autograd.Function):
-    """The identity; the backward pass records δ_L [batch, …, outputs]."""
+    """The identity, whose backward pass records δ_L [batch, …, outputs]."""
 
     @staticmethod
     def forward(ctx: Any, outputs: Tensor, output_error: OutputError) -> Tensor:
         ctx.output_error = output_error
-        output_error.delta = None  # of the previous batch
+        output_error.delta = None  # forget the previous batch's
         return outputs.view_as(outputs)
 
     @staticmethod
@@ -198,7 +198,7 @@ class _RecordOutputError(torch.autograd.Function):
 
 
 class _CarryOutputError(torch.autograd.Function):
-    """The identity; in the backward pass R δ_L takes the place of the error signal from above."""
+    """The identity, whose backward pass replaces the error signal from above by R δ_L."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, feedback: Tensor, output_error: OutputError) -> Tensor:
@@ -213,16 +213,16 @@ class _CarryOutputError(torch.autograd.Function):
         delta = ctx.output_error.delta
         if delta is None:
             raise RuntimeError(
-                "direct feedback alignment has no output error to carry: the last Linear or Conv2d of the model took "
-                "no part in this backward pass"
+                "direct feedback alignment has no output error to carry: the last Linear or Conv2d of the model was "
+                "not part of this backward pass"
             )
         return (delta.flatten(1) @ feedback.to(delta.dtype)).view(ctx.shape), None, None
 
 
 class LayerInit(NamedTuple):
-    """The initial W, R and masks of a layer, as `AsymmetricLayer` describes them.
+    """The initial W, R and masks of a layer, with the shapes that `AsymmetricLayer` describes.
 
-    `limit` is the bound of the uniform distribution that R is drawn from.
+    `limit` is the bound of the uniform distribution from which R is drawn.
     """
 
     weight: Tensor
@@ -233,23 +233,23 @@ class LayerInit(NamedTuple):
 
 
 class Pad(NamedTuple):
-    """How a converted layer's input is padded: as `torch.nn.functional.pad` takes it."""
+    """The padding of a converted layer's input, as the arguments of `torch.nn.functional.pad`."""
 
     widths: tuple[int, ...]
     mode: str
 
 
 class AsymmetricLayer(RandomModule):
-    """A linear map with weights W, and under a rule with separate feedback, R.
+    """A linear map with weights W and, under a rule with separate feedback, R.
 
     Attributes:
-        name: for people; in the paper's notation, or a module's name in a converted model.
-        weight: W [out, in], [filters, channels, k, k], or [locations, filters, k, k, channels] of an untied layer.
+        name: the layer in the paper's notation, or the module's name in a converted model, for display.
+        weight: W, [out, in], [filters, channels, k, k], or [locations, filters, k, k, channels] in an untied layer.
         feedback: R, of W's shape, or [outputs, units below] under direct feedback alignment; None under a rule
-            without R. It takes no gradient where the rule leaves it fixed.
-        bias: [out] or [filters] of a converted layer that has one; else None.
-        mask, feedback_mask: 1 where W and R have a connection, else 0; None if every connection exists.
-        back_propagates: whether Wᵗ carries the error signal at the moment, whatever the rule.
+            without R. It requires no gradient if the rule keeps it fixed.
+        bias: [out] or [filters] in a converted layer that has a bias, otherwise None.
+        mask, feedback_mask: 1 where W or R has a connection, otherwise 0; None if every connection exists.
+        back_propagates: whether Wᵗ carries the error signal now, regardless of the rule.
     """
 
     purpose = "feedback of the batch"
@@ -271,13 +271,13 @@ class AsymmetricLayer(RandomModule):
         """Take W, R and masks from `init`.
 
         Args:
-            name: for people.
-            linear_map: full, convolutional or untied.
-            rule: how the error signal goes down, and what R learns.
-            init: W, R and masks.
-            bias: added to W x.
-            pad: applied to x first.
-            output_error: one object for all layers of a network under direct feedback alignment.
+            name: the name to display.
+            linear_map: the full, convolutional or untied map.
+            rule: the learning rule.
+            init: the initial W, R and masks.
+            bias: the bias that is added to W x.
+            pad: the padding that is applied to x first.
+            output_error: under direct feedback alignment, one object that all layers of a network share.
             is_output: whether this is the output layer.
         """
         super().__init__()
@@ -287,23 +287,23 @@ class AsymmetricLayer(RandomModule):
         self.weight = nn.Parameter(init.weight)
         self.feedback = None if init.feedback is None else nn.Parameter(init.feedback, rule.epsilon != 0)
         self.bias, self.pad = bias, pad
-        # Not saved with the weights: they follow from the seed.
+        # Not saved with the weights, because they follow from the seed.
         self.register_buffer("mask", init.mask, persistent=False)
         self.register_buffer("feedback_mask", init.feedback_mask, persistent=False)
         if rule.output_only and not is_output:
             self.requires_grad_(False)
 
     def carrier(self) -> Tensor | None:
-        """Return what carries the error signal down, of W's shape; None where Wᵗ does, or where it does not go."""
+        """Return the tensor of W's shape that carries the error signal down; None if Wᵗ does, or if none goes down."""
         if self.rule.carrier is not None:
             feedback = None if self.feedback is None else self.feedback.detach()
             carrier: Tensor = self.rule.carrier(self.weight.detach(), feedback)
             return carrier
-        # Detached: torch.compile takes no tensor twice, and R is also passed as the parameter that learns.
+        # Detached because torch.compile accepts no tensor twice, and R is also passed as the parameter that learns.
         return None if self.rule.direct or self.feedback is None else self.feedback.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return h = W x, plus the bias if there is one."""
+        """Return h = W x, plus the bias, if any."""
         rule, direct = self.rule, self.output_error is not None and not self.back_propagates
         if rule.redrawn and self.training:
             self.redraw()
@@ -327,9 +327,9 @@ class AsymmetricLayer(RandomModule):
 
     @torch.no_grad()
     def take_over(self, source: AsymmetricLayer) -> None:
-        """Copy W from a layer with the same connections, and R where both rules draw R like W.
+        """Copy W from a layer with the same connections, and R if both rules draw R like W.
 
-        An R that starts as W is a copy of W again; R keeps the connections that this layer's rule gives it.
+        An R that starts as W becomes a copy of the new W. R keeps the connections that this layer's rule gives it.
         """
         self.weight.copy_(source.weight)
         if self.feedback is None:
@@ -344,7 +344,7 @@ class AsymmetricLayer(RandomModule):
 
     @torch.no_grad()
     def redraw(self) -> None:
-        """Draw R again, on its connections."""
+        """Draw R again, only on its connections."""
         assert self.feedback is not None
         self.feedback.uniform_(-self.limit, self.limit, generator=self.stream)
         if self.feedback_mask is not None:
@@ -352,13 +352,13 @@ class AsymmetricLayer(RandomModule):
 
 
 def asymmetric_layers(network: nn.Module) -> list[AsymmetricLayer]:
-    """Return the layers that have W and R, from the lowest up; of a user's model in the order of its modules."""
+    """Return the asymmetric layers from the lowest up, or in the order of the modules for a custom model."""
     return [module for module in network.modules() if isinstance(module, AsymmetricLayer)]
 
 
 @contextmanager
 def back_propagation(layers: Iterable[AsymmetricLayer]) -> Iterator[None]:
-    """Let Wᵗ carry the error signal of the layers within the context, whatever their rule."""
+    """Let Wᵗ carry the error signal of the layers within the context, regardless of their rule."""
     layers = list(layers)
     for layer in layers:
         layer.back_propagates = True

@@ -1,4 +1,4 @@
-"""Separate feedback for any model: its Linear and Conv2d layers become layers with W and R."""
+"""Convert any model: replace its Linear and Conv2d layers by layers with W and R."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def convert(
     feedback_connectivity: float | None = None,
     example: Tensor | None = None,
 ) -> nn.Module:
-    """Return a copy of a model whose Linear and Conv2d layers have feedback weights; see `urfb.convert`."""
+    """Return a copy of a model whose Linear and Conv2d layers have separate feedback weights; see `urfb.convert`."""
     rule = _rule(rule, epsilon)
     if feedback_connectivity is None:
         feedback_connectivity = connectivity
@@ -63,23 +63,25 @@ def _rule(rule: str | Rule, epsilon: float | None) -> Rule:
     """Return the rule, with ε set."""
     if isinstance(rule, str):
         if rule not in RULES:
-            raise SelectionError(f"there is no rule '{rule}': {nearest(rule, RULES)}, or give a urfb.Rule of your own")
+            raise SelectionError(f"there is no rule '{rule}': {nearest(rule, RULES)}, or pass a urfb.Rule")
         if "epsilon" in RULES[rule].required and epsilon is None:
-            raise InputError(f"rule '{rule}' needs epsilon: give it beside the rule, as in epsilon=0.5")
+            raise InputError(f"rule '{rule}' needs epsilon: pass it with the rule, as in epsilon=0.5")
         rule = RULES[rule]
     if epsilon is None:
         return rule
     if "epsilon" not in rule.required + rule.optional:
         rules = " and ".join(f"'{name}'" for name, row in RULES.items() if "epsilon" in row.required)
-        raise InputError(f"epsilon belongs to the rule {rules}; leave it out: this one has its own, {rule.epsilon:g}")
+        raise InputError(
+            f"epsilon belongs to the rule {rules}; leave it out, because the ε of this rule is always {rule.epsilon:g}"
+        )
     return replace(rule, epsilon=epsilon)
 
 
 def _check_connectivity(rule: Rule, connectivity: float, feedback_connectivity: float) -> None:
-    """Raise where a fraction is out of bounds, or the rule does not allow it."""
+    """Raise InputError if a fraction is out of range or the rule does not allow it."""
     for name, value in (("connectivity", connectivity), ("feedback_connectivity", feedback_connectivity)):
         if not 0 < value <= 1:
-            raise InputError(f"{name} is {value}: it is the fraction of connections that exist, above 0 and at most 1")
+            raise InputError(f"{name} is {value}: the fraction of connections must be above 0 and at most 1")
     if not rule.own_connections and feedback_connectivity != connectivity:
         raise InputError(
             f"feedback_connectivity is {feedback_connectivity} and connectivity {connectivity}: under this rule "
@@ -88,7 +90,7 @@ def _check_connectivity(rule: Rule, connectivity: float, feedback_connectivity: 
 
 
 def _convertible(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
-    """Return the layers to convert by name, each once."""
+    """Return the layers to convert, by name and each once."""
     modules: dict[str, nn.Linear | nn.Conv2d] = {}
     names: dict[nn.Parameter, str] = {}
     for name, module in model.named_modules():
@@ -98,17 +100,17 @@ def _convertible(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
         if type(module) in (nn.Linear, nn.Conv2d) and isinstance(module.weight, nn.Parameter):
             if (first := names.setdefault(module.weight, name)) != name:
                 raise InputError(
-                    f"layers '{first}' and '{name}' have one weight in common, but would have an R each: use one "
-                    "module in both places, or give each its own weight"
+                    f"layers '{first}' and '{name}' share one weight, but each would have a separate R: use one module "
+                    "in both places, or separate weights"
                 )
             modules[name] = cast("nn.Linear | nn.Conv2d", module)
     if not modules:
-        raise InputError("the model has no nn.Linear and no nn.Conv2d, so there is nothing to give feedback weights to")
+        raise InputError("the model has no nn.Linear and no nn.Conv2d, the layers that can have feedback weights")
     return modules
 
 
 class _Use(NamedTuple):
-    """A use of a layer on the example: the layer's name, the shapes of input and outputs."""
+    """One use of a layer on the example: the layer's name, and the shapes of its inputs and outputs."""
 
     name: str
     below: torch.Size
@@ -116,7 +118,7 @@ class _Use(NamedTuple):
 
 
 def _uses(model: nn.Module, names: Iterable[str], example: Tensor) -> list[_Use]:
-    """Run the example through a copy of the model; return the uses of the layers, in order."""
+    """Run the example through a copy of the model, and return the uses of the layers in order."""
     trial = copy.deepcopy(model).eval()
     uses: list[_Use] = []
     for name in names:
@@ -133,7 +135,7 @@ def _uses(model: nn.Module, names: Iterable[str], example: Tensor) -> list[_Use]
 
 
 def _direct_sizes(uses: list[_Use], names: Iterable[str]) -> tuple[dict[str, int], int]:
-    """Return the number of units of a sample below each layer, and of its outputs."""
+    """Return the number of units below each layer, and the number of the model's outputs, for one sample."""
     last, reason = uses[-1], "direct feedback alignment carries each sample's output error to each layer"
     units_below: dict[str, int] = {}
     for use in uses:
@@ -141,10 +143,11 @@ def _direct_sizes(uses: list[_Use], names: Iterable[str]) -> tuple[dict[str, int
         if use.below[0] != last.outputs[0] or units_below.setdefault(use.name, units) != units:
             raise InputError(
                 f"{reason}; but '{use.name}' has inputs {[*use.below]} on the example, and the output layer, "
-                f"'{last.name}', outputs {[*last.outputs]}: both need the batch first, and the same sizes at each use"
+                f"'{last.name}', outputs {[*last.outputs]}: both need the batch as the first dimension, and the same "
+                "sizes at each use"
             )
     if unused := [name for name in names if name not in units_below]:
-        raise InputError(f"{reason}; but '{unused[0]}' is not used on the example in eval mode: take it out first")
+        raise InputError(f"{reason}; but '{unused[0]}' is not used on the example in eval mode: remove it first")
     return units_below, last.outputs[1:].numel()
 
 
@@ -157,11 +160,11 @@ def _layer(
     output_error: OutputError | None,
     is_output: bool,
 ) -> AsymmetricLayer:
-    """Return a layer with the module's W and bias."""
+    """Return an asymmetric layer with the module's W and bias."""
     weight = module.weight.detach()
-    # R is as wide as W, whether W is drawn or trained.
+    # R has W's root mean square, whether W is drawn or trained.
     limit = float(weight.double().square().mean().sqrt()) * 3**0.5
-    if limit == 0:  # with an R of zeros no layer below would ever learn
+    if limit == 0:  # with an R of zeros, no layer below would learn
         limit = glorot_limit(weight[0].numel(), weight.numel() // weight[0].numel())
 
     def draw(stream: torch.Generator) -> Tensor:
@@ -177,21 +180,22 @@ def _layer(
         layer.to(memory_format=torch.channels_last)
     with torch.no_grad():
         module.weight.copy_(layer.weight)  # masked
-    layer.weight = cast("nn.Parameter", module.weight)  # the same parameter: the model may also use it elsewhere
+    # The same parameter, because the model may also use it elsewhere.
+    layer.weight = cast("nn.Parameter", module.weight)
     if layer.feedback is not None and not layer.weight.requires_grad:
         layer.feedback.requires_grad_(False)
     return layer
 
 
 def _linear_map(module: nn.Linear | nn.Conv2d) -> tuple[LinearMap, Pad | None]:
-    """Return a layer's map, and the padding of its input where the map's symmetric zeros do not suffice."""
+    """Return a layer's map, and the padding of its input if it needs more than the map's symmetric zeros."""
     if isinstance(module, nn.Linear):
         return FullMap(), None
     constants = (module.stride, module.dilation, module.groups)
     if module.padding_mode == "zeros" and not isinstance(module.padding, str):
         return ConvMap(module.padding, *constants), None
     widths: list[int] = []
-    for side in (1, 0):  # width first, as functional.pad has it
+    for side in (1, 0):  # width first, as functional.pad expects
         if module.padding == "same":
             zeros = module.dilation[side] * (module.kernel_size[side] - 1)
             widths += [zeros // 2, zeros - zeros // 2]
@@ -202,9 +206,9 @@ def _linear_map(module: nn.Linear | nn.Conv2d) -> tuple[LinearMap, Pad | None]:
 
 
 def _turn_into(module: nn.Module, layer: AsymmetricLayer) -> None:
-    """Turn a module into a layer in place.
+    """Turn a module into an asymmetric layer in place, and keep its hooks, mode and sizes.
 
-    So every reference to it in the model is to the layer, also in plain lists; its hooks, mode and sizes stay.
+    So every reference to the module in the model, even in a plain list, is now to the layer.
     """
     kept = vars(nn.Module()).keys() - {"_parameters", "_buffers", "_non_persistent_buffers_set"}
     vars(module).update({name: value for name, value in vars(layer).items() if name not in kept})

@@ -1,4 +1,4 @@
-"""The costs of a network: weights and arithmetic, counted without building it. Plain Python, no torch."""
+"""The number of weights and operations of a network, computed without building it. Plain Python, no torch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from urfb.nn.rules import Rule
 
 @dataclass(frozen=True)
 class StatementCosts:
-    """One statement's costs.
+    """The costs of one statement.
 
     Attributes:
-        statement: in the paper's notation.
+        statement: the statement in the paper's notation.
         untied: whether it is a conv layer with separate filters at every location.
-        shape: of its output, for one image.
-        weights, feedback: entries of W and of R.
-        forward: floating-point operations for one image, a multiplication and an addition counting as two.
-        step: of a whole training step: forward, the increment, and the error signal for the layer below.
+        shape: the shape of its output, for one image.
+        weights, feedback: the number of entries of W and of R.
+        forward: the floating-point operations of a forward pass of one image; a multiplication and an addition count
+            as two.
+        step: the operations of a training step for one image: the forward pass, the increment, and the error signal
+            for the layer below.
     """
 
     statement: str
@@ -34,28 +36,28 @@ class StatementCosts:
 
 @dataclass(frozen=True)
 class NetworkCosts:
-    """A network's costs."""
+    """The costs of a network."""
 
     statements: tuple[StatementCosts, ...]
 
     @property
     def weights(self) -> int:
-        """Entries of all W."""
+        """The number of entries of all W."""
         return sum(statement.weights for statement in self.statements)
 
     @property
     def feedback(self) -> int:
-        """Entries of all R."""
+        """The number of entries of all R."""
         return sum(statement.feedback for statement in self.statements)
 
     @property
     def forward(self) -> int:
-        """Operations of a forward pass of one image."""
+        """The operations of a forward pass of one image."""
         return sum(statement.forward for statement in self.statements)
 
     @property
     def step(self) -> int:
-        """Operations of a training step, for each image of its batch."""
+        """The operations of a training step, for one image."""
         return sum(statement.step for statement in self.statements)
 
 
@@ -67,9 +69,9 @@ def network_costs(
     Args:
         text: the network in the paper's notation.
         input_shape: (channels, height, width).
-        classes: units of the output layer.
-        rule: sets how many feedback weights there are, and which layers learn.
-        untied: numbers of the conv layers, from 1, that are untied.
+        classes: the number of classes, which is the number of output units.
+        rule: the rule, on which the number of feedback weights and of learning layers depends.
+        untied: the numbers of the untied conv layers, counted from 1.
 
     Raises:
         NotationError: the text does not parse, or its sizes do not fit.

@@ -1,4 +1,4 @@
-"""The initial W, R and masks of the layers, drawn from the run's seed alone (section 3.1)."""
+"""The initial W, R and masks of the layers, which depend only on the run's seed (section 3.1)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from urfb.nn.randomness import connections, generator, glorot_limit, uniform
 from urfb.nn.rules import Rule
 
 Draw = Callable[[torch.Generator], Tensor]
-"""Returns a layer's weights, drawn from a stream."""
+"""A function that draws a layer's weights from a random stream."""
 
 
 @dataclass(frozen=True)
 class Initializer:
-    """Draws the initial weights of a network's layers: each layer's W, R and masks come from separate streams.
+    """Draws the initial weights of a network's layers. Each layer's W, R and masks have separate random streams.
 
     Attributes:
-        rule: sets how R is initialized.
-        seed: of every draw.
-        outputs: of the network.
-        connectivity, feedback_connectivity: the fractions of W's and of R's connections that exist.
-        stage: number of the stage: the draws of different stages are independent.
-        dtype: of the weights.
+        rule: the rule, which says how R starts.
+        seed: the seed of all draws.
+        outputs: the number of the network's outputs.
+        connectivity, feedback_connectivity: the fractions of W's and R's connections that exist.
+        stage: the number of the stage. Draws of different stages are independent.
+        dtype: the type of the weights.
     """
 
     rule: Rule
@@ -43,7 +43,7 @@ class Initializer:
         return self.layer(index, self._draw((units, units_below), limit), limit, units_below)
 
     def conv(self, index: int, bank: tuple[int, int, int, int], units_below: int) -> LayerInit:
-        """Return the initial weights of a conv layer: W of the shape `bank`, (filters, channels, k, k)."""
+        """Return the initial weights of a conv layer: W of shape `bank`, (filters, channels, k, k)."""
         limit = _conv_limit(bank)
         return self.layer(index, self._draw(bank, limit), limit, units_below)
 
@@ -52,7 +52,7 @@ class Initializer:
     ) -> LayerInit:
         """Return the initial weights of an untied layer: W [locations, filters, k, k, channels].
 
-        With `mode` 'tied-copy', every location starts from the W and R of the tied layer; with 'independent', each
+        With `mode` 'tied-copy', every location starts from the W and R of the tied layer. With 'independent', each
         location has a separate draw.
         """
         filters, channels, height, width = bank
@@ -71,11 +71,11 @@ class Initializer:
         """Return the initial weights of any layer.
 
         Args:
-            index: number of the layer, in the names of its streams.
-            draw: returns the values of W, and of an R of W's shape and distribution.
-            limit: the bound of the uniform distribution that R is drawn from.
-            units_below: of one sample.
-            weight: W, where it exists already; else `draw` draws it.
+            index: the number of the layer, which is part of the names of its streams.
+            draw: a function that draws W, and an R of W's shape and distribution.
+            limit: the bound of the uniform distribution from which R is drawn.
+            units_below: the number of units below the layer, for one sample.
+            weight: an existing W; by default `draw` draws it.
         """
         rule = self.rule
         weight = draw(self._stream("weight", index)) if weight is None else weight

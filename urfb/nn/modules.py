@@ -17,14 +17,14 @@ from urfb.nn.rules import Rule
 
 
 class Network(nn.Module):
-    """A network of the paper: statements applied in order, SUM adding the two conv layers before it.
+    """A network in the paper's notation. It applies its statements in order; SUM adds the two conv layers before it.
 
     Attributes:
-        layers: those with weights, from the lowest up.
-        conv_layers: the convolutional ones of them, tied or not.
-        preactivations: of each hidden layer, the module whose output is h, to which σ applies, at once or in the pool
-            above.
-        activation_slope: of σ between its bounds.
+        layers: the layers with weights, from the lowest up.
+        conv_layers: the convolutional layers among them, tied or untied.
+        preactivations: for each hidden layer, the module whose output is h, to which the layer itself or the pool above
+            applies σ.
+        activation_slope: the slope of σ between its bounds.
     """
 
     def __init__(
@@ -51,20 +51,20 @@ class Network(nn.Module):
         Args:
             text: the network in the paper's notation.
             input_shape: (channels, height, width).
-            classes: units of the output layer.
-            rule: how the error signal goes down, and what R learns.
-            seed: of W, R and their masks.
-            stage: number of the stage: the draws of the second are independent of those of the first.
-            connectivity: fraction of W's connections that exist.
-            feedback_connectivity: fraction of R's.
-            dense_output: whether the output layer keeps all of its connections.
-            untied: numbers of the conv layers, from 1, with separate filters at each location.
-            untied_start: 'tied-copy', every location starts from the filters of a tied layer, or 'independent', each
-                from a separate draw.
-            frozen: numbers of the conv layers that do not learn; tied ones have the draws of the first stage.
-            activation_slope: of σ between its bounds.
-            pool_padding: where the zeros of overlapping pools stand, 'centred' or 'end'.
-            dtype: of weights and activity.
+            classes: the number of classes, which is the number of output units.
+            rule: the learning rule.
+            seed: the seed of W, R and their masks.
+            stage: the number of the stage. The draws of the second stage are independent of those of the first.
+            connectivity: the fraction of W's connections that exist.
+            feedback_connectivity: the fraction of R's connections that exist.
+            dense_output: whether the output layer keeps all connections.
+            untied: the numbers of the untied conv layers, counted from 1.
+            untied_start: 'tied-copy' to start every location from the filters of a tied layer, or 'independent' to
+                draw each location separately.
+            frozen: the numbers of the conv layers that do not learn. Tied ones have the draws of the first stage.
+            activation_slope: the slope of σ between its bounds.
+            pool_padding: the place of the zeros of overlapping pools, 'centred' or 'end'.
+            dtype: the type of the weights and activities.
 
         Raises:
             NotationError: the text does not parse, or its sizes do not fit.
@@ -76,13 +76,13 @@ class Network(nn.Module):
         builder = _Builder(initializer, dense_output, untied, untied_start, frozen, activation_slope, pool_padding)
         below = (input_shape, *shapes(text, input_shape, classes)[:-1])
         self.steps = nn.ModuleList(map(builder.step, self.statements, below, saturated(text)))
-        # Plain lists and a dict: `steps` registers the layers.
+        # Plain lists and a dict, because `steps` already registers the layers.
         self.layers, self.conv_layers = builder.layers, builder.conv_layers
         self.preactivations = builder.preactivations
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs [batch, classes] for images [batch, channels, height, width]."""
-        before_last, last = x, x  # outputs of the last two conv layers
+        before_last, last = x, x  # the outputs of the last two conv layers
         for statement, step in zip(self.statements, self.steps, strict=True):
             x = before_last + last if isinstance(statement, Sum) else step(x)
             if isinstance(statement, Conv):
@@ -131,10 +131,10 @@ class _Builder:
             case Drop(fraction):
                 return Dropout(fraction)
             case Sum():
-                return nn.Identity()  # `Network.forward` takes the sum: it has the outputs of both layers
+                return nn.Identity()  # `Network.forward` computes the sum, because it has both outputs
 
     def conv(self, statement: Conv, number: int, below: Shape) -> nn.Module:
-        """Return the module that computes h of a conv layer, tied or untied."""
+        """Add a tied or untied conv layer, and return the module that computes its h."""
         channels, rows, columns = below
         height, width = statement.height, statement.width
         bank = (statement.filters, channels, height, width)
@@ -148,9 +148,9 @@ class _Builder:
                 initializer = replace(initializer, stage=1)
             padding = (height // 2, width // 2)
             layer = self.layer(statement, ConvMap(padding), initializer.conv(number, bank, units_below))
-            # Convolutions are several times faster with channels last, on CPU and GPU alike.
+            # Convolutions are several times faster with channels last, both on the CPU and on a GPU.
             layer.to(memory_format=torch.channels_last)
-            # An even filter has its odd zero at the end: pad both sides alike, then drop the first.
+            # For an even filter, the odd zero is at the end: pad both sides alike, then drop the first row and column.
             module = nn.Sequential(layer, _DropFirst(1 - height % 2, 1 - width % 2))
         if conv_number in self.frozen:
             layer.requires_grad_(False)
@@ -158,7 +158,7 @@ class _Builder:
         return module
 
     def layer(self, statement: Statement, linear_map: LinearMap, init: LayerInit) -> AsymmetricLayer:
-        """Add a layer with weights."""
+        """Add a layer with weights, and return it."""
         layer = AsymmetricLayer(
             str(statement), linear_map, self.initializer.rule, init,
             output_error=self.output_error, is_output=isinstance(statement, Output),
@@ -168,14 +168,14 @@ class _Builder:
 
 
 class _Flatten(nn.Module):
-    """Lays a grid of units out in the order (height, width, channel), in which channels-last memory already is."""
+    """Flattens a grid of units in the order (height, width, channel), which is that of channels-last memory."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1).flatten(1) if x.dim() == 4 else x
 
 
 class _DropFirst(nn.Module):
-    """Drops the first `rows` and `columns` of a grid."""
+    """Drops the first `rows` rows and `columns` columns of a grid."""
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The paper's networks (section 4), in its notation."""
+"""The paper's networks (section 4), in the paper's notation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NETWORKS = {
 }
 
 AUTHOR_CODE = {
-    # The author's code has 2x2 filters in the first layer of the last pair, where the paper prints 3x3.
+    # In the first layer of the last pair, the author's code has 2x2 filters and the paper prints 3x3.
     "deepernet": NETWORKS["deepernet"].replace("Conv 128 3x3; Conv 128 3x3", "Conv 128 2x2; Conv 128 3x3"),
 }
 

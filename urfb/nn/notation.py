@@ -1,14 +1,15 @@
 """The paper's notation for networks: "Conv 32 5x5; Maxpool 3; Drop .8; Full 500; Drop .3; Output".
 
-Statements are separated by semicolons; upper and lower case are the same. Plain Python, no torch.
+Semicolons separate the statements. Upper and lower case are the same. Plain Python, no torch.
 
-    Conv F HxW              F filters of H×W on a grid of the same size, then σ
-    Full N                  N units, each connected to every unit below, then σ
-    Output                  one unit a class, linear; the last statement
-    Maxpool K[, stride S]   S is 2 where not given. Windows that overlap (K > S) are centred and zeros outside the
-                            grid take part; disjoint ones (K = S) cut the last window short instead
-    Drop P                  zeroes the fraction P of the units, scales the rest by 1/(1−P)
-    SUM                     adds the outputs of the two conv layers right before it
+    Conv F HxW              A convolutional layer of F filters of H×W, which keeps the size of the grid, then σ.
+    Full N                  A fully connected layer of N units, then σ.
+    Output                  The linear output layer, with one unit per class. Always the last statement.
+    Maxpool K[, stride S]   The maximum over K×K windows; S is 2 by default. Overlapping windows (K > S, K odd) are
+                            centred and include zeros outside the grid. Disjoint windows (K = S) include none; the last
+                            one is cut short.
+    Drop P                  Dropout: zeroes the fraction P of the units and scales the rest by 1/(1−P).
+    SUM                     The sum of the outputs of the two conv layers right before it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Full:
 
 @dataclass(frozen=True)
 class Output:
-    """The linear output layer: one unit a class."""
+    """The linear output layer, with one unit per class."""
 
     def __str__(self) -> str:
         return "Output"
@@ -65,7 +66,7 @@ class Maxpool:
 
     @property
     def overlapping(self) -> bool:
-        """Whether the windows overlap: then zeros outside the grid take part in the maximum."""
+        """Whether the windows overlap; if so, the maximum includes zeros outside the grid."""
         return self.size > self.stride
 
     def pooled(self, length: int) -> int:
@@ -109,17 +110,17 @@ ALLOWED = "Conv F HxW, Full N, Output, Maxpool K[, stride S], Drop .P, SUM"
 
 
 def is_notation(text: str) -> bool:
-    """Whether a text is meant to be in the paper's notation, rather than a name, whatever mistakes it has."""
+    """Return whether a text looks like the paper's notation, even with mistakes, rather than like a name."""
     first, *_ = text.lower().split() or [""]
     return ";" in text or first in {statement.__name__.lower() for statement in get_args(Statement)}
 
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> tuple[Statement, ...]:
-    """Read a network's text.
+    """Return the statements of a network's text.
 
     Raises:
-        NotationError: naming the statement that cannot be read, and the allowed statements.
+        NotationError: a statement is wrong, which the message names, or the last one is not the only Output.
     """
     statements: list[Statement] = []
     pieces = [" ".join(piece.split()) for piece in text.strip().rstrip(";").split(";")]
@@ -133,27 +134,27 @@ def parse(text: str) -> tuple[Statement, ...]:
             raise NotationError(f"statement {number}, '{piece}', is not in the paper's notation (allowed: {ALLOWED})")
         statement = statements[-1]
         if any(value == 0 for value in vars(statement).values() if isinstance(value, int)):
-            raise NotationError(f"statement {number}, '{piece}': a size of 0 is no layer")
+            raise NotationError(f"statement {number}, '{piece}': sizes must be at least 1")
         if isinstance(statement, Maxpool) and not (
             statement.size == statement.stride or (statement.overlapping and statement.size % 2 == 1)
         ):
             raise NotationError(
-                f"statement {number}, '{piece}': windows are either disjoint, with a stride of their size, or overlap "
-                "and have an odd size, so that they have a centre"
+                f"statement {number}, '{piece}': windows must be disjoint, with a stride equal to their size, or "
+                "overlap and have an odd size, so that they have a centre"
             )
     if Output() not in statements:
         raise NotationError(f"a network ends with 'Output', as in '{'; '.join([*pieces, 'Output'])}'")
     outputs = [number for number, statement in enumerate(statements, start=1) if isinstance(statement, Output)]
     if outputs != [len(statements)]:
-        raise NotationError("a network ends with 'Output', which stands there once")
+        raise NotationError("a network has exactly one 'Output', at its end")
     return tuple(statements)
 
 
 def saturated(text: str) -> tuple[bool, ...]:
-    """Return for each statement whether σ is taken of its output.
+    """Return for each statement whether σ is applied to its output.
 
-    It is taken of conv and full layers, but where a pool comes right after a conv layer, of the pool: the maximum of σ
-    is σ of the maximum, and a pool has fewer units.
+    σ is applied after conv and full layers. If a pool follows a conv layer, σ is applied after the pool instead: the
+    result is the same, and a pool has fewer units.
     """
     statements = parse(text)
     pairs = zip((None, *statements[:-1]), statements, (*statements[1:], None), strict=True)
@@ -166,7 +167,7 @@ def saturated(text: str) -> tuple[bool, ...]:
 
 
 def canonical(text: str) -> str:
-    """Return a network's text in the canonical form, from which identities are made."""
+    """Return a network's text in canonical form, which is part of a run's identity."""
     return "; ".join(str(statement) for statement in parse(text))
 
 
@@ -175,7 +176,7 @@ def shapes(text: str, input_shape: Shape, classes: int) -> tuple[Shape, ...]:
     """Return each statement's output shape, for an input of `input_shape` (channels, height, width).
 
     Raises:
-        NotationError: naming the first statement whose sizes do not fit.
+        NotationError: the sizes of a statement do not fit; the message names the first one.
     """
     return tuple(_shapes(parse(text), input_shape, classes))
 
@@ -184,7 +185,7 @@ def _shapes(statements: tuple[Statement, ...], shape: Shape, classes: int) -> It
     for number, statement in enumerate(statements, start=1):
         where = f"statement {number}, '{statement}'"
         if isinstance(statement, (Conv, Maxpool, Sum)) and len(shape) == 1:
-            raise NotationError(f"{where}: comes after a full layer, which has no grid of units left")
+            raise NotationError(f"{where}: comes after a full layer, whose units have no grid")
         match statement:
             case Conv(filters, height, width):
                 if height > 2 * shape[1] or width > 2 * shape[2]:
@@ -197,7 +198,7 @@ def _shapes(statements: tuple[Statement, ...], shape: Shape, classes: int) -> It
             case Sum():
                 before = [layer.filters for layer in statements[:number][-3:-1] if isinstance(layer, Conv)]
                 if len(before) < 2 or before[0] != before[1]:
-                    raise NotationError(f"{where}: needs two conv layers with as many filters right before it")
+                    raise NotationError(f"{where}: needs two conv layers with equal numbers of filters right before it")
             case Full(units):
                 shape = (units,)
             case Output():

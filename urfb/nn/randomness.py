@@ -1,4 +1,4 @@
-"""Random streams by name, so that a draw depends on its purpose and not on earlier draws."""
+"""Named random streams, so that a draw depends on its purpose and not on earlier draws."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 def generator(seed: int, *name: object, device: torch.device | str = "cpu") -> torch.Generator:
     """Return the stream of `seed` for one purpose, such as `generator(0, "weight", 2)`.
 
-    The same seed gives W, R and each mask the same values under every rule, so that rules are compared run by run.
+    The same seed gives W, R and each mask the same values under every rule, so rules can be compared run by run.
     """
     return torch.Generator(device=device).manual_seed(seed_of(seed, *name))
 
@@ -26,7 +26,7 @@ def seed_of(seed: int, *name: object) -> int:
 
 @contextmanager
 def seeded(seed: int, *name: object, device: torch.device | None = None) -> Iterator[None]:
-    """Seed PyTorch's default streams, from which a user's modules draw, within the context."""
+    """Seed PyTorch's default streams, from which custom modules draw, within the context."""
     gpus = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(gpus):
         torch.manual_seed(seed_of(seed, *name))
@@ -38,7 +38,8 @@ class RandomModule(nn.Module):
 
     Attributes:
         purpose: the name of its stream.
-        stream: training seeds it for each epoch, so that a resumed epoch draws the same; None for PyTorch's default.
+        stream: its random stream, which training seeds at each epoch so that a resumed epoch draws the same; None for
+            PyTorch's default stream.
     """
 
     purpose: str
@@ -52,10 +53,10 @@ def glorot_limit(fan_in: int, fan_out: int) -> float:
 
 def uniform(shape: Sequence[int], limit: float, stream: torch.Generator, dtype: torch.dtype) -> Tensor:
     """Draw values of `shape` uniformly within ±limit."""
-    # Drawn in float64 whatever the run's precision, so that float32 and float64 runs start from the same weights.
+    # Drawn in float64 at every precision, so that float32 and float64 runs start from the same weights.
     return torch.empty(shape, dtype=torch.float64).uniform_(-limit, limit, generator=stream).to(dtype)
 
 
 def connections(shape: Sequence[int], density: float, stream: torch.Generator, dtype: torch.dtype) -> Tensor:
-    """Draw a mask of `shape`: 1 where there is a connection (each with probability `density`), else 0."""
+    """Draw a mask of `shape`: each entry is 1, for a connection, with probability `density`, otherwise 0."""
     return (torch.rand(shape, dtype=torch.float64, generator=stream) < density).to(dtype)

@@ -1,4 +1,4 @@
-"""The fraction of units beyond the bounds of σ, where no error signal passes (Remark 2)."""
+"""The fraction of units beyond the bounds of σ, which pass no error signal (Remark 2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urfb.nn.modules import Network
 def saturation(network: Network, x: Tensor) -> dict[AsymmetricLayer, float]:
     """Return the fraction of each hidden layer's units with |slope·h| > 1, over the images x and before any pool.
 
-    The output layer is left out: it has no σ.
+    The output layer is left out because it has no σ.
     """
     fractions: dict[AsymmetricLayer, float] = {}
 
