@@ -1,1 +1,1 @@
-"""The data sets: what they are (`catalog`), their files and splits (`datasets`), and mini-batches (`batches`)."""
+"""The data sets: their table (`catalog`), their files and splits (`datasets`), and mini-batches (`batches`)."""

@@ -1,4 +1,4 @@
-"""Mini-batches of images that are on the device already: one gather each, no loader, no host copies."""
+"""Mini-batches of images that are already on the device: one gather each, with no data loader and no host copies."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def batch(
 ) -> tuple[Tensor, Tensor]:
     """Return the images and labels at `positions`, int64 [batch] on the split's device.
 
-    The images are `dtype` [batch, channels, height, width], channels_last, with the values pixel / scale − offset; the
-    labels are int64 [batch].
+    The images have the type `dtype` and the shape [batch, channels, height, width], in channels_last format. Their
+    values are pixel / scale − offset. The labels are int64 [batch].
     """
     images = split.images.index_select(0, positions)
     return images.permute(0, 3, 1, 2).to(dtype).div_(scale).sub_(offset), split.labels.index_select(0, positions)

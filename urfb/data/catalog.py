@@ -1,4 +1,4 @@
-"""The data sets, and what a user's own must declare. No torch here: the planner must answer at once."""
+"""The table of data sets, and the declaration of a custom one. No torch, so that planning is fast."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from urfb.plugins import is_import_path, load_plugin
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """One data set; its splits are cut in file order, and the test images are never shuffled among the others.
+    """A data set. Its splits are cut in file order: training images first, then validation, then test.
 
     Attributes:
-        name: what people call it.
-        classes: how many there are; labels are whole numbers from 0 to classes − 1.
-        shape: of an image, (channels, height, width).
-        training: how many images train, the first ones.
-        validation: how many validate, those that follow.
-        test: how many are left for the test, the last ones.
-        batch_size: images an update where nothing is said.
-        scale: what pixels are divided by; a stored one is a whole number from 0 to `scale`, which is 255 at most.
-        source: says in words where the images come from.
-        read: of a user's own, the function that gets the folder of the data sets and returns all images
-            [N, height, width, channels] and their labels [N], as arrays of whole numbers: those that train first, then
-            those that validate, then the test's. A grid names the data set by import path: 'my_data:stripes'.
+        name: the name for display.
+        classes: the number of classes. Labels are whole numbers from 0 to classes − 1.
+        shape: the shape of an image, (channels, height, width).
+        training: the number of training images.
+        validation: the number of validation images.
+        test: the number of test images.
+        batch_size: the default number of images per update.
+        scale: the number that pixels are divided by, at most 255. Stored pixels are whole numbers from 0 to `scale`.
+        source: the origin of the images, in words.
+        read: for a custom data set, a function that takes the folder of the data sets and returns all images,
+            [N, height, width, channels], and their labels, [N], as arrays of whole numbers in the order of the splits.
+            A grid file names the data set by import path, such as 'my_data:stripes'.
     """
 
     name: str
@@ -47,16 +47,20 @@ class DatasetInfo:
     read: Callable[[Path], tuple[Any, Any]] | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError, with all that is wrong, unless every number can be one of a data set."""
+        """Check every number.
+
+        Raises:
+            ValueError: some numbers are out of range or not whole; the message lists all of them.
+        """
         ranges = {"classes": (2, 2**31), "scale": (1, 255)}
         ranges |= dict.fromkeys(("training", "validation", "test", "batch_size"), (1, 2**31))
         wrong = [
-            f"{name} is {getattr(self, name)!r}, where a whole number from {low} to {high:,} is expected"
+            f"{name} must be a whole number from {low} to {high:,}, not {getattr(self, name)!r}"
             for name, (low, high) in ranges.items()
             if type(getattr(self, name)) is not int or not low <= getattr(self, name) <= high
         ]
         if len(self.shape) != 3 or not all(type(size) is int and size > 0 for size in self.shape):
-            wrong.append(f"shape is {self.shape!r}, where (channels, height, width) is expected")
+            wrong.append(f"shape must be (channels, height, width), not {self.shape!r}")
         if wrong:
             raise ValueError(f"data set {self.name!r}: {'; '.join(wrong)}")
 
@@ -106,24 +110,24 @@ CATALOG: dict[str, DatasetInfo] = {
             test=250,
             batch_size=50,
             scale=16,
-            source="small handwritten digits, part of scikit-learn: nothing to fetch",
+            source="small handwritten digits; part of scikit-learn, so no download is needed",
         ),
     )
 }
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Return the data set called `name`, or a user's own by its import path.
+    """Return a data set of the table by its name, or a custom data set by its import path.
 
     Raises:
-        DataError: there is none of the name; it says which there are.
+        DataError: there is no data set of this name; the message lists the names.
         PluginError: the path cannot be imported, or names something else.
     """
     if is_import_path(name):
         info = load_plugin(name)
         if not isinstance(info, DatasetInfo) or info.read is None:
-            kind = "a urfb.DatasetInfo without `read`" if isinstance(info, DatasetInfo) else type(info).__name__
-            raise PluginError(f"'{name}' is {kind}, where a urfb.DatasetInfo with `read` is expected")
+            kind = "one without it" if isinstance(info, DatasetInfo) else type(info).__name__
+            raise PluginError(f"'{name}' must be a urfb.DatasetInfo with `read`, not {kind}")
         return info
     if name not in CATALOG:
         raise DataError(f"there is no data set {name!r}: {nearest(name, CATALOG)}")
@@ -131,20 +135,20 @@ def dataset_info(name: str) -> DatasetInfo:
 
 
 def is_chance(test_error: float, info: DatasetInfo) -> bool:
-    """Whether guessing would give such a test error: 1 − 1/classes, less what three standard errors leave to luck."""
+    """Return whether guessing explains a test error: it is above 1 − 1/classes minus three standard errors."""
     chance = 1 - 1 / info.classes
     return test_error > chance - 3 * math.sqrt(chance * (1 - chance) / info.test)
 
 
 def data_directory(explicit: str | Path | None = None) -> Path:
-    """Return where the data sets are: `explicit`, else the environment's URFB_DATA_DIR, else the user's cache."""
+    """Return the folder of the data sets: `explicit`, or the environment's URFB_DATA_DIR, or the user's cache."""
     chosen = explicit or os.environ.get("URFB_DATA_DIR")
     try:
         return Path(chosen).expanduser() if chosen else user_cache_path("urfb") / "data"
     except RuntimeError as error:
-        raise DataError(f"'{chosen}' cannot be the data sets' folder ({error})") from error
+        raise DataError(f"'{chosen}' cannot be used as the folder of the data sets ({error})") from error
 
 
 def fetch_command(name: str, directory: Path) -> str:
-    """Return the command that fetches or fixes a data set."""
+    """Return the command that downloads or repairs a data set."""
     return f"urfb data fetch {name} --data-dir {shlex.quote(str(directory))}"

@@ -1,4 +1,4 @@
-"""The files of the data sets: fetched, verified, and loaded as the three splits that live on the device."""
+"""Fetch, verify and load the files of the data sets."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from urfb.errors import DataError
 from urfb.files import atomic_write
 from urfb.plugins import USERS_ERRORS, described, users_code
 
-STALL_SECONDS = 30.0  # a download that brings not a byte for so long has failed
+STALL_SECONDS = 30.0  # a download fails after this time without a byte
 MNIST_FOLDER = Path("MNIST", "raw")
-# The unpacked files, which are what is read, and their MD5; torchvision knows only those of the archives.
+# The MD5 of the unpacked files, which are the files that are read; torchvision has only the MD5 of the archives.
 MNIST_FILES = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -38,8 +38,8 @@ MNIST_FILES = {
 class Split:
     """Images and their labels, in file order, on one device.
 
-    `images` is uint8 [N, height, width, channels] and contiguous, so that a batch permuted to
-    [B, channels, height, width] is in PyTorch's channels_last format without a copy. `labels` is int64 [N].
+    `images` is uint8 [N, height, width, channels] and contiguous, so a batch permuted to [B, channels, height, width]
+    is in PyTorch's channels_last format without a copy. `labels` is int64 [N].
     """
 
     images: Tensor
@@ -57,10 +57,11 @@ class Dataset:
 
 
 def load(name: str, directory: Path, device: str | torch.device = "cpu") -> Dataset:
-    """Load the data set `name` from `directory` to `device`; its splits have the sizes that the catalog states.
+    """Load the data set `name` from `directory` to `device`.
 
-    Raises DataError when `name` is unknown, when a file cannot be used, or when what the function of a user's
-    own data set returns is not what it declares.
+    Raises:
+        DataError: `name` is unknown, a file cannot be used, or `read` of a custom data set does not return what the
+            data set declares.
     """
     info = dataset_info(name)
     sizes = [info.training, info.validation, info.test]
@@ -69,15 +70,16 @@ def load(name: str, directory: Path, device: str | torch.device = "cpu") -> Data
         splits = list(zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True))
     except Exception:  # damaged bytes make torchvision fail in many ways
         if info.read is None:
-            verify(name, directory)  # names the file; if every file is right, the error was not about them
+            verify(name, directory)  # raises an error that names the damaged file, if any
         raise
     return Dataset(info, *(Split(images.to(device), labels.to(device)) for images, labels in splits))
 
 
 def verify(name: str, directory: Path) -> None:
-    """Check every file of the data set against its checksum; a user's own, which has none, by reading it.
+    """Check every file of a data set against its checksum, or read a custom data set, which has no checksums.
 
-    Raises DataError, naming each file that cannot be used, or when `name` is unknown.
+    Raises:
+        DataError: `name` is unknown, or files cannot be used; the message names them.
     """
     if dataset_info(name).read is not None:
         load(name, directory)
@@ -98,9 +100,10 @@ def verify(name: str, directory: Path) -> None:
 
 
 def state(name: str, directory: Path) -> str:
-    """Return "ready", or what is the worst of any file: "unreadable", "damaged" or "missing".
+    """Return "ready", or the worst state of any file: "unreadable", "damaged" or "missing".
 
-    Raises DataError when `name` is unknown.
+    Raises:
+        DataError: `name` is unknown.
     """
     return _worst(faults(name, directory))
 
@@ -111,9 +114,10 @@ def _worst(faulty: dict[Path, str]) -> str:
 
 
 def faults(name: str, directory: Path) -> dict[Path, str]:
-    """Return the files that cannot be used, each "missing", "damaged" or "unreadable (the reason)": {} means ready.
+    """Return the files that cannot be used and their states: "missing", "damaged" or "unreadable (REASON)".
 
-    Raises DataError when `name` is unknown.
+    Raises:
+        DataError: `name` is unknown.
     """
     faulty = {}
     for path, md5 in _checksums(name, directory).items():
@@ -128,21 +132,22 @@ def faults(name: str, directory: Path) -> dict[Path, str]:
 
 
 def fetch(name: str, directory: Path) -> None:
-    """Download the data set to `directory` and unpack it, unless it is there and right; shows its progress.
+    """Download a data set to `directory` and unpack it, unless all files are already right. Show the progress.
 
-    Of MNIST, only the archives of files that are missing or damaged are fetched. An archive that is already there with
-    the right checksum is unpacked, not downloaded again.
+    For MNIST, fetch only the archives of files that are missing or damaged. An archive that is already in the folder
+    with the right checksum is unpacked without a download.
 
-    Raises DataError when `name` is unknown, a file cannot be read or written, or the download fails; then it says which
-    file to put where by hand.
+    Raises:
+        DataError: `name` is unknown, a file cannot be read or written, or the download fails. After a failed download,
+            the message says which file to download by hand, and where to save it.
     """
     faulty = faults(name, directory)
     if _worst(faulty) == "unreadable":  # a download would not help
         verify(name, directory)
     if not faulty:
         return
-    # Not torchvision's own download=True: it checks neither CIFAR's meta file nor the content of MNIST's unpacked
-    # files, and so would leave them damaged.
+    # torchvision's download=True is not enough: it checks neither CIFAR's meta file nor the content of MNIST's unpacked
+    # files, so it would leave them damaged.
     source = _torchvision(name)
     if name == "mnist":
         for file, md5 in source.resources:
@@ -154,7 +159,7 @@ def fetch(name: str, directory: Path) -> None:
 
 
 def _fetch_archive(name: str, directory: Path, addresses: list[str], archive: Path, md5: str) -> None:
-    """Unpack `archive` into its folder; download it first, unless it is there and right."""
+    """Unpack `archive` into its folder, after downloading it if it is missing or damaged."""
     from torchvision.datasets.utils import check_integrity, extract_archive
 
     try:
@@ -163,8 +168,8 @@ def _fetch_archive(name: str, directory: Path, addresses: list[str], archive: Pa
         extract_archive(archive, archive.parent)
     except OSError as error:
         raise DataError(
-            f"{name}: {archive} could not be written and unpacked ({error}). Make sure that there is room and that you "
-            "may write there, or choose another folder with --data-dir"
+            f"{name}: {archive} could not be written and unpacked ({error}). Check the free space and the permissions, "
+            "or choose another folder with --data-dir"
         ) from error
 
 
@@ -179,21 +184,21 @@ def _download(name: str, directory: Path, addresses: list[str], archive: Path, m
                 download_url(address, partial.parent, partial.name, md5)
             return
         except TimeoutError:
-            failures.append(f"{address}: nothing came for {STALL_SECONDS:g} seconds")
+            failures.append(f"{address}: no data for {STALL_SECONDS:g} seconds")
         except (URLError, HTTPException, ConnectionError, ssl.SSLError) as error:
             failures.append(f"{address}: {error}")
-        except RuntimeError:  # the checksum is wrong, or the way there has too many redirections
-            failures.append(f"{address}: what came is not this file, or not all of it")
+        except RuntimeError:  # a wrong checksum, or too many redirections
+            failures.append(f"{address}: the downloaded file is wrong or incomplete")
     raise DataError(
         f"{name}: {archive} could not be fetched ({'; '.join(failures)}). Check the network and try again; "
         f"or get {addresses[0]} (md5 {md5}) by other means, save it as {archive}, "
-        f"and run `{fetch_command(name, directory)}`, which unpacks it"
+        f"and run `{fetch_command(name, directory)}` to unpack it"
     )
 
 
 @contextmanager
 def _stalls_end() -> Iterator[None]:
-    """Raise TimeoutError where the network brings nothing for STALL_SECONDS; torchvision itself waits forever."""
+    """Raise TimeoutError after STALL_SECONDS without data from the network; torchvision itself would wait forever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(STALL_SECONDS)
     try:
@@ -203,14 +208,14 @@ def _stalls_end() -> Iterator[None]:
 
 
 def _torchvision(name: str) -> Any:
-    """Return torchvision's class for a data set; importing it takes as long as importing torch."""
+    """Return torchvision's class for a data set, imported here because the import takes as long as torch's."""
     from torchvision.datasets import CIFAR10, CIFAR100, MNIST
 
     return {"cifar10": CIFAR10, "cifar100": CIFAR100, "mnist": MNIST}[name]
 
 
 def _checksums(name: str, directory: Path) -> dict[Path, str]:
-    """Return the MD5 of every file that is read; of a data set without files that urfb knows, nothing."""
+    """Return the MD5 of every file of a data set; {} if urfb knows no files of it."""
     info = dataset_info(name)
     if info.name == "digits" or info.read is not None:
         return {}
@@ -222,7 +227,7 @@ def _checksums(name: str, directory: Path) -> dict[Path, str]:
 
 
 def _read_users(name: str, info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:
-    """Return a user's own images and labels as `_read` does, after checking them."""
+    """Return the checked images and labels of a custom data set, as `_read` does."""
     assert info.read is not None
     try:
         with users_code():
@@ -232,20 +237,20 @@ def _read_users(name: str, info: DatasetInfo, directory: Path) -> tuple[Tensor, 
     channels, height, width = info.shape
     count = info.training + info.validation + info.test
     problems = [
-        f"{part} have shape {array.shape}, where {shape} is expected: {meaning}"
+        f"{part} must have the shape {shape}, {meaning}, not {array.shape}"
         for part, array, shape, meaning in (
-            ("images", images, (count, height, width, channels), "[N, height, width, channels] of its three splits"),
-            ("labels", labels, (count,), "one an image"),
+            ("images", images, (count, height, width, channels), "[N, height, width, channels] for all three splits"),
+            ("labels", labels, (count,), "one label per image"),
         )
         if array.shape != shape
     ]
     for part, array, highest in (("pixels", images, info.scale), ("labels", labels, info.classes - 1)):
         if not np.issubdtype(array.dtype, np.integer):
-            problems.append(f"{part} are {array.dtype}, where whole numbers from 0 to {highest} are expected")
+            problems.append(f"{part} must be whole numbers from 0 to {highest}, not {array.dtype}")
         elif array.size and (array.min() < 0 or array.max() > highest):
-            problems.append(f"{part} go from {array.min()} to {array.max()}, where 0 to {highest} is allowed")
+            problems.append(f"{part} must be from 0 to {highest}, but they are from {array.min()} to {array.max()}")
     if problems:
-        raise DataError(f"'{name}': what its function returns is not what it declares: {'; '.join(problems)}")
+        raise DataError(f"'{name}': `read` does not return what the data set declares: {'; '.join(problems)}")
     return (
         torch.from_numpy(np.ascontiguousarray(images, dtype=np.uint8)),
         torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int64)),
@@ -253,7 +258,7 @@ def _read_users(name: str, info: DatasetInfo, directory: Path) -> tuple[Tensor, 
 
 
 def _read(info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:
-    """Return all images, uint8 [N, height, width, channels], and all labels, int64 [N], the test images last."""
+    """Return all images, uint8 [N, height, width, channels], and all labels, int64 [N], in the order of the splits."""
     channels, height, width = info.shape
     if info.name == "digits":
         from sklearn.datasets import load_digits
@@ -263,7 +268,7 @@ def _read(info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:
     elif info.name == "mnist":
         from torchvision.datasets.mnist import read_image_file, read_label_file
 
-        # Not torchvision's class: it checks no content, and prefers what its old versions left in MNIST/processed.
+        # torchvision's class is not used, because it checks no content and prefers old files in MNIST/processed.
         verify(info.name, directory)
         raw = directory / MNIST_FOLDER
         parts = [
@@ -272,7 +277,7 @@ def _read(info: DatasetInfo, directory: Path) -> tuple[Tensor, Tensor]:
         ]
     else:
         with warnings.catch_warnings():
-            # CIFAR's pickles are of 2009 and write a dtype's `align` as 0, of which NumPy 2.4.0 to 2.4.4 warn.
+            # CIFAR's pickles, from 2009, store a dtype's `align` as 0, about which NumPy 2.4.0 to 2.4.4 warn.
             warnings.filterwarnings("ignore", r"dtype\(\): align should be", np.exceptions.VisibleDeprecationWarning)
             files = [_torchvision(info.name)(directory, train=train, download=False) for train in (True, False)]
         parts = [(file.data, file.targets) for file in files]

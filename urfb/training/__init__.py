@@ -1,1 +1,1 @@
-"""Training one run, from its spec to its last epoch."""
+"""Train one run, from its spec to its last epoch."""

@@ -1,4 +1,4 @@
-"""In what precision a run is computed."""
+"""The precision of a run's arithmetic."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 
 @contextmanager
 def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
-    """Compute in a run's precision while the context is open.
+    """Compute in a run's precision within the context.
 
-    'tf32' rounds the factors of convolutions and matrix products to 10 bits on the GPU; 'bfloat16' computes activity
-    and error signals in bfloat16, W and R staying float32; the others are what they say, on the GPU, too.
+    'tf32' rounds the factors of convolutions and matrix products to 10 bits on a GPU. 'bfloat16' computes activities
+    and error signals in bfloat16, but W and R stay float32. 'float32' and 'float64' mean just that, also on a GPU.
     """
     backends: Any = torch.backends
     products = (backends.cuda.matmul, backends.cudnn.conv)

@@ -1,4 +1,4 @@
-"""Checkpoints of a run, after an epoch or within one, written so that a crash at any moment leaves a complete one."""
+"""Checkpoints of a run, after or within an epoch. A crash at any moment leaves a complete one."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ log = logging.getLogger(__name__)
 
 
 class Loaded(NamedTuple):
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Attributes:
-        learner: as it was then.
-        epoch: how many epochs were complete.
-        within: of a checkpoint within the next epoch, what that epoch had given by then; else None.
+        learner: the learner in the state of the checkpoint.
+        epoch: the number of complete epochs.
+        within: for a checkpoint within an epoch, the epoch's position and results so far; otherwise None.
     """
 
     learner: Learner
@@ -32,47 +32,46 @@ class Loaded(NamedTuple):
 
 
 class Checkpoints:
-    """The latest checkpoint of a run and the last one of fewer epochs.
+    """The latest checkpoint of a run, and the last one before it with fewer epochs.
 
-    Two are kept because the latest may be ahead of the store, whose runner died before it wrote that epoch's rows, or
-    damaged. A checkpoint within an epoch counts as one of the epoch before. What an epoch draws depends on seed and
-    epoch alone, and masks on the seed, so after an epoch the weights are all there is to save of a network. What else
-    its learner holds is stored with them; older checkpoints have weights alone.
+    The second one is needed if the latest is damaged, or is ahead of the store because the runner crashed before it
+    stored that epoch. A checkpoint within an epoch counts as one of the epoch before.
+
+    An epoch's random draws depend only on seed and epoch, and masks only on the seed. So a checkpoint after an epoch
+    needs only the network's weights and the learner's other state. Older versions of urfb saved the weights alone.
     """
 
     def __init__(self, folder: Path, identity: str, seconds_between: float = 60.0) -> None:
-        """Use the folder of checkpoints; it is made when the first one is saved."""
+        """Use the checkpoints of a run in `folder`, which is created when the first one is saved."""
         self.latest, self.previous, self.partial = CheckpointFiles.of(folder, identity)
         self._seconds_between = seconds_between
-        self._latest_epoch: int | None = None  # of a checkpoint that can be used
+        self._latest_epoch: int | None = None  # the epoch of the latest checkpoint, if it can be used
         self._saved_at = time.monotonic()
 
     @property
     def is_due(self) -> bool:
-        """Whether the last checkpoint is so old that another one is wanted."""
+        """Whether the time between checkpoints has passed since the last one."""
         return time.monotonic() - self._saved_at >= self._seconds_between
 
     def save(self, learner: Learner, epoch: int, within: dict[str, Any] | None = None) -> None:
-        """Save what is learned after `epoch`, or `within` the epoch after it."""
+        """Save the learner after `epoch`, or `within` the epoch after it."""
         weights = learner.network.state_dict()
         learner_state = {name: value for name, value in learner.state_dict().items() if not name.startswith("network.")}
         with atomic_write(self.latest, self.partial) as partial:
             torch.save({"epoch": epoch, "within": within, "weights": weights, "learner": learner_state}, partial)
-            # One that was passed over must not push out the one that this run went on from, nor one of as many epochs
-            # the one of fewer.
+            # Keep the old checkpoint as the previous one only if this run could use it and it has fewer epochs.
             if self._latest_epoch is not None and self._latest_epoch < epoch:
                 self.latest.replace(self.previous)
         self._latest_epoch = epoch
         self._saved_at = time.monotonic()
 
     def load(self, build: Callable[[int], Learner], *, at_most: int, whole: bool = False) -> Loaded:
-        """Return what the newest complete checkpoint that can be used holds.
+        """Return the content of the newest usable checkpoint, or the start of training if there is none.
 
         Args:
-            build: makes the learner, its network as drawn, that an epoch belongs to.
-            at_most: the most complete epochs. Without a checkpoint there are 0, and the learner is the one that
-                training starts from.
-            whole: whether one within an epoch cannot be used.
+            build: a function that builds the learner for the stage of an epoch, with its network as drawn.
+            at_most: the largest number of complete epochs that a usable checkpoint may have.
+            whole: whether to skip checkpoints within an epoch.
         """
         for path in (self.latest, self.previous):
             if not path.exists():
@@ -86,8 +85,8 @@ class Checkpoints:
                 learner.network.load_state_dict(weights)
                 state = learner.network.state_dict(prefix="network.")
                 state.update(saved.get("learner", {}))
-                learner.load_state_dict(state)  # raises where the checkpoint lacks something that the learner holds
-            except Exception as error:  # damage shows itself in as many ways as there are bytes
+                learner.load_state_dict(state)  # raises if the checkpoint lacks a part of the learner's state
+            except Exception as error:  # a damaged file can raise anything
                 log.warning("checkpoint %s is damaged (%s); going back to the one before it", path, error)
                 continue
             if path == self.latest:

@@ -1,4 +1,4 @@
-"""The files that checkpoints are kept in. Plain Python, no torch."""
+"""The paths of checkpoints. Plain Python, no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class CheckpointFiles(NamedTuple):
-    """A run's latest checkpoint, the one before it, and one that is being written."""
+    """The paths of a run's latest checkpoint, the one before it, and the one that is being written."""
 
     latest: Path
     previous: Path
@@ -15,11 +15,11 @@ class CheckpointFiles(NamedTuple):
 
     @classmethod
     def of(cls, folder: Path, identity: str) -> CheckpointFiles:
-        """Return the files of a run."""
+        """Return the paths for a run."""
         return cls(*(folder / f"{identity}{ending}" for ending in (".pt", ".previous.pt", ".partial")))
 
     def remove(self) -> int:
-        """Remove what there is, and return how many bytes that frees."""
+        """Remove the files that exist, and return the number of bytes freed."""
         freed = 0
         for file in self:
             if file.exists():
@@ -29,5 +29,5 @@ class CheckpointFiles(NamedTuple):
 
 
 def runs_with_checkpoint(folder: Path) -> set[str]:
-    """Return the identities of the runs that have a checkpoint in a folder."""
+    """Return the identities of the runs with a checkpoint in `folder`."""
     return {file.name.partition(".")[0] for file in folder.glob("*.pt")}

@@ -1,4 +1,4 @@
-"""CUDA graphs: the same work on every batch, launched as one, because a GPU would wait for single launches."""
+"""CUDA graphs: one launch for all the work on a batch, because a GPU would wait between single launches."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from urfb.learning.learner import Learner
 from urfb.nn.modules import Network
 
 WARM_UP = 3
-"""Batches that are shown before the graph is made, so that libraries have chosen their algorithms by then."""
+"""The number of batches before the graph is captured, so that libraries have chosen their algorithms by then."""
 
 Work = Callable[[Tensor], None]
-"""What is done with the images at some positions [batch] of a split."""
+"""A function that processes the images at the given positions [batch] of a split."""
 
 
 def launched(work: Work, learner: Learner, size: int, streams: Sequence[torch.Generator] = ()) -> Work:
-    """Return `work` as it is, or on a GPU as a CUDA graph for batches of `size`.
+    """Return `work` unchanged, or on a GPU as a CUDA graph for batches of `size`.
 
     Args:
-        work: to do with each batch.
-        learner: that does it. A user's own model is launched as usual, for it may do what no graph can hold.
-        size: of a whole batch; a smaller one at the end is launched as usual.
-        streams: of random numbers that the work draws from.
+        work: the work on each batch.
+        learner: the learner that does the work. A custom model gets no graph, because it may do what a graph cannot.
+        size: the size of a whole batch. A smaller last batch is launched as usual.
+        streams: the random streams from which the work draws.
     """
     on_gpu = any(parameter.is_cuda for parameter in learner.parameters())
     graphable = learner.graphable and isinstance(learner.network, Network)
@@ -32,17 +32,17 @@ def launched(work: Work, learner: Learner, size: int, streams: Sequence[torch.Ge
 
 
 class Graphed:
-    """Does the first few batches as usual, then the same with one launch each."""
+    """Work that launches its first few batches as usual, and each later one as a CUDA graph."""
 
     def __init__(self, work: Work, size: int, streams: Sequence[torch.Generator]) -> None:
-        """See `launched`."""
+        """Take the arguments of `launched`."""
         self.work, self.size, self.streams = work, size, streams
         self.graph: torch.cuda.CUDAGraph | None = None
         self.shown = 0
         self.positions: Tensor | None = None
 
     def __call__(self, positions: Tensor) -> None:
-        """Do the work."""
+        """Do the work on one batch."""
         if len(positions) != self.size:
             self.work(positions)
         elif self.shown < WARM_UP:
@@ -56,7 +56,7 @@ class Graphed:
             self.graph.replay()
 
     def warm_up(self, positions: Tensor) -> None:
-        """Do the work on a stream of its own, as PyTorch asks of what will be captured."""
+        """Do the work on a side stream, which PyTorch requires before a capture."""
         side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side_stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side_stream):
@@ -65,7 +65,7 @@ class Graphed:
         self.shown += 1
 
     def captured(self, positions: Tensor) -> torch.cuda.CUDAGraph:
-        """Return the work on whatever stands in `positions`, as a graph; nothing is done yet."""
+        """Capture the work on the content of `positions` as a graph, without doing it yet."""
         graph = torch.cuda.CUDAGraph()
         for stream in self.streams:
             graph.register_generator_state(stream)

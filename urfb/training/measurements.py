@@ -1,4 +1,4 @@
-"""What is measured besides the errors: alignment, gradients, saturation, the filters of untied layers."""
+"""Measurements other than the errors: alignment, gradients, saturation, and the filters of untied layers."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from urfb.training.arithmetic import arithmetic
 from urfb.training.passes import images_of
 
 EARLY_STEPS = frozenset((1, 2, 5, 10, 20, 50))
-"""Steps of a stage's first epoch after which alignment is measured, too."""
+"""The steps of a stage's first epoch after which alignment is also measured."""
 
 SATURATION_IMAGES = 500
-"""How many training images, the first ones, saturation is measured on: less than a hundredth of an epoch's work."""
+"""The number of training images, from the first one, for saturation: less than a hundredth of an epoch's work."""
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """Measures a run's alignment, at the moments when it is measured."""
+    """Measures a run's alignment, gradients and saturation."""
 
     spec: RunSpec
     dataset: Dataset
 
     @property
     def steps_per_epoch(self) -> int:
-        """Return how many updates an epoch has; the last one may have a smaller batch."""
+        """The number of updates per epoch, including a smaller last batch."""
         return -(-len(self.dataset.training.labels) // self.spec.batch_size)
 
     def early(self, points: list[AlignmentPoint], epoch: int) -> Callable[[Learner, int], None] | None:
-        """Return what adds to `points` after the first steps of a stage; None in any epoch but its first."""
+        """Return a function that adds to `points` after the first steps of a stage; None after its first epoch."""
         if self.spec.epoch_of_stage(epoch) != 1:
             return None
 
@@ -50,7 +50,7 @@ class Measurements:
         return measure
 
     def alignment(self, learner: Learner, step: int) -> tuple[AlignmentPoint, ...]:
-        """Return the measurements of each layer that has any after `step` updates."""
+        """Return the measurements after `step` updates, for each layer that has any."""
         layers = asymmetric_layers(learner.network)
         was_training = learner.training
         learner.eval()
@@ -72,7 +72,7 @@ class Measurements:
         return tuple(points)
 
     def gradient_cosines(self, learner: Learner) -> dict[AsymmetricLayer, float]:
-        """Compare the learner's gradients with back-propagation's on the first so many training images."""
+        """Compare the learner's gradients with back-propagation's on the first `gradient_batch` training images."""
         assert self.spec.gradient_batch is not None
         x, labels = self._first_images(self.spec.gradient_batch)
         with arithmetic(self.spec.precision, x.device):
@@ -82,7 +82,7 @@ class Measurements:
             )
 
     def saturation(self, network: nn.Module) -> dict[AsymmetricLayer, float]:
-        """Count the units at σ's bounds; of a user's model, whose units may have no bounds, nothing."""
+        """Return the saturation of each hidden layer; {} for a custom model, whose units may have no bounds."""
         if not isinstance(network, Network):
             return {}
         x, _ = self._first_images(SATURATION_IMAGES)
@@ -107,5 +107,5 @@ def saved_filters(network: nn.Module, epoch: int) -> tuple[SavedFilters, ...]:
         for column in (grid.width // 4, 3 * grid.width // 4):
             bank = layers[0].weight[row * grid.width + column].float().cpu().numpy().astype("<f4")
             saved.append(SavedFilters(epoch, 1, row, column, bank.shape, bank.tobytes()))
-    # Quarters of a small grid can coincide.
+    # In a small grid, the centres can coincide.
     return tuple({(filters.row, filters.column): filters for filters in saved}.values())

@@ -1,4 +1,4 @@
-"""The network of a run and its learner: built from the spec, in stages, the weights drawn from the run's seed."""
+"""Build a run's network, for each of its stages, and its learner from the run's spec and seed."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from urfb.plugins import (
 
 
 def build_network(spec: RunSpec, info: DatasetInfo, epoch: int = 1) -> nn.Module:
-    """Return the run's network as drawn, in the stage that `epoch` belongs to.
+    """Return the run's network as drawn, for the stage that `epoch` belongs to.
 
     Raises:
-        PluginError: the user's own model or rule is not what the run was planned with, or cannot be used.
+        PluginError: a custom model or rule cannot be used, or its source has changed since the run was planned.
     """
     if spec.import_paths and source_hash(spec.import_paths) != spec.source:
-        raise PluginError(f"{', '.join(spec.import_paths)}: its source has changed since the run was planned")
+        raise PluginError(f"{', '.join(spec.import_paths)}: the source has changed since the run was planned")
     if is_import_path(spec.layers):
         return with_feedback(users_model(spec, info), spec, info)
     rule = spec.rule_of(epoch)
@@ -57,7 +57,7 @@ def build_network(spec: RunSpec, info: DatasetInfo, epoch: int = 1) -> nn.Module
 
 
 def second_stage(spec: RunSpec, info: DatasetInfo, pretrained: nn.Module) -> nn.Module:
-    """Return the network of the second stage: its frozen layers as they were trained, all others drawn again."""
+    """Return the network of the second stage: frozen layers as trained in the first stage, all others drawn again."""
     network = build_network(spec, info, spec.pretraining_epochs + 1)
     assert isinstance(network, Network)
     assert isinstance(pretrained, Network)
@@ -67,7 +67,7 @@ def second_stage(spec: RunSpec, info: DatasetInfo, pretrained: nn.Module) -> nn.
 
 
 def build_learner(network: nn.Module, spec: RunSpec) -> Learner:
-    """Return the learner that teaches `network`, in whichever stage it is, as a run asks."""
+    """Return the learner for a run's network of either stage."""
     algorithm = ALGORITHMS[spec.algorithm]
     settings = algorithm.settings.model_validate_json(spec.algorithm_settings)
     learner: Learner = resolve_name(algorithm.learner)(network, build_loss(spec), settings)
@@ -75,7 +75,7 @@ def build_learner(network: nn.Module, spec: RunSpec) -> Learner:
 
 
 def build_loss(spec: RunSpec) -> Loss:
-    """Return the run's loss, the mean over a batch."""
+    """Return the run's loss function, a mean over a batch."""
     if spec.loss == "softmax":
         return softmax_loss
     assert spec.off_class_weight is not None
@@ -122,44 +122,44 @@ def _network(
 
 
 def users_model(spec: RunSpec, info: DatasetInfo) -> nn.Module:
-    """Return a user's model as it is built, the weights that it draws drawn from the run's seed.
+    """Build a custom model; weights that it draws depend on the run's seed.
 
     Raises:
-        PluginError: it cannot be built.
+        PluginError: the model cannot be built.
     """
     with blaming(spec.layers, spec.dataset):
         build = load_plugin(spec.layers)
         if not callable(build) or isinstance(build, nn.Module):
-            raise PluginError(f"is {type(build).__name__}, where a function build(shape, classes) is expected")
+            raise PluginError(f"must be a function build(shape, classes), not {type(build).__name__}")
         try:
             inspect.signature(build).bind(info.shape, info.classes)
         except ValueError:
-            pass  # what is written in C may have no signature
+            pass  # a function written in C may have no signature
         except TypeError as error:
             raise PluginError(f"cannot be called as build(shape, classes): {error}") from error
         with seeded(spec.seed, "model"):
             model = build(info.shape, info.classes)
         if not isinstance(model, nn.Module):
-            raise PluginError(f"returns {type(model).__name__}, where a torch.nn.Module is expected")
+            raise PluginError(f"must return a torch.nn.Module, not {type(model).__name__}")
     return model
 
 
 def with_feedback(model: nn.Module, spec: RunSpec, info: DatasetInfo) -> nn.Module:
-    """Return a user's model with the run's feedback weights.
+    """Return a custom model with the run's feedback weights.
 
     Raises:
-        PluginError: it has no outputs of the right shape, or no layers that can have feedback weights.
+        PluginError: the model's outputs have the wrong shape, or no layer can have feedback weights.
     """
     dtype = weight_dtype(spec.precision)
     with blaming(spec.layers, spec.dataset):
         example = torch.zeros(2, *info.shape, dtype=dtype)
         with torch.no_grad():
             outputs = model.to(dtype).eval()(example)
-        given = f"outputs of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        returned = f"one of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
         if not isinstance(outputs, Tensor) or outputs.shape != (2, info.classes):
             raise PluginError(
-                f"its model gives {given} for 2 images of {info.name}, where a tensor of shape (2, {info.classes}) is "
-                "expected: one output a class"
+                f"the model must return a tensor of shape (2, {info.classes}) for 2 images of {info.name}, one output "
+                f"per class, not {returned}"
             )
         return convert(
             model,
@@ -173,12 +173,12 @@ def with_feedback(model: nn.Module, spec: RunSpec, info: DatasetInfo) -> nn.Modu
 
 @contextmanager
 def blaming(import_path: str, dataset: str, fails: str = "") -> Iterator[None]:
-    """Raise what goes wrong with a user's model or rule in the context as a PluginError, which says in which line.
+    """Convert any error of a custom model or rule within the context to a PluginError that names the line.
 
-    `fails` stands before the error itself.
+    `fails` is the text before the error's own message.
 
     Raises:
-        PluginError: something went wrong.
+        PluginError: the custom code raised an error.
     """
     try:
         with users_code():

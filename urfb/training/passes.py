@@ -1,4 +1,4 @@
-"""A learner's passes over its data: epochs of training, and evaluations."""
+"""A learner's passes over its data: training epochs and evaluations."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ EVALUATION_BATCH = 1000
 
 
 class Measured(NamedTuple):
-    """Mean loss and fraction of images misclassified over a split."""
+    """The mean loss and the fraction of misclassified images over a split."""
 
     loss: float
     error: float
 
 
 class Passes:
-    """Shows a learner its data, batch by batch; on a GPU nothing waits for the result of a batch.
+    """Passes a learner's data to it, batch by batch. On a GPU, nothing waits for the result of a batch.
 
-    A pass can be left between any two batches: `position` is all that it takes to go on there, besides what the learner
-    holds.
+    A pass can stop between any two batches. `position` and the learner's state are all that it needs to continue.
     """
 
     def __init__(
         self, learner: Learner, spec: RunSpec, dataset: Dataset, between_batches: Callable[[], None] = lambda: None
     ) -> None:
-        """Use the learner and the data on the device where they are, as the run says.
+        """Use the learner and the data, which must be on the same device, with the run's settings.
 
-        `between_batches` is called between two batches of a pass; what it raises ends the pass.
+        Each pass calls `between_batches` between two batches; an exception from it ends the pass.
         """
         self.learner, self.spec, self.dataset = learner, spec, dataset
         self.between_batches = between_batches
@@ -59,13 +58,13 @@ class Passes:
         }
 
     def train(self, epoch: int, after_step: Callable[[Learner, int], None] | None = None) -> Measured:
-        """Show every training image once, in the epoch's own order; return the running loss and error.
+        """Train on every image once, in an order that depends on the epoch, and return the running loss and error.
 
-        `after_step` is called with the learner and the number of steps of this epoch so far.
+        `after_step` is called with the learner and the number of steps so far in this epoch.
         """
         seed = self.spec.seed
         self.learner.train()
-        # What an epoch draws comes from streams that the epoch seeds.
+        # Each epoch seeds its random streams, so its draws do not depend on earlier epochs.
         for purpose, stream in self.streams.items():
             stream.manual_seed(seed_of(seed, purpose, epoch))
         images = len(self.dataset.training.labels)
@@ -97,7 +96,7 @@ class Passes:
         return Measured(*(self.totals / images).tolist())
 
     def position(self) -> dict[str, Any]:
-        """Return where the pass at hand is, as `torch.save` takes it and `go_on` expects it."""
+        """Return the position in the current pass, which `torch.save` can save, for `go_on`."""
         on_gpu = self.device.type == "cuda"
         return {
             "pass": self._name,
@@ -105,16 +104,16 @@ class Passes:
             "totals": self.totals.tolist(),
             "device": self.device.type,
             "streams": {purpose: stream.get_state() for purpose, stream in self.streams.items()},
-            # A user's modules draw from these.
+            # Custom modules draw from these.
             "default streams": [torch.get_rng_state(), *([torch.cuda.get_rng_state(self.device)] if on_gpu else [])],
         }
 
     def go_on(self, position: dict[str, Any]) -> None:
-        """Let the next pass of the position's kind go on there."""
+        """Make the next pass of the position's kind continue there."""
         self._resumed = position
 
     def _batches(self, name: str, positions: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
-        """Yield the batches of a pass, numbered from 1: all, or those after the position at which it goes on."""
+        """Yield the batches of a pass, numbered from 1: all, or those after the position at which it continues."""
         self._name, self._batches_done = name, 0
         self.totals.zero_()
         if self._resumed.get("pass") == name:
@@ -130,7 +129,7 @@ class Passes:
     def _restore(self, position: dict[str, Any]) -> None:
         self._batches_done = position["batches"]
         self.totals.copy_(torch.tensor(position["totals"], dtype=torch.float64))
-        # Evaluations draw nothing. On another kind of device states mean nothing, and the epoch's draws begin again.
+        # Evaluations draw nothing. The states of another kind of device are useless, so the epoch's draws start again.
         if position["pass"] == "steps" and position["device"] == self.device.type:
             for purpose, stream in self.streams.items():
                 stream.set_state(position["streams"][purpose])
@@ -141,14 +140,14 @@ class Passes:
 
     @torch.no_grad()
     def evaluate_batch(self, split: Split, positions: Tensor) -> None:
-        """Count the loss and the errors of the images at `positions`."""
+        """Add the loss and the errors of the images at `positions` to the totals."""
         x, labels = images_of(self.spec, self.dataset, split, positions)
         outputs = self.learner(x)
         self.count(self.learner.loss_function(outputs, labels), outputs, labels)
 
     @torch.no_grad()
     def count(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> None:
-        """Add a batch's summed loss and its number of errors to the totals."""
+        """Add the summed loss and the number of errors of a batch to the totals."""
         errors = (outputs.argmax(dim=1) != labels).sum()
         self.totals += torch.stack([loss.double() * len(labels), errors.double()])
 

@@ -1,4 +1,4 @@
-"""What a run is trained on: machine, device and versions."""
+"""The provenance of a run: machine, device and versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def provenance(device: torch.device, log: Path | None = None) -> Provenance:
-    """Describe this process, on `device`."""
+    """Return the provenance of training in this process on `device`."""
     import torch
 
     return Provenance(
@@ -36,7 +36,7 @@ def provenance(device: torch.device, log: Path | None = None) -> Provenance:
 
 
 def device_name(device: str) -> str:
-    """Return the name of a GPU such as 'cuda:0', or for 'cpu' the processor's; that takes no torch."""
+    """Return the name of a GPU such as 'cuda:0', or of the processor for 'cpu', without importing torch for that."""
     if device == "cpu":
         return processor_name()
     import torch
@@ -45,7 +45,7 @@ def device_name(device: str) -> str:
 
 
 def processor_name() -> str:
-    """Return the processor's own name where the system says it."""
+    """Return the processor's model name if the system reports it, otherwise its architecture."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text().splitlines():
@@ -56,8 +56,8 @@ def processor_name() -> str:
 
 @cache
 def commit() -> str | None:
-    """Return the git commit that this package runs from, with '+' if files differ from it; None outside a checkout."""
-    # An installed package can lie in another project's checkout: the commit is urfb's only if its file is tracked.
+    """Return the git commit of this package, with '+' if files differ from it; None outside a checkout."""
+    # An installed package can be inside another project's checkout. The commit is urfb's only if git tracks its files.
     tracked = ["ls-files", "--error-unmatch", "errors.py"]
     described = ["describe", "--always", "--dirty=+", "--exclude=*"]
     for arguments in (tracked, described):

@@ -1,6 +1,6 @@
-"""One run, from its spec to its last epoch, as a stream of events.
+"""Train one run, from its spec to its last epoch, as a stream of events.
 
-What an epoch draws depends on the seed and the epoch alone, so a resumed run equals one that was never interrupted.
+An epoch's random draws depend only on the seed and the epoch, so a resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from urfb.training.passes import Measured, Passes
 from urfb.training.provenance import provenance
 
 
-class _Interrupted(Exception):  # noqa: N818 - no error
-    """The run was asked to stop, and has a checkpoint."""
+class _Interrupted(Exception):  # noqa: N818 - not an error
+    """The run was asked to stop, and has saved a checkpoint."""
 
 
 class EpochSoFar:
-    """What an epoch has given by now, besides what the learner holds.
+    """The state of the current epoch that is not in the learner.
 
     Attributes:
-        measured: the means of the passes that are complete, by their names.
-        points: the alignment within the epoch.
-        began: when it began, on `time.perf_counter`'s clock, less the time in which it was not trained.
+        measured: the means of the complete passes, by the name of the pass.
+        points: the alignment measured within the epoch.
+        began: the start of the epoch on the clock of `time.perf_counter`, moved later by any time without training.
     """
 
     def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
-        """Begin an epoch, or go on with what a checkpoint holds of one."""
+        """Begin an epoch, or continue the one that a checkpoint has saved."""
         saved = saved or {"measured": {}, "points": [], "seconds": 0.0}
         self.measured = {name: Measured(*values) for name, values in saved["measured"].items()}
         self.points = [AlignmentPoint(**values) for values in saved["points"]]
         self.began = time.perf_counter() - saved["seconds"]
 
     def state(self, position: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a checkpoint holds of the epoch, with the position of the pass at hand."""
+        """Return the epoch's state for a checkpoint, with the position in the current pass."""
         return {
             "measured": {name: list(values) for name, values in self.measured.items()},
             "points": [asdict(point) for point in self.points],
@@ -68,35 +68,36 @@ def train(
     log: Path | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """Train one run up to its target of epochs, going on from its last checkpoint.
+    """Train one run up to its target of epochs, from its last checkpoint if there is one.
 
     Args:
         spec: the run.
-        dataset: its data, on `device`.
-        checkpoints: folder of checkpoints.
-        epochs_stored: epochs of this run that the store has; no later checkpoint is used, for its rows were lost;
-            −1 for no checkpoint at all.
-        device: where to train.
-        seconds_between_checkpoints: at least, but for those after the last epoch and of a run that is stopped.
-        log: the file that the run's log is written to, as part of its provenance.
-        stop: is asked between batches and epochs whether to leave the rest for another time.
+        dataset: the run's data, on `device`.
+        checkpoints: the folder of checkpoints.
+        epochs_stored: the number of the run's epochs in the store. A later checkpoint is not used, because its rows
+            were lost. −1 for no checkpoint at all.
+        device: the device to train on.
+        seconds_between_checkpoints: the shortest time between checkpoints. The one after the last epoch and the one of
+            a run that is stopped do not wait.
+        log: the path of the run's log, for its provenance.
+        stop: a function, called between batches and epochs, that returns whether to stop now.
 
     Yields:
         `Started`, an `EpochEnded` for each epoch, and `Finished` or `Stopped`.
 
     Raises:
-        DivergedError: the loss is no longer finite.
+        DivergedError: a loss is no longer finite.
     """
     device = torch.device(device)
     if device.index is not None:
-        torch.cuda.set_device(device)  # the one whose streams CUDA graphs are made on
+        torch.cuda.set_device(device)  # so that CUDA graphs use this device's streams
     saved = Checkpoints(checkpoints, spec.identity, seconds_between_checkpoints)
 
     def drawn(epoch: int) -> Learner:
         return build_learner(build_network(spec, dataset.info, epoch), spec)
 
     learner, epochs_done, within = saved.load(drawn, at_most=min(epochs_stored, spec.epochs))
-    if within is not None:  # a run that goes on within the epoch after its target ends with that epoch
+    if within is not None:  # a run whose checkpoint is within the epoch after its target completes that epoch
         spec = spec.model_copy(update={"epochs": max(spec.epochs, epochs_done + 1)})
     measurements = Measurements(spec, dataset)
     alignment: tuple[AlignmentPoint, ...] = ()
@@ -120,7 +121,7 @@ def train(
 
 @dataclass
 class _Training:
-    """A run's epochs, which can be left between any two batches; `so_far` is of the epoch at hand."""
+    """The epochs of a run, which can stop between any two batches. `so_far` is the state of the current epoch."""
 
     spec: RunSpec
     dataset: Dataset
@@ -130,10 +131,10 @@ class _Training:
     so_far: EpochSoFar | None = None
 
     def epochs(self, learner: Learner, epochs_done: int, within: Mapping[str, Any] | None) -> Iterator[EpochEnded]:
-        """Train all epochs after `epochs_done`, the first one from what a checkpoint within it holds.
+        """Train all epochs after `epochs_done`; continue the first one from `within` if it is not None.
 
         Raises:
-            _Interrupted: the run is asked to stop.
+            _Interrupted: the run was asked to stop.
         """
         spec = self.spec
         self.passes = Passes(learner, spec, self.dataset, self.pause)
@@ -154,10 +155,10 @@ class _Training:
                 raise _Interrupted
 
     def pause(self) -> None:
-        """Save where the epoch is, if that is due; leave the rest for another time, if asked to.
+        """Save a checkpoint within the epoch if one is due, and stop the run if asked to.
 
         Raises:
-            _Interrupted: the run is asked to stop.
+            _Interrupted: the run was asked to stop.
         """
         stopping = self.stop()
         if self.so_far is not None and (stopping or self.saved.is_due):
@@ -169,7 +170,7 @@ class _Training:
 
 
 def _steps_done(within: Mapping[str, Any] | None, measurements: Measurements) -> int:
-    """Return how many steps of its epoch a checkpoint within one has."""
+    """Return the number of steps in its epoch that a checkpoint within an epoch has; 0 without one."""
     if within is None:
         return 0
     position = within["position"]
@@ -179,7 +180,7 @@ def _steps_done(within: Mapping[str, Any] | None, measurements: Measurements) ->
 def train_epoch(
     passes: Passes, measurements: Measurements, epoch: int, so_far: EpochSoFar, *, last: bool
 ) -> EpochEnded:
-    """Train what is left of an epoch, and measure what is due after it; after the last epoch, everything.
+    """Train the rest of an epoch, then measure what is due, or everything after the last epoch.
 
     Raises:
         DivergedError: a loss is no longer finite.

@@ -1,4 +1,4 @@
-"""The weights of a run that has been trained, read back from its checkpoint."""
+"""Read the weights of a trained run from its checkpoint."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from urfb.training.networks import build_learner, build_network
 
 
 class LayerWeights(NamedTuple):
-    """One layer's weights.
+    """The weights and masks of one layer.
 
     Attributes:
-        name: the layer in the paper's notation, or its name in a model of the user's own.
-        W: [out, in], [filters, channels, k, k], or [locations, filters, k, k, channels] of an untied layer, whose
-            location of row r and column c is r·width + c.
-        R: of W's shape, and used transposed; [outputs, units below] under direct feedback alignment; None without.
-        W_mask: of W's shape, 1 where there is a connection and 0 where not; None where every connection is there.
-        R_mask: likewise, of R's.
+        name: the layer in the paper's notation, or the module's name in a custom model.
+        W: the feedforward weights: [out, in] in a full layer, [filters, channels, k, k] in a convolutional layer, or
+            [locations, filters, k, k, channels] in an untied layer, where the location in row r and column c has the
+            index r·width + c.
+        R: the feedback weights, of W's shape and used transposed, or [outputs, units below] under direct feedback
+            alignment. None under a rule without R.
+        W_mask: a tensor of W's shape: 1 where W has a connection, otherwise 0. None if W has all connections.
+        R_mask: a tensor of R's shape: 1 where R has a connection, otherwise 0. None if R has all connections.
     """
 
     name: str
@@ -38,13 +40,13 @@ def load_weights(spec: RunSpec, folder: Path, epochs_done: int) -> list[LayerWei
     """Return the weights of a run after its last stored epoch, from the lowest layer up.
 
     Args:
-        spec: of the run.
-        folder: of its store's checkpoints.
-        epochs_done: how many of its epochs are stored.
+        spec: the run.
+        folder: the folder of the store's checkpoints.
+        epochs_done: the number of the run's stored epochs.
 
     Raises:
         StoreError: there is no checkpoint of the run's last epoch.
-        PluginError: a model, rule or data set of the user's own cannot be imported, or has changed since.
+        PluginError: a custom model, rule or data set cannot be imported, or has changed since training.
     """
     info = dataset_info(spec.dataset)
     checkpoints = Checkpoints(folder, spec.identity)
@@ -53,8 +55,8 @@ def load_weights(spec: RunSpec, folder: Path, epochs_done: int) -> list[LayerWei
     )
     if epoch != epochs_done or epoch == 0:
         raise StoreError(
-            f"run {spec.identity}: {checkpoints.latest.parent} has no checkpoint of its epoch {epochs_done}; "
-            "a run that is trained to its target with `urfb grid run` leaves one"
+            f"run {spec.identity} has no checkpoint of epoch {epochs_done} in {checkpoints.latest.parent}; "
+            "`urfb grid run` leaves one when a run reaches its target"
         )
     return [
         LayerWeights(
