@@ -1,4 +1,4 @@
-"""urfb: the laboratory for learning with asymmetric feedback."""
+"""urfb: a laboratory for learning with asymmetric feedback."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ def open_store(location: str) -> Store:
     """Open a results store for reading.
 
     Args:
-        location: path of an SQLite file, or a URL such as `postgresql://USER@HOST/DATABASE`.
+        location: the path of an SQLite file, or a URL such as `postgresql://USER@HOST/DATABASE`.
 
     Returns:
-        A store whose `runs()`, `epochs()` and `alignment()` are tidy pandas DataFrames. Errors in them are fractions.
+        A store whose `runs()`, `epochs()` and `alignment()` return tidy pandas DataFrames. Errors in them are
+            fractions.
 
     Raises:
-        urfb.errors.StoreError: there is no store there, or this version cannot read it.
+        urfb.errors.StoreError: the store does not exist, or this version of urfb cannot read it.
     """
     from urfb.store import open_store as open_existing
 
@@ -35,19 +36,19 @@ def open_store(location: str) -> Store:
 
 
 def load_weights(run: str, store: str = "results/urfb.sqlite") -> list[LayerWeights]:
-    """Return the W, R and masks of a trained run, a layer each, from the lowest up.
+    """Return the weights and masks of a trained run after its last stored epoch.
 
     Args:
-        run: its identity in the store, or the beginning of it.
-        store: location of the store, beside which its checkpoints are.
+        run: the run's identity, or the first characters of it.
+        store: the path or URL of the store. The checkpoints must be next to it.
 
     Returns:
-        Tensors on the CPU, after the run's last stored epoch; `LayerWeights` says of which shapes.
+        One `LayerWeights` per layer, from the lowest layer up, with tensors on the CPU.
 
     Raises:
-        urfb.errors.SelectionError: there is no such run, or more than one that begins so.
-        urfb.errors.StoreError: there is no store, or no checkpoint of the run's last epoch.
-        urfb.errors.PluginError: a model, rule or data set of the user's own cannot be imported, or has changed since.
+        urfb.errors.SelectionError: no run, or more than one, has an identity that starts with `run`.
+        urfb.errors.StoreError: the store does not exist, or it has no checkpoint of the run's last epoch.
+        urfb.errors.PluginError: a custom model, rule or data set cannot be imported, or has changed since training.
     """
     from urfb.training.weights import load_weights as load
 
@@ -67,36 +68,40 @@ def convert(
     feedback_connectivity: float | None = None,
     example: Tensor | None = None,
 ) -> nn.Module:
-    """Return a copy of a model whose Linear and Conv2d layers have feedback weights of their own.
+    """Return a copy of a model whose Linear and Conv2d layers have separate feedback weights.
 
-    W and bias stay what they are, under their names ('conv1.weight', 'fc.bias'); R is beside them ('conv1.feedback'),
-    of W's shape and drawn uniformly with W's root mean square; under direct feedback alignment it is [outputs, units
-    below]. Everything else is as it was: hooks, mode, device, and what is frozen;
-    an R whose W is frozen is frozen, too. Subclasses of Linear and Conv2d, such as those of attention and of
-    `torch.nn.utils.parametrize`, are left alone, for they compute something of their own.
+    W and the bias keep their values and their names, such as 'conv1.weight' and 'fc.bias'. R is a new parameter, such
+    as 'conv1.feedback'. It has W's shape and is drawn uniformly with W's root mean square. Under direct feedback
+    alignment R is [outputs, units below]. Hooks, mode, device and frozen parameters stay as they are; if W is frozen,
+    so is R.
 
-    An optimizer that steps along gradients follows the rule. A rule's decay is the optimizer's, so 'kolen-pollack' is
-    'urfb' with it: plain SGD with a weight_decay of λ / learning rate takes λ from W and R alike. Gradients of
-    gradients are refused. Convert first, then use torch.compile.
+    Subclasses of Linear and Conv2d, such as those in attention layers and those that `torch.nn.utils.parametrize`
+    creates, are not converted because they define their own computation.
+
+    Any optimizer that steps along the gradients follows the rule. The optimizer must apply the decay λ: for
+    'kolen-pollack', use plain SGD with weight_decay = λ / learning rate, which shrinks W and R alike. Gradients of
+    gradients are not supported. Convert the model before you call torch.compile.
 
     Args:
-        model: any model; it is left as it is.
-        rule: a name in `urfb.RULES`, or a rule.
-        seed: of R and masks, each layer having streams of its own.
-        epsilon: ε, for the rule 'interpolated'.
-        connectivity: the fraction of W's connections that exist, above 0 to 1, except in the output layer, which keeps
-            all.
-        feedback_connectivity: likewise of R's; R has as many as W where nothing is said.
-        example: a batch of inputs, [batch, …], which direct feedback alignment needs to find the sizes of the layers:
-            a copy of the model runs it in eval mode. With it, the output layer is the one that is used last, without
-            it the last one of the model.
+        model: the model, which is not changed.
+        rule: a name in `urfb.RULES`, or a `urfb.Rule`.
+        seed: the seed of R and of the masks. Each layer has separate random streams.
+        epsilon: ε, for a rule that takes it, such as 'interpolated'.
+        connectivity: the fraction of W's connections that exist, above 0 and at most 1. The output layer keeps all
+            connections.
+        feedback_connectivity: the fraction of R's connections that exist; by default the same as `connectivity`.
+        example: a batch of inputs, [batch, …], with which a copy of the model runs in eval mode. Direct feedback
+            alignment needs it to find the sizes of the layers. With an example, the output layer is the layer that is
+            used last; without one, it is the last layer of the model.
 
     Returns:
-        The copy, which takes and gives what the model does.
+        A model that takes the same inputs and returns the same outputs as `model`, except for connections that
+            `connectivity` removes.
 
     Raises:
-        urfb.errors.SelectionError: there is no such rule.
-        urfb.errors.InputError: the model cannot be converted, or the rule needs something else than what is given.
+        urfb.errors.SelectionError: there is no rule of this name.
+        urfb.errors.InputError: the model cannot be converted, or an argument is missing, out of range or not allowed
+            for the rule.
     """
     from urfb.nn.convert import convert as convert_model
 

@@ -1,4 +1,4 @@
-"""`python -m urfb`, which is `urfb`."""
+"""Run the `urfb` command with `python -m urfb`."""
 
 from urfb.cli import app
 

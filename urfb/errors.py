@@ -1,19 +1,19 @@
 """Every exception that urfb raises on purpose.
 
-What a user can fix is an `InputError`:
+An `InputError` is a problem that you can fix. The command line prints its message and exits with code 2.
 
     UrfbError
-    ├── InputError              the user can fix it; the CLI prints it and exits with 2
-    │   ├── GridError           a grid file: every mistake in it, each with its place
-    │   ├── NotationError       a network's text does not parse, or its sizes do not fit
-    │   ├── SelectionError      a filter or a name that selects nothing that exists
+    ├── InputError              a wrong input
+    │   ├── GridError           mistakes in a grid file, each with its line and column
+    │   ├── NotationError       a network text that does not parse, or whose sizes do not fit
+    │   ├── SelectionError      a filter or name that matches nothing, or matches more than one run
     │   ├── DataError           a data set that is missing, damaged or unknown
-    │   ├── PluginError         a user's model, rule or data set that cannot be imported or used
-    │   ├── ReportError         a user's figures and tables: a file that cannot be run, or what it declares
-    │   ├── DeviceError         a device that this machine or this version cannot use
-    │   └── StoreError          a store that cannot be read or written
-    ├── OutputError             standard output cannot be written
-    └── DivergedError           training left the finite numbers; stored as the run's failure
+    │   ├── PluginError         a custom model, rule or data set that cannot be imported or used
+    │   ├── ReportError         a file of custom figures and tables that cannot be run, or a wrong declaration in it
+    │   ├── DeviceError         a device that this machine or this version of urfb cannot use
+    │   └── StoreError          a store that cannot be opened, read or written
+    ├── OutputError             standard output that can no longer be written
+    └── DivergedError           a loss that is infinite or NaN; stored as the run's failure
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ SYNONYMS = {
     "cuda": {"gpu"},
     "done": {"finished", "completed"},
 }
-"""Names of other tools and papers that look unlike urfb's, in lower case and without '-', '_' and spaces."""
+"""Other names for urfb's, as other tools and papers use them, in lower case and without '-', '_' and spaces."""
 
 MOST_LISTED = 60
-"""Of more choices, which are identities of runs, five are listed."""
+"""The most choices that `nearest` lists in full. Longer lists are identities of runs: it shows the first five."""
 
 
 class UrfbError(Exception):
@@ -55,11 +55,11 @@ class UrfbError(Exception):
 
 
 class InputError(UrfbError):
-    """A user's input is wrong; the message says what, where and what is allowed."""
+    """A wrong input; the message says what is wrong, where, and what is allowed."""
 
 
 class GridError(InputError):
-    """All mistakes of a grid file, one a line."""
+    """All mistakes in a grid file, one per line of the message."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
@@ -67,11 +67,11 @@ class GridError(InputError):
 
 
 class NotationError(InputError):
-    """A network written in the paper's notation that cannot be built."""
+    """A network text that does not parse, or whose sizes do not fit."""
 
 
 class SelectionError(InputError):
-    """A filter, experiment or figure that does not exist."""
+    """A filter, experiment, rule, run or figure that does not exist, or that is ambiguous."""
 
 
 class DataError(InputError):
@@ -79,11 +79,11 @@ class DataError(InputError):
 
 
 class PluginError(InputError):
-    """A user's model, rule or data set that cannot be imported or used."""
+    """A custom model, rule or data set that cannot be imported or used."""
 
 
 class ReportError(InputError):
-    """A file of a user's figures and tables that cannot be run, or what it declares."""
+    """A file of custom figures and tables that cannot be run, or a wrong declaration in it."""
 
 
 class DeviceError(InputError):
@@ -95,15 +95,15 @@ class StoreError(InputError):
 
 
 class OutputError(UrfbError):
-    """Standard output cannot be written any more: its reader is gone, or the disk is full."""
+    """Standard output that can no longer be written: its reader has closed it, or the disk is full."""
 
 
 class DivergedError(UrfbError):
-    """Training left the finite numbers."""
+    """A loss that is infinite or NaN."""
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
-    """Return what is allowed instead of `word`: "allowed: bp, …", or "did you mean 'urfb'? (allowed: bp, …)"."""
+    """Return a hint for an unknown word: "allowed: bp, …", or "did you mean 'urfb'? (allowed: bp, …)"."""
     choices, lower = list(allowed), str(word).lower()
     plain = re.sub(r"[-_ ]", "", lower)
     close = (

@@ -1,4 +1,4 @@
-"""The events that a run sends to the process that stores it, from its start to its outcome."""
+"""The events that a run sends to the runner, from its start to its outcome."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AlignmentPoint:
-    """How one layer's feedback relates to its weights W after `step` updates; what does not apply is None.
+    """How one layer's W and R relate after `step` updates. A measure that does not apply is None.
 
-    R stands for the feedback weights that carry the error signal, in W's shape: none under back-propagation and
-    direct feedback alignment.
+    Here R means the feedback weights that carry the error signal, in W's shape. Back-propagation and direct feedback
+    alignment have none.
 
     Attributes:
-        step: updates so far; 0 is before training.
-        epoch: epochs so far, with a fraction within an epoch.
-        layer: 1 is the lowest layer with weights, the highest the output layer.
+        step: the number of updates so far; 0 is before training.
+        epoch: the number of epochs so far, with a fraction within an epoch.
+        layer: the number of the layer, from 1 for the lowest layer with weights up to the output layer.
         layer_name: the layer in the paper's notation.
-        correlation: Pearson's correlation of W and R over all entries, absent connections counting as zeros.
-        correlation_shared: over the connections that both W and R have.
-        angle: between W and R as vectors, in degrees.
+        correlation: Pearson's correlation of W and R over all entries; missing connections count as zeros.
+        correlation_shared: Pearson's correlation of W and R over the connections that both have.
+        angle: the angle between W and R as vectors, in degrees.
         sign_agreement: the fraction of the shared connections on which W and R have the same sign.
         norm_ratio: ‖R‖/‖W‖.
-        gradient_cosine: of the rule's gradient of W and true back-propagation's, on a fixed batch.
-        filter_similarity: of an untied layer: the correlation of a filter at two locations, averaged over all filters
+        gradient_cosine: the cosine of the rule's gradient of W and that of true back-propagation, on a fixed batch.
+        filter_similarity: for an untied layer, the correlation of a filter at two locations, averaged over all filters
             and pairs of locations.
         saturation: the fraction of a hidden layer's units that are beyond σ's bounds, where σ′ = 0, over the first 500
-            training images, with dropout off and before any pool; None of the output layer and of a user's model.
+            training images, with dropout off and before any pool. None for the output layer and for a custom model.
     """
 
     step: int
@@ -45,14 +45,14 @@ class AlignmentPoint:
 
 @dataclass(frozen=True)
 class SavedFilters:
-    """The filters W of an untied layer at one location of its grid, before training or at its end (Figure 8).
+    """The filters W of an untied layer at one location of its grid, before or after training (Figure 8).
 
     Attributes:
-        epoch: epochs so far.
-        layer: as in `AlignmentPoint`.
+        epoch: the number of epochs so far.
+        layer: the number of the layer, as in `AlignmentPoint`.
         row, column: the location.
         shape: (filters, height, width, channels).
-        values: float32, little-endian, in that order.
+        values: the entries as little-endian float32, in the order of `shape`.
     """
 
     epoch: int
@@ -65,7 +65,7 @@ class SavedFilters:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What an execution ran on, and the file that has its log."""
+    """The machine, device and versions of an execution, and the path of its log."""
 
     host: str
     process: int
@@ -81,9 +81,9 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Started:
-    """An execution begins after `epochs_done` epochs; what is stored past them is not part of it.
+    """An execution starts after `epochs_done` epochs; later epochs in the store belong to an earlier execution.
 
-    `steps_done` is how many steps of the next epoch are done, if it goes on within that.
+    `steps_done` is the number of steps already done in the next epoch, if the execution continues within it.
     """
 
     epochs_done: int
@@ -95,11 +95,11 @@ class Started:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """One epoch's measurements.
+    """The measurements of one epoch. Errors are fractions of images.
 
-    The running loss and error are averages over the epoch's batches, with dropout on and weights changing. The rest is
-    measured after the epoch, with dropout off; those on the training images after the first ten epochs, every fifth
-    and the last, else they are None. Errors are fractions of images.
+    The running loss and error are averages over the epoch's batches, with dropout on and while weights change. All
+    others are measured after the epoch, with dropout off. The loss and error on the training images are measured
+    after each of the first ten epochs, every fifth epoch and the last; otherwise they are None.
     """
 
     epoch: int
@@ -116,7 +116,7 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run reached its target; only now is it evaluated on the test set."""
+    """The run reached its target. Only then is it evaluated on the test set."""
 
     epoch: int
     test_loss: float
@@ -125,7 +125,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The run raised, diverged or ran out of memory."""
+    """The run raised an exception, diverged or ran out of memory."""
 
     reason: str
     traceback: str
@@ -133,16 +133,16 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The run was asked to stop, and has a checkpoint of where it was."""
+    """The run was asked to stop, and has saved a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """The process or machine that trained the run is gone; the run continues elsewhere from what is stored."""
+    """The process or machine that trained the run is gone; another one continues the run from what is stored."""
 
     reason: str
 
 
 Event = Started | EpochEnded | Finished | Failed | Stopped | Lost
 END = (Finished, Failed, Stopped, Lost)
-"""The last event of a job is one of these."""
+"""The events that end a job."""

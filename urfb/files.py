@@ -1,4 +1,4 @@
-"""Writes files completely or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from urfb.errors import InputError
 
 @contextmanager
 def atomic_write(path: Path, partial: Path | None = None) -> Iterator[Path]:
-    """Give the name of a partial file, which takes the place of `path` when the block ends.
+    """Yield the path of a partial file, which replaces `path` when the block ends.
 
-    So no process reads half a file. If the block fails, the partial file is removed and what was at `path` stays. The
-    folder of `path` is made.
+    So no process reads half a file. If the block fails, the partial file is removed and `path` stays as it was. The
+    folder of `path` is created.
 
     Args:
-        path: the file.
-        partial: the partial file, in the same folder; by default one that only this process writes.
+        path: the file to write.
+        partial: the partial file, in the same folder; by default its name has this process's id.
     """
     partial = partial or path.with_name(f".{path.name}.{os.getpid()}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,15 +32,15 @@ def atomic_write(path: Path, partial: Path | None = None) -> Iterator[Path]:
 
 
 def write_file(path: Path, content: bytes, option: str = "--out") -> None:
-    """Write a file that an option of the command line names, completely or not at all; its folder is made.
+    """Write a file whose path comes from a command-line option, completely or not at all, and create its folder.
 
     Raises:
-        InputError: it cannot be written; what was there stays.
+        InputError: the file cannot be written; an existing file stays as it was.
     """
     try:
         with atomic_write(path) as partial:
             partial.write_bytes(content)
     except OSError as error:
         raise InputError(
-            f"cannot write {path}: {error.strerror or error}; name a place that can be written to with {option}"
+            f"cannot write {path}: {error.strerror or error}; choose another path with {option}"
         ) from error

@@ -1,4 +1,4 @@
-"""A user's own models, rules and data sets, named in a grid by import path: 'my_models:build', 'my_rules:noisy'."""
+"""Custom models, rules and data sets, which a grid file names by import path, such as 'my_models:build'."""
 
 from __future__ import annotations
 
@@ -25,30 +25,31 @@ from urfb.errors import PluginError, nearest
 from urfb.nn.rules import RULES, Rule
 
 USERS_ERRORS = (Exception, SystemExit)
-"""What a user's code may raise: anything, and it may call sys.exit(). Ctrl-C is none of it."""
+"""What custom code may raise: any exception, and SystemExit from sys.exit(). KeyboardInterrupt is not among them."""
 NOT_A_USERS = (Path(__file__).parent, Path(sysconfig.get_path("stdlib")))
-"""The folders of urfb and of Python, besides those of installed packages."""
+"""The folders of urfb and of Python's standard library."""
 
 
 def is_import_path(text: str) -> bool:
-    """Whether a text is written as an import path, MODULE:NAME."""
+    """Return whether a text has the form of an import path, MODULE:NAME."""
     return re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", text) is not None
 
 
 def add_import_folder(folder: Path) -> None:
-    """Find modules in `folder`, too: after all other folders, so that none of Python's own is hidden."""
+    """Add a folder at the end of Python's module path, so that its modules hide no others."""
     if str(folder.resolve()) not in sys.path:
         sys.path.append(str(folder.resolve()))
 
 
 @contextmanager
 def users_code() -> Iterator[None]:
-    """Run a user's code in the context: what it prints goes to stderr, and the process stays as it is.
+    """Send what custom code prints to stderr, and restore the working folder and signal handlers after it.
 
-    Else a relative path that the user gave urfb, such as the store's, would mean another file after `os.chdir`, and
-    Ctrl-C would no longer stop runs with a checkpoint.
+    Otherwise a relative path, such as the store's, would mean another file after `os.chdir`, and Ctrl-C might no
+    longer save a checkpoint.
     """
-    folder = os.open(os.curdir, getattr(os, "O_PATH", os.O_RDONLY))  # of a folder that may only be entered, too
+    # O_PATH also works for a folder without read permission.
+    folder = os.open(os.curdir, getattr(os, "O_PATH", os.O_RDONLY))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with redirect_stdout(sys.stderr):
@@ -62,7 +63,7 @@ def users_code() -> Iterator[None]:
 
 
 def described(error: BaseException) -> str:
-    """Return an error of a user's code in one line, with the place in a user's file where it was raised, if any."""
+    """Return an error in custom code as one line, with the place in a user's file where it was raised, if any."""
     place = place_of(error)
     text = error.msg if place and isinstance(error, SyntaxError) else str(error)
     line = f"{type(error).__name__}: {textwrap.shorten(text, 500, placeholder=' …')}".removesuffix(": ")
@@ -70,7 +71,7 @@ def described(error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> str | None:
-    """Return FILE:LINE of the innermost call in a user's file; None where there is no such call."""
+    """Return FILE:LINE of the innermost call in a user's file, or None if there is no such call."""
     calls = [(call.f_code.co_filename, line) for call, line in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         calls.append((error.filename or "", error.lineno or 1))
@@ -78,19 +79,19 @@ def place_of(error: BaseException) -> str | None:
 
 
 def definition_of(path: str) -> str:
-    """Return FILE:LINE where what an import path names is defined, or its module's file."""
+    """Return FILE:LINE of the definition that an import path names, or its module's file if it has no line."""
     plugin = inspect.unwrap(load_plugin(path))
     try:
         return f"{inspect.getsourcefile(plugin)}:{inspect.getsourcelines(plugin)[1]}"
-    except (TypeError, OSError):  # no function or class
+    except (TypeError, OSError):  # not a function or class
         return str(_module(path).__file__)
 
 
 def refuse_hidden(path: str, folder: Path) -> None:
-    """Make sure that Python does not find another module than the one that `folder` has, which is searched last.
+    """Check that no other module hides the one in `folder`, which Python searches last.
 
     Raises:
-        PluginError: there is one of the same name that comes first, or has been imported already.
+        PluginError: a module of the same name comes first, or is already imported.
     """
     module = path.partition(":")[0]
     stem = folder.joinpath(*module.split("."))
@@ -100,16 +101,16 @@ def refuse_hidden(path: str, folder: Path) -> None:
         return
     places = top.submodule_search_locations or ([top.origin] if top.has_location and top.origin else [])
     candidates = [Path(place).parent / file.relative_to(folder) for place in places]
-    # A copy hides nothing.
-    if not any(found.is_file() and filecmp.cmp(found, file, shallow=False) for found in candidates):
+    # An identical copy does no harm.
+    if not any(copy.is_file() and filecmp.cmp(copy, file, shallow=False) for copy in candidates):
         where = ", ".join(places) or "Python itself"
         raise PluginError(
-            f"'{path}' is found in {where}, not in {file} next to the grid file: give that module a name of its own"
+            f"'{path}' is found in {where}, not in {file} next to the grid file: give that module another name"
         )
 
 
 def folder_of(path: str) -> Path | None:
-    """Return the folder in which the module, or the package, of an import path is found; None where it has no file.
+    """Return the folder in which Python finds the module, or package, of an import path; None if it has no file.
 
     Raises:
         PluginError: the module cannot be imported.
@@ -119,7 +120,7 @@ def folder_of(path: str) -> Path | None:
 
 
 def load_plugin(path: str) -> Any:
-    """Return what an import path names.
+    """Import the object that an import path names.
 
     Raises:
         PluginError: the module cannot be imported, or has no such name.
@@ -138,7 +139,7 @@ def load_plugin(path: str) -> Any:
 
 
 def find_rule(name: str) -> Rule:
-    """Return a rule of the table, or a user's own by its import path.
+    """Return a rule of `RULES` by its name, or a custom rule by its import path.
 
     Raises:
         PluginError: the path cannot be imported, or names something else.
@@ -147,14 +148,14 @@ def find_rule(name: str) -> Rule:
         return RULES[name]
     rule = load_plugin(name)
     if not isinstance(rule, Rule):
-        raise PluginError(f"'{name}' is {type(rule).__name__}, where a urfb.Rule is expected")
+        raise PluginError(f"'{name}' must be a urfb.Rule, not {type(rule).__name__}")
     return rule
 
 
 def source_hash(paths: Iterable[str]) -> str:
-    """Return a hash of the source that import paths name: the module's file, or every file of its package.
+    """Return a hash of the source of import paths: each module's file, or every file of its package.
 
-    A model and a rule in one module have one source, so that reports may compare runs that differ in the rule alone.
+    A model and a rule in one module have the same source, so reports can compare runs that differ only in the rule.
 
     Raises:
         PluginError: a module cannot be imported, or has no source.
@@ -176,37 +177,37 @@ def _module(path: str) -> ModuleType:
 
 
 def _advice(name: str, error: BaseException) -> str:
-    """Return what to do about an error at the import of the module `name`, where it is no plain mistake in the code."""
+    """Return advice for an error at the import of the module `name`; '' if the error itself says enough."""
     if isinstance(error, SystemExit):
-        return "; put what is to happen only when it runs as a script below `if __name__ == '__main__':`"
+        return "; move code that only a script should run below `if __name__ == '__main__':`"
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return ""
     if f"{name}.".startswith(f"{error.name}."):
-        return "; a module is looked for next to the grid file and where Python finds its own"
+        return "; urfb looks for modules next to the grid file and on Python's module path"
     return f"; install '{error.name}' for {sys.executable}"
 
 
 def _is_users(file: Path) -> bool:
-    """Whether a source file is neither urfb's, nor Python's, nor of an installed package."""
+    """Return whether a source file belongs neither to urfb, nor to Python, nor to an installed package."""
     installed = {"site-packages", "dist-packages"}.intersection(file.parts)
     return file.is_file() and not installed and not any(file.is_relative_to(folder) for folder in NOT_A_USERS)
 
 
 def _sources(module: ModuleType) -> list[tuple[str, bytes]]:
-    """Return the name and the text of each file that a module's code is in."""
+    """Return the name and content of each source file of a module or its package."""
     top = sys.modules[module.__name__.partition(".")[0]]
     file = module.__file__ if top.__file__ is None else top.__file__
     if file is None or not file.endswith(".py"):
-        raise PluginError(f"module '{module.__name__}' has no Python source, which a run's identity is made of")
+        raise PluginError(f"module '{module.__name__}' has no Python source; a run's identity includes its hash")
     if not hasattr(top, "__path__"):
         return [(Path(file).name, Path(file).read_bytes())]
-    # A package without __init__.py may have several folders; which ones depends on where the command runs. So only the
-    # one that the module is in counts.
+    # A package without __init__.py may have several folders, depending on where the command runs. So only the folder
+    # with the module counts.
     folder = _found_in(module) / top.__name__ if top.__file__ is None else Path(file).parent
     return [(str(path.relative_to(folder)), path.read_bytes()) for path in sorted(folder.rglob("*.py"))]
 
 
 def _found_in(module: ModuleType) -> Path:
-    """Return the folder in which a module, or the package that it is in, is found."""
+    """Return the folder that contains a module, or its top-level package."""
     assert module.__file__ is not None
     return Path(module.__file__).parents[module.__name__.count(".") + hasattr(module, "__path__")]
