@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 if os.environ.get("PYTEST_XDIST_WORKER"):
-    # Each process of pytest-xdist has a core, not all of them; PyTorch asks when it is first imported.
+    # Each process of pytest-xdist has one core. PyTorch reads this when it is first imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where everything that tests need is there, as in CI, a skipped test is a failure unless it needs a GPU."""
+    """Turn a skipped test into a failure if URFB_TESTS_MAY_NOT_SKIP is set, as in CI, unless it needs a GPU."""
     report = yield
     if report.skipped and os.environ.get("URFB_TESTS_MAY_NOT_SKIP") and item.get_closest_marker("gpu") is None:
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, and here no test may be: {report.longrepr}"
+        report.longrepr = f"{item.nodeid} was skipped, although URFB_TESTS_MAY_NOT_SKIP is set: {report.longrepr}"
     return report
 
 
 @pytest.fixture
 def one_thread() -> Generator[None]:
-    """Take sums in one order, so that equal runs are equal bit for bit."""
+    """Compute with one thread, so that sums have one order and equal runs are equal bit for bit."""
     import torch
 
     threads = torch.get_num_threads()
@@ -53,21 +53,21 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The real CIFAR-10, CIFAR-100 and MNIST, unpacked once into the user's cache; tests only read them."""
+    """The real CIFAR-10, CIFAR-100 and MNIST, unpacked once into the user's cache, which tests only read."""
     unpack = Path(__file__).parents[2] / "shared" / "data" / "unpack.py"
     if not unpack.exists():
-        pytest.skip(f"needs the packed data sets beside {unpack}")
+        pytest.skip(f"needs the packed data sets next to {unpack}")
     pytest.importorskip("pillow_jxl")
     directory = user_cache_path("urfb") / "data"
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory.with_suffix(".lock")):  # of several processes of pytest-xdist one unpacks them
+    with FileLock(directory.with_suffix(".lock")):  # several processes of pytest-xdist may get here
         subprocess.run([sys.executable, unpack, directory], check=True, stdout=subprocess.DEVNULL)
     return directory
 
 
 @pytest.fixture
 def coarse_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw figures in a few pixels, with an empty PDF and SVG, for tests of numbers: it takes a third of the time."""
+    """Draw figures with few pixels and an empty PDF and SVG, in a third of the time, for tests of numbers."""
     from matplotlib.figure import Figure
 
     savefig = Figure.savefig
@@ -86,7 +86,7 @@ def postgres() -> Generator[Server]:
     """A PostgreSQL server, started for the first test that needs it."""
     programs = Server.find()
     if programs is None:
-        pytest.skip("needs a PostgreSQL server's programs, such as Debian's package postgresql brings")
+        pytest.skip("needs the programs of a PostgreSQL server, for example from Debian's package postgresql")
     pytest.importorskip("psycopg")
     server = Server(programs)
     yield server

@@ -1,4 +1,4 @@
-"""What the documentation asks a reader to type: found, taken apart, parsed, and run in a project of its own."""
+"""Find, parse and run the code of the documentation."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from urfb.errors import StoreError
 
 ROOT = Path(__file__).parents[1]
 SHELL = ("sh", "bash", "shell")
-SESSION = ("console", "shell-session")  # commands after "$ ", and what they print
+SESSION = ("console", "shell-session")  # commands after "$ ", and their output
 COMMAND_SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code of a page.
+    """A block of code in a page.
 
     Attributes:
         page: the page's path from the root.
-        line: where its first line is in the page, counted from 1.
-        language: what the page says it is; '' where it says nothing.
-        text: what is in it.
-        file: the name of the file that the page says it is, if any.
+        line: the number of its first line in the page, from 1.
+        language: the language that the page gives it; '' without one.
+        text: the code.
+        file: the name of the file that the page gives it, if any.
     """
 
     page: str
@@ -60,13 +60,13 @@ class Block:
 
     @property
     def place(self) -> str:
-        """Return page and line, as an editor opens them."""
+        """The page and line, in the form that editors open."""
         return f"{self.page}:{self.line}"
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A shell command of a page, which may be a pipeline or a loop, but has no && between its parts."""
+    """A shell command in a page, which may be a pipeline or a loop, but has no && between its parts."""
 
     page: str
     line: int
@@ -74,7 +74,7 @@ class Statement:
 
     @property
     def place(self) -> str:
-        """Return page and line, as an editor opens them."""
+        """The page and line, in the form that editors open."""
         return f"{self.page}:{self.line}"
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Mention:
-    """What stands in `code` within a sentence or a table."""
+    """A text in `code` within a sentence or a table."""
 
     page: str
     line: int
@@ -91,9 +91,9 @@ class Mention:
 
 
 def pages() -> list[str]:
-    """Return the pages that a reader of the repository follows, as paths from its root."""
-    found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [page.relative_to(ROOT).as_posix() for page in found if page.exists()]
+    """Return the pages of documentation, as paths from the root."""
+    files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [file.relative_to(ROOT).as_posix() for file in files if file.exists()]
 
 
 def written(page: str) -> str:
@@ -105,7 +105,7 @@ def written(page: str) -> str:
 
 @cache
 def blocks(page: str) -> tuple[Block, ...]:
-    """Return every block of code of a page, from top to bottom."""
+    """Return every block of code in a page, from top to bottom."""
     return tuple(_blocks(page, written(page), 0))
 
 
@@ -115,7 +115,7 @@ def _blocks(page: str, markdown: str, above: int) -> Iterator[Block]:
         if token.type == "inline":
             previous = token.content
         elif token.type == "code_block" and token.map and "```" in token.content:
-            # Tabs and admonitions of MkDocs are indented, which CommonMark takes for code.
+            # MkDocs' tabs and admonitions are indented, so CommonMark reads them as code.
             yield from _blocks(page, token.content, above + token.map[0])
         elif token.type in ("fence", "code_block") and token.map:
             first = above + token.map[0] + (2 if token.type == "fence" else 1)
@@ -128,24 +128,24 @@ def _blocks(page: str, markdown: str, above: int) -> Iterator[Block]:
 
 
 def _file_name(info: str, text: str, paragraph: str) -> str | None:
-    """Return which file a block is: its title, its first line, or the end of the paragraph above it says so."""
+    """Return a block's file name, from its title, its first line or the end of the paragraph above it."""
     name = r"([\w./-]+\.(?:py|ya?ml|sh))"
-    found = (
+    match = (
         re.search(rf'title="{name}"', info)
         or re.match(rf"# {name}(?:\n|:|$)", text)
         or re.search(rf"`{name}`[^`.]*:$", paragraph.strip())
     )
-    return found[1] if found else None
+    return match[1] if match else None
 
 
 def mentions(page: str) -> list[Mention]:
-    """Return what stands in `code` within the sentences and tables of a page."""
-    found = []
-    for token in _markdown().parse(written(page)):
-        for child in token.children or ():
-            if child.type == "code_inline" and token.map:
-                found.append(Mention(page, token.map[0] + 1, child.content))
-    return found
+    """Return every text in `code` within the sentences and tables of a page."""
+    return [
+        Mention(page, token.map[0] + 1, child.content)
+        for token in _markdown().parse(written(page))
+        for child in token.children or ()
+        if child.type == "code_inline" and token.map
+    ]
 
 
 def _markdown() -> MarkdownIt:
@@ -153,36 +153,36 @@ def _markdown() -> MarkdownIt:
 
 
 def is_shell(block: Block) -> bool:
-    """Say whether a block has commands for a shell."""
-    # What is indented has no language; docs/claims.md has commands so.
+    """Return whether a block has shell commands."""
+    # Indented blocks have no language; docs/claims.md has commands in them.
     return block.language in SHELL + SESSION or (not block.language and block.text.startswith("urfb "))
 
 
 def is_script(block: Block) -> bool:
-    """Say whether a block is a whole script."""
+    """Return whether a block is a whole script."""
     return is_shell(block) and block.text.startswith("#!")
 
 
 @cache
 def statements(block: Block) -> list[Statement]:
-    """Return the commands of a shell block: each complete to Bash, and cut at every && outside of other constructs."""
+    """Return the commands of a shell block, each complete to Bash, split at every && outside of other constructs."""
     lines = block.text.splitlines()
     if block.language in SESSION:
         lines = [line[2:] if line.startswith("$ ") else "" for line in lines]
-    found, start = [], 0
+    commands, start = [], 0
     for end in range(1, len(lines) + 1):
         text = "\n".join(lines[start:end])
         if end < len(lines) and (text.endswith("\\") or syntax_error(text)):
             continue
         if not re.fullmatch(r"(\s*(#.*)?\n?)*", text):
-            found += [Statement(block.page, block.line + start, part) for part in _parts(text)]
+            commands += [Statement(block.page, block.line + start, part) for part in _parts(text)]
         start = end
-    return found
+    return commands
 
 
 def _parts(text: str) -> list[str]:
     without_comments = re.sub(r"\s+#\s.*$", "", text, flags=re.MULTILINE)
-    if not syntax_error(without_comments):  # else # stands in quotes
+    if not syntax_error(without_comments):  # an error means that the # is within quotes
         text = without_comments
     parts = re.split(r"\s+&&\s+", text)
     return [part.strip() for part in parts] if not any(map(syntax_error, parts)) else [text]
@@ -190,12 +190,12 @@ def _parts(text: str) -> list[str]:
 
 @cache
 def syntax_error(text: str) -> str:
-    """Return what Bash has to say against the syntax of `text`; '' where it has nothing."""
+    """Return Bash's message about a syntax error in `text`; '' if there is none."""
     return subprocess.run(["bash", "-n", "-c", text], capture_output=True, text=True, check=False).stderr
 
 
 def simple_commands(text: str) -> list[list[str]]:
-    """Return the words of each simple command in shell code, without assignments and redirections before or after."""
+    """Return the words of each simple command in shell code, without assignments and redirections."""
     text = re.sub(r"(^|\s)#.*$", "", text.replace("\\\n", " "), flags=re.MULTILINE)
     lexer = shlex.shlex(text, posix=True, punctuation_chars=";<>|&()\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
@@ -220,41 +220,41 @@ def simple_commands(text: str) -> list[list[str]]:
 
 
 def mistakes(text: str) -> list[str]:
-    """Return what the real command lines of urfb and Ray have against the commands in shell code; nothing is run."""
-    found = []
+    """Return the errors of urfb's and Ray's own parsers for the commands in shell code; nothing is run."""
+    messages = []
     for words in simple_commands(text):
         program = Path(words[0]).name
         if program.startswith("python") and words[1:3] == ["-m", "urfb"]:
             program, words = "urfb", words[2:]
         if program in ("urfb", "ray") and (mistake := mistake_of(program, words[1:])):
-            found.append(mistake)
-    return found
+            messages.append(mistake)
+    return messages
 
 
 def unknown_experiments(text: str) -> list[str]:
-    """Return the experiments that commands ask of experiments.yaml, and that it does not have."""
+    """Return the experiments that commands name after experiments.yaml, but that it does not have."""
     known = YAML(typ="safe", pure=True).load(ROOT / "experiments.yaml")["experiments"]
     named = re.findall(r"experiments\.yaml((?: [a-z][\w-]*(?!\S))*)", text)
     return [name for names in named for name in names.split() if name not in known]
 
 
 def mistake_of(program: str, arguments: Sequence[str]) -> str:
-    """Return what the command line of urfb or Ray has against arguments; '' where it takes them. Nothing is run."""
+    """Return the error of urfb's or Ray's parser for some arguments; '' if it accepts them. Nothing is run."""
     command_line = parser(program)
-    said = io.StringIO()
+    output = io.StringIO()
     if command_line is not None:
-        with redirect_stdout(said), redirect_stderr(said):
+        with redirect_stdout(output), redirect_stderr(output):
             try:
                 command_line.main(list(arguments), prog_name=program)
             except SystemExit as ended:
                 if ended.code:
-                    return said.getvalue()
+                    return output.getvalue()
     return ""
 
 
 @cache
 def parser(program: str) -> Any:
-    """Return the command line of urfb or Ray that parses and then does nothing; None where there is no Ray."""
+    """Return the command line of urfb or Ray, which parses but does nothing; None if Ray is not installed."""
     if program == "urfb":
         return _idle(get_command(app))
     if find_spec("ray") is None:
@@ -268,65 +268,63 @@ def _idle(command: Any) -> Any:
     idle = copy.copy(command)
     idle.callback = None
     if hasattr(command, "commands"):
-        idle.commands = {name: _idle(one) for name, one in command.commands.items()}
+        idle.commands = {name: _idle(child) for name, child in command.commands.items()}
     return idle
 
 
 def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Return each command below a group, with the words that call it."""
-    for name, one in getattr(command, "commands", {}).items():
-        yield from leaves(one, (*words, name))
+    """Yield each command below a group, with the words that call it."""
+    for name, child in getattr(command, "commands", {}).items():
+        yield from leaves(child, (*words, name))
     if not hasattr(command, "commands"):
         yield words, command
 
 
 def options() -> set[str]:
-    """Return every option that some command of urfb has, such as --store."""
+    """Return every option of any urfb command, such as --store."""
     root = parser("urfb")
     commands = [root, *root.commands.values(), *(command for _, command in leaves(root))]
-    own = {
-        name for one in commands for parameter in one.params for name in (*parameter.opts, *parameter.secondary_opts)
-    }
-    return {"--help", *own}
+    parameters = [parameter for command in commands for parameter in command.params]
+    return {"--help", *(name for parameter in parameters for name in (*parameter.opts, *parameter.secondary_opts))}
 
 
 def examples(help_text: str) -> list[str]:
-    """Return the commands that a help text gives as examples."""
-    _, found, below = help_text.partition("Example")
-    return re.findall(r"((?:\w+=\S+ )*urfb .*)", below) if found else []
+    """Return the example commands of a help text."""
+    _, heading, below = help_text.partition("Example")
+    return re.findall(r"((?:\w+=\S+ )*urfb .*)", below) if heading else []
 
 
 def grid_text(block: Block) -> str:
-    """Return a YAML block as a grid file, completed where it is a part of one; lines keep their numbers in the page."""
-    said = YAML(typ="safe", pure=True).load(block.text)
-    keys, text = set(said) if isinstance(said, dict) else set(), block.text
+    """Return a YAML block as a whole grid file, in which lines have the same numbers as in the page."""
+    content = YAML(typ="safe", pure=True).load(block.text)
+    keys, text = set(content) if isinstance(content, dict) else set(), block.text
     if keys and keys <= {"defaults", "networks", "reports"}:
-        network = next(iter(said.get("networks", {})), "simpnet")
-        settings = {"network": network, "dataset": "digits", "rule": "bp"} | said.get("defaults", {})
+        network = next(iter(content.get("networks", {})), "simpnet")
+        settings = {"network": network, "dataset": "digits", "rule": "bp"} | content.get("defaults", {})
         text += f"\nexperiments: {{completed: {{matrix: {settings}}}}}\n"
     elif keys and keys <= {"description", "defaults", "matrix"}:
-        text = "experiments: {completed: {" + ", ".join(f"{key}: {said[key]!r}" for key in keys) + "}}\n"
+        text = "experiments: {completed: {" + ", ".join(f"{key}: {content[key]!r}" for key in keys) + "}}\n"
     return "\n" * (block.line - 1) + text
 
 
 def shrunk(grid: str) -> str:
-    """Return a grid file with the same experiments that train in a moment: on digits, for two epochs, with two seeds.
+    """Return a grid file with the same experiments, but small ones: on digits, for two epochs, with two seeds.
 
-    The paper's networks stay as they are. They fit the digits' 8×8 pixels, which make them fast.
+    The paper's networks stay the same. They fit the digits' 8×8 pixels, on which they are fast.
     """
 
     def small(value: Any, key: str, *, in_step: bool) -> Any:
         match value:
             case dict():
-                return {name: small(one, name, in_step=in_step or key == "zip") for name, one in value.items()}
-            case list() if in_step:  # as long as the others of the zip
-                return [small(one, key, in_step=True) for one in value]
+                return {name: small(item, name, in_step=in_step or key == "zip") for name, item in value.items()}
+            case list() if in_step:  # must stay as long as the other lists of the zip
+                return [small(item, key, in_step=True) for item in value]
             case list():
-                items = [small(one, key, in_step=False) for one in value]
-                items = [one for place, one in enumerate(items) if one not in items[:place]]
+                items = [small(item, key, in_step=False) for item in value]
+                items = [item for place, item in enumerate(items) if item not in items[:place]]
                 return items[:2] if key == "seed" else items
         match key:
-            case "dataset" if value in CATALOG:  # not one of the page's own
+            case "dataset" if value in CATALOG:  # a custom data set stays
                 return "digits"
             case "epochs":
                 return 2
@@ -344,12 +342,12 @@ def shrunk(grid: str) -> str:
 
 @dataclass
 class Project:
-    """A folder as a reader has it after cloning: urfb, the grid file, the published results, and a home of its own.
+    """A folder as a reader has it after cloning: urfb, the grid file, the published results, and a home folder.
 
     Attributes:
-        folder: where it is.
-        environment: of the shell, which the commands of a page may change.
-        names: those that the page's Python has given.
+        folder: the path of the folder.
+        environment: the shell's environment, which the commands of a page may change.
+        names: the global names of the page's Python code.
     """
 
     folder: Path
@@ -358,7 +356,7 @@ class Project:
 
     @classmethod
     def made(cls, folder: Path, *, template: Path | None = None) -> Project:
-        """Make one in `folder`, with the results of `template` where it is given."""
+        """Create a project in `folder`, with the results of `template` if it is given."""
         programs = folder / ".venv" / "bin"
         programs.mkdir(parents=True)
         (programs / "activate").touch()
@@ -379,24 +377,28 @@ class Project:
             "PYTHONPATH": str(ROOT),
             "HOME": str(folder / "home"),
             "PWD": str(folder),
-            "MPLCONFIGDIR": matplotlib.get_cachedir(),  # finding all fonts again takes half a minute
+            "MPLCONFIGDIR": matplotlib.get_cachedir(),  # without this cache, finding all fonts takes half a minute
             "MPLBACKEND": "agg",
-            "OMP_NUM_THREADS": "1",  # on a busy machine, threads of BLAS that wait for each other take most of the time
+            "OMP_NUM_THREADS": "1",  # on a busy machine, BLAS threads would mostly wait for each other
         }
         return cls(folder, environment)
 
     def shell(self, text: str) -> tuple[int, str]:
-        """Run a command where the last one has left the shell; return its exit code and what it printed."""
+        """Run a command in the folder and environment that the last one left; return its exit code and output."""
         state = self.folder / "home" / "state"
         with self._started(f'{text}\ncode=$?\nenv -0 >"{state}"\nexit $code') as process:
-            said, _ = process.communicate(timeout=COMMAND_SECONDS)
+            output, _ = process.communicate(timeout=COMMAND_SECONDS)
         if state.exists():  # not after `exit`
-            variables = [one.partition("=") for one in state.read_text().split("\0") if one]
+            variables = [entry.partition("=") for entry in state.read_text().split("\0") if entry]
             self.environment = {name: value for name, _, value in variables}
-        return process.returncode, said
+        return process.returncode, output
 
     def interrupted(self, text: str) -> tuple[int, str]:
-        """Run a command while a run is trained that never ends, $RUN; press Ctrl-C when it has printed something."""
+        """Run a command while an endless run, $RUN, is trained; send Ctrl-C after the command's first line of output.
+
+        Returns:
+            The command's exit code, or 1 if it printed nothing, and its output.
+        """
         store = re.search(r"--store (\S+)", text)
         location = store[1] if store else "results/urfb.sqlite"
         grid = self.folder / "home" / "endless.yaml"
@@ -407,8 +409,8 @@ class Project:
                 self.environment["RUN"] = _run_in_training(location, training)
             with self._started(text) as process:
                 assert process.stdout is not None
-                told, *_ = select.select([process.stdout], [], [], COMMAND_SECONDS)
-                first = process.stdout.readline() if told else ""
+                readable, *_ = select.select([process.stdout], [], [], COMMAND_SECONDS)
+                first = process.stdout.readline() if readable else ""
                 os.killpg(process.pid, signal.SIGINT)
                 rest, _ = process.communicate(timeout=COMMAND_SECONDS)
             os.killpg(training.pid, signal.SIGINT)
@@ -417,7 +419,7 @@ class Project:
 
     @contextmanager
     def _started(self, text: str) -> Iterator[subprocess.Popen[str]]:
-        """Have a shell with a group of processes of its own, of which none is left afterwards."""
+        """Start a shell in a new process group, and end all processes of the group afterwards."""
         process = subprocess.Popen(
             ["bash", "-c", text],
             cwd=self.environment["PWD"],
@@ -437,7 +439,7 @@ class Project:
 
     @contextmanager
     def _there(self) -> Iterator[None]:
-        """Be in the folder where the shell is; contextlib.chdir is of Python 3.11."""
+        """Change to the shell's folder within the context; contextlib.chdir is new in Python 3.11."""
         before = Path.cwd()
         os.chdir(self.environment["PWD"])
         try:
@@ -446,10 +448,10 @@ class Project:
             os.chdir(before)
 
     def python(self, block: Block, text: str) -> str:
-        """Run Python after what the page had before it; return how it failed, or ''."""
+        """Run Python code with the names of the page's earlier code; return the traceback if it fails, or ''."""
         with patch.dict(os.environ, self.environment, clear=True), self._there():
             try:
-                # Empty lines above it make a traceback name the line of the page.
+                # With these empty lines, a traceback shows the line in the page.
                 exec(compile("\n" * (block.line - 1) + text, block.page, "exec"), self.names)
             except (Exception, SystemExit):
                 return traceback.format_exc()
@@ -458,7 +460,7 @@ class Project:
         return ""
 
     def write(self, block: Block) -> None:
-        """Write the file that a block is; a grid is shrunk."""
+        """Write a block's file; a grid file is shrunk."""
         assert block.file is not None
         file = Path(self.environment["PWD"]) / block.file
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -466,7 +468,7 @@ class Project:
 
 
 def _run_in_training(store: str, training: subprocess.Popen[str]) -> str:
-    """Return the run that is trained, when it is, and when it has stored an epoch."""
+    """Wait until a run in training has stored an epoch, and return the run."""
     end = time.monotonic() + COMMAND_SECONDS
     while time.monotonic() < end and training.poll() is None:
         with suppress(StoreError):
@@ -474,4 +476,4 @@ def _run_in_training(store: str, training: subprocess.Popen[str]) -> str:
             if (runs["epochs_done"] > 0).any():
                 return str(runs["run"].iloc[0])
         time.sleep(0.2)
-    raise AssertionError(f"nothing is trained: {training.communicate()[0] if training.poll() is not None else ''}")
+    raise AssertionError(f"no run is trained: {training.communicate()[0] if training.poll() is not None else ''}")

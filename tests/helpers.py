@@ -1,4 +1,4 @@
-"""Small grids that train in a moment, and a store to train them into."""
+"""Small runs and grids, which train in less than a second."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ TINY = "Conv 4 3x3; Maxpool 3; Drop .3; Full 20; Output"
 
 
 def tiny_spec(**settings: Any) -> RunSpec:
-    """Return a run on the digits that takes about a tenth of a second an epoch."""
+    """Return a run on the digits that takes about a tenth of a second per epoch."""
     return resolve({"network": TINY, "dataset": "digits", "rule": "urfb", "epochs": 2, **settings}, {})
 
 
 def tiny_run(*experiments: str, **settings: Any) -> GridRun:
-    """Return the same as a run of a grid."""
+    """Return the same run as part of a grid."""
     return GridRun(tiny_spec(**settings), experiments or ("tiny",))
 
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server on a free loopback port, in a temporary folder, that tests can stop and start again."""
+"""A real PostgreSQL server in a temporary folder, on a free loopback port, which tests can stop and restart."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SUPERUSER = "urfb"
 
 
 class Server:
-    """One server; each test makes itself a database of its own."""
+    """A server in which each test creates its own database."""
 
     def __init__(self, programs: Path) -> None:
-        """Make the server's files and start it. It refuses to run as root, so root runs it as nobody."""
+        """Create the server's files and start it. It refuses to run as root, so root runs it as the user nobody."""
         self.programs = programs
         self.user = "nobody" if os.geteuid() == 0 else None
         self.folder = Path(tempfile.mkdtemp(prefix="urfb-postgres-"))
@@ -31,18 +31,18 @@ class Server:
 
     @classmethod
     def find(cls) -> Path | None:
-        """Return the folder of the server's programs, if it is installed."""
+        """Return the folder of the server's programs, or None if it is not installed."""
         versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-        found = str(versions[-1]) if versions else shutil.which("initdb")
-        return Path(found).parent if found else None
+        program = str(versions[-1]) if versions else shutil.which("initdb")
+        return Path(program).parent if program else None
 
     def start(self) -> None:
-        """Start the server, and wait until it answers."""
+        """Start the server and wait until it answers."""
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
         self._run("pg_ctl", "start", "--wait", "--silent", "--log", str(self.folder / "log"), "--options", options)
 
     def stop(self, how: str = "fast") -> None:
-        """Stop the server; 'immediate' is as good as a crash."""
+        """Stop the server; 'immediate' is like a crash."""
         self._run("pg_ctl", "stop", "--wait", "--silent", "--mode", how)
 
     def close(self) -> None:
@@ -60,5 +60,5 @@ class Server:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [self.programs / program, "--pgdata", self.folder / "data", *arguments]
-        # Its output must not go to a pipe: the server would hold it open.
+        # Its output must not go to a pipe, because the server would keep the pipe open.
         subprocess.run(command, check=True, user=self.user, cwd="/", stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""The order of docs/architecture.md: packages import those before them alone, and modules and functions stay short."""
+"""The rules for the code: packages import only those before them in docs/architecture.md, and code stays short."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LINES_OF_A_MODULE, LINES_OF_A_FUNCTION, LETTERS_OF_A_TEST = 450, 60, 70
 
 
 def order() -> list[str]:
-    """Return the packages, and the modules beside them, from the one that imports none to the one that may import all.
+    """Return the packages and top-level modules in the order in which each may import only those before it.
 
-    `urfb/__init__.py`, what users import, and `__main__.py` come last and may import everything.
+    `urfb/__init__.py`, which users import, and `__main__.py` come last and may import everything.
     """
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^    (errors < .*(?:\n     *< .*)*)$", text, re.MULTILINE)
@@ -25,33 +25,32 @@ def order() -> list[str]:
 
 
 def part(path: str) -> str:
-    """Return the package, or the module beside the packages, that a file belongs to."""
+    """Return the package or top-level module that a file belongs to."""
     return Path(path).relative_to("urfb").parts[0].removesuffix(".py")
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
-    """Yield what a module imports from urfb: line, module, and name or ''.
+    """Yield a module's imports from urfb: line, module, and name or ''.
 
-    Imports inside functions and for type checkers count: a module has to know what its functions need when they are
-    called, and what its annotations name.
+    Imports inside functions and for type checkers count, because they are dependencies, too.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name, "") for alias in node.names if alias.name.split(".")[0] == "urfb")
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: write imports from urfb on"
+            assert node.level == 0, f"line {node.lineno}: write absolute imports, from urfb"
             if (node.module or "").split(".")[0] == "urfb":
                 yield from ((node.lineno, str(node.module), alias.name) for alias in node.names)
 
 
 def imported_part(module: str, name: str) -> str | None:
-    """Return which part of urfb an import is of; None for urfb itself, which only says its version."""
+    """Return the package or top-level module that an import needs; None for urfb itself, imported for its version."""
     if (module, name) in (("urfb", ""), ("urfb", "__version__")):
         return None
     return f"{module}.{name}".split(".")[1]
 
 
-def test_every_package_has_its_place_in_the_order() -> None:
+def test_every_package_has_a_place_in_the_order() -> None:
     assert sorted(order()) == sorted({part(path) for path in TREES})
 
 
@@ -93,16 +92,16 @@ def test_no_module_uses_a_private_attribute_of_another() -> None:
 
 
 def is_of_a_library(node: ast.Attribute) -> bool:
-    """Whether an attribute is a named tuple's method, or has no public name in Python or PyTorch."""
+    """Return whether an attribute is a method of named tuples, or has no public name in Python or PyTorch."""
     return node.attr in ("_asdict", "_fields", "_replace", "_schema") or ast.unparse(node.value) in ("os", "torch")
 
 
-def test_modules_are_no_longer_than_a_reader_bears() -> None:
+def test_modules_are_short() -> None:
     lengths = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8").count("\n") for path in MODULES}
     assert {path: length for path, length in lengths.items() if length > LINES_OF_A_MODULE} == {}
 
 
-def test_functions_are_no_longer_than_a_screen() -> None:
+def test_functions_are_short() -> None:
     lengths = {
         f"{path}::{node.name}": node.end_lineno - node.lineno + 1
         for path, tree in TREES.items()
@@ -112,6 +111,6 @@ def test_functions_are_no_longer_than_a_screen() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > LINES_OF_A_FUNCTION} == {}
 
 
-def test_names_of_tests_fit_a_line() -> None:
+def test_names_of_tests_are_short() -> None:
     names = [name for path in TESTS for name in re.findall(r"^ *def (test_\w+)", path.read_text("utf-8"), re.MULTILINE)]
     assert [name for name in names if len(name) >= LETTERS_OF_A_TEST] == []

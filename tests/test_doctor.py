@@ -1,4 +1,4 @@
-"""What the doctor finds on a machine whose store, data and disks are as each test makes them."""
+"""The findings of `urfb doctor` for stores, data sets and disks in various states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def findings(tmp_path: Path, about: str, *, store: str | None = None) -> list[Fi
     return [finding for finding in examine(subject) if about in finding.message]
 
 
-def test_a_new_machine_has_no_problem_and_every_check_says_something(tmp_path: Path) -> None:
+def test_a_new_machine_has_no_problem_and_every_check_reports(tmp_path: Path) -> None:
     subject = Subject(str(tmp_path / "results" / "urfb.sqlite"), tmp_path / "data")
     found = examine(subject)
     assert {finding.level for finding in found} <= {"ok", "warning"}
@@ -27,7 +27,7 @@ def test_a_new_machine_has_no_problem_and_every_check_says_something(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_whole_store_is_told_with_its_runs(tmp_path: Path) -> None:
+def test_an_intact_store_is_reported_with_its_runs(tmp_path: Path) -> None:
     open_for_writing(str(tmp_path / "urfb.sqlite")).register([tiny_run(), tiny_run(seed=1)])
     assert [finding.level for finding in findings(tmp_path, "urfb.sqlite is whole")] == ["ok"]
     (schema,) = findings(tmp_path, "schema is this version's; it has 2 runs")
@@ -61,8 +61,8 @@ def test_damage_is_a_problem(tmp_path: Path) -> None:
         ("postgresql://somebody:secret@127.0.0.1:1/urfb", "somebody"),
     ],
 )
-def test_what_is_no_store_is_a_problem_and_shows_no_password(tmp_path: Path, store: str, said: str) -> None:
-    (tmp_path / "notes.txt").write_text("no database, but as long as one would be " * 50)
+def test_a_location_without_a_store_is_a_problem_and_hides_passwords(tmp_path: Path, store: str, said: str) -> None:
+    (tmp_path / "notes.txt").write_text("a text as long as a database " * 50)
     found = examine(Subject(store.format(folder=tmp_path), tmp_path / "data"))
     assert [finding.level for finding in found if said in finding.message] == ["problem"]
     assert "secret" not in str(found)
@@ -98,7 +98,7 @@ def test_data_sets_are_ready_missing_or_damaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
-def test_every_gpu_is_told_with_what_it_can_do(tmp_path: Path) -> None:
+def test_every_gpu_is_reported_with_its_precisions(tmp_path: Path) -> None:
     import torch
 
     found = findings(tmp_path, "GPU cuda:")

@@ -1,4 +1,4 @@
-"""The documentation: nothing that its reference is made of lacks words, and the README leads somewhere."""
+"""The documentation: every key and column has a text, every exhibit is listed, and the README's links exist."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("part", [GridFile, Experiment, Matrix, Settings])
-def test_every_key_of_a_grid_file_says_what_it_is(part: type[BaseModel]) -> None:
+def test_every_key_of_a_grid_file_is_documented(part: type[BaseModel]) -> None:
     fields = {
         name: field
         for name, field in part.model_fields.items()
@@ -30,9 +30,9 @@ def test_every_key_of_a_grid_file_says_what_it_is(part: type[BaseModel]) -> None
     assert [name for name, field in fields.items() if not field.description] == []
 
 
-def test_every_column_of_a_table_says_what_it_holds() -> None:
+def test_every_column_of_a_table_is_documented() -> None:
     settings = {"run": tables.SPEC_COLUMNS, "simulation": tables.SIMULATION_COLUMNS}
-    untold = [
+    undocumented = [
         f"{table.name}.{column.name}"
         for table in tables.metadata.sorted_tables
         for column in table.columns
@@ -41,27 +41,27 @@ def test_every_column_of_a_table_says_what_it_holds() -> None:
         and not column.foreign_keys
         and column.name not in settings.get(table.name, ())
     ]
-    assert untold == []
+    assert undocumented == []
 
 
-def test_what_a_view_adds_is_a_column_of_it(tmp_path: Path) -> None:
+def test_every_addition_of_a_view_is_a_documented_column(tmp_path: Path) -> None:
     store = open_for_writing(str(tmp_path / "s.sqlite"))
     for view, additions in tables.VIEW_ADDITIONS.items():
         assert [column.name for column in additions if not column.doc or column.name not in store.columns(view)] == []
 
 
 @pytest.mark.parametrize(("heading", "exhibits"), [("Figures beyond the paper", FIGURES), ("Tables", TABLES)])
-def test_every_table_and_every_figure_that_is_not_the_papers_is_told_of(
+def test_every_table_and_every_figure_beyond_the_paper_is_documented(
     heading: str, exhibits: tuple[Exhibit, ...]
 ) -> None:
     text = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
     section = text.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    told = [
+    header, *listed = [
         name.strip() for row in re.findall(r"^\| (\S[^|]*) \|", section, flags=re.MULTILINE) for name in row.split(",")
     ]
     papers = [str(number) for number in range(1, 13)] if exhibits is FIGURES else []
-    assert told[0] in ("figure", "table")
-    assert sorted(told[1:]) == sorted({exhibit.name for exhibit in exhibits} - set(papers))
+    assert header in ("figure", "table")
+    assert sorted(listed) == sorted({exhibit.name for exhibit in exhibits} - set(papers))
 
 
 def test_the_generated_parts_of_pages_are_current() -> None:
@@ -73,8 +73,8 @@ def test_the_generated_parts_of_pages_are_current() -> None:
     assert checked.returncode == 0, f"update them with `{update}`\n{checked.stdout}{checked.stderr}"
 
 
-def test_the_readmes_links_lead_somewhere() -> None:
+def test_the_readmes_links_exist() -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    own = [link for link in links if not link.startswith("https://")]
-    assert len(own) > 10
-    assert [link for link in own if not (ROOT / link).exists()] == []
+    files = [link for link in links if not link.startswith("https://")]
+    assert len(files) > 10
+    assert [file for file in files if not (ROOT / file).exists()] == []

@@ -1,8 +1,8 @@
-"""Every command, program and grid of README and docs does what it is shown for: parsed here, run where it is slow.
+"""Every command, program and grid of README and docs works. The default tests parse them; the slow tests run them.
 
-What is not run stands in EXCUSES, what is run with another text in SUBSTITUTIONS, what may end with another exit code
-than 0 in EXIT_CODES, what goes on until it is interrupted in ENDLESS. A row of these tables that has no effect fails,
-so that none outlives its reason.
+EXCUSES lists the code that is not run, SUBSTITUTIONS the code that is changed before it is run, EXIT_CODES the commands
+that may end with an exit code other than 0, and ENDLESS the commands that run until they are interrupted. A test fails
+for a row of these tables that has no effect, so none outlives its reason.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ from urfb.grid.expand import load_grid
 ROOT = Path(__file__).parents[1]
 PAGES = pages()
 YAML = ("yaml", "yml")
-OUTPUT = ("", "text", "latex", "bibtex")  # nothing that is typed into a shell
+OUTPUT = ("", "text", "latex", "bibtex")  # blocks that nobody types into a shell
 
 
 class Excuse(NamedTuple):
-    """A command, or block, that is not run: on which pages, how it begins or what it has, and why."""
+    """A command or block that is not run: the pages, a pattern that its start matches, and the reason."""
 
     pages: str
     pattern: str
@@ -62,7 +62,7 @@ class Excuse(NamedTuple):
 
 
 class Substitution(NamedTuple):
-    """What stands for something that a page cannot know, or that would take too long."""
+    """A replacement for a text that only fits the reader's machine, or that would take too long."""
 
     pattern: str
     text: str
@@ -70,7 +70,7 @@ class Substitution(NamedTuple):
 
 
 class ExitCodes(NamedTuple):
-    """Which exit codes a command may end with."""
+    """The exit codes that a command may end with."""
 
     pattern: str
     codes: tuple[int, ...]
@@ -79,42 +79,44 @@ class ExitCodes(NamedTuple):
 
 EXCUSES = [
     Excuse("*", r"python3 -m venv ", "makes an environment, as CI does"),
-    Excuse("*", r"\S*pip install ", "installs from a package index, as CI does; the wheel has a test of its own"),
+    Excuse("*", r"\S*pip install ", "installs from a package index, as CI does; test_wheel.py tests the wheel"),
     Excuse("*", r"uv ", "makes environments of other versions of Python from a package index"),
     Excuse("*", r"\S*mkdocs build", "CI builds the site, with no warning allowed"),
-    Excuse("*", r"\S*pytest\b", "runs this test; CI runs it"),
+    Excuse("*", r"\S*pytest\b", "would run this test again; CI runs it"),
     Excuse("*", r"ray (start|stop)\b", "acts on the whole machine; tests/engines/test_ray.py joins clusters"),
 ]
 
 SUBSTITUTIONS = [
-    Substitution("/tmp/report", "{folder}/report", "a folder of the test's own"),
-    Substitution("/shared/project", "{folder}", "the folder that hosts share"),
-    Substitution("/shared/data", "{folder}/home/.cache/urfb/data", "the data sets that hosts share"),
-    Substitution(r"urfb grid logs \w+", "urfb grid logs $RUN", "a run that is there"),
+    Substitution("/tmp/report", "{folder}/report", "a folder of this test"),
+    Substitution("/shared/project", "{folder}", "the folder that all machines share"),
+    Substitution("/shared/data", "{folder}/home/.cache/urfb/data", "the data sets that all machines share"),
+    Substitution(r"urfb grid logs \w+", "urfb grid logs $RUN", "a run that exists here"),
     Substitution(r"urfb grid clean$", "urfb grid clean --store from-a/urfb.sqlite", "load_weights needs checkpoints"),
     Substitution(r"--epochs \d+", "--epochs 2", "two epochs are enough"),
-    Substitution(r"--engine ray", "--engine ray --address local --epochs 3", "a Ray of its own, and an epoch to train"),
-    Substitution(r"dataset=cifar100?\b", "dataset=digits", "the grid has digits in place of CIFAR"),
+    Substitution(
+        r"--engine ray", "--engine ray --address local --epochs 3", "a separate Ray cluster, and an epoch to train"
+    ),
+    Substitution(r"dataset=cifar100?\b", "dataset=digits", "the grid has digits instead of CIFAR"),
 ]
 
 ENDLESS = [
-    ExitCodes(r"urfb grid watch", (0,), "goes on while something is trained"),
-    ExitCodes(r"urfb grid logs .*--follow", (0, 130), "goes on while its run is trained"),
+    ExitCodes(r"urfb grid watch", (0,), "runs while any run is trained"),
+    ExitCodes(r"urfb grid logs .*--follow", (0, 130), "runs while its run is trained"),
 ]
 
 EXIT_CODES = [
-    ExitCodes(r"urfb results remove", (2,), "asks before it removes anything, and nobody is there to answer"),
+    ExitCodes(r"urfb results remove", (2,), "asks before it removes anything, and nobody answers here"),
     ExitCodes(r"urfb report claims", (3,), "runs of two epochs on digits decide no claim"),
 ]
 
 
 def excuse(page: str, text: str) -> Excuse | None:
-    """Return the row that excuses code of a page from being run."""
+    """Return the row of EXCUSES, if any, because of which code of a page is not run."""
     return next((row for row in EXCUSES if fnmatch(page, row.pages) and re.match(row.pattern, text)), None)
 
 
 def substituted(text: str, folder: Path) -> str:
-    """Return code as it is run."""
+    """Return code with all substitutions."""
     for row in SUBSTITUTIONS:
         text = re.sub(row.pattern, row.text.format(folder=folder), text, flags=re.MULTILINE)
     return text
@@ -126,17 +128,17 @@ def expected(text: str) -> tuple[int, ...]:
 
 
 def of_page(page: str, *languages: str) -> list[Block]:
-    """Return the blocks of a page that are in a language, under any of its names."""
+    """Return the blocks of a page in a language, which may have several names."""
     return [block for block in blocks(page) if block.language in languages]
 
 
 def commands(page: str) -> list[Statement]:
-    """Return all commands of a page, those of scripts, too."""
+    """Return all commands of a page, including those of scripts."""
     return [statement for block in blocks(page) if is_shell(block) for statement in statements(block)]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_nothing_that_can_be_run_is_left_out(page: str) -> None:
+def test_no_runnable_block_is_left_out(page: str) -> None:
     unknown, groups = [], "|".join(parser("urfb").commands)
     for block in blocks(page):
         if block.language not in (*OUTPUT, *SHELL, *SESSION, *YAML, "python"):
@@ -144,7 +146,7 @@ def test_nothing_that_can_be_run_is_left_out(page: str) -> None:
                 unknown.append(f"{block.place}: no test knows what to do with '{block.language}'")
         elif not is_shell(block) and block.language in OUTPUT:
             typed = re.findall(rf"^(?:\$ |urfb (?:{groups}) ).*", block.text, flags=re.MULTILINE)
-            unknown += [f"{block.place}: call the block sh, for it has `{line}`" for line in typed]
+            unknown += [f"{block.place}: mark the block as sh, because it has `{line}`" for line in typed]
     assert not unknown, "\n".join(unknown)
 
 
@@ -154,7 +156,7 @@ def test_every_command_is_parsed_by_its_own_program(page: str) -> None:
     for statement in commands(page):
         faults = [syntax_error(statement.text), *mistakes(statement.text)]
         wrong += [f"{statement}\n{fault}" for fault in faults if fault]
-    for script in filter(is_script, blocks(page)):  # which is not run
+    for script in filter(is_script, blocks(page)):  # scripts are not run
         wrong += [f"{script.place}: there is no experiment '{name}'" for name in unknown_experiments(script.text)]
     assert not wrong, "\n".join(wrong)
 
@@ -165,7 +167,7 @@ def test_commands_and_options_named_in_sentences_exist(page: str) -> None:
     for mention in mentions(page):
         place = f"{mention.page}:{mention.line}: `{mention.text}`"
         if re.match(r"(\.venv/bin/)?urfb [^A-Z]", mention.text):  # COMMAND stands for any
-            # A sentence need not give all arguments, or may name a group: with --help, nothing more is asked for.
+            # A sentence may leave out arguments or name a group, so a command that is valid with --help is right.
             for fault in mistakes(mention.text):
                 if not re.search(r"Missing|COMMAND \[ARGS\]", fault) or mistakes(f"{mention.text} --help"):
                     wrong.append(f"{place}\n{fault}")
@@ -182,7 +184,7 @@ def test_every_python_block_compiles(page: str) -> None:
 
 @pytest.fixture
 def imports_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Modules that a grid beside them has named are forgotten again: another page has others of the same name."""
+    """Forget imported modules of a page afterwards, because another page has different ones of the same name."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield
     for name, module in list(sys.modules.items()):
@@ -200,7 +202,7 @@ def test_every_yaml_block_is_a_grid(page: str, tmp_path: Path) -> None:
     for block in of_page(page, *YAML):
         if excuse(page, block.text):
             continue
-        grid = tmp_path / f"{page.replace('/', '-')}.yaml"  # mistakes begin with its path, then line and column
+        grid = tmp_path / f"{page.replace('/', '-')}.yaml"  # an error shows this name, then line and column
         grid.write_text(grid_text(block))
         try:
             assert load_grid(grid).runs
@@ -210,7 +212,7 @@ def test_every_yaml_block_is_a_grid(page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [words for words, _ in leaves(parser("urfb"))], ids=" ".join)
-def test_the_help_of_every_command_has_an_example_that_is_right(words: tuple[str, ...]) -> None:
+def test_the_help_of_every_command_has_a_valid_example(words: tuple[str, ...]) -> None:
     given = examples(dict(leaves(parser("urfb")))[words].help)
     assert given, f"`urfb {' '.join(words)} --help` has no example"
     for example in given:
@@ -256,7 +258,7 @@ def test_a_wrong_command_is_found(command: str, complaint: str) -> None:
     assert complaint in mistake
 
 
-def test_a_right_command_is_taken() -> None:
+def test_a_valid_command_is_accepted() -> None:
     assert (
         mistakes("urfb results query 'SELECT run FROM runs WHERE test_error < 0.5' --format csv >a 2>&1 | head") == []
     )
@@ -266,16 +268,16 @@ def test_a_right_command_is_taken() -> None:
     )
 
 
-def test_an_experiment_that_is_not_there_is_found() -> None:
+def test_an_unknown_experiment_is_found() -> None:
     assert unknown_experiments("urfb grid run experiments.yaml quick figure44 --where seed=0") == ["figure44"]
 
 
-# From here on, they are run.
+# The slow tests, which run the commands
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose store has `quick` trained, as the README's first command leaves it, and two stores to merge."""
+    """A project whose store has the runs of `quick`, as after the README's first command."""
     project = Project.made(tmp_path_factory.mktemp("documented") / "template")
     code, said = project.shell("urfb grid run experiments.yaml quick")
     assert code == 0, said
@@ -293,14 +295,17 @@ def project(template: Path, tmp_path: Path) -> Project:
 
 
 def serve_postgresql(project: Project, stack: ExitStack) -> None:
-    """Have a server that answers under whatever name a page gives it, with a user lab who may make databases."""
+    """Start a server that answers under any name that a page uses, with a user `lab` who may create databases."""
     programs = Server.find()
     if programs is None:
-        pytest.skip("needs a PostgreSQL server's programs, such as Debian's package postgresql brings")
+        pytest.skip("needs the programs of a PostgreSQL server, for example from Debian's package postgresql")
     pytest.importorskip("psycopg")
     server = stack.enter_context(closing(Server(programs)))
-    own = {"PGHOSTADDR": "127.0.0.1", "PGPORT": str(server.port), "PATH": f"{programs}:{project.environment['PATH']}"}
-    project.environment |= own
+    project.environment |= {
+        "PGHOSTADDR": "127.0.0.1",
+        "PGPORT": str(server.port),
+        "PATH": f"{programs}:{project.environment['PATH']}",
+    }
     code, said = project.shell("createuser --host localhost --username urfb --createdb lab")
     assert code == 0, said
 
@@ -309,7 +314,7 @@ def serve_postgresql(project: Project, stack: ExitStack) -> None:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(is_shell(block) or block.language == "python" for block in blocks(page))]
 )
-def test_what_a_page_shows_runs(page: str, project: Project, request: pytest.FixtureRequest) -> None:
+def test_every_command_of_a_page_runs(page: str, project: Project, request: pytest.FixtureRequest) -> None:
     text = "\n".join(block.text for block in blocks(page))
     with ExitStack() as stack:
         if "postgresql://" in text:
@@ -323,7 +328,7 @@ def test_what_a_page_shows_runs(page: str, project: Project, request: pytest.Fix
 
 
 def failures_of(page: str, project: Project, as_run: Callable[[str], str]) -> Iterator[str]:
-    """Run a page from top to bottom; tell of each thing that failed where it stands, what was run, and its output."""
+    """Run a page from top to bottom, and yield each failure with its place, the code as run, and its output."""
     for block in blocks(page):
         if block.file:
             project.write(block)

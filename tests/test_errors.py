@@ -1,4 +1,4 @@
-"""How a name that is not known is answered."""
+"""Suggestions for unknown names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from urfb.nn.rules import RULES
         ("connectivty", "connectivity"),
     ],
 )
-def test_a_setting_is_known_by_its_name_in_other_tools(written: str, meant: str) -> None:
+def test_names_from_other_tools_suggest_the_setting(written: str, meant: str) -> None:
     assert nearest(written, SETTINGS).startswith(f"did you mean '{meant}'? (allowed: network, ")
 
 
@@ -54,7 +54,7 @@ def test_a_setting_is_known_by_its_name_in_other_tools(written: str, meant: str)
         ("urbf", "urfb"),
     ],
 )
-def test_a_rule_is_known_by_its_name_in_other_papers(written: str, meant: str) -> None:
+def test_names_from_other_papers_suggest_the_rule(written: str, meant: str) -> None:
     assert nearest(written, RULES).startswith(f"did you mean '{meant}'?")
 
 
@@ -70,16 +70,16 @@ def test_a_rule_is_known_by_its_name_in_other_papers(written: str, meant: str) -
         ("finished", ("unfinished", "done"), "done"),
     ],
 )
-def test_a_value_is_known_by_its_name_elsewhere(written: str, allowed: tuple[str, ...], meant: str) -> None:
+def test_names_from_other_tools_suggest_the_value(written: str, allowed: tuple[str, ...], meant: str) -> None:
     assert nearest(written, allowed).startswith(f"did you mean '{meant}'?")
 
 
-def test_nothing_is_suggested_that_is_not_allowed() -> None:
+def test_only_allowed_names_are_suggested() -> None:
     assert nearest("lr", ["matrix", "defaults"]) == "allowed: matrix, defaults"
     assert nearest("FA", ["bp", "dfa"]).startswith("did you mean 'dfa'?")
 
 
-def test_a_beginning_is_enough() -> None:
+def test_a_prefix_suggests_the_whole_name() -> None:
     assert nearest("Kolen", RULES).startswith("did you mean 'kolen-pollack'?")
 
 
@@ -89,7 +89,7 @@ def test_a_long_list_is_cut() -> None:
     assert nearest("zz", []) == "allowed: none"
 
 
-def test_synonyms_are_written_as_they_are_looked_up() -> None:
+def test_synonyms_are_in_normalized_form() -> None:
     synonyms = [synonym for others in SYNONYMS.values() for synonym in others]
     assert [synonym for synonym in synonyms if synonym != synonym.lower() or set(synonym) & set("-_ ")] == []
     assert len(synonyms) == len(set(synonyms))

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
 def test_every_mutation_applies_once_and_can_be_run(mutation: Mutation) -> None:
-    """`python -m tests.mutations` runs them; here they only have to be about the code as it is."""
+    """`python -m tests.mutations` runs the mutations; this test only checks that they match the current code."""
     assert mutation.before != mutation.after
     ast.parse(mutation.applied(ROOT))
     for test in mutation.tests:

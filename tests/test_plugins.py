@@ -1,4 +1,4 @@
-"""A grid that names the user's own model, rule or data set: found, trained, resumed, aligned, read back."""
+"""Grids with custom models, rules and data sets: import, training, resuming, alignment and reading back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build(shape, classes):
 RULE = """
 from urfb import Rule
 
-# Feedback half way between R and W.
+
 halfway = Rule("halfway between R and W", carrier=lambda weight, feedback: (weight + feedback) / 2, epsilon=1.0)
 """
 DATASET = """
@@ -43,7 +43,7 @@ from urfb import DatasetInfo
 def read(directory):
     labels = np.arange(600) % 3
     images = np.random.default_rng(0).integers(0, 8, (600, 4, 6, 2))
-    images[np.arange(600), labels] += 8  # the row that is bright tells the class
+    images[np.arange(600), labels] += 8  # the bright row shows the class
     return images, labels
 
 rows = DatasetInfo("rows", classes=3, shape=(2, 4, 6), training=400, validation=100, test=100,
@@ -52,7 +52,7 @@ rows = DatasetInfo("rows", classes=3, shape=(2, 4, 6), training=400, validation=
 
 
 def project(folder: Path, name: str, *, epochs: int = 2, extra: str = "") -> Path:
-    """Write a grid beside a module of a name of its own: Python imports a name once a process."""
+    """Write a grid and a module next to it, with a new name because Python imports a name once per process."""
     (folder / f"{name}.py").write_text(MODEL + RULE)
     grid = folder / "grid.yaml"
     grid.write_text(
@@ -64,7 +64,7 @@ def project(folder: Path, name: str, *, epochs: int = 2, extra: str = "") -> Pat
 
 
 def run(grid: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a grid as a user does, from another folder than the grid's."""
+    """Run a grid as a user does, from a folder other than the grid's."""
     command = [sys.executable, "-c", "from urfb.cli import app; app()", "grid", "run", str(grid)]
     store = ["--store", str(grid.parent / "s.sqlite")]
     return subprocess.run([*command, *store, *arguments], cwd="/", capture_output=True, text=True, check=False)
@@ -82,7 +82,7 @@ def test_a_users_model_and_rule_are_trained_stored_resumed_and_aligned(tmp_path:
     assert (runs["test_error"] < 0.7).all()  # 0.9 is chance
     alignment = store.alignment(rule="urfb", layer=2)
     assert alignment["correlation"].iloc[-1] > alignment["correlation"].iloc[0] + 0.02
-    assert runs["source"].nunique() == 1  # one module: what differs is the rule alone
+    assert runs["source"].nunique() == 1  # one module, so only the rule differs
     halfway = store.alignment(rule="own_project:halfway", step=0)
     assert (halfway["correlation"] > 0.3).all()
     assert store.alignment(rule="bp")["gradient_cosine"].to_numpy() == pytest.approx(1.0)
@@ -116,7 +116,7 @@ def test_the_source_is_part_of_the_identity(tmp_path: Path) -> None:
     for text in (MODEL + RULE, MODEL + RULE, MODEL.replace("20", "30") + RULE):
         grid = project(tmp_path, "changing_project")
         (tmp_path / "changing_project.py").write_text(text)
-        identities.append({one.spec.rule: one.spec.identity for one in load_grid(grid).runs})
+        identities.append({run.spec.rule: run.spec.identity for run in load_grid(grid).runs})
     assert identities[0] == identities[1]
     assert all(identities[0][rule] != identities[2][rule] for rule in identities[0])
 
@@ -128,7 +128,7 @@ def test_source_changed_after_planning_is_refused_in_training(tmp_path: Path) ->
 
     spec = load_grid(project(tmp_path, "edited_project")).runs[0].spec
     (tmp_path / "edited_project.py").write_text(MODEL + RULE + "# edited\n")
-    with pytest.raises(PluginError, match="its source has changed since the run was planned"):
+    with pytest.raises(PluginError, match="the source has changed since the run was planned"):
         build_network(spec, CATALOG["digits"])
 
 
@@ -137,21 +137,21 @@ def test_source_changed_after_planning_is_refused_in_training(tmp_path: Path) ->
     [
         ("network: absent_module:build", r"'absent_module:build': cannot import 'absent_module' \(ModuleNotFoundError"),
         ("network: own_mistakes:built", r"has no 'built': did you mean 'build'\?"),
-        ("network: own_mistakes:build, rule: 'own_mistakes:build'", "is function, where a urfb.Rule is expected"),
+        ("network: own_mistakes:build, rule: 'own_mistakes:build'", "must be a urfb.Rule, not function"),
         ("network: own_mistakes:build, untied: all", "untied: only a network in the paper's notation has that"),
         (
             "dataset: own_mistakes:build, network: simpnet",
-            "is function, where a urfb.DatasetInfo with `read` is expected",
+            "must be a urfb.DatasetInfo with `read`, not function",
         ),
         (
             "dataset: own_numbers:odd, network: simpnet",
-            r"data set 'odd': classes is 1, .* from 2 .*; scale is 256, .* to 255 .*; test is 0, .*; shape is \(8, 8\)",
+            r"data set 'odd': classes .* from 2 .*, not 1; scale .* to 255, not 256; test .*, not 0; shape .* \(8, 8\)",
         ),
-        ("dataset: own_mistakes:bare, network: simpnet", "is a urfb.DatasetInfo without `read`, where"),
+        ("dataset: own_mistakes:bare, network: simpnet", "must be a urfb.DatasetInfo with `read`, not one without it"),
         ("network: own_mistakes:build, convention: paper", "convention: only a network in the paper's notation"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_trained(tmp_path: Path, setting: str, said: str) -> None:
+def test_mistakes_are_reported_before_training(tmp_path: Path, setting: str, said: str) -> None:
     bare = "from urfb import DatasetInfo\nbare = DatasetInfo('bare', 2, (1, 8, 8), 10, 10, 10, 10, 255, 'nowhere')\n"
     (tmp_path / "own_mistakes.py").write_text(MODEL + bare)
     odd = "from urfb import DatasetInfo\nodd = DatasetInfo('odd', 1, (8, 8), 10, 10, 0, 10, 256, 'nowhere', print)\n"
@@ -173,11 +173,11 @@ def problems(grid: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("import sys\n\nsys.exit(0)", r"\(SystemExit: 0, at FILE:3\); put what .* below `if __name__ == '__main__':`"),
+        ("import sys\n\nsys.exit(0)", r"\(SystemExit: 0, at FILE:3\); move code .* below `if __name__ == '__main__':`"),
         (
             "import argparse\n\nparser = argparse.ArgumentParser()\nparser.add_argument('--rate', required=True)\n"
             "print(parser.parse_args([]))",
-            r"\(SystemExit: 2, at FILE:5\); put what .* below `if __name__ == '__main__':`",
+            r"\(SystemExit: 2, at FILE:5\); move code .* below `if __name__ == '__main__':`",
         ),
         ("import torch\n\n\ndef build(:\n    pass\n", r"\(SyntaxError: invalid syntax, at FILE:4\)"),
         (
@@ -189,17 +189,16 @@ def problems(grid: Path) -> list[str]:
         ("raise ValueError('two\\nlines')", r"\(ValueError: two lines, at FILE:1\)"),
     ],
 )
-def test_an_import_that_fails_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+def test_a_failing_import_is_reported_with_its_place(tmp_path: Path, text: str, said: str) -> None:
     name = f"failing_{len(text)}"
     grid = project(tmp_path, name)
     (tmp_path / f"{name}.py").write_text(text)
-    found = problems(grid)
-    assert len(found) == 2  # the model's path and the rule's
+    model, _rule = problems(grid)
     file = re.escape(str(tmp_path / f"{name}.py"))
-    assert re.fullmatch(rf".*'{name}:build': cannot import '{name}' {said.replace('FILE', file)}", found[0]), found[0]
+    assert re.fullmatch(rf".*'{name}:build': cannot import '{name}' {said.replace('FILE', file)}", model), model
 
 
-def test_the_place_is_where_the_users_own_files_end(tmp_path: Path) -> None:
+def test_the_place_is_the_innermost_line_of_a_users_file(tmp_path: Path) -> None:
     grid = project(tmp_path, "outer_module")
     (tmp_path / "outer_module.py").write_text("import inner_module\n" + MODEL)
     (tmp_path / "inner_module.py").write_text("import torch\n\n\ntorch.nn.Linear(2, 3)(torch.zeros(3))\n")
@@ -210,7 +209,7 @@ def test_the_place_is_where_the_users_own_files_end(tmp_path: Path) -> None:
     )
 
 
-def test_faults_of_a_model_and_a_rule_are_told_at_once_and_tried_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_and_each_module_is_imported_once(tmp_path: Path) -> None:
     count = (
         f"from pathlib import Path\nwith Path({str(tmp_path / 'tried')!r}).open('a') as file:\n    file.write('x')\n"
     )
@@ -225,14 +224,14 @@ def test_faults_of_a_model_and_a_rule_are_told_at_once_and_tried_once(tmp_path: 
     assert (tmp_path / "tried").read_text() == "x"
 
 
-def test_ctrl_c_while_a_module_is_imported_is_no_fault_of_it(tmp_path: Path) -> None:
+def test_ctrl_c_during_an_import_is_not_reported_as_a_fault(tmp_path: Path) -> None:
     grid = project(tmp_path, "interrupted_project")
     (tmp_path / "interrupted_project.py").write_text("raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
         load_grid(grid)
 
 
-def test_what_a_module_does_to_the_process_is_undone(
+def test_the_process_state_is_restored_after_an_import(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     meddling = "import os, signal\n\nprint('imported')\nos.chdir('/')\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n"
@@ -247,7 +246,7 @@ def test_what_a_module_does_to_the_process_is_undone(
     assert (output.out, output.err) == ("", "imported\n")
 
 
-def test_what_a_model_prints_stays_out_of_a_plan(tmp_path: Path) -> None:
+def test_a_models_output_goes_to_stderr_in_a_plan(tmp_path: Path) -> None:
     grid = project(tmp_path, "printing_project")
     talking = MODEL.replace("    channels,", "    print('built'); os.system('echo shouted')\n    channels,")
     (tmp_path / "printing_project.py").write_text(f"import os\n{talking}{RULE}")
@@ -263,17 +262,17 @@ def test_what_a_model_prints_stays_out_of_a_plan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "found"), [("json", re.escape(str(Path(json.__file__).parent))), ("time", "Python itself")]
 )
-def test_a_module_that_a_library_hides_is_told(tmp_path: Path, module: str, found: str) -> None:
+def test_a_module_hidden_by_a_library_is_reported(tmp_path: Path, module: str, found: str) -> None:
     (tmp_path / f"{module}.py").write_text(MODEL)
     (tmp_path / "grid.yaml").write_text(
         f"experiments: {{own: {{defaults: {{network: '{module}:build', dataset: digits, rule: bp}}}}}}\n"
     )
     (problem,) = problems(tmp_path / "grid.yaml")
     file = re.escape(str(tmp_path / f"{module}.py"))
-    assert re.search(f"'{module}:build' is found in {found}, not in {file} .*: give that module a name", problem)
+    assert re.search(f"'{module}:build' is found in {found}, not in {file} .*: give that module another name", problem)
 
 
-def test_a_package_without_init_is_found_and_all_of_it_is_its_source(tmp_path: Path) -> None:
+def test_the_source_of_a_package_without_init_is_all_its_files(tmp_path: Path) -> None:
     def hash_of(package: str) -> str:
         (grid := tmp_path / "grid.yaml").write_text(
             f"experiments: {{own: {{defaults: {{network: '{package}.net:build', dataset: digits, rule: bp}}}}}}\n"
@@ -299,7 +298,7 @@ def test_a_package_without_init_is_found_and_all_of_it_is_its_source(tmp_path: P
     assert hash_of("bare_lab") != first
 
 
-def test_a_folder_without_init_that_is_named_lists_its_modules(tmp_path: Path) -> None:
+def test_naming_a_folder_without_init_lists_its_modules(tmp_path: Path) -> None:
     (tmp_path / "open_lab").mkdir()
     (tmp_path / "open_lab" / "net.py").write_text(MODEL)
     (tmp_path / "grid.yaml").write_text(
@@ -324,7 +323,7 @@ def test_a_folder_without_init_that_is_named_lists_its_modules(tmp_path: Path) -
         ("pool_padding", "end"),
     ],
 )
-def test_what_only_the_notation_says_is_refused_beside_a_users_model(tmp_path: Path, setting: str, value: str) -> None:
+def test_notation_settings_are_refused_for_a_custom_model(tmp_path: Path, setting: str, value: str) -> None:
     grid = project(tmp_path, "own_layers", extra=f"{setting}: {value}")
     with pytest.raises(GridError, match=f"{setting}: only a network in the paper's notation has that"):
         load_grid(grid)
@@ -361,29 +360,38 @@ def test_a_users_data_set_is_trained_on_and_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "changed", "said"),
     [
-        ("(600, 4, 6, 2)", "(600, 4, 7, 2)", "images have shape (600, 4, 7, 2), where (600, 4, 6, 2) is expected"),
-        ("np.arange(600) % 3", "np.arange(600) % 4", "labels go from 0 to 3, where 0 to 2 is allowed"),
-        ("return images, labels", "return images / 15, labels", "pixels are float64, where whole numbers from 0 to 15"),
-        ("return images, labels", "return images, labels[:9]", "labels have shape (9,), where (600,) is expected"),
+        ("(600, 4, 6, 2)", "(600, 4, 7, 2)", "images must have the shape (600, 4, 6, 2), [N, height,"),
+        ("np.arange(600) % 3", "np.arange(600) % 4", "labels must be from 0 to 2, but they are from 0 to 3"),
+        (
+            "return images, labels",
+            "return images / 15, labels",
+            "pixels must be whole numbers from 0 to 15, not float64",
+        ),
+        (
+            "return images, labels",
+            "return images, labels[:9]",
+            "labels must have the shape (600,), one label per image",
+        ),
         ("return images, labels", "return open(directory / 'absent')", "FileNotFoundError"),
         ("return images, labels", "raise MemoryError", "MemoryError, at "),
         ("return images, labels", "exit('no disk')", "SystemExit: no disk, at "),
     ],
 )
-def test_a_users_data_set_that_is_not_what_it_says_is_told(tmp_path: Path, text: str, changed: str, said: str) -> None:
+def test_a_data_set_unlike_its_declaration_is_reported(tmp_path: Path, text: str, changed: str, said: str) -> None:
     assert text in DATASET
-    name = f"odd_data_{re.sub(r'[^0-9a-z]', '', said)}"  # Python imports a name once a process
+    name = f"odd_data_{re.sub(r'[^0-9a-z]', '', said)}"  # a new name, because Python imports a name once per process
     data_project(tmp_path, name, DATASET.replace(text, changed))
     add_import_folder(tmp_path)
     with pytest.raises(DataError, match=f"'{name}:rows'.*{re.escape(said)}"):
         verify(f"{name}:rows", tmp_path)
 
 
-def test_a_users_data_set_is_looked_at_before_anything_is_trained(tmp_path: Path) -> None:
+def test_a_custom_data_set_is_checked_before_training(tmp_path: Path) -> None:
     refused = run(data_project(tmp_path, "late_data", DATASET.replace("images, labels\n", "images, labels + 1\n")))
     assert refused.returncode == 2
     assert (
-        "'late_data:rows': what its function returns is not what it declares: labels go from 1 to 3" in refused.stderr
+        "'late_data:rows': `read` does not return what the data set declares: labels must be from 0 to 2, but they are "
+        "from 1 to 3" in refused.stderr
     )
     assert not (tmp_path / "s.sqlite").exists()
 
@@ -415,7 +423,7 @@ def test_data_set_batch_size_overrides_a_larger_untied_default(tmp_path: Path) -
     assert {run.spec.batch_size for run in load_grid(grid).runs} == {20}
 
 
-def test_trained_weights_are_given_back_with_their_masks(tmp_path: Path) -> None:
+def test_load_weights_returns_trained_weights_and_masks(tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text(
         "experiments: {own: {defaults: {network: 'Conv 4 3x3; Maxpool 3; Full 10; Output', dataset: digits, "
         "rule: urfb, connectivity: 0.5, epochs: 2}}}\n"

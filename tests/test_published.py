@@ -1,4 +1,4 @@
-"""What is published is what the published store shows: the figures' numbers, and the README's."""
+"""The published figures, tables, verdicts and README agree with the published store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def store() -> urfb.store.Store:
 
 @pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.sqlite")), ids=lambda path: path.name)
 def test_a_published_store_has_this_versions_schema(path: Path) -> None:
-    urfb.open_store(str(path))  # which refuses any other, and says how to upgrade it
+    urfb.open_store(str(path))  # raises for any other schema, and says how to upgrade it
 
 
 @pytest.mark.usefixtures("coarse_pictures")
@@ -39,7 +39,7 @@ def test_the_published_figures_and_tables_show_the_published_store(
     for made in render(store, exhibits, tmp_path, "results/reference/urfb.sqlite"):
         folder = REFERENCE / f"{made.exhibit.kind}s"
         for file in made.files:
-            assert (folder / file.name).exists(), f"{folder / file.name} is not there; make it with {COMMAND}"
+            assert (folder / file.name).exists(), f"{folder / file.name} is missing; make it with {COMMAND}"
         drawn, published = (pd.read_csv(place / made.files[-1].name, comment="#") for place in (tmp_path, folder))
         pd.testing.assert_frame_equal(drawn, published, rtol=1e-4)
 
@@ -59,9 +59,9 @@ def test_nothing_published_names_this_machines_folders() -> None:
             assert not any(place in content for place in (b"/root/", b"/home/", b"/work/", b"/tmp/")), file
 
 
-def test_the_readme_says_of_the_claims_what_the_published_verdicts_are() -> None:
+def test_the_readmes_claims_match_the_published_verdicts() -> None:
     published = json.loads((REFERENCE / "claims.json").read_text())
-    verdicts = {one["claim"]: one["verdict"] for one in published if one["setting"]["name"] == "short"}
+    verdicts = {claim["claim"]: claim["verdict"] for claim in published if claim["setting"]["name"] == "short"}
     assert verdicts == {"1": "contradicted", "2": "supported", "5": "supported", "6": "supported"}
     readme = " ".join((ROOT / "README.md").read_text().split())
     assert "In these 10 epochs, claims 2, 5 and 6 of the paper are supported." in readme

@@ -1,4 +1,4 @@
-"""The first things a new user does: the experiment `quick`, its figures, and the tutorial, at their full lengths."""
+"""A new user's first steps at full length: the experiment `quick`, its figures, and the tutorial."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ POINTS = 1
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder whose store, where urfb looks for it, has the runs of `quick`."""
+    """Return a folder whose store, at the default path, has the runs of `quick`."""
     folder = tmp_path_factory.mktemp("project")
     run(folder, "grid", "run", ROOT / "experiments.yaml", "quick")
     return folder
 
 
 def run(folder: Path, *arguments: str | Path) -> str:
-    """Return what a command of urfb's prints that is run in a folder."""
+    """Run a urfb command in a folder and return its output."""
     return subprocess.run([*URFB, *arguments], check=True, cwd=folder, capture_output=True, text=True).stdout
 
 
 def block(beginning: str) -> Block:
-    """Return the one block of the tutorial that begins so, or is a file of that name."""
-    [found] = [one for one in blocks(TUTORIAL) if one.file == beginning or one.text.startswith(beginning)]
-    return found
+    """Return the only block of the tutorial that starts with a text, or is a file of that name."""
+    [match] = [block for block in blocks(TUTORIAL) if block.file == beginning or block.text.startswith(beginning)]
+    return match
 
 
 def numbers_and_words(text: str) -> tuple[list[float], list[str]]:
-    """Take a printed text apart into its numbers and all else."""
+    """Split a printed text into its numbers and its other words."""
     number = r"(?<![\w.])[+-]?\d+(?:\.\d+)?(?![\w.])"
-    return [float(one) for one in re.findall(number, text)], re.sub(number, "", text).split()
+    return [float(digits) for digits in re.findall(number, text)], re.sub(number, "", text).split()
 
 
 @pytest.mark.slow
-def test_quick_gives_runs_figures_and_the_papers_order(project: Path) -> None:
-    told = run(project, "report", "figures", "--experiment", "quick")
-    assert "incomplete" not in told
+def test_quick_makes_runs_and_figures_with_the_papers_order_of_errors(project: Path) -> None:
+    output = run(project, "report", "figures", "--experiment", "quick")
+    assert "incomplete" not in output
     for number in ("04", "05", "10"):
         for suffix in ("png", "pdf", "csv"):
             assert (project / "results" / "figures" / f"quick-figure{number}.{suffix}").stat().st_size > 1000
@@ -73,7 +73,7 @@ def test_the_tutorials_query_prints_what_the_tutorial_shows(project: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_tutorials_answer_is_what_its_own_grid_and_program_give(tmp_path: Path, real_data: Path) -> None:
+def test_the_tutorials_grid_and_program_give_its_answer(tmp_path: Path, real_data: Path) -> None:
     for name in ("mine.yaml", "answer.py"):
         (tmp_path / name).write_text(block(name).text)
     run(tmp_path, "grid", "run", "mine.yaml", "--data-dir", real_data)

@@ -1,4 +1,4 @@
-"""The package as users install it: what is in it, and that it works with nothing of the checkout beside it."""
+"""The package as users install it: its contents, and that it works without the checkout."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tracked() -> list[str]:
-    """The files that git knows, and those that it would."""
+    """The files that git tracks, and the new ones that it does not ignore."""
     if not (ROOT / ".git").exists():
         pytest.skip("needs a checkout")
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -38,13 +38,13 @@ def tracked() -> list[str]:
 
 @pytest.fixture(scope="module")
 def distributions(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, made of tracked files alone, and the wheel, made of the sdist."""
+    """A folder with the sdist, built only from tracked files, and the wheel, built from the sdist."""
     pytest.importorskip("build")
     source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
     for name in tracked:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, source / name)
-    # From the sdist, and with the setuptools that is here: nothing is fetched.
+    # Builds the wheel from the sdist, with the installed setuptools, so nothing is downloaded.
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", made, source]
     outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     built = subprocess.run(command, capture_output=True, text=True, check=False, cwd=made, env=outside)
@@ -66,7 +66,7 @@ def metadata(wheel: Path) -> Message:
 
 
 class Installed:
-    """urfb from the wheel in an environment of its own, which lends everything else from the running one."""
+    """An environment with urfb from the wheel, and all other packages from the running environment."""
 
     def __init__(self, wheel: Path, folder: Path) -> None:
         self.folder = folder / "home"
@@ -74,10 +74,10 @@ class Installed:
         self.environment = folder / "environment"
         venv.create(self.environment)
         self.programs = self.environment / "bin"
-        # Paths that stand in a .pth file are no more than paths: an editable install of the checkout is not followed.
+        # .pth files in these folders have no effect, so an editable install of the checkout is not followed.
         (site,) = self.environment.glob("lib/python*/site-packages")
-        lent = [path for path in sys.path if Path(path).name == "site-packages"]
-        (site / "lent.pth").write_text("\n".join(lent) + "\n")
+        shared = [path for path in sys.path if Path(path).name == "site-packages"]
+        (site / "shared.pth").write_text("\n".join(shared) + "\n")
         install = [
             sys.executable,
             "-m",
@@ -91,7 +91,7 @@ class Installed:
         subprocess.run([*install, wheel], check=True, capture_output=True)
 
     def run(self, *command: object, expected: int = 0) -> str:
-        """Run a program of the environment, away from the checkout, and return what it printed."""
+        """Run a program of the environment, outside the checkout, and return its output."""
         program, *arguments = command
         outside = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "URFB"))}
         ended = subprocess.run(
@@ -121,7 +121,7 @@ def test_the_sdist_has_what_describes_the_package_and_no_tests(distributions: Pa
     assert not {name for name in names if name.startswith(("tests", "results", "docs"))}
 
 
-def test_the_metadata_say_what_was_tested_and_the_readme_can_be_shown(distributions: Path, metadata: Message) -> None:
+def test_the_metadata_match_the_tests_and_the_readme_renders(distributions: Path, metadata: Message) -> None:
     pytest.importorskip("twine")
     assert metadata["Version"] == urfb.__version__
     assert metadata["License-Expression"] == "MIT"
@@ -132,9 +132,9 @@ def test_the_metadata_say_what_was_tested_and_the_readme_can_be_shown(distributi
     assert versions[0] == metadata["Requires-Python"].removeprefix(">=")
     needs = map(Requirement, metadata.get_all("Requires-Dist", []))
     unbounded = [
-        need.name for need in needs if need.name != "urfb" and all(one.operator != ">=" for one in need.specifier)
+        need.name for need in needs if need.name != "urfb" and all(bound.operator != ">=" for bound in need.specifier)
     ]
-    assert unbounded == [], "each says the oldest version that works"
+    assert unbounded == [], "each dependency needs its oldest version that works"
     files = [str(file) for file in distributions.iterdir()]
     checked = subprocess.run(
         [sys.executable, "-m", "twine", "check", "--strict", *files], capture_output=True, text=True
@@ -142,13 +142,13 @@ def test_the_metadata_say_what_was_tested_and_the_readme_can_be_shown(distributi
     assert checked.returncode == 0, checked.stdout
 
 
-def test_what_urfb_imports_is_declared(metadata: Message) -> None:
+def test_every_import_is_a_declared_dependency(metadata: Message) -> None:
     imported = set()
     for file in (ROOT / "urfb").rglob("*.py"):
         imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE))
     providers = importlib.metadata.packages_distributions()
     needed = {provider.lower() for name in imported & set(providers) for provider in providers[name]}
-    needed -= {"urfb", "pydantic_core"}  # pydantic has its own, of a version that fits
+    needed -= {"urfb", "pydantic_core"}  # pydantic requires the version of pydantic_core that it needs
     declared = {re.match(r"[\w.-]+", need)[0].lower() for need in metadata.get_all("Requires-Dist", [])}  # type: ignore[index]
     assert needed - declared == set()
 

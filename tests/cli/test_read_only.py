@@ -78,7 +78,7 @@ def test_what_would_write_there_says_where_else(folder: Path) -> None:
     for command, advice in (
         ("grid run grid.yaml", "cannot be written; choose another place with --store"),
         ("results remove --where seed=0 --yes", "cannot be written; choose another place with --store"),
-        ("report figures 4 --experiment tiny", "name a place that can be written to with --out"),
+        ("report figures 4 --experiment tiny", "choose another path with --out"),
     ):
         done = on_read_only_mount(folder, urfb(command))
         assert done.returncode == 2

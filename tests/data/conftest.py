@@ -1,4 +1,4 @@
-"""A server on this machine, so that no test of fetching needs the network."""
+"""A local server, so that no test of fetching needs the network."""
 
 import hashlib
 import io
@@ -15,14 +15,15 @@ from torchvision.datasets import CIFAR10
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves files. With /silent/ in the address nothing comes; with /half/ half the file, and then nothing.
+    """Serves files; some addresses make it misbehave.
 
-    /ctrl-c/ is half, and the main thread, which is the client, is interrupted when it has read that, less what sockets
-    hold: a file for it is of many MiB.
+    With /silent/ in the address it sends nothing, and with /half/ only half the file. With /ctrl-c/ it also sends half
+    the file, then interrupts the main thread, which is the client. Such a file needs many MiB, because sockets buffer
+    a part that the client has not read.
     """
 
     def do_GET(self):
-        with suppress(ConnectionError):  # torchvision asks for a file once only to see whether it is redirected
+        with suppress(ConnectionError):  # torchvision's first request only looks for a redirection
             if "/silent/" in self.path:
                 self.wait_for_the_client_to_give_up()
             elif "/half/" in self.path:
@@ -43,7 +44,7 @@ class Handler(SimpleHTTPRequestHandler):
         self.wait_for_the_client_to_give_up()
 
     def wait_for_the_client_to_give_up(self):
-        self.connection.settimeout(None)  # it took over what `fetch` has set as this process's default
+        self.connection.settimeout(None)  # without the default timeout that `fetch` sets for the whole process
         self.connection.recv(1)
         self.close_connection = True
 
@@ -53,7 +54,7 @@ class Handler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A folder and the address on this machine that serves it; no test needs the network."""
+    """Return a folder, and the local address that serves it."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     folder = tmp_path / "served"
     folder.mkdir()
@@ -71,7 +72,7 @@ def md5(content):
 
 @pytest.fixture
 def small_cifar10(server, monkeypatch):
-    """An archive of small files in place of CIFAR-10's, on a server of our own."""
+    """Return an archive of small files that replaces CIFAR-10's, on the local server."""
     folder, address = server
     contents = {"data_batch_1": b"training images", "test_batch": b"test images", "batches.meta": b"names"}
     with tarfile.open(folder / CIFAR10.filename, "w:gz") as archive:

@@ -31,7 +31,7 @@ def test_the_offset_is_taken_after_the_scale(split):
     assert torch.equal(images, split.images.permute(0, 3, 1, 2).double() / 16 - 0.5)
 
 
-def test_the_split_stays_as_it_was(split):
+def test_the_split_does_not_change(split):
     before = split.images.clone()
     batch(split, torch.arange(10), scale=255, offset=0.5)
     assert torch.equal(split.images, before)

@@ -19,7 +19,7 @@ def test_the_splits_are_those_of_the_paper():
     }
 
 
-def test_an_unknown_name_is_answered_with_the_likeliest():
+def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(DataError, match=r"'CIFAR-10'.*did you mean 'cifar10'\?.*digits"):
         dataset_info("CIFAR-10")
 

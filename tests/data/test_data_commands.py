@@ -18,7 +18,7 @@ def run(monkeypatch):
     return run
 
 
-def test_list_tells_each_sets_state(run, tmp_path):
+def test_list_shows_the_state_of_each_data_set(run, tmp_path):
     folder = tmp_path / CIFAR10.base_folder
     folder.mkdir()
     (folder / "data_batch_1").write_bytes(b"not this")
@@ -31,7 +31,7 @@ def test_list_tells_each_sets_state(run, tmp_path):
     assert next(words for words in lines if words[0] == "mnist")[2:7] == ["55,000", "5,000", "10,000", "10", "1×28×28"]
 
 
-def test_every_command_answers_where_the_folder_is_a_file(run, tmp_path, monkeypatch):
+def test_every_command_reports_a_file_in_place_of_the_folder(run, tmp_path, monkeypatch):
     (tmp_path / "data").write_text("a file")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("URFB_DATA_DIR", "data")
@@ -46,7 +46,7 @@ def test_every_command_answers_where_the_folder_is_a_file(run, tmp_path, monkeyp
         assert result.stderr.startswith("urfb: mnist: all files are unreadable (Not a directory) in data/MNIST/raw (")
 
 
-def test_the_environment_says_where_the_data_sets_are(run, tmp_path, monkeypatch):
+def test_the_environment_sets_the_folder(run, tmp_path, monkeypatch):
     monkeypatch.setenv("URFB_DATA_DIR", str(tmp_path))
     assert str(tmp_path) in run("list").stdout
 
@@ -59,7 +59,7 @@ def test_verify_reports_every_bad_set_and_every_good_one(run, tmp_path):
         assert f"urfb data fetch {name} --data-dir {tmp_path}" in result.stderr
 
 
-def test_verify_looks_only_at_what_was_named(run, tmp_path):
+def test_verify_checks_only_the_named_data_sets(run, tmp_path):
     result = run("verify", "digits", "--data-dir", tmp_path)
     assert (result.exit_code, result.stdout, result.stderr) == (0, "digits: ready\n", "")
 
@@ -71,7 +71,7 @@ def test_a_misspelt_name_stops_fetch_before_anything_is_done(run, tmp_path):
     assert result.stdout == ""
 
 
-def test_fetch_goes_on_after_a_download_that_fails(run, tmp_path, monkeypatch):
+def test_fetch_continues_after_a_failed_download(run, tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/" + CIFAR10.filename)
     result = run("fetch", "cifar10", "digits", "--data-dir", tmp_path)
     assert result.exit_code == 2
@@ -81,7 +81,7 @@ def test_fetch_goes_on_after_a_download_that_fails(run, tmp_path, monkeypatch):
 
 @pytest.fixture
 def ctrl_c():
-    """Ctrl-C as in a terminal; a shell has a job in the background ignore it."""
+    """Restore Python's handler of Ctrl-C, which background jobs of a shell ignore."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -97,7 +97,7 @@ def test_ctrl_c_while_fetching_exits_with_130_and_leaves_nothing(run, small_cifa
 
 
 @pytest.mark.parametrize("command", ["list", "fetch", "verify"])
-def test_every_command_has_an_example_and_says_where_the_data_sets_are(run, command):
+def test_every_help_has_an_example_and_names_the_folder(run, command):
     text = run(command, "--help").stdout
     assert f"Example: urfb data {command}" in text
     assert "URFB_DATA_DIR" in text

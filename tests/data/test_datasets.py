@@ -26,7 +26,7 @@ def files_below(folder):
 
 @contextmanager
 def full_disk():
-    """Let no file grow beyond a MiB: no test can fill a disk, and this fails at the same place."""
+    """Limit files to 1 MiB, which fails at the same place as a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
     try:
@@ -41,7 +41,7 @@ def flip_a_byte(path):
     path.write_bytes(content)
 
 
-# ---- digits: always there
+# ---- digits, which need no download
 
 
 def test_digits_are_cut_in_file_order(tmp_path):
@@ -64,12 +64,12 @@ def test_digits_need_no_files(tmp_path):
 
 
 @pytest.mark.parametrize("function", [load, verify, fetch])
-def test_an_unknown_name_is_answered_with_the_likeliest(function, tmp_path):
+def test_an_unknown_name_suggests_the_nearest(function, tmp_path):
     with pytest.raises(DataError, match="did you mean 'digits'"):
         function("digit", tmp_path)
 
 
-# ---- CIFAR: the real files
+# ---- the real files of CIFAR
 
 
 def test_cifar10_is_cut_in_file_order(real_data):
@@ -81,7 +81,7 @@ def test_cifar10_is_cut_in_file_order(real_data):
     for split in splits:
         assert split.images.shape == (len(split.labels), 32, 32, 3)
         assert split.images.is_contiguous()
-    # Five files of 10,000: the validation images are the last half of the fifth, which stores channels first.
+    # The validation images are the second half of the fifth of five files of 10,000, which stores channels first.
     assert torch.equal(dataset.validation.labels, torch.tensor(last["labels"][5_000:]))
     images = torch.from_numpy(last["data"][5_000:]).reshape(-1, 3, 32, 32)
     assert torch.equal(dataset.validation.images.permute(0, 3, 1, 2), images)
@@ -95,7 +95,7 @@ def test_cifar100_has_the_fine_labels(real_data):
 
 @pytest.fixture
 def damageable_cifar10(real_data, tmp_path):
-    """A folder of links to the real CIFAR-10, in which one file may be replaced."""
+    """Return a folder of links to the real CIFAR-10, in which a test can replace files."""
     folder = tmp_path / "it's here" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     for file in (real_data / "cifar-10-batches-py").iterdir():
@@ -126,7 +126,7 @@ def test_every_missing_file_is_named(function, damageable_cifar10):
         function("cifar10", damageable_cifar10.parent)
 
 
-# ---- fetching CIFAR: the real code against small files
+# ---- fetching CIFAR, with the real code and small files
 
 
 def test_fetch_downloads_and_unpacks(small_cifar10, tmp_path):
@@ -136,7 +136,7 @@ def test_fetch_downloads_and_unpacks(small_cifar10, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["data_batch_1", "batches.meta"])
-def test_fetch_mends_any_file_and_downloads_nothing_twice(name, small_cifar10, tmp_path):
+def test_fetch_repairs_any_file_and_downloads_nothing_twice(name, small_cifar10, tmp_path):
     fetch("cifar10", tmp_path)
     small_cifar10.unlink()
     flip_a_byte(tmp_path / CIFAR10.base_folder / name)
@@ -144,7 +144,7 @@ def test_fetch_mends_any_file_and_downloads_nothing_twice(name, small_cifar10, t
     verify("cifar10", tmp_path)
 
 
-def test_fetch_leaves_alone_what_is_right(small_cifar10, tmp_path):
+def test_fetch_skips_files_that_are_right(small_cifar10, tmp_path):
     fetch("cifar10", tmp_path)
     small_cifar10.unlink()
     (tmp_path / CIFAR10.filename).unlink()
@@ -152,7 +152,7 @@ def test_fetch_leaves_alone_what_is_right(small_cifar10, tmp_path):
     assert not (tmp_path / CIFAR10.filename).exists()
 
 
-def test_a_failed_download_says_what_to_put_where_and_that_works(small_cifar10, tmp_path):
+def test_a_failed_download_explains_how_to_save_the_file_by_hand(small_cifar10, tmp_path):
     directory = tmp_path / "data"
     elsewhere = small_cifar10.rename(tmp_path / "elsewhere")
     with pytest.raises(DataError) as caught:
@@ -166,9 +166,9 @@ def test_a_failed_download_says_what_to_put_where_and_that_works(small_cifar10, 
     verify("cifar10", directory)
 
 
-def test_what_comes_instead_of_the_file_is_not_kept(small_cifar10, tmp_path):
+def test_a_wrong_download_is_not_kept(small_cifar10, tmp_path):
     small_cifar10.write_text("<html>Please log in to use this network</html>")
-    with pytest.raises(DataError, match="what came is not this file"):
+    with pytest.raises(DataError, match="wrong or incomplete"):
         fetch("cifar10", tmp_path / "data")
     assert files_below(tmp_path / "data") == []
 
@@ -177,13 +177,13 @@ def test_what_comes_instead_of_the_file_is_not_kept(small_cifar10, tmp_path):
 def test_a_download_that_stalls_ends_and_leaves_nothing(way, small_cifar10, server, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "STALL_SECONDS", 0.1)
     monkeypatch.setattr(CIFAR10, "url", f"{server[1]}{way}/{CIFAR10.filename}")
-    with pytest.raises(DataError, match=r"nothing came for 0\.1 seconds.*by other means, save it as"):
+    with pytest.raises(DataError, match=r"no data for 0\.1 seconds.*by other means, save it as"):
         fetch("cifar10", tmp_path / "data")
     assert files_below(tmp_path / "data") == []
-    assert socket.getdefaulttimeout() is None, "other connections of the process may wait for longer"
+    assert socket.getdefaulttimeout() is None, "the time limit must not affect other connections of the process"
 
 
-def test_a_disk_that_is_full_is_not_called_a_network_error(small_cifar10, tmp_path):
+def test_a_full_disk_is_not_reported_as_a_network_error(small_cifar10, tmp_path):
     small_cifar10.write_bytes(bytes(2 * 2**20))
     with full_disk(), pytest.raises(DataError, match=r"could not be written.*File too large.*--data-dir") as caught:
         fetch("cifar10", tmp_path / "data")
@@ -191,13 +191,13 @@ def test_a_disk_that_is_full_is_not_called_a_network_error(small_cifar10, tmp_pa
     assert files_below(tmp_path / "data") == []
 
 
-def test_a_folder_that_cannot_be_made_is_not_called_a_network_error(small_cifar10, tmp_path):
+def test_a_folder_error_is_not_reported_as_a_network_error(small_cifar10, tmp_path):
     (tmp_path / "data").symlink_to(tmp_path / "gone")
     with pytest.raises(DataError, match=r"could not be written.*File exists.*--data-dir"):
         fetch("cifar10", tmp_path / "data")
 
 
-# ---- folders and files that are not what they should be
+# ---- wrong folders and files
 
 
 @pytest.mark.parametrize("function", [verify, fetch])
@@ -206,7 +206,7 @@ def test_a_file_that_cannot_be_read_is_named_and_not_fetched(function, small_cif
     small_cifar10.unlink()
     unreadable = tmp_path / CIFAR10.base_folder / "data_batch_1"
     unreadable.unlink()
-    unreadable.symlink_to("/proc/self/mem")  # whose permissions let root read it, but whose first bytes nobody can
+    unreadable.symlink_to("/proc/self/mem")  # the permissions let root open it, but nobody can read its first bytes
     with pytest.raises(DataError, match=r"data_batch_1 is unreadable \(Input/output error\); correct that, or choose"):
         function("cifar10", tmp_path)
 
@@ -218,7 +218,7 @@ def test_a_file_in_place_of_the_folder_is_named(function, tmp_path):
         function("mnist", tmp_path / "data")
 
 
-def test_a_data_set_that_is_not_there_is_one_short_message(tmp_path):
+def test_a_missing_data_set_gets_one_short_message(tmp_path):
     with pytest.raises(DataError) as caught:
         verify("mnist", tmp_path)
     assert str(caught.value) == (
@@ -228,7 +228,7 @@ def test_a_data_set_that_is_not_there_is_one_short_message(tmp_path):
     )
 
 
-def test_a_folder_that_cannot_be_written_to_is_enough(small_cifar10, tmp_path):
+def test_a_read_only_folder_is_enough(small_cifar10, tmp_path):
     fetch("cifar10", tmp_path / "data")
     (tmp_path / "link").symlink_to(tmp_path / "data", target_is_directory=True)
     for folder in (tmp_path / "data" / CIFAR10.base_folder, tmp_path / "data"):
@@ -241,11 +241,11 @@ def test_a_folder_that_cannot_be_written_to_is_enough(small_cifar10, tmp_path):
             folder.chmod(0o755)
 
 
-# ---- MNIST: the real files, and files of the real sizes whose every pixel is the image's number modulo 251
+# ---- MNIST: the real files, and files of the same sizes in which all pixels of an image are its number modulo 251
 
 
 def idx(values):
-    """The bytes of MNIST's format: two zeros, 8 for uint8, the number of dimensions, each size, the data."""
+    """Return values in MNIST's format: two zeros, 8 for uint8, the number of dimensions, each size, the data."""
     return bytes([0, 0, 8, values.ndim]) + b"".join(size.to_bytes(4, "big") for size in values.shape) + values.tobytes()
 
 
@@ -296,7 +296,7 @@ def test_only_the_archive_of_a_damaged_mnist_file_is_fetched(served_mnist, tmp_p
     folder = tmp_path / "MNIST" / "raw"
     for archive in folder.glob("*.gz"):
         archive.unlink()
-    flip_a_byte(served_mnist / "train-images-idx3-ubyte.gz")  # which is not asked for
+    flip_a_byte(served_mnist / "train-images-idx3-ubyte.gz")  # must not be fetched
     flip_a_byte(folder / "t10k-labels-idx1-ubyte")
     (folder / "t10k-images-idx3-ubyte").unlink()
     assert faults("mnist", tmp_path) == {
@@ -307,7 +307,7 @@ def test_only_the_archive_of_a_damaged_mnist_file_is_fetched(served_mnist, tmp_p
     verify("mnist", tmp_path)
 
 
-def test_an_mnist_archive_that_is_there_is_unpacked(served_mnist, tmp_path):
+def test_an_existing_mnist_archive_is_unpacked(served_mnist, tmp_path):
     fetch("mnist", tmp_path)
     for served in served_mnist.iterdir():
         served.unlink()
@@ -327,7 +327,7 @@ def test_the_unpacked_files_of_the_real_mnist_are_enough(real_data, tmp_path):
     assert dataset.test.labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
-def test_every_mnist_file_that_is_wrong_is_named_on_loading(served_mnist, tmp_path):
+def test_loading_names_every_wrong_mnist_file(served_mnist, tmp_path):
     fetch("mnist", tmp_path)
     images, labels = (tmp_path / "MNIST" / "raw" / f"t10k-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1"))
     flip_a_byte(labels)  # it is still readable
@@ -338,7 +338,7 @@ def test_every_mnist_file_that_is_wrong_is_named_on_loading(served_mnist, tmp_pa
         load("mnist", tmp_path)
 
 
-def test_what_old_versions_of_torchvision_left_is_not_loaded(served_mnist, tmp_path):
+def test_files_of_old_torchvision_versions_are_not_loaded(served_mnist, tmp_path):
     fetch("mnist", tmp_path)
     processed = tmp_path / "MNIST" / "processed"
     processed.mkdir()
@@ -347,14 +347,14 @@ def test_what_old_versions_of_torchvision_left_is_not_loaded(served_mnist, tmp_p
     assert load("mnist", tmp_path).test.labels[:3].tolist() == [0, 1, 2]
 
 
-def test_what_a_full_disk_left_half_unpacked_is_fetched_later(served_mnist, tmp_path):
+def test_files_half_unpacked_on_a_full_disk_are_fetched_again(served_mnist, tmp_path):
     with full_disk(), pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz could not be.*File too large"):
         fetch("mnist", tmp_path)
     fetch("mnist", tmp_path)
     verify("mnist", tmp_path)
 
 
-def test_a_mirror_that_stalls_is_left_for_the_next(served_mnist, server, tmp_path, monkeypatch):
+def test_after_a_stalled_mirror_the_next_is_used(served_mnist, server, tmp_path, monkeypatch):
     fetch("mnist", tmp_path)
     labels = tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     for path in (labels, labels.with_name(f"{labels.name}.gz")):
@@ -365,13 +365,13 @@ def test_a_mirror_that_stalls_is_left_for_the_next(served_mnist, server, tmp_pat
     verify("mnist", tmp_path)
 
 
-def test_no_mirror_at_all_names_the_file_that_is_wanted(served_mnist, tmp_path, monkeypatch):
+def test_without_a_mirror_the_error_names_the_file(served_mnist, tmp_path, monkeypatch):
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(DataError, match=r"raw/train-images-idx3-ubyte\.gz could not be fetched.*refused"):
         fetch("mnist", tmp_path)
 
 
-def test_an_error_that_is_not_about_the_files_stays_itself(tmp_path, monkeypatch):
+def test_an_error_unrelated_to_the_files_is_not_replaced(tmp_path, monkeypatch):
     def fail():
         raise MemoryError
 

@@ -75,16 +75,16 @@ FAULTS = {
     "leaves": "SystemExit: no licence, at FILE:LINE",
     "stops": r"the process that tried it died \(exit code 0\), at FILE:LINE",
     "crashes": r"the process that tried it died \(SIGABRT\), at FILE:LINE",
-    "nothing": "returns NoneType, where a torch.nn.Module is expected, at FILE:LINE",
-    "wide": r"its model gives outputs of shape \(2, 11\) for 2 images of digits, where .* \(2, 10\) .*, at FILE:LINE",
-    "pair": r"its model gives tuple for 2 images of digits, where a tensor of shape \(2, 10\) .*, at FILE:LINE",
+    "nothing": "must return a torch.nn.Module, not NoneType, at FILE:LINE",
+    "wide": r"the model must return .* \(2, 10\) for 2 images of digits, .* not one of shape \(2, 11\), at FILE:LINE",
+    "pair": r"the model must return .* \(2, 10\) for 2 images of digits, .* not tuple, at FILE:LINE",
     "bare": "the model has no nn.Linear and no nn.Conv2d, .*, at FILE:LINE",
     "few": r"cannot be called as build\(shape, classes\): too many positional arguments, at FILE:LINE",
     "many": r"cannot be called as build\(shape, classes\): missing a required argument: 'width', at FILE:LINE",
     "training": "training fails: AttributeError: 'tuple' object has no attribute 'to', at FILE:LINE",
     "spare": "training fails: its output does not depend on spare.weight, spare.feedback, spare.bias; .*, at FILE:LINE",
-    "number": r"is int, where a function build\(shape, classes\) is expected, at FILE",
-    "instance": r"is Sequential, where a function build\(shape, classes\) is expected, at FILE",
+    "number": r"must be a function build\(shape, classes\), not int, at FILE",
+    "instance": r"must be a function build\(shape, classes\), not Sequential, at FILE",
 }
 
 

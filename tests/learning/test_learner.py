@@ -1,4 +1,4 @@
-"""What training asks of every learner: the same numbers after an interruption, and steps that only tell."""
+"""The requirements for every learner: the same numbers after an interruption, and a `step` that changes nothing."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ DATASET = random_dataset(training=14)
 
 
 class MomentumSettings(Settings):
-    """What a step keeps of the one before it."""
+    """The settings of `Momentum`."""
 
     momentum: float = 0.9
 
 
 class Momentum(Feedback):
-    """Gradient steps with momentum: the least that a learner can hold beside a network's weights."""
+    """Gradient steps with momentum, as a simple learner with state other than the network's weights."""
 
     def __init__(self, network: nn.Module, loss_function: Loss, settings: Settings) -> None:
         super().__init__(network, loss_function, settings)
@@ -62,7 +62,7 @@ class Momentum(Feedback):
 
 @pytest.fixture(params=[*ALGORITHMS, "momentum"])
 def algorithm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each algorithm, and one more that holds something."""
+    """Return the name of each algorithm, and of one more with state."""
     momentum = Algorithm("gradient steps with momentum", MomentumSettings, f"{__name__}:Momentum")
     monkeypatch.setitem(ALGORITHMS, "momentum", momentum)
     return str(request.param)
@@ -75,7 +75,7 @@ def spec_of(**settings: Any) -> RunSpec:
 
 
 def numbers(events: list[Event]) -> list[Any]:
-    """Return all that events tell but when and where."""
+    """Return the content of events without times and machines."""
     epochs = [replace(event, seconds=0.0) for event in events if isinstance(event, EpochEnded)]
     return [repr(epoch) for epoch in epochs] + [event for event in events if isinstance(event, Finished)]
 
@@ -90,7 +90,7 @@ def saved(folder: Path, spec: RunSpec) -> dict[str, dict[str, Tensor]]:
 def test_an_interrupted_run_ends_where_a_whole_one_does(
     algorithm: str, asked: int, settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Training asks between the four steps of an epoch, and after each epoch but the last."""
+    """Training calls `stop` between the four steps of an epoch, and after each epoch but the last."""
     spec = spec_of(algorithm=algorithm, **settings)
     whole = list(train(spec, DATASET, tmp_path / "whole"))
     number = itertools.count(1)
@@ -121,7 +121,7 @@ def test_a_step_changes_nothing_that_learns(algorithm: str) -> None:
         assert torch.equal(gradient, same)
 
 
-def test_weights_stand_apart_in_a_checkpoint(algorithm: str, tmp_path: Path) -> None:
+def test_a_checkpoint_saves_weights_separately(algorithm: str, tmp_path: Path) -> None:
     spec = spec_of(algorithm=algorithm)
     list(train(spec, DATASET, tmp_path))
     parts = saved(tmp_path, spec)
@@ -132,12 +132,12 @@ def test_weights_stand_apart_in_a_checkpoint(algorithm: str, tmp_path: Path) -> 
 
 
 def without_learner(path: Path) -> None:
-    """Leave a checkpoint as it was written before learners held anything."""
+    """Rewrite a checkpoint in the format of versions without learner state."""
     checkpoint = torch.load(path, weights_only=True)
     torch.save({"epoch": checkpoint["epoch"], "weights": checkpoint["weights"]}, path)
 
 
-def test_a_run_goes_on_from_a_checkpoint_with_weights_alone(tmp_path: Path) -> None:
+def test_a_run_continues_from_a_checkpoint_of_weights_only(tmp_path: Path) -> None:
     spec = spec_of()
     whole = list(train(spec, DATASET, tmp_path / "whole"))
     list(train(spec.model_copy(update={"epochs": 2}), DATASET, tmp_path / "old"))
@@ -148,7 +148,7 @@ def test_a_run_goes_on_from_a_checkpoint_with_weights_alone(tmp_path: Path) -> N
     assert numbers(resumed) == numbers(whole)[2:]
 
 
-def test_a_checkpoint_that_lacks_a_learners_state_is_damaged(
+def test_a_checkpoint_without_the_learners_state_is_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     momentum = Algorithm("gradient steps with momentum", MomentumSettings, f"{__name__}:Momentum")
@@ -170,18 +170,18 @@ def test_a_learner_has_the_settings_of_its_run(monkeypatch: pytest.MonkeyPatch) 
         assert build_learner(build_network(spec, DATASET.info), spec).settings == MomentumSettings(momentum=value)
 
 
-def test_gradient_cosines_are_of_what_the_learner_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradient_cosines_use_the_learners_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients of the opposite sign have cosines of the opposite sign."""
     spec = spec_of(gradient_batch=8)
     started = next(train(spec, DATASET, tmp_path))
     assert isinstance(started, Started)
     step = Feedback.step
 
-    def turned(self: Feedback, x: Tensor, labels: Tensor) -> Step:
-        told = step(self, x, labels)
-        return told._replace(gradients=[-gradient for gradient in told.gradients])
+    def reversed_step(self: Feedback, x: Tensor, labels: Tensor) -> Step:
+        result = step(self, x, labels)
+        return result._replace(gradients=[-gradient for gradient in result.gradients])
 
-    monkeypatch.setattr(Feedback, "step", turned)
+    monkeypatch.setattr(Feedback, "step", reversed_step)
     again = next(train(spec, DATASET, tmp_path))
     assert isinstance(again, Started)
     cosines = [point.gradient_cosine for point in started.alignment]

@@ -1,4 +1,4 @@
-"""Small mistakes in urfb's code, each with the tests that have to fail for it: `python -m tests.mutations`."""
+"""Mutations: small mistakes in urfb's code, each with the tests that must fail for it: `python -m tests.mutations`."""
 
 from tests.mutations import claims, grid, report, store, training
 

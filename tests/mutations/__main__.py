@@ -1,10 +1,10 @@
-"""Breaks urfb in small ways, one at a time, and runs the tests that should notice.
+"""Make each mutation of urfb's code, one at a time, and run the tests that should fail for it.
 
-    python -m tests.mutations              # all of them
-    python -m tests.mutations claims plan  # those of files whose path has one of the words
+    python -m tests.mutations              # all mutations
+    python -m tests.mutations claims plan  # the mutations of files with one of these words in their path
 
-If no test fails for a mutation, it has *survived*: a test is missing. `tests/test_mutations.py` checks that each
-mutation still applies, so the lists have to follow when code moves.
+A mutation for which no test fails has *survived*: a test is missing. `tests/test_mutations.py` checks that each
+mutation still applies, so update the lists when code moves.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from tests.mutations.mutation import Mutation
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 300
-"""That the tests of one mutation may take: a test that a mutation makes wait for ever has noticed it."""
+"""The time limit in seconds for the tests of one mutation. A mutation that makes a test hang counts as killed."""
 
 KILLED, SURVIVED, NOT_RUN = "killed", "SURVIVED", "TESTS DO NOT RUN"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a mutation.
+    """The result of one mutation.
 
     Attributes:
-        mutation: which.
-        outcome: killed, survived, or its tests did not run.
-        test: the first test that failed for it, or the end of what pytest printed.
-        seconds: that its tests took.
+        mutation: the mutation.
+        outcome: killed, survived, or tests not run.
+        test: the first test that failed, or the end of pytest's output.
+        seconds: the time that its tests took.
     """
 
     mutation: Mutation
@@ -50,7 +50,7 @@ class Result:
 
 
 def pytest(checkout: Path, tests: Sequence[str], seconds: float | None = None) -> tuple[int, str]:
-    """Run tests in a checkout up to the first failure; return the exit code and what was printed."""
+    """Run tests in a checkout up to the first failure, and return the exit code and the output."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", *tests]
     environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     try:
@@ -63,7 +63,7 @@ def pytest(checkout: Path, tests: Sequence[str], seconds: float | None = None) -
 
 
 def examine(mutation: Mutation, checkout: Path) -> Result:
-    """Put the mutation into a checkout, run its tests, and take it out again."""
+    """Apply the mutation in a checkout, run its tests, and restore the file."""
     file = checkout / mutation.file
     original = file.read_bytes()
     began = time.monotonic()
@@ -80,7 +80,7 @@ def examine(mutation: Mutation, checkout: Path) -> Result:
 
 @contextmanager
 def checkouts(number: int) -> Iterator[list[Path]]:
-    """Make copies of the project's files, and remove them at the end."""
+    """Copy the project's files `number` times within the context."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -96,10 +96,10 @@ def checkouts(number: int) -> Iterator[list[Path]]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Examine the mutations; return how many were not killed, or an exit code where none could be examined."""
+    """Examine the mutations, and return how many were not killed, or an exit code if none can be examined."""
     chosen = [mutation for mutation in MUTATIONS if not words or any(word in mutation.file for word in words)]
-    if not chosen:  # pytest without tests would run them all
-        print(f"no mutation is of a file with {' or '.join(words)} in its path", file=sys.stderr)
+    if not chosen:  # pytest without arguments would run all tests
+        print(f"no mutation is in a file with {' or '.join(words)} in its path", file=sys.stderr)
         return 2
     workers = os.cpu_count() or 1
     with checkouts(workers) as copies, ThreadPoolExecutor(workers) as pool:

@@ -1,4 +1,4 @@
-"""Mistakes in what a claim reads of a run, and in its settings."""
+"""Mistakes in the measures and settings of claims."""
 
 from tests.mutations.mutation import of
 

@@ -1,4 +1,4 @@
-"""Mistakes in which runs a grid has, what is said of them, and in what order they are trained."""
+"""Mistakes in the runs of a grid, in their names and estimates, and in the order in which they are trained."""
 
 from tests.mutations.mutation import of
 
@@ -158,7 +158,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/grid/settings.py",
-        "tests/test_plugins.py::test_what_only_the_notation_says_is_refused_beside_a_users_model",
+        "tests/test_plugins.py::test_notation_settings_are_refused_for_a_custom_model",
         (
             'PoolPadding, Use(follows=("convention",), notation=True, ',
             'PoolPadding, Use(follows=("convention",), ',
@@ -342,7 +342,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/engines/checking.py",
-        "tests/test_plugins.py::test_what_a_model_prints_stays_out_of_a_plan",
+        "tests/test_plugins.py::test_a_models_output_goes_to_stderr_in_a_plan",
         ("    os.dup2(2, 1)\n", ""),
     ),
     *of(
@@ -362,43 +362,43 @@ MUTATIONS = [
     ),
     *of(
         "urfb/plugins.py",
-        "tests/test_plugins.py::test_an_import_that_fails_is_told_with_its_place",
+        "tests/test_plugins.py::test_a_failing_import_is_reported_with_its_place",
         ("USERS_ERRORS = (Exception, SystemExit)", "USERS_ERRORS = (Exception,)"),
         ("    if isinstance(error, SyntaxError):\n", "    if False:\n"),
         ('f"{name}.".startswith(f"{error.name}.")', "error.name"),
     ),
     *of(
         "urfb/plugins.py",
-        "tests/test_plugins.py::test_ctrl_c_while_a_module_is_imported_is_no_fault_of_it",
+        "tests/test_plugins.py::test_ctrl_c_during_an_import_is_not_reported_as_a_fault",
         ("USERS_ERRORS = (Exception, SystemExit)", "USERS_ERRORS = (BaseException,)"),
     ),
     *of(
         "urfb/plugins.py",
-        "tests/test_plugins.py::test_what_a_module_does_to_the_process_is_undone",
+        "tests/test_plugins.py::test_the_process_state_is_restored_after_an_import",
         ("        with redirect_stdout(sys.stderr):\n            yield\n", "        yield\n"),
         ("        os.fchdir(folder)\n", ""),
         ("                signal.signal(number, handler)\n", "                pass\n"),
     ),
     *of(
         "urfb/plugins.py",
-        "tests/test_plugins.py::test_the_place_is_where_the_users_own_files_end",
+        "tests/test_plugins.py::test_the_place_is_the_innermost_line_of_a_users_file",
         ("for file, line in reversed(calls) if", "for file, line in calls if"),
         ("intersection(file.parts)", "intersection(())"),
     ),
     *of(
         "urfb/plugins.py",
-        "tests/test_plugins.py::test_a_package_without_init_is_found_and_all_of_it_is_its_source",
+        "tests/test_plugins.py::test_the_source_of_a_package_without_init_is_all_its_files",
         ("_found_in(module) / top.__name__ if top", "_found_in(module) if top"),
         ('folder.rglob("*.py")', 'folder.glob("*.py")'),
     ),
     *of(
         "urfb/plugins.py",
-        "tests/test_plugins.py::test_a_module_that_a_library_hides_is_told",
-        ("    if not any(found.is_file() and", "    if any(found.is_file() and"),
+        "tests/test_plugins.py::test_a_module_hidden_by_a_library_is_reported",
+        ("    if not any(copy.is_file() and", "    if any(copy.is_file() and"),
     ),
     *of(
         "urfb/grid/expand.py",
-        "tests/test_plugins.py::test_faults_of_a_model_and_a_rule_are_told_at_once_and_tried_once",
+        "tests/test_plugins.py::test_all_faults_are_reported_and_each_module_is_imported_once",
         ("cache(partial(_plugin_fault, folder=path.parent))", "partial(_plugin_fault, folder=path.parent)"),
     ),
     *of(

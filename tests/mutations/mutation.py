@@ -1,4 +1,4 @@
-"""A small mistake in urfb's code, and the tests that have to fail for it."""
+"""A small mistake in urfb's code, and the tests that must fail for it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Mutation:
     """A mistake.
 
     Attributes:
-        file: below the root.
-        before: what stands there, once.
-        after: the mistake that takes its place.
-        tests: test files, or tests, that should fail.
+        file: the path of the file from the root.
+        before: the original text, which the file must have exactly once.
+        after: the text with the mistake.
+        tests: the test files, or tests, of which one must fail.
     """
 
     file: str
@@ -27,10 +27,10 @@ class Mutation:
         return f"{self.file}: {before} → {after or 'nothing'}"
 
     def applied(self, root: Path) -> str:
-        """Return the text of the file with the mistake in it.
+        """Return the text of the file with the mistake.
 
         Raises:
-            ValueError: `before` does not stand in the file, or not once.
+            ValueError: the file does not have `before` exactly once.
         """
         text = (root / self.file).read_text(encoding="utf-8")
         if text.count(self.before) != 1:
@@ -39,5 +39,5 @@ class Mutation:
 
 
 def of(file: str, tests: str, *changes: tuple[str, str]) -> list[Mutation]:
-    """Return the mutations of one file that the same tests should notice; `tests` are separated by spaces."""
+    """Return mutations of one file with the same tests; spaces separate the names in `tests`."""
     return [Mutation(file, before, after, tuple(tests.split())) for before, after in changes]

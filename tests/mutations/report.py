@@ -1,4 +1,4 @@
-"""Mistakes in which runs a figure, table or verdict shows, and in its numbers."""
+"""Mistakes in the runs and numbers of figures, tables and verdicts."""
 
 from tests.mutations.mutation import of
 

@@ -1,4 +1,4 @@
-"""Mistakes in what is trained and measured."""
+"""Mistakes in training and measuring."""
 
 from tests.mutations.mutation import of
 
@@ -82,7 +82,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/training/passes.py",
-        "tests/training/test_stages.py::test_every_epoch_and_seed_has_its_own_order_and_drops_its_own_units",
+        "tests/training/test_stages.py::test_order_and_dropout_differ_by_epoch_and_seed",
         ("seed_of(seed, purpose, epoch)", "seed_of(seed, purpose)"),
     ),
     *of(

@@ -1,8 +1,8 @@
-"""One training step written from the paper in NumPy, sharing no code with what it checks.
+"""One training step in NumPy, written from the paper. It shares no code with `urfb.nn`, which it checks.
 
-Loops stand where the equations have sums; nothing here is fast. A network is a list of statements such as
-("conv",), ("pool", 3, 2), ("sum",), ("full",), ("output",); weights come in order, one array a layer. An untied layer
-is a ("conv",) whose weights are [locations, filters, k, k, channels].
+The code has loops where the equations have sums, so it is slow. A network is a list of statements such as ("conv",),
+("pool", 3, 2), ("sum",), ("full",), ("output",). Weights are one array per layer, in order. An untied layer is a
+("conv",) whose weights are [locations, filters, k, k, channels].
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def step(
 ) -> tuple[list[Array], list[Array]]:
     """Return W and R after one step on the batch x [n, channels, height, width].
 
-    Every δ is formed from the weights before the update. Without R the error signal goes down through W. Under 'dfa'
-    R [outputs, units below] carries the output error to the input of its layer.
+    Every δ is computed from the weights before the update. Without R, W carries the error signal down. Under 'dfa', R
+    [outputs, units below] carries the output error to the input of its layer.
     """
     if R is None:
         carriers = W
@@ -44,7 +44,7 @@ def step(
     else:
         carriers = R
     count = len(x)
-    history: list[tuple[Array, Any]] = []  # input of each statement, and what its way back needs
+    history: list[tuple[Array, Any]] = []  # the input of each statement, and what its backward pass needs
     convs: list[tuple[int, Array]] = []
     layer = 0
     for position, statement in enumerate(network):
@@ -72,7 +72,7 @@ def step(
     delta = hinge_signal(x, labels) if hinge else softmax_signal(x, labels)  # −δ_L before the batch mean
     signal = output_error = delta / count
     increments: dict[int, Array] = {}
-    pending: dict[int, Array] = {}  # error signals that SUM hands to a conv layer further down
+    pending: dict[int, Array] = {}  # error signals from SUM for a lower conv layer
     for position in reversed(range(len(network))):
         kind = network[position][0]
         below, kept = history[position]
@@ -117,7 +117,7 @@ def saturate(h: Array) -> Array:
 
 
 def hinge_signal(x: Array, labels: NDArray[np.int64]) -> Array:
-    """−δ: 1 where i = c and x_c < 1, −μ where i ≠ c and x_i > −1, else 0."""
+    """Return −δ: 1 where i = c and x_c < 1, −μ where i ≠ c and x_i > −1, otherwise 0."""
     signal = np.zeros_like(x)
     classes = x.shape[1]
     for n, c in enumerate(labels):
@@ -130,7 +130,7 @@ def hinge_signal(x: Array, labels: NDArray[np.int64]) -> Array:
 
 
 def softmax_signal(x: Array, labels: NDArray[np.int64]) -> Array:
-    """−δ: y − p."""
+    """Return −δ = y − p."""
     e = np.exp(x - x.max(axis=1, keepdims=True))
     signal: Array = -e / e.sum(axis=1, keepdims=True)
     signal[np.arange(len(x)), labels] += 1
@@ -138,7 +138,7 @@ def softmax_signal(x: Array, labels: NDArray[np.int64]) -> Array:
 
 
 def padded(x: Array, k: tuple[int, int]) -> Array:
-    """Zeros around a grid for a filter of k on the same size; an even filter has its odd zero at the end."""
+    """Pad a grid with zeros for a filter of size k; an even filter has its odd zero at the end."""
     before = [(size - 1) // 2 for size in k]
     after = [size - 1 - b for size, b in zip(k, before, strict=True)]
     return np.pad(x, ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1])))
@@ -174,7 +174,7 @@ def convolve_untied(x: Array, W: Array) -> Array:
 
 
 def correlate(x: Array, local: Array, shape: tuple[int, ...]) -> Array:
-    """Sum δ·x over the batch and over all places, for each filter entry."""
+    """Return the sum of δ·x over the batch, and over all locations if tied, for each filter entry."""
     _, _, height, width = x.shape
     wide = padded(x, (shape[2], shape[3]))
     increment = np.zeros(shape)
@@ -208,7 +208,7 @@ def transpose_convolve(local: Array, R: Array, shape: tuple[int, ...]) -> Array:
 
 
 def pool(x: Array, size: int, stride: int, zeros_at_the_end: bool) -> tuple[Array, dict[Any, Any]]:
-    """The maximum over windows; where they overlap, zeros outside the grid take part."""
+    """Return the maximum over windows, and where it is; overlapping windows include zeros outside the grid."""
     overlapping = size > stride
     sides = []
     for length in x.shape[2:]:

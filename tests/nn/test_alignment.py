@@ -32,7 +32,7 @@ def cosines(network: Network, loss_of_batch: Callable[[], Tensor]) -> dict[Asymm
     return gradient_cosines(network.layers, gradients(network, loss_of_batch()), loss_of_batch)
 
 
-def test_each_number_is_numpys_over_all_entries_and_over_the_shared_ones() -> None:
+def test_each_number_matches_numpy_on_all_and_on_shared_entries() -> None:
     layer = network("urfb", connectivity=0.5, feedback_connectivity=0.7).layers[2]
     assert layer.feedback is not None
     assert layer.mask is not None
@@ -68,7 +68,7 @@ def test_w_is_compared_with_the_error_carrier_unless_w_carries() -> None:
             assert alignment.angle < 50
 
 
-def test_weights_that_do_not_vary_have_no_correlation() -> None:
+def test_constant_weights_have_no_correlation() -> None:
     layer = network("frfb").layers[-1]
     layer.weight.data.zero_()
     alignment = weight_alignment(layer)
@@ -83,7 +83,7 @@ def test_gradients_are_compared_with_bp_at_the_same_weights(untied: tuple[int, .
     of_rule = network("urfb", untied=untied)
     layers = of_rule.layers
     measured = cosines(of_rule, lambda: cross_entropy(of_rule(x), labels))
-    of_bp = network("bp", untied=untied)  # which starts from the same W
+    of_bp = network("bp", untied=untied)  # starts from the same W
     bp_gradients = torch.autograd.grad(cross_entropy(of_bp(x), labels), [layer.weight for layer in of_bp.layers])
     rule_gradients = torch.autograd.grad(cross_entropy(of_rule(x), labels), [layer.weight for layer in layers])
     for layer, rule_gradient, bp_gradient in zip(layers, rule_gradients, bp_gradients, strict=True):
@@ -96,7 +96,7 @@ def test_gradients_are_compared_with_bp_at_the_same_weights(untied: tuple[int, .
 
 
 @pytest.mark.parametrize("rule", ["urfb", "frfb", "dfa", "usf", "frsf", "brsf"])
-def test_the_true_gradient_is_plain_autograds_under_every_rule(rule: str) -> None:
+def test_the_true_gradient_is_autograds_under_every_rule(rule: str) -> None:
     x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), ONE_TO_SIX
     of_rule = network(rule)
     measured = cosines(of_rule, lambda: cross_entropy(of_rule(x), labels))
@@ -115,7 +115,7 @@ def test_the_true_gradient_is_plain_autograds_under_every_rule(rule: str) -> Non
     assert all(measured[layer] < 0.99 for layer in of_rule.layers[:-1])
 
 
-def test_gradients_have_a_cosine_however_small_and_none_where_they_vanish() -> None:
+def test_tiny_gradients_have_a_cosine_and_zero_gradients_have_none() -> None:
     x, labels = torch.rand(6, 2, 6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), ONE_TO_SIX
     of_rule = network("urfb")
     full, small, zero = (

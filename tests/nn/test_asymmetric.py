@@ -1,4 +1,4 @@
-"""Identities of the rules, in float64, against plain autograd and the paper's equations written out."""
+"""Gradients of the rules, in float64, compared with plain autograd and with the paper's equations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def gradients(network: Network, of: list[Tensor]) -> tuple[Tensor, ...]:
 
 
 def plain_simpnet(x: Tensor, W: list[Tensor]) -> Tensor:
-    """simpnet written plainly, with autograd's back-propagation."""
+    """Compute simpnet in plain PyTorch, with autograd's back-propagation."""
     x = functional.conv2d(x, W[0], padding=2).clamp(-1, 1)
     x = functional.max_pool2d(functional.pad(x, (1, 1, 1, 1)), 3, 2)
     x = (x.permute(0, 2, 3, 1).flatten(1) @ W[1].T).clamp(-1, 1)
@@ -63,7 +63,7 @@ def test_separate_feedback_that_starts_transposed_is_back_propagation(name: str)
 
 
 def test_the_error_signal_goes_down_through_r() -> None:
-    """A network of full layers, each δ and each increment written out as in section 3.1."""
+    """In a network of full layers, compare with each δ and increment computed as in section 3.1."""
     network = build("urfb", "Full 7; Full 5; Output")
     W, R = weights(network), feedback(network)
     x = [IMAGES.permute(0, 2, 3, 1).flatten(1)]
@@ -89,10 +89,10 @@ def test_w_and_r_get_the_same_increment_under_urfb_and_r_none_under_frfb() -> No
         assert torch.equal(of_weight, of_feedback)
     assert all(not fixed.requires_grad for fixed in feedback(frfb))
     for frfb_gradient, urfb_gradient in zip(gradients(frfb, weights(frfb)), both[:3], strict=True):
-        assert torch.equal(frfb_gradient, urfb_gradient)  # the same R, so the same first step of W
+        assert torch.equal(frfb_gradient, urfb_gradient)  # R is the same, so the first step of W is, too
 
 
-def test_every_rule_starts_from_the_same_weights_and_r_is_drawn_apart() -> None:
+def test_every_rule_starts_from_the_same_w_and_draws_r_separately() -> None:
     bp, urfb, frfb = build("bp"), build("urfb"), build("frfb")
     for layers in zip(bp.layers, urfb.layers, frfb.layers, strict=True):
         assert all(torch.equal(layers[0].weight, layer.weight) for layer in layers)

@@ -1,4 +1,4 @@
-"""`urfb.convert`: any model's Linear and Conv2d layers with separate feedback, held to autograd in float64."""
+"""`urfb.convert`: converted models, compared with autograd in float64."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import urfb
 from urfb.errors import InputError, SelectionError
 from urfb.nn.asymmetric import AsymmetricLayer
 
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")  # PyTorch's own layer
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")  # from the original
 
 
 class Everything(nn.Module):
-    """Strides, groups, dilation, biases, every kind of padding, a layer used twice, and time beside features."""
+    """A model with strides, groups, dilation, biases, all kinds of padding, a layer used twice, and a time axis."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def layers_of(model: nn.Module) -> list[AsymmetricLayer]:
 
 
 @pytest.mark.parametrize("rule", ["bp", "sham", "zipser-rumelhart"])
-def test_with_r_as_w_every_gradient_is_autograds(rule: str) -> None:
+def test_gradients_are_autograds_if_r_equals_w(rule: str) -> None:
     model, x = model_and_batch()
     converted = urfb.convert(model, rule)
     assert len(layers_of(converted)) == 7
@@ -129,12 +129,12 @@ def test_direct_feedback_carries_the_output_error_to_each_layers_input() -> None
     torch.testing.assert_close(computed["5.weight"], gradients(model, x)["5.weight"], rtol=0, atol=1e-12)
 
 
-def test_under_shallow_nothing_but_the_output_layer_learns() -> None:
+def test_only_the_output_layer_learns_under_shallow() -> None:
     model, x = model_and_batch()
     assert gradients(urfb.convert(model, "shallow"), x).keys() == {"head.1.weight", "head.1.bias"}
 
 
-def test_the_model_itself_is_left_alone_and_the_copy_keeps_what_it_was() -> None:
+def test_the_model_is_unchanged_and_the_copy_keeps_its_state() -> None:
     model, x = model_and_batch()
     model.eval()
     model.stem.weight.requires_grad_(False)  # type: ignore[union-attr]
@@ -181,7 +181,7 @@ def test_missing_connections_stay_missing_except_in_the_output_layer() -> None:
         assert torch.equal(layer.feedback == 0, no_feedback)
 
 
-def test_a_layer_alone_and_a_layer_in_two_places() -> None:
+def test_a_single_layer_and_a_shared_layer_are_converted() -> None:
     alone = urfb.convert(nn.Linear(3, 2), "frfb")
     assert isinstance(alone, AsymmetricLayer)
     shared = nn.Linear(3, 3)
@@ -190,7 +190,7 @@ def test_a_layer_alone_and_a_layer_in_two_places() -> None:
 
 
 class Tied(nn.Module):
-    """Keeps its layers in a list of its own, too, and uses the weights of one elsewhere, and the last one first."""
+    """A model with a plain list of its layers, a shared weight, and a last layer that is used first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class Tied(nn.Module):
         return x
 
 
-def test_references_find_the_converted_layer_with_hooks_and_sizes() -> None:
+def test_references_lead_to_the_converted_layer_with_its_hooks() -> None:
     torch.manual_seed(0)
     model, words = Tied().double(), torch.arange(6)
     seen: list[torch.Size] = []
@@ -237,7 +237,7 @@ def test_output_layer_is_last_in_model_or_last_used_by_example() -> None:
         assert not shallow.get_submodule(hidden).weight.requires_grad
 
 
-def test_an_example_leaves_mode_and_statistics_as_they_are() -> None:
+def test_an_example_changes_neither_mode_nor_statistics() -> None:
     model, x = model_and_batch()
     model.head.eval()  # type: ignore[union-attr]
     converted = urfb.convert(model, "dfa", example=x)
@@ -246,7 +246,7 @@ def test_an_example_leaves_mode_and_statistics_as_they_are() -> None:
         assert torch.equal(converted.state_dict()[name], value), name
 
 
-def test_what_is_frozen_stays_frozen_in_the_output_layer_too() -> None:
+def test_frozen_parameters_stay_frozen_in_the_output_layer() -> None:
     layer = nn.Linear(3, 2)
     layer.weight.requires_grad_(False)
     converted: Any = urfb.convert(layer, "shallow")
@@ -254,7 +254,7 @@ def test_what_is_frozen_stays_frozen_in_the_output_layer_too() -> None:
     assert converted.bias.requires_grad
 
 
-def test_epsilon_is_given_to_a_rule_by_name_or_is_the_rules_own() -> None:
+def test_epsilon_is_an_argument_or_part_of_a_custom_rule() -> None:
     x = torch.randn(6, 3, dtype=torch.float64)
     custom_rule = replace(urfb.RULES["interpolated"], epsilon=0.25)
     for rule, epsilon, expected in (("interpolated", 0.5, 0.5), (custom_rule, None, 0.25), (custom_rule, 0.75, 0.75)):
@@ -262,7 +262,7 @@ def test_epsilon_is_given_to_a_rule_by_name_or_is_the_rules_own() -> None:
         torch.testing.assert_close(computed["feedback"], expected * computed["weight"], rtol=0, atol=1e-14)
 
 
-def test_samples_without_a_batch_are_taken_as_torchs_own_layers_take_them() -> None:
+def test_samples_without_a_batch_work_as_in_torchs_layers() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, 2, padding="same"), nn.Flatten(0), nn.Linear(36, 2))
     model, x = model.double(), torch.randn(2, 5, 5, dtype=torch.float64)
@@ -281,7 +281,7 @@ def test_feedback_and_masks_keep_weight_dtype_and_memory_format(rule: str) -> No
         assert values.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_weights_of_zero_do_not_keep_the_error_signal_from_going_down() -> None:
+def test_weights_of_zero_do_not_block_the_error_signal() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2, bias=False)).double()
     nn.init.zeros_(model[1].weight)
     converted = urfb.convert(model, "frfb")
@@ -291,7 +291,7 @@ def test_weights_of_zero_do_not_keep_the_error_signal_from_going_down() -> None:
 
 
 def test_direct_feedback_in_a_layer_over_time() -> None:
-    """Each sample's whole output error, of all moments, goes to all units below."""
+    """The output error of a sample at all times goes to all units below."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
     x = torch.randn(2, 6, 4, dtype=torch.float64)
@@ -303,9 +303,9 @@ def test_direct_feedback_in_a_layer_over_time() -> None:
     torch.testing.assert_close(gradients(converted, x)["0.weight"], wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch's own, where dfa breaks the graph
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # from PyTorch, because dfa breaks the graph
 @pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
-@pytest.mark.filterwarnings("ignore:.*autograd.function.Function.* should not be instantiated")  # PyTorch 2.11's own
+@pytest.mark.filterwarnings("ignore:.*autograd.function.Function.* should not be instantiated")  # from PyTorch 2.11
 @pytest.mark.parametrize(("rule", "full_graph"), [("bp", True), ("urfb", True), ("frsf", True), ("dfa", False)])
 def test_a_compiled_model_has_the_same_gradients(rule: str, full_graph: bool) -> None:
     model, x = model_and_batch()
@@ -319,7 +319,7 @@ def test_a_compiled_model_has_the_same_gradients(rule: str, full_graph: bool) ->
 
 def test_gradients_of_gradients_are_refused() -> None:
     x = torch.randn(2, 3, requires_grad=True)
-    with pytest.raises(RuntimeError, match="no gradients of gradients"):
+    with pytest.raises(RuntimeError, match="does not support gradients of gradients"):
         torch.autograd.grad(urfb.convert(nn.Linear(3, 1), "bp")(x).sum(), x, create_graph=True)
 
 
@@ -347,13 +347,13 @@ def test_converted_model_saves_whole_and_gradients_are_unshared(rule: str, tmp_p
         ({"rule": "usf", "feedback_connectivity": 0.5}, "feedback has the connections of W"),
     ],
 )
-def test_a_mistaken_argument_is_told(arguments: dict[str, Any], message: str) -> None:
+def test_a_wrong_argument_is_reported(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises((InputError, SelectionError), match=message):
         urfb.convert(nn.Linear(3, 2), **arguments)
 
 
 class Auxiliary(nn.Sequential):
-    """Uses its last layer while training alone."""
+    """A model that uses its last layer only in training mode."""
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in list(self)[: None if self.training else -1]:
@@ -376,15 +376,15 @@ def used_on_two_sizes() -> nn.Module:
     ("model", "example", "message"),
     [
         (nn.ReLU(), None, r"no nn\.Linear and no nn\.Conv2d"),
-        (with_one_weight(), None, "layers '0' and '1' have one weight"),
+        (with_one_weight(), None, "layers '0' and '1' share one weight"),
         (nn.Sequential(nn.LazyLinear(3), nn.Linear(3, 2)), None, "layer '0' has no weights yet"),
         (Auxiliary(nn.Linear(3, 3), nn.Linear(3, 3)), torch.zeros(2, 3), "'1' is not used"),
-        (nn.Sequential(nn.Linear(3, 3), nn.Flatten(0, 1), nn.Linear(3, 3)), torch.zeros(2, 5, 3), "the batch first"),
+        (nn.Sequential(nn.Linear(3, 3), nn.Flatten(0, 1), nn.Linear(3, 3)), torch.zeros(2, 5, 3), "first dimension"),
         (used_on_two_sizes(), torch.zeros(2, 1, 9, 9), "the same sizes at each use"),
         (Auxiliary(nn.Linear(3, 3)), torch.zeros(2, 3), "none of its Linear and Conv2d"),
     ],
 )
-def test_a_model_that_cannot_be_converted_is_told(model: nn.Module, example: Tensor | None, message: str) -> None:
+def test_a_model_that_cannot_be_converted_is_reported(model: nn.Module, example: Tensor | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
         urfb.convert(model, "urfb" if example is None else "dfa", example=example)
 

@@ -1,4 +1,4 @@
-"""What networks cost, held to the modules that they are built of."""
+"""The costs of networks, compared with their modules."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_weights_are_those_of_the_modules(rule: str, untied: frozenset[int]) -> 
 
 @pytest.mark.parametrize("convention", ["paper", "author-code"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_papers_networks_have_the_arithmetic_that_pytorch_counts(name: str, convention: str) -> None:
+def test_operations_of_the_papers_networks_match_pytorchs_count(name: str, convention: str) -> None:
     text = network_text(name, convention)
     network = Network(text, (3, 32, 32), 10, RULES["frfb"], seed=0)
     counted = network_costs(text, (3, 32, 32), 10, RULES["frfb"])
     x = torch.rand(2, 3, 32, 32)
     with FlopCounterMode(display=False) as counter:
         network.eval()(x)
-    # An even filter is computed on a grid that is larger by one, whose first row and column are dropped.
+    # An even filter is computed on a grid with one more row and column, which are then dropped.
     even = "2x2" in text
     assert counter.get_total_flops() / 2 == pytest.approx(counted.forward, rel=0.05 if even else 0)
     with FlopCounterMode(display=False) as counter:

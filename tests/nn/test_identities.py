@@ -1,4 +1,4 @@
-"""Identities that the rules, masks and untied layers obey, in float64 over several steps of training."""
+"""Identities that hold for rules, masks and untied layers, in float64 over several training steps."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PARAMETERS: dict[str, dict[str, float]] = {
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    """The digits, cut to 200 images to train on: four steps an epoch."""
+    """The digits with only 200 training images, which are four steps per epoch."""
     full = load("digits", Path())
     training = type(full.training)(full.training.images[:200], full.training.labels[:200])
     return Dataset(full.info, training, full.validation, full.test)
@@ -64,7 +64,7 @@ def feedback(network: Network) -> list[Tensor]:
 
 
 def shared(network: Network) -> list[Tensor]:
-    """Return where both W and R have connections."""
+    """Return masks of the connections that both W and R have."""
     every = []
     for layer in network.layers:
         both = torch.ones_like(layer.weight, dtype=torch.bool)
@@ -132,13 +132,13 @@ def test_epsilon_interpolates_from_frfb_to_urfb_and_beyond(untied: str, digits: 
 
 
 @pytest.mark.parametrize("rule", ["frfb", "usf", "frsf", "dfa"])
-def test_feedback_that_does_not_learn_is_not_touched(rule: str, digits: Dataset) -> None:
+def test_fixed_feedback_does_not_change(rule: str, digits: Dataset) -> None:
     spec = spec_of(rule, untied="2")
     assert_equal(feedback(trained(spec, digits)), feedback(drawn(spec, digits)))
 
 
 @pytest.mark.parametrize("rule", ["usf", "brsf", "frsf"])
-def test_sign_symmetric_feedback_has_the_signs_of_w_at_the_moment(rule: str, digits: Dataset) -> None:
+def test_sign_symmetric_feedback_has_the_current_signs_of_w(rule: str, digits: Dataset) -> None:
     network = trained(spec_of(rule, untied="2", connectivity=0.5), digits)
     for layer in network.layers:
         carrier = layer.carrier()
@@ -155,7 +155,7 @@ def test_sign_symmetric_feedback_has_the_signs_of_w_at_the_moment(rule: str, dig
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_missing_connections_stay_zero_and_match_in_every_rule(rule: str, untied: str, digits: Dataset) -> None:
     spec = spec_of(rule, untied=untied, connectivity=0.5)
-    torch.manual_seed(0)  # of no importance, as what was drawn before
+    torch.manual_seed(0)  # other draws must have no effect
     torch.rand(3)
     network = trained(spec, digits)
     for layer, urfb in zip(network.layers, drawn(spec_of("urfb", untied=untied, connectivity=0.5), digits).layers,
@@ -191,7 +191,7 @@ def test_untied_copies_convolve_and_gradients_sum_to_the_filters(rule: str, digi
         torch.testing.assert_close(tied_gradient, summed, rtol=0, atol=1e-12)
 
 
-def test_layers_seeds_stages_and_w_and_r_have_draws_of_their_own() -> None:
+def test_draws_differ_by_layer_seed_stage_and_between_w_and_r() -> None:
     values, masks = [], []
     for seed, stage in ((0, 1), (1, 1), (0, 2)):
         network = Network(
@@ -211,7 +211,7 @@ def test_layers_seeds_stages_and_w_and_r_have_draws_of_their_own() -> None:
         assert torch.corrcoef(torch.stack([values[first][both], values[second][both]]))[0, 1].abs() < 0.3
 
 
-def test_rules_differ_in_what_they_do_with_a_draw_and_not_in_the_draw(digits: Dataset) -> None:
+def test_all_rules_start_from_the_same_draws(digits: Dataset) -> None:
     sparse = {"connectivity": 0.5, "untied": "2"}
     urfb = drawn(spec_of("urfb", feedback_connectivity=0.7, **sparse), digits)
     for rule in ("frfb", "interpolated", "kolen-pollack"):
@@ -240,7 +240,7 @@ def test_untied_masks_vary_by_location_and_output_mask_is_optional(digits: Datas
 
 
 @pytest.mark.parametrize("untied", [(), (1,)])
-def test_feedback_that_is_not_drawn_like_w_has_glorots_size_too(untied: tuple[int, ...]) -> None:
+def test_usf_and_dfa_feedback_have_glorots_size(untied: tuple[int, ...]) -> None:
     text = "Conv 20 3x3; Full 30; Output"
     conv, full, output = (
         ((6 / (2 * 9 + 20 * 9)) ** 0.5, 2 * 36), ((6 / (720 + 30)) ** 0.5, 720), ((6 / (30 + 10)) ** 0.5, 30),
@@ -273,7 +273,7 @@ def test_brsf_redraws_per_training_batch_within_the_bounds_of_w(digits: Dataset)
         return draws
 
     runs = [epoch_of_draws(1, 0), epoch_of_draws(2, 0), epoch_of_draws(1, 1)]
-    for draws in zip(*itertools.chain(*runs), strict=True):  # of one layer: three epochs of four batches
+    for draws in zip(*itertools.chain(*runs), strict=True):  # the draws of one layer, in three epochs of four batches
         assert len({tuple(draw.flatten().tolist()) for draw in draws}) == 12
     for layer, values in zip(drawn(spec_of("urfb"), digits).layers, runs[0][0], strict=True):
         assert layer.feedback is not None
@@ -290,7 +290,7 @@ def test_untied_start_is_copies_or_independent_glorot_draws(digits: Dataset) -> 
         bank, copied, draw = (getattr(layer, name) for layer in (tied, copies, independent))
         assert torch.equal(copied, bank.permute(0, 2, 3, 1).expand_as(copied))
         assert len({tuple(location.flatten().tolist()) for location in draw}) == 64
-        limit = (6 / (4 * 6 + 4 * 6)) ** 0.5  # of 4 channels, 4 filters, 3×2
+        limit = (6 / (4 * 6 + 4 * 6)) ** 0.5  # for 4 channels and 4 filters of 3×2
         assert 0.98 * limit < draw.abs().max() <= limit
 
 
@@ -323,12 +323,12 @@ def test_back_propagations_gradients_are_finite_differences(untied: tuple[int, .
 
 
 def test_every_error_signal_is_formed_from_the_weights_before_the_update(digits: Dataset) -> None:
-    """Remark 1: a gradient of the whole step at once, and not one layer's after another's update."""
+    """Remark 1: the gradients of all layers are computed before any layer is updated."""
     spec = spec_of("urfb", network="Full 9; Full 8; Full 7; Full 6; Output", batch_size=200)
     start = drawn(spec, digits)
     end = trained(spec, digits, copy.deepcopy(start))
     x = digits.training.images.permute(0, 3, 1, 2).double() / 16
-    activity, hs = [x.permute(0, 2, 3, 1).flatten(1)], []  # one batch has every image: their order does not matter
+    activity, hs = [x.permute(0, 2, 3, 1).flatten(1)], []  # one batch has all images, so their order does not matter
     W, R = weights(start), feedback(start)
     for number, w in enumerate(W):
         hs.append(activity[-1] @ w.T)
@@ -350,7 +350,7 @@ def test_under_shallow_nothing_below_the_output_layer_changes(digits: Dataset) -
 
 
 def test_dfa_lower_layers_ignore_weights_that_carry_no_error() -> None:
-    """The error signals of all layers change with δ_L alone: W above matters in the forward pass only."""
+    """Error signals depend only on δ_L and R. W of the layers above affects only the forward pass."""
     text = "Conv 3 3x3; Maxpool 3; Full 8; Output"
     network = Network(text, (1, 6, 6), 4, RULES["dfa"], seed=0, dtype=torch.float64).eval()
     assert network.layers[1].feedback is not None
@@ -363,7 +363,7 @@ def test_dfa_lower_layers_ignore_weights_that_carry_no_error() -> None:
     delta = torch.randn(5, 4, dtype=torch.float64)
     before = lowest(delta)
     with torch.no_grad():
-        network.layers[2].weight.mul_(-3)  # nothing saturates above it
+        network.layers[2].weight.mul_(-3)  # no σ above it
     torch.testing.assert_close(lowest(delta), before, rtol=0, atol=1e-14)
     torch.testing.assert_close(lowest(2 * delta), 2 * before, rtol=0, atol=1e-14)
     with torch.no_grad():

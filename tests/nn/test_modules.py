@@ -16,19 +16,20 @@ STREAM = torch.Generator().manual_seed(0)
 
 @pytest.mark.parametrize("height", [5, 8, 9, 16])
 @pytest.mark.parametrize("width", [6, 7])
-def test_zeros_outside_the_grid_take_part_in_overlapping_pools(height: int, width: int) -> None:
-    x = torch.rand(2, 3, height, width, generator=STREAM, dtype=torch.float64) - 1.5  # all negative: zeros win at edges
+def test_overlapping_pools_include_zeros_outside_the_grid(height: int, width: int) -> None:
+    # All units are negative, so zeros are the maximum at the edges.
+    x = torch.rand(2, 3, height, width, generator=STREAM, dtype=torch.float64) - 1.5
     centred = Pool(Maxpool(3, 2), (3, height, width), "centred", None)(x)
     padded = functional.max_pool2d(functional.pad(x, (1, 1, 1, 1)), 3, 2)
     assert torch.equal(centred, padded)
     end = Pool(Maxpool(3, 2), (3, height, width), "end", None)(x)
-    # An even side needs one zero after its last unit; an odd one two, for its last window starts at its last unit.
+    # An even side needs one zero after its last unit. An odd side needs two, because a window starts at its last unit.
     after = [1 if length % 2 == 0 else 2 for length in (width, height)]
     assert torch.equal(end, functional.max_pool2d(functional.pad(x, (0, after[0], 0, after[1])), 3, 2))
 
 
-def test_zeros_at_the_end_stand_after_an_odd_grid_alone() -> None:
-    """In the author's code each window starts at a unit of its own, so that no zero stands before the first."""
+def test_zeros_at_the_end_come_only_after_the_grid() -> None:
+    """In the author's code, each window starts at a unit, so there is no zero before the first unit."""
     x = -torch.arange(1.0, 26.0).view(1, 1, 5, 5)
     pooled = Pool(Maxpool(3, 2), (1, 5, 5), "end", None)(x)
     assert pooled[0, 0].tolist() == [[-1, -3, 0], [-11, -13, 0], [0, 0, 0]]
@@ -41,7 +42,7 @@ def test_zeros_at_the_end_stand_after_an_odd_grid_alone() -> None:
     width=st.integers(1, 14),
     padding=st.sampled_from(["centred", "end"]),
 )
-def test_overlapping_pools_of_every_size_are_those_of_a_padded_grid(
+def test_overlapping_pools_of_every_size_match_a_padded_grid(
     half: int, stride: int, height: int, width: int, padding: str
 ) -> None:
     size = 2 * half + 1
@@ -91,7 +92,7 @@ def test_dropout_zeroes_a_share_scales_the_rest_and_is_off_at_test(fraction: flo
     x = torch.ones(shape)
     dropped = dropout(x)
     assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - fraction)], rel=1e-4)
-    # Each of the four units that share a draw is zeroed as often, and independently of the others.
+    # Each of the four units that share a draw is zeroed equally often, and independently of the others.
     zeroed = (dropped.movedim(1, -1).flatten()[: dropped.numel() // 4 * 4].view(-1, 4) == 0).double()
     deviation = (fraction * (1 - fraction) / len(zeroed)) ** 0.5
     assert (zeroed.mean(dim=0) - fraction).abs().max() < 5 * deviation

@@ -13,14 +13,14 @@ from urfb.nn.notation import Drop, canonical, parse, shapes
 CIFAR = (3, 32, 32)
 
 
-def test_the_paper_prints_its_networks_with_other_case_and_spacing() -> None:
+def test_case_and_spacing_do_not_matter() -> None:
     printed = "conv 16 3x3; conv 16 3x3;\n SUM;maxpool 3, stride 3; drop .5; full conn. 500; output"
     assert canonical(printed) == "Conv 16 3x3; Conv 16 3x3; SUM; Maxpool 3, stride 3; Drop .5; Full 500; Output"
     assert canonical("Maxpool 3, stride 2; drop 0.30; Output;") == "Maxpool 3; Drop .3; Output"
 
 
 @given(st.floats(min_value=0, max_value=1, exclude_max=True))
-def test_every_fraction_is_written_as_the_notation_reads_it(fraction: float) -> None:
+def test_every_fraction_is_written_in_the_notation(fraction: float) -> None:
     (drop, _) = parse(f"Drop {format(Decimal(repr(fraction)), 'f') if fraction else 0}; Output")
     assert drop == Drop(fraction)
     assert parse(f"{drop}; Output")[0] == drop
@@ -60,16 +60,16 @@ def test_the_networks_are_written_the_canonical_way(name: str) -> None:
         ("Conv 32; Output", "statement 1, 'Conv 32', is not in the paper's notation"),
         ("Conv 32 5x5; Bathnorm; Output", "statement 2, 'Bathnorm'"),
         ("Drop 1.5; Output", "statement 1, 'Drop 1.5'"),
-        ("Conv 0 5x5; Output", "a size of 0"),
+        ("Conv 0 5x5; Output", "sizes must be at least 1"),
         ("Full 500", "a network ends with 'Output', as in 'Full 500; Output'"),
         (" Conv 8  3x3;Full 20; ", "as in 'Conv 8 3x3; Full 20; Output'"),
         ("Maxpool 2, stride 1; Output", "overlap and have an odd size"),
-        ("Maxpool 2, stride 4; Output", "disjoint, with a stride of their size"),
-        ("Output; Full 5; Output", "stands there once"),
+        ("Maxpool 2, stride 4; Output", "disjoint, with a stride equal to their size"),
+        ("Output; Full 5; Output", "exactly one 'Output'"),
         ("", "statement 1, ''"),
     ],
 )
-def test_text_that_is_no_network_is_refused_with_its_statement(text: str, message: str) -> None:
+def test_a_wrong_text_is_refused_with_its_statement(text: str, message: str) -> None:
     with pytest.raises(NotationError, match=message):
         canonical(text)
 
@@ -82,7 +82,7 @@ def test_text_that_is_no_network_is_refused_with_its_statement(text: str, messag
         ("Maxpool 40, stride 40; Output", "window is larger than its grid"),
         ("Conv 8 3x3; SUM; Output", "statement 2, 'SUM': needs two conv layers"),
         ("Conv 8 3x3; Conv 8 3x3; Drop .5; SUM; Output", "statement 4, 'SUM': needs two conv layers"),
-        ("Conv 8 3x3; Conv 4 3x3; SUM; Output", "with as many filters"),
+        ("Conv 8 3x3; Conv 4 3x3; SUM; Output", "with equal numbers of filters"),
         ("Conv 8 3x3; Maxpool 3; Conv 8 3x3; SUM; Output", "right before it"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Properties of random small networks in the paper's notation, under random rules, masks and untied layers."""
+"""Properties of random small networks with random rules, masks and untied layers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ blocks = st.one_of(
 
 @st.composite
 def networks(draw: st.DrawFn) -> str:
-    """Return a network of a few blocks that fits any of the grids."""
+    """Draw a network of a few blocks that fits all grids."""
     first = draw(st.lists(blocks, min_size=0, max_size=4))
     pools = 0
     kept = []

@@ -1,4 +1,4 @@
-"""A whole training step against the from-scratch NumPy one, in both conventions, under every rule."""
+"""A whole training step, compared with the NumPy reference, in both conventions and under every rule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urfb.training.networks import build_learner, build_network
 from urfb.training.passes import Passes
 
 NETWORKS: dict[str, list[reference.Statement]] = {
-    # text: the same, in the reference's own words
+    # the text: its statements for the reference
     "Conv 3 5x5; Maxpool 3; Full 6; Output": [("conv",), ("pool", 3, 2), ("full",), ("output",)],
     "Conv 3 3x3; Conv 3 3x3; SUM; Maxpool 3, stride 3; Conv 4 2x2; Conv 4 2x2; SUM; Maxpool 2; Full 5; Output": [
         ("conv",), ("conv",), ("sum",), ("pool", 3, 3), ("conv",), ("conv",), ("sum",), ("pool", 2, 2),
@@ -40,16 +40,14 @@ DENSE, SPARSE = {"loss": "softmax"}, {"loss": "hinge", "connectivity": 0.5}
 @pytest.mark.parametrize("text", NETWORKS)
 @pytest.mark.parametrize("rule", ["bp", "urfb", "frfb"])
 @pytest.mark.parametrize("settings", [DENSE, SPARSE], ids=str)
-def test_a_step_is_the_references(text: str, convention: str, rule: str, settings: dict[str, Any]) -> None:
+def test_a_step_matches_the_reference(text: str, convention: str, rule: str, settings: dict[str, Any]) -> None:
     check_a_step(text, {"convention": convention, "rule": rule, **settings})
 
 
 @pytest.mark.parametrize("settings", [DENSE, SPARSE], ids=str)
 @pytest.mark.parametrize("untied", ["none", "all"])
 @pytest.mark.parametrize("rule", RULES)
-def test_a_step_of_every_rule_is_the_references_tied_and_untied(
-    rule: str, untied: str, settings: dict[str, Any]
-) -> None:
+def test_a_step_of_every_rule_matches_the_reference(rule: str, untied: str, settings: dict[str, Any]) -> None:
     check_a_step(list(NETWORKS)[1], {"rule": rule, "untied": untied, **PARAMETERS[rule], **settings})
 
 
@@ -59,12 +57,12 @@ def test_partly_untied_author_code_step_matches_the_reference(text: str, rule: s
     check_a_step(text, {"rule": rule, "untied": "1", "convention": "author-code", "feedback_connectivity": 0.7})
 
 
-def test_r_decays_where_it_takes_no_increment() -> None:
+def test_r_decays_even_without_an_increment() -> None:
     check_a_step(next(iter(NETWORKS)), {"rule": "interpolated", "epsilon": 0.0, "decay": 0.05})
 
 
 @pytest.mark.parametrize("settings", [DENSE, SPARSE], ids=str)
-def test_a_batch_of_fewer_images_takes_the_step_of_their_own_mean(settings: dict[str, Any]) -> None:
+def test_a_smaller_batch_takes_the_step_of_its_own_mean(settings: dict[str, Any]) -> None:
     check_a_step(next(iter(NETWORKS)), {"rule": "urfb", "batch_size": 8, **settings})
 
 
@@ -80,7 +78,7 @@ def check_a_step(text: str, settings: dict[str, Any]) -> None:
         spec = spec.model_copy(update={"off_class_weight": 1 / (CLASSES - 1)})
     network = build_network(spec, dataset.info)
     assert isinstance(network, Network)
-    for layer in network.layers:  # so that units saturate on either side, and errors do not vanish
+    for layer in network.layers:  # larger weights, so that units saturate at both bounds and errors do not vanish
         layer.weight.data *= 2
     W = [layer.weight.detach().numpy().copy() for layer in network.layers]
     R = [layer.feedback.detach().numpy().copy() for layer in network.layers if layer.feedback is not None]
@@ -92,7 +90,7 @@ def check_a_step(text: str, settings: dict[str, Any]) -> None:
     ]  # fmt: skip
     Passes(build_learner(network, spec), spec, dataset).train(1)
     feedback = [layer.feedback.detach().numpy() for layer in network.layers if layer.feedback is not None]
-    if spec.rule == "brsf":  # drawn for this one batch
+    if spec.rule == "brsf":  # R is drawn again for this batch
         assert all(np.abs(new - old).max() > 0.01 for new, old in zip(feedback, R, strict=True))
         R = [drawn.copy() for drawn in feedback]
 

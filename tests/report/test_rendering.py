@@ -188,7 +188,7 @@ def test_an_unknown_experiment_draws_none(store, tmp_path):
 def test_a_folder_that_cannot_be_written_is_one_message(store, tmp_path):
     store.add(2)
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="name a place that can be written to with --out"):
+    with pytest.raises(InputError, match="choose another path with --out"):
         render(store, [4], tmp_path / "file")
 
 

@@ -1,4 +1,4 @@
-"""A data set of a few random images, for tests that compute by hand what a run should measure."""
+"""A data set of a few random images, for tests that compute a run's measurements by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCALE = 16
 
 
 def random_dataset(training: int = 6, validation: int = 5, test: int = 7) -> Dataset:
-    """Return splits of so many images each, no two of them alike, on a grid that is odd one way and not square."""
+    """Return splits of the given sizes, with different images, on a 9×8 grid, which is neither even nor square."""
     stream = torch.Generator().manual_seed(5)
     info = replace(
         CATALOG["digits"], shape=(2, 9, 8), classes=CLASSES, training=training, validation=validation, test=test,

@@ -29,7 +29,7 @@ pytestmark = [
 @pytest.mark.parametrize("untied", ["none", "all"])
 @pytest.mark.parametrize("rule", sorted(set(RULES) - {"brsf"}))
 def test_gpu_and_cpu_agree_in_float64(tmp_path: Path, rule: str, untied: str) -> None:
-    """Without dropout and feedback of the batch, whose draws are the device's own."""
+    """Compare runs without dropout and redrawn feedback, whose draws differ between devices."""
     spec = tiny_spec(
         network=TINY.replace("Drop .3; ", ""), precision="float64", epochs=3, connectivity=0.5, rule=rule,
         untied=untied, gradient_batch=50, **dict.fromkeys(RULES[rule].required, 0.01),
@@ -42,15 +42,15 @@ def test_gpu_and_cpu_agree_in_float64(tmp_path: Path, rule: str, untied: str) ->
         ]
         for device in ("cpu", "cuda")
     )
-    for here, there in zip(on_cpu, on_gpu, strict=True):
-        assert there.running_loss == pytest.approx(here.running_loss, abs=1e-10)
-        assert there.validation_loss == pytest.approx(here.validation_loss, abs=1e-10)
-        for one, other in zip(here.alignment, there.alignment, strict=True):
+    for cpu_epoch, gpu_epoch in zip(on_cpu, on_gpu, strict=True):
+        assert gpu_epoch.running_loss == pytest.approx(cpu_epoch.running_loss, abs=1e-10)
+        assert gpu_epoch.validation_loss == pytest.approx(cpu_epoch.validation_loss, abs=1e-10)
+        for cpu_point, gpu_point in zip(cpu_epoch.alignment, gpu_epoch.alignment, strict=True):
             for name in ("correlation", "gradient_cosine", "filter_similarity", "saturation"):
-                assert getattr(other, name) == pytest.approx(getattr(one, name), abs=1e-10, nan_ok=True)
+                assert getattr(gpu_point, name) == pytest.approx(getattr(cpu_point, name), abs=1e-10, nan_ok=True)
 
 
-def test_stages_and_feedback_of_the_batch_are_trained_on_the_gpu(tmp_path: Path) -> None:
+def test_stages_and_redrawn_feedback_are_trained_on_the_gpu(tmp_path: Path) -> None:
     network = "Conv 4 3x3; Conv 4 3x3; SUM; Maxpool 3; Drop .3; Full 20; Output"
     spec = tiny_spec(network=network, rule="brsf", pretraining_epochs=2, untied="all", epochs=4)
     events = list(train(spec, load("digits", Path(), "cuda"), tmp_path, device="cuda"))
@@ -68,8 +68,8 @@ def test_a_grid_is_trained_on_the_gpu(tmp_path: Path) -> None:
     assert open_store(str(store)).runs()["device"].str.startswith("cuda").all()
 
 
-def test_a_graph_does_what_its_launches_do(tmp_path: Path) -> None:
-    """The first batches are launched one by one, the others as a graph: so epochs of few and many batches agree."""
+def test_a_graph_computes_the_same_as_single_launches(tmp_path: Path) -> None:
+    """Compare epochs that are launched as graphs after the first batches with epochs of single launches."""
     spec = tiny_spec(precision="float64", connectivity=0.5, epochs=1)
     dataset = load("digits", Path(), "cuda")
     ends = []
@@ -82,14 +82,14 @@ def test_a_graph_does_what_its_launches_do(tmp_path: Path) -> None:
         running = [passes.train(epoch) for epoch in (1, 2, 3)]
         assert graphed == (isinstance(passes._step, Graphed) and passes._step.graph is not None)
         ends.append((running, passes.evaluate("validation"), [values.clone() for values in network.parameters()]))
-    (one, looked, weights), (other, looked_too, weights_too) = ends
-    assert one == [pytest.approx(measured, abs=1e-10) for measured in other]
-    assert looked == pytest.approx(looked_too, abs=1e-10)
-    torch.testing.assert_close(weights, weights_too, rtol=0, atol=1e-10)
+    (running, evaluation, weights), (expected_running, expected_evaluation, expected_weights) = ends
+    assert running == [pytest.approx(measured, abs=1e-10) for measured in expected_running]
+    assert evaluation == pytest.approx(expected_evaluation, abs=1e-10)
+    torch.testing.assert_close(weights, expected_weights, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("rule", ["urfb", "brsf"])
-def test_a_run_goes_on_to_the_same_numbers_on_the_gpu(tmp_path: Path, rule: str) -> None:
+def test_a_resumed_run_has_the_same_numbers_on_the_gpu(tmp_path: Path, rule: str) -> None:
     spec = tiny_spec(rule=rule, epochs=5)
     dataset = load("digits", Path(), "cuda")
     whole = list(train(spec, dataset, tmp_path / "whole", device="cuda"))
@@ -100,7 +100,7 @@ def test_a_run_goes_on_to_the_same_numbers_on_the_gpu(tmp_path: Path, rule: str)
 
 
 @pytest.mark.parametrize("network", [TINY, "tests.training.test_interruption:build"], ids=["graph", "user's model"])
-def test_a_run_goes_on_within_an_epoch_to_the_same_numbers_on_the_gpu(tmp_path: Path, network: str) -> None:
+def test_a_run_resumed_within_an_epoch_has_the_same_numbers_on_the_gpu(tmp_path: Path, network: str) -> None:
     spec = tiny_spec(network=network, epochs=2)
     dataset = load("digits", Path(), "cuda")
     whole = list(train(spec, dataset, tmp_path / "whole", device="cuda"))
@@ -113,11 +113,11 @@ def test_a_run_goes_on_within_an_epoch_to_the_same_numbers_on_the_gpu(tmp_path: 
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
-def test_shorter_factors_learn_about_as_well(tmp_path: Path, precision: str) -> None:
+def test_lower_precision_learns_about_as_well(tmp_path: Path, precision: str) -> None:
     dataset = load("digits", Path(), "cuda")
     errors = []
-    for its in ("float32", precision):
-        *_, finished = train(tiny_spec(precision=its, epochs=15), dataset, tmp_path, device="cuda")
+    for compared in ("float32", precision):
+        *_, finished = train(tiny_spec(precision=compared, epochs=15), dataset, tmp_path, device="cuda")
         assert isinstance(finished, Finished)
         errors.append(finished.test_error)
     assert errors[1] == pytest.approx(errors[0], abs=0.05)
@@ -129,7 +129,7 @@ def test_a_step_is_measured_on_the_gpu() -> None:
     assert "urfb tf32" in result.stdout
 
 
-def test_memory_is_measured_on_the_gpu_and_what_does_not_fit_is_told() -> None:
+def test_gpu_memory_is_measured_and_too_large_a_run_is_reported() -> None:
     large = tiny_spec(network="Full 100000; Output")
     sizes = measured_memory([tiny_spec(), large], partial(peaks, device="cuda:0", free=2**28))
     assert 0 < sizes[0] <= 2**28 < sizes[1]

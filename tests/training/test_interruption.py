@@ -1,4 +1,4 @@
-"""A run that is interrupted between any two batches, killed or asked to, ends with the numbers of a whole one."""
+"""A run that is killed or stopped between any two batches ends with the numbers of an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from urfb.training.weights import load_weights
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 EVALUATIONS = (7, 2, 2)
-"""Batches in which the training, the validation and the test images are evaluated here."""
+"""The numbers of batches in an evaluation on the training, the validation and the test images."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pauses(batch_size: int) -> int:
-    """Return how often training asks in an epoch, and after it, whether to stop."""
+    """Return how often training calls `stop` in an epoch and after it."""
     steps = -(-CATALOG["digits"].training // batch_size)
     return (steps - 1) + (EVALUATIONS[0] - 1) + (EVALUATIONS[1] - 1) + 1
 
@@ -43,13 +43,13 @@ PAUSES = pauses(CATALOG["digits"].batch_size)
 
 
 def at(number: int) -> Callable[[], bool]:
-    """Return a `stop` that says yes from the `number`th time on."""
+    """Return a `stop` that returns True from the `number`th call on."""
     asked = count(1)
     return lambda: next(asked) >= number
 
 
 def killed_at(number: int) -> Callable[[], bool]:
-    """Return a `stop` that raises the `number`th time, when a checkpoint of the batch before is there."""
+    """Return a `stop` that raises at the `number`th call, when the checkpoint of the batch before exists."""
     asked = count(1)
 
     def stop() -> bool:
@@ -61,17 +61,17 @@ def killed_at(number: int) -> Callable[[], bool]:
 
 
 def numbers(events: list[Event]) -> list[Any]:
-    """Return all that events say but when and where."""
+    """Return the content of events without times and machines."""
     epochs = [replace(event, seconds=0.0) for event in events if isinstance(event, EpochEnded)]
     return [repr(epoch) for epoch in epochs] + [event for event in events if isinstance(event, Finished)]
 
 
 def trained(spec: RunSpec, digits: Dataset, folder: Path) -> Iterator[list[Event]]:
-    """Yield the events of each execution of a run that is asked to stop whenever an epoch can be left."""
+    """Yield the events of each execution of a run that is stopped whenever it can be."""
     stored = 0
     for _ in range(100):
-        stop = at(1 if stored < spec.epochs else 100)  # a test that is left begins again
-        # Checkpoints of a run that is asked to stop do not wait for their time.
+        stop = at(1 if stored < spec.epochs else 100)  # the evaluation on the test set starts again if it is stopped
+        # A stopped run saves a checkpoint at once, regardless of the time between checkpoints.
         events = list(train(spec, digits, folder, epochs_stored=stored, stop=stop, seconds_between_checkpoints=1e9))
         yield events
         stored += sum(isinstance(event, EpochEnded) for event in events)
@@ -81,7 +81,7 @@ def trained(spec: RunSpec, digits: Dataset, folder: Path) -> Iterator[list[Event
 
 
 class Noisy(nn.Module):
-    """A user's model that draws from PyTorch's own streams and holds statistics."""
+    """A custom model that draws from PyTorch's default streams and has running statistics."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ def test_a_run_stopped_between_all_batches_ends_as_a_whole_one(digits: Dataset, 
     spec = tiny_spec(epochs=3, batch_size=300, **SPECS[name])
     whole = list(train(spec, digits, tmp_path / "whole"))
     executions = list(trained(spec, digits, tmp_path / "parts"))
-    # After the last epoch nobody is asked before the first batch of the test.
+    # After the last epoch, `stop` is first called after the first batch of the test.
     assert len(executions) == 3 * pauses(300) + 1
     assert all(isinstance(events[-1], Stopped) for events in executions[:-1])
     assert numbers([event for events in executions for event in events]) == numbers(whole)
@@ -136,12 +136,12 @@ def test_a_run_killed_between_any_batches_ends_as_a_whole_one(digits: Dataset, t
         resumed = list(train(spec, digits, folder, epochs_stored=stored))
         assert isinstance(resumed[0], Started)
         kept = resumed[0].epochs_done
-        assert kept in (stored, stored - 1)  # where it was killed before the checkpoint after the epoch
+        assert kept in (stored, stored - 1)  # it may be killed before the checkpoint after the epoch
         assert numbers(events)[:kept] + numbers(resumed) == numbers(whole)
     assert number > 2 * pauses(500)
 
 
-def test_a_run_says_in_which_step_of_an_epoch_it_goes_on(digits: Dataset, tmp_path: Path) -> None:
+def test_a_resumed_run_reports_its_step_within_the_epoch(digits: Dataset, tmp_path: Path) -> None:
     spec = tiny_spec(epochs=1)
     executions = trained(spec, digits, tmp_path)
     started = [event for events in executions for event in events if isinstance(event, Started)]
@@ -150,7 +150,7 @@ def test_a_run_says_in_which_step_of_an_epoch_it_goes_on(digits: Dataset, tmp_pa
     assert all(event.alignment == started[0].alignment for event in started[:-1])
 
 
-def test_the_seconds_of_an_epoch_in_parts_are_of_all_parts(digits: Dataset, tmp_path: Path) -> None:
+def test_the_seconds_of_an_interrupted_epoch_include_all_parts(digits: Dataset, tmp_path: Path) -> None:
     spec = tiny_spec(epochs=1)
     list(train(spec, digits, tmp_path, stop=at(2)))
     path = tmp_path / f"{spec.identity}.pt"
@@ -173,14 +173,14 @@ def test_a_checkpoint_within_an_epoch_counts_as_the_epoch_before(digits: Dataset
 
 def test_many_checkpoints_within_an_epoch_keep_the_one_before_it(digits: Dataset, tmp_path: Path) -> None:
     spec = tiny_spec(epochs=3)
-    # Of epoch 1, and of each batch of epoch 2. The runner has stored nothing of the second epoch, or lost it.
+    # A checkpoint after epoch 1, and one after each batch of epoch 2, which the store does not have.
     list(train(spec, digits, tmp_path, stop=at(2 * PAUSES + 3), seconds_between_checkpoints=0.0))
     started = next(train(spec, digits, tmp_path, epochs_stored=1))
     assert isinstance(started, Started)
     assert started.epochs_done == 1
 
 
-def test_a_run_within_the_epoch_after_a_nearer_target_ends_with_it(digits: Dataset, tmp_path: Path) -> None:
+def test_a_run_past_a_smaller_target_completes_its_epoch(digits: Dataset, tmp_path: Path) -> None:
     spec = tiny_spec(epochs=3)
     whole = list(train(spec, digits, tmp_path / "whole"))
     part = list(train(spec, digits, tmp_path, stop=at(2 * PAUSES + 3)))  # within epoch 3
@@ -188,7 +188,7 @@ def test_a_run_within_the_epoch_after_a_nearer_target_ends_with_it(digits: Datas
     assert numbers(part + resumed) == numbers(whole)
 
 
-def test_a_run_stopped_in_its_test_is_tested_later(digits: Dataset, tmp_path: Path) -> None:
+def test_a_run_stopped_during_its_test_is_tested_later(digits: Dataset, tmp_path: Path) -> None:
     spec = tiny_spec(epochs=1)
     whole = list(train(spec, digits, tmp_path / "whole"))
     part = list(train(spec, digits, tmp_path, stop=at(PAUSES)))
@@ -198,8 +198,8 @@ def test_a_run_stopped_in_its_test_is_tested_later(digits: Dataset, tmp_path: Pa
     assert numbers(part + resumed) == numbers(whole)
 
 
-def test_weights_within_an_epoch_are_nobodys_result(digits: Dataset, tmp_path: Path) -> None:
+def test_load_weights_ignores_checkpoints_within_an_epoch(digits: Dataset, tmp_path: Path) -> None:
     spec = tiny_spec(epochs=2)
     list(train(spec, digits, tmp_path, stop=at(PAUSES + 3)))
-    with pytest.raises(StoreError, match="has no checkpoint of its epoch 1"):
+    with pytest.raises(StoreError, match="has no checkpoint of epoch 1"):
         load_weights(spec, tmp_path, 1)

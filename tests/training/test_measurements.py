@@ -1,4 +1,4 @@
-"""What a run measures, against the same computed by hand: the right images, the right loss, the right time."""
+"""The measurements of a run, compared with the same computed by hand: on which images, with which loss, and when."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def trained(spec: RunSpec, dataset: Dataset, folder: Path) -> tuple[nn.Module, l
 
 
 def mean_loss_and_error(network: nn.Module, spec: RunSpec, split: Split) -> tuple[float, float]:
-    """Compute a split's mean loss and error image by image, as the paper defines them (equation 4)."""
+    """Compute a split's mean loss (equation 4) and error, image by image."""
     images = split.images.permute(0, 3, 1, 2).double() / SCALE - spec.input_offset
     outputs = network(images).detach().numpy()
     losses, errors = [], []
@@ -67,7 +67,7 @@ def mean_loss_and_error(network: nn.Module, spec: RunSpec, split: Split) -> tupl
 @pytest.mark.parametrize("settings", LOSSES, ids=str)
 def test_losses_and_errors_match_split_and_weights_of_the_epoch(settings: dict[str, Any], tmp_path: Path) -> None:
     dataset = random_dataset(training=10, validation=11, test=13)
-    dropping = "Conv 3 3x3; Maxpool 3; Drop .4; Full 6; Output"  # while training alone
+    dropping = "Conv 3 3x3; Maxpool 3; Drop .4; Full 6; Output"  # dropout must be off in evaluations
     spec = float64_spec(network=dropping, rule="urfb", step_size=0.3, **settings)
     network, events = trained(spec, dataset, tmp_path)
     last, finished = events[-2:]
@@ -84,8 +84,8 @@ def test_losses_and_errors_match_split_and_weights_of_the_epoch(settings: dict[s
 
 
 @pytest.mark.parametrize("settings", LOSSES, ids=str)
-def test_the_running_loss_is_of_the_training_images(settings: dict[str, Any], tmp_path: Path) -> None:
-    """With a step of nearly nothing it is the loss of the weights as drawn."""
+def test_the_running_loss_uses_the_training_images(settings: dict[str, Any], tmp_path: Path) -> None:
+    """With a tiny step size, the running loss is the loss of the initial weights."""
     dataset = random_dataset(training=10)
     spec = float64_spec(rule="bp", step_size=1e-30, **settings)
     network, events = trained(spec, dataset, tmp_path)
@@ -96,8 +96,8 @@ def test_the_running_loss_is_of_the_training_images(settings: dict[str, Any], tm
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_a_loss_that_is_no_number_stops_the_run_whichever_split_it_is_of(split: str, tmp_path: Path) -> None:
-    """The training images are nearly black and the others white, so that only their outputs overflow."""
+def test_a_loss_that_is_not_finite_on_any_split_stops_the_run(split: str, tmp_path: Path) -> None:
+    """The images of the other splits are nearly black and those of `split` white, so that only its loss overflows."""
     info = replace(random_dataset().info, shape=(1, 32, 32), classes=2, scale=255)
     black, white = (
         Split(torch.full((4, 32, 32, 1), value, dtype=torch.uint8), torch.tensor([0, 0, 1, 1])) for value in (1, 255)
@@ -109,7 +109,7 @@ def test_a_loss_that_is_no_number_stops_the_run_whichever_split_it_is_of(split: 
 
 
 def increments(spec: RunSpec, network: Network, dataset: Dataset, rule: str) -> list[NDArray[np.float64]]:
-    """Return each layer's increment on the first images under a rule, by the NumPy reference."""
+    """Return each layer's increment on the first images under a rule, from the NumPy reference."""
     W = [layer.weight.detach().numpy() for layer in network.layers]
     R = [layer.feedback.detach().numpy() for layer in network.layers if layer.feedback is not None]
     masks = [
@@ -137,7 +137,7 @@ def test_gradient_cosines_match_reference_increments_of_run_loss(
     dataset = random_dataset(training=10)
     spec = float64_spec(rule=rule, loss=loss, connectivity=connectivity, gradient_batch=7)
     if loss == "hinge":
-        spec = spec.model_copy(update={"off_class_weight": 1 / (CLASSES - 1)})  # the reference's
+        spec = spec.model_copy(update={"off_class_weight": 1 / (CLASSES - 1)})  # as in the reference
     network = build_network(spec, dataset.info)
     assert isinstance(network, Network)
     started = next(train(spec, dataset, tmp_path))
@@ -155,7 +155,7 @@ def test_gradient_cosines_match_reference_increments_of_run_loss(
 def test_alignment_is_measured_by_stage_epoch_and_after_the_last(
     pretraining_epochs: int, epochs: int, tmp_path: Path
 ) -> None:
-    """Epoch 23 is measured as the last of a run, or as the first of a second stage; 21 and 22 are neither."""
+    """Epoch 23 is measured as the last of a run or the first of a second stage. Epochs 21 and 22 are not measured."""
     stages = {"pretraining_epochs": pretraining_epochs} if pretraining_epochs else {}
     spec = tiny_spec(network=TEXT, rule="urfb", batch_size=3, epochs=epochs, **stages)
     events = list(train(spec, random_dataset(), tmp_path))

@@ -1,4 +1,4 @@
-"""What a run's precision changes, and what it leaves."""
+"""The effects of a run's precision."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_precision_is_part_of_the_identity() -> None:
     assert len({tiny_spec(precision=precision).identity for precision in precisions}) == 4
 
 
-def test_bfloat16_computes_activity_shorter_and_keeps_the_weights(digits: Dataset) -> None:
+def test_bfloat16_shortens_activities_but_not_weights(digits: Dataset) -> None:
     spec = tiny_spec(rule="urfb", precision="bfloat16", connectivity=0.5, feedback_connectivity=0.5)
     network = build_network(spec, digits.info)
     passes = Passes(build_learner(network, spec), spec, digits)
@@ -36,7 +36,7 @@ def test_bfloat16_computes_activity_shorter_and_keeps_the_weights(digits: Datase
     assert types == {torch.bfloat16}
     for layer, difference, both in zip(asymmetric_layers(network), before, shared, strict=False):
         assert layer.weight.dtype == layer.feedback.dtype == torch.float32
-        # W and R take the very same increment where both have a connection.
+        # W and R take the same increments where both have a connection.
         torch.testing.assert_close((layer.weight - layer.feedback) * both, difference * both, atol=1e-6, rtol=0)
         assert not layer.weight[layer.mask == 0].any()
 

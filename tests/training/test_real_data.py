@@ -1,4 +1,4 @@
-"""Training on the genuine CIFAR-10, through the command line."""
+"""Training on the real CIFAR-10, through the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_rule_learns_on_cifar10(tmp_path: Path, real_data: Path) -> None:
     runs = open_store(str(tmp_path / "urfb.sqlite")).runs()
     assert runs["state"].tolist() == ["done"] * 4
     assert (runs["test_error"] < 0.82).all()  # chance is 0.9
-    # All images are there: the same error on 5,000 and on 10,000 images is a multiple of one image.
+    # Each error is a whole number of images out of the split's size, so all images count.
     assert ((runs["validation_error"] * 5_000) % 1).round(6).isin([0, 1]).all()
     assert ((runs["test_error"] * 10_000) % 1).round(6).isin([0, 1]).all()
     assert ((runs["training_error"] * 45_000) % 1).round(6).isin([0, 1]).all()

@@ -1,4 +1,4 @@
-"""Runs in two stages, and runs that go on: bit for bit what they are at once, whatever was there before."""
+"""Runs in two stages and resumed runs: equal bit for bit to uninterrupted ones, regardless of earlier draws."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STAGES: dict[str, Any] = {"network": TEXT, "pretraining_epochs": 2, "untied": "a
 
 
 def numbers(events: list[Event]) -> list[Any]:
-    """Return all that events tell but when and where."""
+    """Return the numbers in events, without times and machines."""
     return [
         (event.epoch, event.running_loss, event.training_loss, event.validation_error, repr(event.alignment))
         for event in events
@@ -60,7 +60,7 @@ def pretrained_network(spec: RunSpec, digits: Dataset) -> Network:
 
 
 def second_stages(spec: RunSpec, digits: Dataset) -> tuple[Network, Network]:
-    """Return the network as it begins the second stage, and after an epoch of it."""
+    """Return the network at the start of the second stage, and after one epoch of it."""
     pretrained = pretrained_network(spec, digits)
     start = second_stage(spec, digits.info, pretrained)
     end = second_stage(spec, digits.info, pretrained)
@@ -97,9 +97,9 @@ def test_second_stage_keeps_frozen_layer_and_redraws_the_rest(digits: Dataset, t
     assert isinstance(again, Network)
     assert isinstance(drawn, Network)
     assert again.conv_layers[1].weight.shape == (64, 4, 3, 3, 4)
-    one, other = drawn.layers[2].weight.flatten(), again.layers[2].weight.flatten()
-    present = (one != 0) & (other != 0)
-    assert abs(torch.corrcoef(torch.stack([one[present], other[present]]))[0, 1]) < 0.1
+    first_draw, second_draw = drawn.layers[2].weight.flatten(), again.layers[2].weight.flatten()
+    present = (first_draw != 0) & (second_draw != 0)
+    assert abs(torch.corrcoef(torch.stack([first_draw[present], second_draw[present]]))[0, 1]) < 0.1
     learned = [layer.weight.requires_grad for layer in again.layers]
     assert learned == [False, True, True, True]
     assert torch.equal(again.layers[0].mask, drawn.layers[0].mask)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def test_a_frozen_layer_stays_bit_for_bit_under_every_rule(rule: str, digits: Da
 @pytest.mark.parametrize("first", ["urfb", "frsf", "bp", "usf", "dfa"])
 @pytest.mark.parametrize("second", ["urfb", "frsf", "usf", "dfa"])
 def test_a_frozen_layer_keeps_the_r_that_carried_its_error_signal(first: str, second: str, digits: Dataset) -> None:
-    """Where both rules draw an R of W's shape; any other R is made as in a network without a first stage."""
+    """R is kept if both rules draw an R of W's shape. Any other R starts as in a network without a first stage."""
     spec = staged(second, pretraining_rule=first, frozen="2")
     pretrained = pretrained_network(spec, digits)
     as_drawn = build_network(spec, digits.info, epoch=2)
@@ -152,7 +152,7 @@ def test_feedback_started_as_w_in_a_frozen_layer_equals_bp(digits: Dataset) -> N
         torch.testing.assert_close(one.feedback, one.weight, rtol=0, atol=1e-12)
 
 
-def test_a_second_stage_of_several_epochs_is_begun_once(digits: Dataset, tmp_path: Path) -> None:
+def test_a_second_stage_of_several_epochs_starts_once(digits: Dataset, tmp_path: Path) -> None:
     spec = tiny_spec(rule="urfb", **STAGES)
     list(train(spec, digits, tmp_path))
     network, epoch = build_network(spec, digits.info), 0
@@ -166,7 +166,7 @@ def test_a_second_stage_of_several_epochs_is_begun_once(digits: Dataset, tmp_pat
 
 @pytest.mark.parametrize("rule", ["urfb", "brsf", "dfa"])
 def test_measuring_changes_no_weight(rule: str, digits: Dataset, tmp_path: Path) -> None:
-    """Alignment is measured between steps, on the gradients of a batch without dropout."""
+    """Compare a run that measures gradients between steps with training without measurements."""
     settings: dict[str, Any] = {"network": TEXT, "rule": rule, "epochs": 2, "untied": "2"}
     measured = tiny_spec(gradient_batch=30, **settings)
     list(train(measured, digits, tmp_path))
@@ -178,9 +178,9 @@ def test_measuring_changes_no_weight(rule: str, digits: Dataset, tmp_path: Path)
     assert all(torch.equal(found[name], value) for name, value in network.state_dict().items())
 
 
-def test_every_epoch_and_seed_has_its_own_order_and_drops_its_own_units(digits: Dataset) -> None:
+def test_order_and_dropout_differ_by_epoch_and_seed(digits: Dataset) -> None:
     def shown_and_dropped(epoch: int, seed: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-        spec = tiny_spec(network="Drop .5; Output", seed=seed, input_offset=-1.0)  # no unit is 0 by itself
+        spec = tiny_spec(network="Drop .5; Output", seed=seed, input_offset=-1.0)  # only dropout makes units 0
         network = build_network(spec, digits.info)
         shown: list[int] = []
         dropped: list[bool] = []
@@ -208,12 +208,12 @@ def test_every_epoch_and_seed_has_its_own_order_and_drops_its_own_units(digits: 
 
 @pytest.mark.parametrize("rule", ["urfb", "brsf", "zipser-rumelhart"])
 @pytest.mark.parametrize("stopped_after", [1, 2, 3])
-def test_a_run_in_stages_goes_on_from_any_epoch(digits: Dataset, tmp_path: Path, stopped_after: int, rule: str) -> None:
+def test_a_run_in_stages_resumes_from_any_epoch(digits: Dataset, tmp_path: Path, stopped_after: int, rule: str) -> None:
     spec = tiny_spec(rule=rule, **STAGES)
     whole = list(train(spec, digits, tmp_path / "whole"))
     part = train(spec, digits, tmp_path / "parts")
     begun = [next(part) for _ in range(stopped_after + 1)]
-    next(part)  # the epoch after, whose rows are lost
+    next(part)  # the next epoch, whose rows are lost
     part.close()
     resumed = list(train(spec, digits, tmp_path / "parts", epochs_stored=stopped_after))
     assert isinstance(resumed[0], Started)
@@ -258,7 +258,7 @@ def test_saturation_uses_first_training_images_without_dropout(digits: Dataset, 
     assert max(expected.values()) > 0.01
     assert expected != saturation(network.train(), x)
     learner.train()
-    within_an_epoch = Measurements(spec, digits).alignment(learner, step=1)  # where dropout is on
+    within_an_epoch = Measurements(spec, digits).alignment(learner, step=1)  # the learner is in training mode
     assert [point.saturation for point in within_an_epoch] == pytest.approx(list(expected.values()))
     assert network.training
 
@@ -275,13 +275,13 @@ def test_alignment_is_measured_to_step_50_and_never_twice(digits: Dataset, tmp_p
 def test_saved_filters_match_locations_on_a_non_square_grid() -> None:
     network = Network("Conv 2 3x3; Output", (1, 5, 9), 3, RULES["urfb"], seed=0, untied=(1,))
     saved = saved_filters(network, 7)
-    assert [(one.row, one.column) for one in saved] == [(1, 2), (1, 6), (3, 2), (3, 6)]
-    for one in saved:
-        # What a location computes is what its own saved filters do with what it sees.
+    assert [(filters.row, filters.column) for filters in saved] == [(1, 2), (1, 6), (3, 2), (3, 6)]
+    for filters in saved:
+        # A location's h is the product of its saved filters and the patch that it sees.
         x = torch.rand(1, 1, 5, 9)
-        seen = x[0, 0, one.row - 1 : one.row + 2, one.column - 1 : one.column + 2]
-        bank = torch.frombuffer(bytearray(one.values), dtype=torch.float32).view(one.shape)
-        h = network.layers[0](x)[0, :, one.row, one.column]
+        seen = x[0, 0, filters.row - 1 : filters.row + 2, filters.column - 1 : filters.column + 2]
+        bank = torch.frombuffer(bytearray(filters.values), dtype=torch.float32).view(filters.shape)
+        h = network.layers[0](x)[0, :, filters.row, filters.column]
         torch.testing.assert_close(h, (bank[..., 0] * seen).sum((1, 2)))
 
 
@@ -291,22 +291,20 @@ def test_untied_first_layer_filters_are_saved_at_four_locations(digits: Dataset,
     started, _, last, _ = events
     assert isinstance(started, Started)
     assert isinstance(last, EpochEnded)
-    for filters, epoch in ((started.filters, 0), (last.filters, 2)):
-        assert [(one.epoch, one.layer, one.row, one.column) for one in filters] == [
+    for saved, epoch in ((started.filters, 0), (last.filters, 2)):
+        assert [(filters.epoch, filters.layer, filters.row, filters.column) for filters in saved] == [
             (epoch, 1, row, column) for row in (2, 6) for column in (2, 6)
         ]
     weight = next(value for name, value in saved_weights(tmp_path, spec).items() if name.endswith("weight"))
-    for one in last.filters:
-        bank = torch.frombuffer(bytearray(one.values), dtype=torch.float32).view(one.shape)
-        assert torch.equal(bank, weight[one.row * 8 + one.column])
-    assert len({one.values for one in started.filters}) == 1
-    assert len({one.values for one in last.filters}) == 4
+    for filters in last.filters:
+        bank = torch.frombuffer(bytearray(filters.values), dtype=torch.float32).view(filters.shape)
+        assert torch.equal(bank, weight[filters.row * 8 + filters.column])
+    assert len({filters.values for filters in started.filters}) == 1
+    assert len({filters.values for filters in last.filters}) == 4
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
-def test_equal_specs_give_equal_bits_whatever_was_drawn_or_trained_before(
-    rule: str, digits: Dataset, tmp_path: Path
-) -> None:
+def test_equal_specs_give_equal_bits_regardless_of_earlier_draws(rule: str, digits: Dataset, tmp_path: Path) -> None:
     spec = tiny_spec(rule=rule, network=TEXT, untied="2", connectivity=0.5, **dict.fromkeys(RULES[rule].required, 0.01))
 
     def trained() -> list[Tensor]:

@@ -46,7 +46,7 @@ def test_the_training_images_are_evaluated_often_at_first_and_at_the_end(digits:
     assert all(0 < event.validation_error < 1 and 0 < event.running_error < 1 for event in epochs)
 
 
-def test_a_run_tells_its_start_every_epoch_and_its_end(digits: Dataset, tmp_path: Path) -> None:
+def test_a_run_reports_its_start_every_epoch_and_its_end(digits: Dataset, tmp_path: Path) -> None:
     events = list(train(tiny_spec(epochs=3), digits, tmp_path))
     assert [type(event) for event in events] == [Started, EpochEnded, EpochEnded, EpochEnded, Finished]
     started, first, *_, last, finished = events
@@ -65,7 +65,7 @@ def test_a_run_tells_its_start_every_epoch_and_its_end(digits: Dataset, tmp_path
     assert 0 < finished.test_error < 0.8  # chance is 0.9
 
 
-def test_under_urfb_w_minus_r_stays_what_it_was(digits: Dataset) -> None:
+def test_w_minus_r_is_constant_under_urfb(digits: Dataset) -> None:
     start, network = trained(tiny_spec(rule="urfb", precision="float64"), digits)
     for before, after in zip(start.layers, network.layers, strict=True):
         assert before.feedback is not None
@@ -74,7 +74,7 @@ def test_under_urfb_w_minus_r_stays_what_it_was(digits: Dataset) -> None:
         assert (after.feedback - before.feedback).abs().max() > 0.01
 
 
-def test_under_frfb_r_stays_what_it_was(digits: Dataset) -> None:
+def test_r_is_constant_under_frfb(digits: Dataset) -> None:
     start, network = trained(tiny_spec(rule="frfb"), digits)
     for before, after in zip(start.layers, network.layers, strict=True):
         assert before.feedback is not None
@@ -83,7 +83,7 @@ def test_under_frfb_r_stays_what_it_was(digits: Dataset) -> None:
         assert not torch.equal(after.weight, before.weight)
 
 
-def test_connections_that_are_not_there_stay_exactly_zero(digits: Dataset) -> None:
+def test_missing_connections_stay_exactly_zero(digits: Dataset) -> None:
     _, network = trained(tiny_spec(rule="urfb", connectivity=0.5), digits)
     for layer in network.layers[:-1]:
         assert layer.mask is not None
@@ -94,8 +94,8 @@ def test_connections_that_are_not_there_stay_exactly_zero(digits: Dataset) -> No
         assert not torch.equal(layer.mask, layer.feedback_mask)
 
 
-def test_every_image_is_used_once_an_epoch_the_last_short_batch_too(digits: Dataset, tmp_path: Path) -> None:
-    """With a step of nearly nothing the running loss is the mean over all images, whatever the order."""
+def test_every_image_is_used_once_per_epoch_even_in_a_short_batch(digits: Dataset, tmp_path: Path) -> None:
+    """With a tiny step size, the running loss is the mean over all images, in any order."""
     spec = tiny_spec(network="Full 5; Output", step_size=1e-30, precision="float64")
     events = list(train(spec, digits, tmp_path))
     last = events[-2]
@@ -106,18 +106,16 @@ def test_every_image_is_used_once_an_epoch_the_last_short_batch_too(digits: Data
 
 def test_the_same_spec_gives_the_same_numbers_and_another_seed_others(digits: Dataset, tmp_path: Path) -> None:
     first = measurements(list(train(tiny_spec(), digits, tmp_path / "a")))
-    torch.rand(7)  # what ran before in the process does not matter
+    torch.rand(7)  # earlier draws in the process must have no effect
     assert measurements(list(train(tiny_spec(), digits, tmp_path / "b"))) == first
     assert measurements(list(train(tiny_spec(seed=1), digits, tmp_path / "c"))) != first
 
 
 @pytest.mark.parametrize("stopped_after", [1, 2, 4])
-def test_a_run_that_goes_on_equals_one_that_was_never_stopped(
-    digits: Dataset, tmp_path: Path, stopped_after: int
-) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(digits: Dataset, tmp_path: Path, stopped_after: int) -> None:
     whole = list(train(tiny_spec(epochs=5), digits, tmp_path / "whole"))
     stopped = train(tiny_spec(epochs=5), digits, tmp_path / "parts")
-    # The event after the one of `stopped_after` is asked for, so its checkpoint is there; it is lost with the store.
+    # Advance one event past `stopped_after`, so that its checkpoint exists; the store does not have the last event.
     for _ in range(stopped_after + 2):
         next(stopped)
     stopped.close()
@@ -129,8 +127,8 @@ def test_a_run_that_goes_on_equals_one_that_was_never_stopped(
     assert resumed[-1] == whole[-1]
 
 
-def test_a_checkpoint_ahead_of_the_store_is_passed_over(digits: Dataset, tmp_path: Path) -> None:
-    list(train(tiny_spec(epochs=3), digits, tmp_path))  # checkpoints of epochs 2 and 3 are there
+def test_a_checkpoint_ahead_of_the_store_is_skipped(digits: Dataset, tmp_path: Path) -> None:
+    list(train(tiny_spec(epochs=3), digits, tmp_path))  # leaves checkpoints of epochs 2 and 3
     for stored, goes_on_from in ((3, 3), (2, 2), (1, 0)):
         started = next(train(tiny_spec(epochs=4), digits, tmp_path, epochs_stored=stored))
         assert isinstance(started, Started)
@@ -138,7 +136,7 @@ def test_a_checkpoint_ahead_of_the_store_is_passed_over(digits: Dataset, tmp_pat
 
 
 @pytest.mark.parametrize("damage", ["cut short", "overwritten", "of another network"])
-def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     digits: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     spec = tiny_spec(epochs=3)
@@ -159,13 +157,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
     assert started.epochs_done == 2
     assert "is damaged" in caplog.text
     assert list(resumed)[-1] == whole[-1]
-    # What was passed over has not pushed out what the run went on from.
+    # The skipped checkpoint has not replaced the one from which the run continued.
     started = next(train(spec, digits, tmp_path, epochs_stored=2))
     assert isinstance(started, Started)
     assert started.epochs_done == 2
 
 
-def test_a_run_that_leaves_the_finite_numbers_is_stopped(digits: Dataset, tmp_path: Path) -> None:
+def test_a_run_with_a_loss_that_is_not_finite_is_stopped(digits: Dataset, tmp_path: Path) -> None:
     events = train(tiny_spec(step_size=3e38, loss="softmax", network="Output"), digits, tmp_path)
     with pytest.raises(DivergedError, match="a smaller step_size may help"):
         list(events)

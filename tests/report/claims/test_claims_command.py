@@ -104,7 +104,7 @@ def test_json_to_a_file(location, tmp_path):
     [
         (["7"], "there is no claim '7'"),
         (["3", "--setting", "short"], "claim 3 has no form in the setting short"),
-        (["--out", "/proc/claims.txt"], "name a place that can be written to with --out"),
+        (["--out", "/proc/claims.txt"], "choose another path with --out"),
     ],
 )
 def test_what_the_user_can_mend_is_one_message_and_exit_code_2(location, arguments, message):
