@@ -290,7 +290,7 @@ def test_interrupt_keeps_checkpoints_and_a_rerun_resumes(
     assert "interrupted; `urfb grid run` goes on where it was" in output
     runs = open_store(str(store)).runs()
     assert runs["state"].tolist() == ["unfinished", "unfinished"]
-    assert runs["reason"].tolist() == ["stopped as asked, with a checkpoint"] * 2
+    assert runs["reason"].tolist() == ["stopped on request, with a checkpoint"] * 2
     assert len(open_store(str(store)).epochs()) == runs["epochs_done"].sum()
     done = int(runs.set_index("rule").loc["bp", "epochs_done"])
     again = urfb("grid", "run", path, "--store", store, "--jobs", 0, "--epochs", 2, "--where", "rule=bp")

@@ -76,8 +76,8 @@ def test_every_command_that_reads_works_on_a_read_only_mount(folder: Path) -> No
 def test_what_would_write_there_says_where_else(folder: Path) -> None:
     grid_file(folder, epochs=3)
     for command, advice in (
-        ("grid run grid.yaml", "cannot be written; choose another place with --store"),
-        ("results remove --where seed=0 --yes", "cannot be written; choose another place with --store"),
+        ("grid run grid.yaml", "cannot be written; choose another location with --store"),
+        ("results remove --where seed=0 --yes", "cannot be written; choose another location with --store"),
         ("report figures 4 --experiment tiny", "choose another path with --out"),
     ):
         done = on_read_only_mount(folder, urfb(command))

@@ -121,7 +121,8 @@ def test_a_terminal_that_is_closed_costs_at_most_an_epoch(folder: Path) -> None:
         time.sleep(0.2)
     os.close(ours)  # as when its window is closed
     running.wait(timeout=60)
-    assert open_store(str(folder / "t.sqlite")).runs()["reason"].tolist() == ["stopped as asked, with a checkpoint"] * 2
+    reasons = open_store(str(folder / "t.sqlite")).runs()["reason"].tolist()
+    assert reasons == ["stopped on request, with a checkpoint"] * 2
     assert len(list((folder / "t.checkpoints").glob("*.pt"))) >= 2
 
 

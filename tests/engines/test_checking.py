@@ -73,8 +73,8 @@ def value(shape, classes):
 FAULTS = {
     "raises": r"TypeError: unsupported operand type\(s\) for \+: 'int' and 'NoneType', at FILE:LINE",
     "leaves": "SystemExit: no licence, at FILE:LINE",
-    "stops": r"the process that tried it died \(exit code 0\), at FILE:LINE",
-    "crashes": r"the process that tried it died \(SIGABRT\), at FILE:LINE",
+    "stops": r"the process that tried it crashed \(exit code 0\), at FILE:LINE",
+    "crashes": r"the process that tried it crashed \(SIGABRT\), at FILE:LINE",
     "nothing": "must return a torch.nn.Module, not NoneType, at FILE:LINE",
     "wide": r"the model must return .* \(2, 10\) for 2 images of digits, .* not one of shape \(2, 11\), at FILE:LINE",
     "pair": r"the model must return .* \(2, 10\) for 2 images of digits, .* not tuple, at FILE:LINE",

@@ -183,7 +183,7 @@ def test_a_server_that_is_killed_while_it_imports_pytorch_is_reported(tmp_path: 
         server.kill()
         output, _ = runner.communicate(timeout=100)
     assert runner.returncode == 2
-    assert output.startswith("urfb: no worker process starts: the one that imports PyTorch died, most likely for want")
+    assert output.startswith("urfb: no worker process can start: the process that imports PyTorch crashed, most likely")
     assert not list(tmp_path.glob("*.sqlite"))
 
 

@@ -198,7 +198,7 @@ def test_stopping_runner_keeps_checkpoints_and_loses_nothing(tmp_path: Path, job
     store = open_store(str(tmp_path / "urfb.sqlite"))
     begun = store.runs(state="unfinished")
     assert len(begun) == max(jobs, 1)
-    assert begun["reason"].tolist() == ["stopped as asked, with a checkpoint"] * len(begun)
+    assert begun["reason"].tolist() == ["stopped on request, with a checkpoint"] * len(begun)
     epochs = begun.set_index("run")["epochs_done"]
     shorter = [tiny_run(epochs=int(epochs.max()) + 1, seed=seed) for seed in range(len(begun))]
     again = Watcher()

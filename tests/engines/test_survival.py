@@ -221,7 +221,7 @@ def test_a_server_that_is_stopped_is_told_and_running_again_completes(
     finally:
         postgres.start()
     assert process.returncode == 2, output
-    assert "running the command again goes on from there" in output
+    assert "run the command again to continue from them" in output
     assert "secret" not in output
     assert "Traceback" not in output
     finish(grid, store)

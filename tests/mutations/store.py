@@ -40,7 +40,7 @@ MUTATIONS = [
         "urfb/store/engine.py",
         "tests/store/test_displaced.py",
         ('connection.execute("PRAGMA wal_autocheckpoint=1")', 'connection.execute("PRAGMA wal_autocheckpoint=1000")'),
-        ("if waited > QUIET_SECONDS and not said:", "if waited > QUIET_SECONDS:"),
+        ("if waited > QUIET_SECONDS and not warned:", "if waited > QUIET_SECONDS:"),
         ("            if path.is_symlink():", "            if False:"),
         ("database=str(path.absolute())", "database=str(path)"),
     ),

@@ -363,9 +363,9 @@ def test_a_spec_is_read_back_whole_by_the_beginning_of_its_identity(store: Writa
     store.register(runs)
     for run in runs:
         assert store.spec(run.spec.identity[:8]) == run.spec
-    with pytest.raises(SelectionError, match=r"there is no run 'zz' .*`urfb results runs` lists them all"):
+    with pytest.raises(SelectionError, match=r"there is no run 'zz' .*`urfb results runs` lists all runs"):
         store.spec("zz")
-    with pytest.raises(SelectionError, match="run '': 3 runs begin so"):
+    with pytest.raises(SelectionError, match="run '': 3 identities begin with this"):
         store.spec("")
 
 

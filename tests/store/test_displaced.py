@@ -83,7 +83,7 @@ def test_a_displaced_store_is_noticed_and_its_content_saved(
     displace: Callable[[Path], None],
 ) -> None:
     displace(path)
-    with pytest.raises(StoreError, match=r"moved, replaced or deleted\. All that was stored is saved in ") as caught:
+    with pytest.raises(StoreError, match=r"moved, replaced or deleted\. All results are saved in ") as caught:
         store.record(run.spec.identity, epoch(2))
     (saved,) = tmp_path.rglob("*.saved-*.sqlite")
     assert str(saved) in str(caught.value)
@@ -136,7 +136,7 @@ def test_damage_that_no_query_meets_is_found(store: WritableStore, run: GridRun,
     with path.open("r+b") as file:
         file.seek(-4096, 2)
         file.write(b"\xff" * 4096)
-    with pytest.raises(StoreError, match="is damaged; another program has written over it"):
+    with pytest.raises(StoreError, match="is damaged; another program has overwritten it"):
         store.verify()
 
 
@@ -182,7 +182,7 @@ def test_another_programs_lock_is_waited_for_and_told(
         with caplog.at_level(logging.WARNING):
             assert store.record(run.spec.identity, epoch(2))
         unlock.join()
-    assert caplog.messages == [f"{path}: another program has locked it, such as a database browser; waiting for it"]
+    assert caplog.messages == [f"{path}: locked by another program, such as a database browser; waiting for it"]
     assert open_store(str(path)).epochs()["epoch"].tolist() == [1, 2]
 
 

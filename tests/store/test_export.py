@@ -69,8 +69,8 @@ def test_conditions_choose_runs_for_every_table(store: Store, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("to", "file_format", "conditions", "said"),
     [
-        ("numbers.csv", None, (), "called after the table that it gets, runs, epochs, alignment"),
-        ("runs.xlsx", None, (), "as in epochs.parquet or epochs.csv"),
+        ("numbers.csv", None, (), r"name the file after a table \(runs, epochs, alignment, "),
+        ("runs.xlsx", None, (), "such as epochs.parquet or epochs.csv"),
         ("runs.csv", "parquet", (), "contradict each other"),
         ("folder", "xml", (), "--format xml: allowed are parquet, csv"),
         ("folder", None, ("rul=bp",), "did you mean 'rule'"),

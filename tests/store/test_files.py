@@ -76,9 +76,9 @@ def test_a_location_may_be_a_url(store: WritableStore, run: GridRun, path: Path)
     [
         ("absent.sqlite", "there is no store at"),
         ("postgresql://user:secret@127.0.0.1:1/db", "the server cannot be reached"),
-        ("postgresql://user:secret@host:port/db", "'postgresql://…' is no store"),
-        ("mysql://user:secret@host/db", "stores are kept in SQLite .* or PostgreSQL"),
-        ("nonsense://", "stores are kept in SQLite"),
+        ("postgresql://user:secret@host:port/db", "'postgresql://…' is not a store's location"),
+        ("mysql://user:secret@host/db", "a store is an SQLite file .* or a PostgreSQL database"),
+        ("nonsense://", "a store is an SQLite file"),
         ("~nobody-of-this-name/urfb.sqlite", "cannot be a store's path"),
         ("x" * 300, "cannot be a store's path"),
         ("", "is a folder"),
@@ -104,7 +104,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="folder cannot be made"):
+    with pytest.raises(StoreError, match="folder cannot be created"):
         open_for_writing(str(tmp_path / "file" / "urfb.sqlite"))
     with pytest.raises(StoreError, match="cannot"):
         open_for_writing(str(tmp_path))

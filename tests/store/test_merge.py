@@ -245,7 +245,7 @@ def test_running_source_run_merges_as_unfinished_without_owner(here: Path, there
     assert merge(here, there) == ["added"]
     assert numbers(here)[:4] == ("unfinished", 3, 4, [0.25] * 3)
     (row,) = open_store(str(here)).runs().to_dict("records")
-    assert (row["outcome"], row["reason"]) == ("interrupted", "its store was merged before it ended")
+    assert (row["outcome"], row["reason"]) == ("interrupted", "the store was merged before this attempt ended")
     assert row["ended"]
     connection = sqlite3.connect(here)
     stored = connection.execute("SELECT state, owner, owner_host, owner_process, leased_until FROM run").fetchall()
@@ -322,5 +322,5 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_done(here: Path, there: Pa
     absent, older, same = str(caught.value).splitlines()
     assert "there is no store at" in absent
     assert f"`urfb results upgrade --store {old}`" in older
-    assert same == f"{here}: is the store that the others are merged into; leave it out"
+    assert same == f"{here}: is the target of the merge; leave it out of the sources"
     assert dump(here) == before

@@ -94,7 +94,7 @@ def test_an_upgraded_store_has_the_tables_of_a_new_one(old: Path, tmp_path: Path
 def test_an_upgrade_that_fails_leaves_the_store_as_it_was(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, its_schema, runs = old.read_bytes(), schema(old), raw(old, "runs")
     monkeypatch.setitem(tables.VIEWS, "alignment", "SELECT no_such_column FROM no_such_table WHERE")
-    with pytest.raises(StoreError, match=r"cannot be upgraded .*; it is as it was"):
+    with pytest.raises(StoreError, match=r"cannot be upgraded .*; the store is unchanged"):
         urfb.store.upgrade_store(str(old))
     pd.testing.assert_frame_equal(raw(old, "runs"), runs)
     assert schema(old) == its_schema

@@ -68,7 +68,7 @@ def test_what_would_write_or_is_wrong_is_refused_in_one_message(
     with pytest.raises(SelectionError, match=said) as caught:
         query(store, statement.replace("{folder}", str(tmp_path)))
     assert str(caught.value).startswith("the query is refused: ")
-    assert "there is: runs, epochs, alignment, " in str(caught.value)
+    assert "; tables: runs, epochs, alignment, " in str(caught.value)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -111,11 +111,11 @@ def test_runs_that_no_grid_file_asks_for_are_chosen(store: WritableStore, tmp_pa
     ("chosen", "said"),
     [
         ({}, "which runs?"),
-        ({"conditions": ["seed=9"]}, "`urfb results runs` lists what there is (1 done, 1 new)"),
+        ({"conditions": ["seed=9"]}, "`urfb results runs` lists all runs (1 done, 1 new)"),
         ({"conditions": ["rule=urbf"]}, "did you mean 'urfb'"),
         ({"experiment": "tinny"}, "has no experiment 'tinny': did you mean 'tiny'"),
         ({"runs": ["zz"]}, "there is no run 'zz'"),
-        ({"conditions": ["seed=1"], "experiment": "old"}, "nothing to remove: no run of "),
+        ({"conditions": ["seed=1"], "experiment": "old"}, "nothing to remove: no run in "),
     ],
     ids=["nothing", "no such run", "value", "experiment", "run", "contradiction"],
 )
@@ -137,7 +137,7 @@ def test_a_run_in_training_keeps_all_runs_in_the_store(store: WritableStore, loc
         remove(someone, plan_removal(someone, identities))
     named, advice = str(caught.value).splitlines()
     assert named.startswith(f"run {identities[1]} is being trained on ")
-    assert "nothing is removed; `urfb grid cancel" in advice
+    assert "nothing is removed; stop a run's training with `urfb grid cancel" in advice
     assert len(store.epochs()) == 4
     assert all(file.exists() for identity in identities for file in files_of(store, identity))
     store.cancel(identities)

@@ -50,7 +50,7 @@ def test_a_run_of_an_older_science_version_is_named(store: WritableStore, sql: C
     assert changes(store, [run.spec]) == [None]
     sql("UPDATE run SET science_version = 1, identity = 'older'")
     found = changes(store, [tiny_run(seed=1).spec, run.spec])
-    assert found == [None, "an older urfb trained run older (2 epochs); its numbers differ"]
+    assert found == [None, "an older urfb trained run older (2 epochs); its results differ"]
 
 
 def test_of_several_older_sources_the_latest_is_named(store: WritableStore) -> None:

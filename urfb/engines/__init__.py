@@ -1,4 +1,4 @@
-"""Where runs are trained: in this process, in warm worker processes next to it, or on many machines."""
+"""Engines train runs: in this process, in worker processes on this machine, or on the machines of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class Job:
     """A run to train.
 
     Attributes:
-        spec: the run.
-        epochs_stored: how many of its epochs the store has.
-        threads: of the CPU, with which it was last trained; another number would change the last bits of the rest.
+        spec: the run's spec.
+        epochs_stored: the number of the run's stored epochs.
+        threads: the number of CPU threads that last trained the run, because another number changes the last bits of
+            the results; None if it was never trained.
     """
 
     spec: RunSpec
@@ -28,7 +29,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Slot:
-    """What a worker works with: folders, a device such as 'cpu' or 'cuda:0', and CPU threads."""
+    """The resources of one worker: folders, a device such as 'cpu' or 'cuda:0', and a number of CPU threads."""
 
     data: Path
     checkpoints: Path
@@ -39,10 +40,10 @@ class Slot:
 
 
 class Engine(Protocol):
-    """Trains jobs and returns their events; it knows no store.
+    """Trains jobs and returns their events. An engine does not use a store.
 
-    Each job submitted ends with exactly one of `urfb.events.END`, whatever happens to the worker that has it; a job
-    that is dropped ends without.
+    Each submitted job ends with exactly one event of `urfb.events.END`, even if its worker crashes; only a dropped job
+    ends without one.
     """
 
     @property
@@ -50,16 +51,16 @@ class Engine(Protocol):
         """How many more jobs can be submitted now."""
 
     def submit(self, job: Job) -> None:
-        """Begin a job; only where there is room."""
+        """Begin a job; call this only if there is room."""
 
     def poll(self, seconds: float) -> Iterable[tuple[str, Event]]:
-        """Wait up to `seconds` for events, or for room, and return the events with the identities of their runs."""
+        """Wait up to `seconds` for events or for room; return the events with the identities of their runs."""
 
     def drop(self, identity: str) -> None:
-        """Stop training a run that was submitted; it has no further events."""
+        """Stop training a submitted run; it sends no further events."""
 
     def end_jobs(self) -> None:
-        """Let every job end after the batch that it is at, with a checkpoint: with `Stopped`, or what comes first."""
+        """Let every job end after its current batch, with a checkpoint: with `Stopped`, or an earlier end."""
 
     def close(self) -> None:
-        """Stop everything that runs."""
+        """Stop all jobs and workers."""

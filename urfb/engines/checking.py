@@ -1,4 +1,4 @@
-"""Users' models and rules, tried before anything is trained: a network of each is built and trained for a step."""
+"""Tries custom models and rules before runs are trained: builds a network with each and trains it for a step."""
 
 from __future__ import annotations
 
@@ -25,52 +25,53 @@ if TYPE_CHECKING:
 
 
 def refuse_broken(specs: Sequence[RunSpec], stop: Callable[[], bool] = lambda: False) -> None:
-    """Make sure that users' models and rules can be trained; a model is built once for each data set.
+    """Check that custom models and rules can be trained; each model is built once per data set.
 
-    They are tried in a child process, on the CPU, so that this one stays as it is, whatever they do. PyTorch's meta
-    device is no faster: its first pass imports more than the CPU computes, unless the model is huge.
+    They are tried on the CPU in a child process, so that they cannot affect this one. PyTorch's meta device would be no
+    faster, because its first pass imports many modules, which takes longer than the step on the CPU unless the model is
+    huge.
 
     Args:
-        specs: of the runs that are to be trained; those without a user's model or rule are not tried.
-        stop: is asked again and again whether to stop.
+        specs: the runs to train; those without a custom model or rule are skipped.
+        stop: a function that is called repeatedly and returns whether to stop.
 
     Raises:
-        PluginError: naming all that is wrong, one line each.
-        KeyboardInterrupt: it was stopped.
+        PluginError: a model or rule fails; the message has one line for each fault.
+        KeyboardInterrupt: `stop` returned True.
     """
     alike: dict[tuple[str, str, str | None], dict[tuple[Workload, Workload], RunSpec]] = {}
     for spec in specs:
         if set(spec.import_paths) - {spec.dataset}:
             alike.setdefault((spec.layers, spec.dataset, spec.source), {}).setdefault(workloads(spec), spec)
     groups = [list(unlike.values()) for unlike in alike.values()]
-    faults = [fault for found in answers(_send_faults, groups, dead=_death, stop=stop) for fault in found]
+    faults = [fault for group in answers(_send_faults, groups, dead=_death, stop=stop) for fault in group]
     if faults:
         raise PluginError("\n".join(dict.fromkeys(faults)))
 
 
 def _death(specs: Sequence[RunSpec], exit_code: int | None) -> list[str]:
-    if exit_code == -signal.SIGKILL:  # so the system ends what is too large, which is no fault of the model's
+    if exit_code == -signal.SIGKILL:  # the system ran out of memory, which is not the model's fault
         return []
     spec = specs[0]
     path = next(path for path in spec.import_paths if path != spec.dataset)
     cause = cause_of_death(exit_code)
-    return [f"'{path}' on {spec.dataset}: the process that tried it died ({cause}), at {definition_of(path)}"]
+    return [f"'{path}' on {spec.dataset}: the process that tried it crashed ({cause}), at {definition_of(path)}"]
 
 
 def _send_faults(pipe: Connection, groups: Sequence[Sequence[RunSpec]]) -> None:
-    """Try groups of runs one after the other in this new process, and send the faults of each."""
+    """Try groups of runs one after another in this child process, and send the faults of each group."""
     import torch
 
-    os.environ["PYTHONBREAKPOINT"] = "0"  # there is no terminal here
+    os.environ["PYTHONBREAKPOINT"] = "0"  # a child process has no terminal
     os.dup2(2, 1)
     limit_memory(torch.device("cpu"), psutil.virtual_memory().available)
     for specs in groups:
-        # What is too large for this machine is left to the memory checks, or to the GPU.
+        # Ignore a lack of memory: the memory checks find it, and a GPU may have more.
         pipe.send([str(fault) for fault in _faults(specs) if not is_out_of_memory(fault)])
 
 
 def _faults(specs: Sequence[RunSpec]) -> list[PluginError]:
-    """Return what is wrong with the user's model or rules of runs that have network, data set and source in common."""
+    """Return the faults of the custom model or rules of runs that share network, data set and source."""
     from urfb.training.networks import users_model
 
     info = dataset_info(specs[0].dataset)
@@ -88,10 +89,10 @@ def _faults(specs: Sequence[RunSpec]) -> list[PluginError]:
 
 
 def _train(spec: RunSpec, info: DatasetInfo, model: nn.Module | None) -> None:
-    """Train the stages of a run that have to do with a user's model or rule, for a step each.
+    """Train each stage of a run that uses a custom model or rule for a step.
 
     Raises:
-        PluginError: that fails.
+        PluginError: training fails.
     """
     import torch
 
@@ -118,7 +119,7 @@ def _train(spec: RunSpec, info: DatasetInfo, model: nn.Module | None) -> None:
 
 
 def _step(learner: Learner, x: Tensor, labels: Tensor) -> None:
-    """Compute what a batch teaches.
+    """Compute the gradients of a batch.
 
     Raises:
         PluginError: the network has parameters that it does not use.
@@ -134,13 +135,13 @@ def _step(learner: Learner, x: Tensor, labels: Tensor) -> None:
         unused = {id(values) for values, gradient in zip(learner.learning, gradients, strict=True) if gradient is None}
         names = [name for name, values in learner.network.named_parameters() if id(values) in unused]
         raise PluginError(
-            f"its output does not depend on {', '.join(names)}; take out what is not used, or freeze it with "
+            f"its output does not depend on {', '.join(names)}; remove unused parameters, or freeze them with "
             "requires_grad_(False)"
         ) from error
 
 
 def _too_small(spec: RunSpec, info: DatasetInfo, network: nn.Module) -> str:
-    """Say that batches of one image are the matter, before the error itself."""
+    """Return the start of the message for a model that cannot take a batch of one image; the error follows."""
     from torch.nn import BatchNorm1d, BatchNorm2d, BatchNorm3d
 
     has_norm = any(isinstance(module, (BatchNorm1d, BatchNorm2d, BatchNorm3d)) for module in network.modules())

@@ -1,4 +1,4 @@
-"""A Ray cluster as a runner sees it: joined, and divided into slots."""
+"""Joins a Ray cluster and divides its machines into slots."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from urfb.errors import DeviceError
 
 ANSWER_SECONDS = 10
 GPU_PARTS = 10_000
-"""Ray divides a GPU no finer, and rounds shares to such parts: six sixths, rounded up, would not fit on it."""
+"""Ray rounds a share of a GPU to these parts. Shares must be rounded down: six sixths, rounded up, would not fit."""
 WITHOUT_TF32 = ("K80", "P4", "P100", "V100", "T4")
 """Ray's names of the GPUs that cannot compute in TF32."""
 SILENCE = {"RAY_DEDUP_LOGS_SKIP_REGEX": ".", "RAY_USAGE_STATS_ENABLED": "0"}
-"""What Ray prints about workers that died would break up the lines of the progress, which reports it, too; and a Ray
-that is started here does not call home."""
+"""Environment variables for Ray. Ray must not print messages about crashed workers, because they would break up the
+progress display, which reports them, too. A Ray that urfb starts sends no usage statistics."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The resources of each machine of a Ray cluster, named as Ray names them."""
+    """The machines of a Ray cluster: for each, the amounts of its resources by Ray's names."""
 
     machines: Sequence[Mapping[str, float]]
 
     def total(self, resource: str) -> int:
-        """Return how much of a resource all machines have."""
+        """Return how much of a resource all machines have together."""
         return sum(int(machine.get(resource, 0)) for machine in self.machines)
 
     def capacity(self, device: str) -> tuple[int, bool]:
-        """Return the bytes that a run can have at most, and whether it can be computed in TF32.
+        """Return the largest memory that a run can have, in bytes, and whether it can be computed in TF32.
 
-        For the CPU it is what Ray may give away on the machine that has most. Ray does not know the memory of GPUs: how
-        much they have shows itself when a run is measured there.
+        For the CPU this is the memory that Ray manages on the largest machine. Ray does not know the memory of GPUs, so
+        for a GPU it is unlimited; a run that does not fit fails when it is measured.
         """
         if device == "cpu":
             return int(self.largest(device).get("memory", 0)), False
@@ -48,7 +48,7 @@ class Cluster:
         return sys.maxsize, not any(gpu in machine for machine in self.machines for gpu in old)
 
     def largest(self, device: str) -> Mapping[str, float]:
-        """Return the machine that has the most memory of those that have a device, 'cpu' or 'cuda'."""
+        """Return the machine with the most memory among those with a device, 'cpu' or 'cuda'."""
         resource = "CPU" if device == "cpu" else "GPU"
         return max(
             (machine for machine in self.machines if machine.get(resource)),
@@ -56,10 +56,10 @@ class Cluster:
         )
 
     def find_device(self, name: str) -> str:
-        """Return the device that 'auto', 'cpu' or 'cuda' stands for on this cluster: 'cpu' or 'cuda'.
+        """Return the device for 'auto', 'cpu' or 'cuda' on this cluster: 'cpu' or 'cuda'.
 
         Raises:
-            DeviceError: no machine has it.
+            DeviceError: no machine has the device.
         """
         cpus, gpus = self.total("CPU"), self.total("GPU")
         cluster = f"the Ray cluster (machines: {len(self.machines)}, CPUs: {cpus}, GPUs: {gpus})"
@@ -71,16 +71,16 @@ class Cluster:
         return device
 
     def divide(self, template: Slot, jobs: int | None, runs: int, needed: int) -> tuple[list[Slot], dict[str, float]]:
-        """Return a slot for each run that is trained at a time, and the resources that each of them takes.
+        """Return a slot for each run that is trained at the same time, and the resources of each slot.
 
-        On the CPU, `jobs` may be more than the cluster has cores: the rest wait for machines that join later. Memory
-        is taken as a resource, too, so that no machine gets more runs than it can hold. GPUs are shared by `jobs`.
+        On the CPU, `jobs` may exceed the cluster's cores: the remaining slots wait for machines that join later. Slots
+        also reserve memory, so that no machine gets more runs than fit. On GPUs, `jobs` share the GPUs.
 
         Args:
-            template: what all slots have in common, with the device.
-            jobs: how many to make; None for as many as there are cores, or GPUs, and as fit.
-            runs: that there are.
-            needed: bytes of memory for each, on the CPU.
+            template: the values that all slots share, including the device.
+            jobs: the number of slots; None for one per core, or per GPU, as far as memory allows.
+            runs: the number of runs to train.
+            needed: the memory of each run on the CPU, in bytes.
         """
         if template.device == "cpu":
             slots = self._slots(1, needed)
@@ -100,7 +100,7 @@ class Cluster:
         return [replace(template, threads=max(1, threads))] * count, resources
 
     def _slots(self, threads: int, needed: int) -> int:
-        """Return how many runs the machines hold that have so many threads and bytes each."""
+        """Return how many runs fit on the machines, with `threads` CPU cores and `needed` bytes each."""
         return sum(
             int(min(machine.get("CPU", 0) // threads, machine.get("memory", 0) // max(needed, 1)))
             for machine in self.machines
@@ -109,21 +109,23 @@ class Cluster:
 
 @contextmanager
 def joined(address: str | None) -> Iterator[Cluster]:
-    """Be part of a Ray cluster while the context is open.
+    """Join a Ray cluster for the duration of the context.
 
     Args:
-        address: HOST:PORT of its head; 'local' for a Ray that is started on this machine; 'auto', or None, for the one
-            that this process has joined before, that $RAY_ADDRESS names, or that runs here.
+        address: HOST:PORT of the cluster's head node; 'local' to start Ray on this machine; 'auto' or None for the
+            cluster that this process has joined already, that $RAY_ADDRESS names, or that this machine belongs to.
 
     Raises:
-        DeviceError: Ray is not installed, or no cluster answers.
+        DeviceError: Ray is not installed, or the cluster cannot be joined.
     """
     for name, value in SILENCE.items():
         os.environ.setdefault(name, value)
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise DeviceError("--engine ray needs a library, on every machine: pip install 'urfb[ray]'") from error
+        raise DeviceError(
+            "--engine ray needs Ray, which is not installed; install it on every machine with: pip install 'urfb[ray]'"
+        ) from error
     if address in (None, "auto"):
         address = os.environ.get("RAY_ADDRESS", "auto")
         is_guest = ray.is_initialized()
@@ -146,24 +148,28 @@ def _join(init: Callable[..., object], address: str) -> None:
     with _kept_signals():
         try:
             init(address=address, log_to_driver=False, logging_level=logging.ERROR, **settings)
-        except Exception as error:  # Ray raises all sorts, such as RuntimeError where versions differ
+        except Exception as error:  # Ray raises many types, such as RuntimeError if versions differ
             raise DeviceError(_explain(address, error)) from error
 
 
 def _explain(address: str, error: Exception) -> str:
     if address == "auto" and isinstance(error, ConnectionError):
         return (
-            "no Ray cluster has this machine; start one here with 'ray start --head', add this machine to one with "
+            "this machine belongs to no Ray cluster; start one here with 'ray start --head', join one with "
             "'ray start --address HOST:PORT', or choose --address local"
         )
     return (
-        f"Ray at '{address}' cannot be joined ({error}); if it asks for a token, set RAY_AUTH_MODE=token, with the "
-        "token of its head in ~/.ray/auth_token"
+        f"the Ray cluster at '{address}' cannot be joined ({error}); if it asks for a token, set RAY_AUTH_MODE=token "
+        "and save the token of its head node in ~/.ray/auth_token"
     )
 
 
 def _check_address(address: str) -> None:
-    """Make sure that something answers: Ray itself tries for minutes, and then ends this process."""
+    """Check that an address answers, because Ray itself tries for minutes and then ends this process.
+
+    Raises:
+        DeviceError: the address is not HOST:PORT, or does not answer.
+    """
     if not re.fullmatch(r"[^/\s]+:\d+", address):
         raise DeviceError(f"address '{address}': give auto, local or HOST:PORT, such as 10.0.0.1:6379")
     host, _, port = address.rpartition(":")
@@ -178,7 +184,7 @@ def _check_address(address: str) -> None:
 
 @contextmanager
 def _kept_signals() -> Iterator[None]:
-    """Keep what SIGTERM does: the runner ends its runs gently, Ray would end the process."""
+    """Restore the handler of SIGTERM on exit: the runner stops gently, but Ray's handler would end the process."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield

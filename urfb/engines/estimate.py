@@ -1,4 +1,4 @@
-"""What the missing runs of a plan will take: time, memory and disk. Plain Python, no torch."""
+"""Estimates the time, memory and disk space for the missing runs of a plan. Plain Python, no torch."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
     from urfb.store import EpochTimes
 
 EVALUATION_FACTOR = 1.25
-"""How many times as long an epoch takes if the training images are evaluated after it: a pass forward is a quarter."""
+"""The factor on an epoch's time if all training images are evaluated after it: a forward pass takes a quarter."""
 BYTES_PER_EPOCH = 300
-"""Of a store that has too few epochs to measure it: an epoch's row, and its share of the alignment of three layers."""
+"""The assumed size of an epoch in a store that has too few epochs to measure it: an epoch's row, and its share of the
+alignment of three layers."""
 
 T = TypeVar("T")
 
 
 class Workload(NamedTuple):
-    """What an epoch's time and a step's memory depend on; runs of one workload are alike.
+    """All that the time of an epoch and the memory of a step depend on; runs with equal workloads are alike.
 
     Attributes:
-        rule: of the stage.
-        masks: how many there are for each layer.
-        settings: the values of the other settings that count.
+        rule: the rule of the stage.
+        masks: the number of masks per layer.
+        settings: the values of the other settings that matter.
     """
 
     rule: str
@@ -43,14 +44,14 @@ class Workload(NamedTuple):
 
     @property
     def of_any_rule(self) -> Workload:
-        """The same network on the same data under any rule and connectivity."""
+        """The workload without rule and masks: the same network on the same data."""
         return self._replace(rule="", masks=0)
 
 
 class TimedEpochs(NamedTuple):
-    """Some epochs of one workload, stored or measured for the plan, and how long they took together.
+    """Some epochs of one workload, stored or measured for the plan, and their total time.
 
-    `evaluated` says whether the training images were evaluated after each of them, or after none.
+    `evaluated` says whether the training images were evaluated after each of the epochs, or after none.
     """
 
     workload: Workload
@@ -60,7 +61,7 @@ class TimedEpochs(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """The seconds of an epoch without and with an evaluation of the training images, and what they are the mean of."""
+    """The mean seconds of an epoch, without and with an evaluation of the training images, over `epochs` epochs."""
 
     without_evaluation: float
     with_evaluation: float
@@ -69,17 +70,17 @@ class Timing(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the missing runs will take.
+    """The estimate for the missing runs.
 
     Attributes:
-        runs: how many are missing.
-        seconds: until the last one is done; None where no run has a timing.
-        untimed: runs without, which are not in `seconds`.
-        by_other_rules: runs that are timed by the same network under another rule or connectivity.
-        epochs: those that the timings are the mean of.
-        memory: bytes that those trained at one time need at most; None where it was not measured.
-        checkpoints, rows: bytes next to the store, and in it.
-        uncounted: runs of models of the user's own, whose checkpoints are not in `checkpoints`.
+        runs: the number of missing runs.
+        seconds: the time until the last run is done; None if no run has a timing.
+        untimed: the number of runs without a timing, which `seconds` leaves out.
+        by_other_rules: the number of runs whose timing is from another rule or connectivity.
+        epochs: the number of epochs that the timings are the mean of.
+        memory: the most bytes that the runs trained at the same time can need; None if memory was not measured.
+        checkpoints, rows: the size of the checkpoints and of the rows in the store, in bytes.
+        uncounted: the number of runs with a custom model, whose checkpoints are not in `checkpoints`.
     """
 
     runs: int
@@ -94,10 +95,10 @@ class Estimate:
 
 
 def workloads(run: Any) -> tuple[Workload, Workload]:
-    """Return the workloads of a run's first stage and of its last, which is the only one of most.
+    """Return the workloads of a run's first and last stage, which are the same for a run of one stage.
 
     Args:
-        run: a spec, or what a store has of one under the same names.
+        run: a spec, or an object with the same attributes.
     """
     values = {name: getattr(run, name) for name in WORKLOAD_SETTINGS}
     masks = (values.pop("connectivity") < 1) + (values.pop("feedback_connectivity") < 1)
@@ -109,7 +110,7 @@ def workloads(run: Any) -> tuple[Workload, Workload]:
 
 
 def stored_epochs(times: Iterable[EpochTimes]) -> list[TimedEpochs]:
-    """Return a store's epochs, each under the workload of the stage that it was in."""
+    """Return a store's epochs, each with the workload of its stage."""
     return [
         TimedEpochs(
             workloads(SimpleNamespace(**group.settings))[group.in_last_stage],
@@ -122,7 +123,7 @@ def stored_epochs(times: Iterable[EpochTimes]) -> list[TimedEpochs]:
 
 
 def per_workload(specs: Iterable[RunSpec], measure: Callable[[RunSpec], T]) -> list[T]:
-    """Return what `measure` returns for each run, and call it once for all that are alike: there may be thousands."""
+    """Return the result of `measure` for each run; it is called once for runs that are alike, as there may be many."""
     measured: dict[Workload, T] = {}
     values = []
     for spec in specs:
@@ -134,7 +135,7 @@ def per_workload(specs: Iterable[RunSpec], measure: Callable[[RunSpec], T]) -> l
 
 
 def mean_timings(times: Iterable[TimedEpochs]) -> dict[Workload, Timing]:
-    """Return the timing of each workload that there are epochs of."""
+    """Return the timing of each workload that has epochs."""
     epochs: dict[tuple[Workload, bool], int] = defaultdict(int)
     seconds: dict[tuple[Workload, bool], float] = defaultdict(float)
     for group in times:
@@ -163,14 +164,14 @@ def estimate(
     memory: Sequence[int] | None,
     bytes_per_epoch: float | None,
 ) -> Estimate:
-    """Return what the missing runs will take.
+    """Return the estimate for the missing runs.
 
     Args:
-        missing: the runs, in the order in which they are trained.
-        times: of epochs on the device where they will be trained, and with as many threads.
-        slots: how many runs are trained at a time.
-        memory: bytes that the process of each run needs; None where that was not measured.
-        bytes_per_epoch: what an epoch takes in the store, None where it is too small to measure.
+        missing: the missing runs, in the order in which they are trained.
+        times: times of epochs on the same device and with the same number of threads.
+        slots: the number of runs that are trained at the same time.
+        memory: the memory of each run's process, in bytes; None if it was not measured.
+        bytes_per_epoch: the size of an epoch in the store; None if the store is too small to measure it.
     """
     timings = mean_timings(times)
     timings_of_any_rule = mean_timings(group._replace(workload=group.workload.of_any_rule) for group in times)
@@ -178,7 +179,7 @@ def estimate(
 
     @cache
     def seconds_of(workload: Workload, epochs: range, target: int) -> float | None:
-        """Return what a stage's epochs take, on the way to a target; None where there is no timing."""
+        """Return the seconds of a stage's epochs on the way to a target; None without a timing."""
         key = workload if workload in timings else workload.of_any_rule
         timing = timings.get(key) or timings_of_any_rule.get(key)
         if timing is None:
@@ -216,7 +217,7 @@ def estimate(
 
 
 def _checkpoint_bytes(spec: RunSpec) -> int | None:
-    """Return the bytes of a run's two checkpoints, which hold W and R; None for a model of the user's own."""
+    """Return the size of a run's two checkpoints of W and R, in bytes; None for a custom model."""
     if is_import_path(spec.layers):
         return None
     costs = costs_of(spec)

@@ -1,4 +1,4 @@
-"""The simplest engine: one run at a time, in this very process. For debugging and for tests."""
+"""The simplest engine, for debugging and tests: trains one run at a time in this process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from urfb.events import END, Event
 
 
 class InlineEngine:
-    """Trains one job at a time in this process, an event for each poll."""
+    """Trains one job at a time in this process, up to the next event in each poll."""
 
     def __init__(self, slot: Slot, stop: Callable[[], bool] = lambda: False) -> None:
-        """Train with what the slot has; `stop` is asked while a job is trained, when nobody can call `end_jobs`."""
+        """Create the engine.
+
+        Args:
+            slot: the resources to train with.
+            stop: a function that returns whether to end the job; it is called during training, when `end_jobs` cannot
+                be.
+        """
         self._slot, self._stop = slot, stop
         self._identity = ""
         self._events: Iterator[Event] | None = None
@@ -43,9 +49,9 @@ class InlineEngine:
         self._events = None
 
     def end_jobs(self) -> None:
-        """Let the job at hand end after the batch that it is at."""
+        """Let the current job end after its current batch."""
         self._stopping = True
 
     def close(self) -> None:
-        """Drop the job at hand."""
+        """Drop the current job."""
         self._events = None

@@ -1,4 +1,4 @@
-"""Warm worker processes on this machine, each on its own device or its share of the CPU."""
+"""Trains jobs in worker processes on this machine, each with a device or a share of the CPU."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from urfb.engines.worker import execute, log_of, output_to
 from urfb.events import END, Event, Lost
 
 END_JOB = "end the job"
-"""Asks a worker to end its job after the batch that it is at."""
+"""The message that asks a worker to end its job after the current batch."""
 ASK_SECONDS = 0.1
-"""Between two checks of a worker for a message: a check takes as long as a small network's batch."""
+"""The time between two checks of a worker for a message, because a check takes as long as a small network's batch."""
 
 
 class LocalEngine:
-    """Trains as many jobs at a time as it has slots.
+    """Trains as many jobs at the same time as it has slots.
 
-    Workers stay alive from job to job, so that torch is imported and data loaded once. A worker that dies loses its
-    job, and a new one takes its place.
+    Workers stay alive from job to job, so that they import torch and load data only once. A worker that crashes loses
+    its job, and a new worker replaces it.
     """
 
     def __init__(self, slots: Sequence[Slot]) -> None:
@@ -48,17 +48,17 @@ class LocalEngine:
         return [busy[pipe].receive() for pipe in readable if isinstance(pipe, Connection)]
 
     def drop(self, identity: str) -> None:
-        """Stop training a run; it has no further events."""
+        """Stop training a run; it sends no further events."""
         next(worker for worker in self._workers if worker.identity == identity).stop()
 
     def end_jobs(self) -> None:
-        """Let every job end after the batch that it is at."""
+        """Let every job end after its current batch."""
         for worker in self._workers:
             if worker.identity is not None:
                 worker.send(END_JOB)
 
     def close(self) -> None:
-        """Stop all workers at once; what they have not sent yet is trained again from a checkpoint."""
+        """Stop all workers at once; epochs that they have not sent are trained again from a checkpoint."""
         for worker in self._workers:
             worker.stop()
 
@@ -80,7 +80,7 @@ class _Worker:
 
     def send(self, message: Job | str) -> None:
         assert self.pipe is not None
-        # If it has died just now, receive() finds the pipe closed.
+        # If the worker has just died, receive() finds the pipe closed.
         with contextlib.suppress(OSError):
             self.pipe.send(message)
 
@@ -109,13 +109,13 @@ class _Worker:
 
 
 def _serve(pipe: Connection, slot: Slot) -> None:
-    """Train jobs until the runner goes away."""
-    # A batch system may send it to every process; the runner decides what becomes of its workers.
+    """Train jobs until the runner closes the pipe."""
+    # A batch system may send SIGTERM to every process, but only the runner may stop its workers.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         while True:
             message: Job | str = pipe.recv()
-            # All that comes while a job is trained asks for its end; it is read, and forgotten, when the job is over.
+            # A message during a job asks for the job's end. It is read here when the job is over, and ignored.
             if isinstance(message, Job):
                 with output_to(log_of(message, slot)):
                     for event in execute(message, slot, _seldom(pipe.poll)):
@@ -125,7 +125,7 @@ def _serve(pipe: Connection, slot: Slot) -> None:
 
 
 def _seldom(ask: Callable[[], bool]) -> Callable[[], bool]:
-    """Return a function that asks at most every `ASK_SECONDS`, and says no in between."""
+    """Return a function that calls `ask` at most every `ASK_SECONDS`, and returns False in between."""
     asked_at = 0.0
 
     def asked() -> bool:

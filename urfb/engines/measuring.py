@@ -1,4 +1,4 @@
-"""What a run takes, from a few steps on random images: the memory of its process, and the time of an epoch."""
+"""Measures the memory and the time per epoch of runs, from a few steps on random images."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from urfb.data.datasets import Dataset
 
 STEPS_ON_A_CPU, STEPS_ON_A_GPU = 3, 50
-"""Training steps that are timed."""
+"""The number of training steps that are timed."""
 BATCHES_ON_A_CPU, BATCHES_ON_A_GPU = 2, 5
-"""Batches after which a process has its largest size: on a GPU the first three come before the CUDA graph."""
+"""The number of batches until a process has its largest size: on a GPU, the CUDA graph follows the first three."""
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "memory object")
-"""How PyTorch and its libraries say in a RuntimeError that there is no memory left."""
+"""Parts of the messages of RuntimeErrors from PyTorch and its libraries that report a lack of memory."""
 
 
 class Stage(NamedTuple):
-    """A stage of a run: the one that `epoch` belongs to."""
+    """The stage of a run that `epoch` belongs to."""
 
     spec: RunSpec
     epoch: int
@@ -54,18 +54,19 @@ def measured_memory(
     measure: Callable[[Sequence[Stage]], Generator[int]],
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[int]:
-    """Return the bytes that the process of each run takes at its peak; like runs are measured once.
+    """Return the peak memory of each run's process, in bytes; runs that are alike are measured once.
 
     Args:
-        specs: of the runs.
-        measure: yields the bytes of each stage, as `peaks` does.
-        watch: is called before the first stage and after each, with how many are measured, and of how many.
+        specs: the runs to measure.
+        measure: a function that yields the bytes of each stage, such as `peaks`.
+        watch: a function that is called before the first stage and after each, with the number of measured stages and
+            the number of all stages.
     """
     by_run = [_stages_by_likeness(spec) for spec in specs]
     stages = {key: stage for run_stages in by_run for key, stage in run_stages.items()}
     sizes = []
     watch(0, len(stages))
-    with closing(measure(list(stages.values()))) as measured:  # so that no process is left where `watch` raises
+    with closing(measure(list(stages.values()))) as measured:  # so that no process is left if `watch` raises
         for size in measured:
             sizes.append(size)
             watch(len(sizes), len(stages))
@@ -76,34 +77,34 @@ def measured_memory(
 def peaks(
     stages: Sequence[Stage], device: str, free: int, *, stop: Callable[[], bool] = lambda: False
 ) -> Generator[int]:
-    """Yield the bytes that the process of each stage takes at its peak on a device of this machine.
+    """Yield the peak memory of each stage's process on a device of this machine, in bytes.
 
-    A stage that runs out of memory counts as more than `free`. One that fails otherwise counts as 0: training says why.
-    On the CPU each stage has a process of its own, whose size is that of this stage alone.
+    A stage that runs out of memory counts as more than `free`. A stage that fails otherwise counts as 0, because
+    training will report the error. On the CPU, each stage has its own process, so that the sizes are independent.
 
     Args:
-        stages: of runs.
-        device: such as 'cpu' or 'cuda:0'.
-        free: bytes that a process may take.
-        stop: is asked again and again whether to stop.
+        stages: the stages to measure.
+        device: the device, such as 'cpu' or 'cuda:0'.
+        free: the largest memory that a process may take, in bytes.
+        stop: a function that is called repeatedly and returns whether to stop.
 
     Raises:
-        KeyboardInterrupt: measuring was stopped.
+        KeyboardInterrupt: `stop` returned True.
     """
 
     def size_of_dead(stage: Stage, exit_code: int | None) -> int:
-        return free + 1 if exit_code == -signal.SIGKILL else 0  # so the system ends what is too large
+        return free + 1 if exit_code == -signal.SIGKILL else 0  # the system kills a process when memory runs out
 
     for some in [stages] if device != "cpu" else [[stage] for stage in stages]:
         yield from answers(_send_peaks, some, device, free, dead=size_of_dead, stop=stop)
 
 
 def measured_epochs(specs: Iterable[RunSpec], slots: Sequence[Slot]) -> list[TimedEpochs]:
-    """Time each workload of some runs once, as many at a time as runs would be trained.
+    """Time each workload of some runs once, with a process for each slot, as in training.
 
     Raises:
-        DeviceError: a process died, for want of memory most likely.
-        PluginError: a model or rule of the user's own failed.
+        DeviceError: a process crashed, most likely because memory ran out.
+        PluginError: a custom model or rule failed.
     """
     stages: dict[Workload, Stage] = {}
     for spec in specs:
@@ -114,7 +115,7 @@ def measured_epochs(specs: Iterable[RunSpec], slots: Sequence[Slot]) -> list[Tim
             measured = list(pool.map(_epoch_seconds, stages.values(), cycle(slots)))
         except BrokenProcessPool as error:
             raise DeviceError(
-                "a process that measured died, most likely for want of memory; fewer --jobs need less"
+                "a process that measured a run crashed, most likely because memory ran out; fewer --jobs need less"
             ) from error
     return [
         TimedEpochs(workload, evaluated, 1, duration)
@@ -124,9 +125,13 @@ def measured_epochs(specs: Iterable[RunSpec], slots: Sequence[Slot]) -> list[Tim
 
 
 def random_images(info: DatasetInfo, count: int, device: torch.device, *, full_size: bool = False) -> Dataset:
-    """Return a data set of `count` random images like those of the one that `info` describes, which need not be there.
+    """Return a data set of random images in the format of another data set, whose files are not needed.
 
-    With `full_size`, it takes the memory of that data set, too, and has no larger split.
+    Args:
+        info: the data set to imitate.
+        count: the number of images in each split.
+        device: the device for the images.
+        full_size: whether to allocate the memory of the whole data set and make no split larger than its original.
     """
     import torch
 
@@ -144,7 +149,7 @@ def random_images(info: DatasetInfo, count: int, device: torch.device, *, full_s
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return how long `work` takes, with all that it has launched on a GPU."""
+    """Return how many seconds `work` takes, including all work that it launches on a GPU."""
     import torch
 
     if device.type == "cuda":
@@ -157,9 +162,9 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def peak_resident() -> int:
-    """Return the most bytes that this process has had in memory."""
+    """Return the peak memory of this process, in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # there, getrusage would count what the process that started this one had
+    if status.exists():  # on Linux, getrusage would include the peak of the parent process
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(peak.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -175,12 +180,12 @@ def _workload(stage: Stage) -> Workload:
 
 
 def _stages_by_likeness(spec: RunSpec) -> dict[tuple[Workload, int | None], Stage]:
-    """Return a run's stages by what their memory depends on."""
+    """Return a run's stages by the values that their memory depends on."""
     return {(_workload(stage), spec.gradient_batch): stage for stage in _stages(spec)}
 
 
 def _send_peaks(pipe: Connection, stages: Sequence[Stage], device: str, free: int) -> None:
-    """Measure stages one after the other in this new process."""
+    """Measure stages one after another in this child process, and send the peak of each."""
     import torch
 
     with output_to(Path(os.devnull)):
@@ -194,7 +199,7 @@ def _send_peaks(pipe: Connection, stages: Sequence[Stage], device: str, free: in
 
 
 def limit_memory(device: torch.device, free: int) -> None:
-    """Let an allocation fail beyond what is free, before the system ends this process, or another."""
+    """Make allocations beyond the free bytes fail, before the system kills this process or another one."""
     import torch
 
     if device.type == "cuda":
@@ -210,7 +215,7 @@ def limit_memory(device: torch.device, free: int) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error, or what a user's model raised behind it, is a lack of memory."""
+    """Return whether an error, or the error of a custom model that caused it, is a lack of memory."""
     import torch
 
     if isinstance(error, PluginError) and error.__cause__ is not None:
@@ -221,7 +226,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _peak(stage: Stage, device: torch.device) -> int:
-    """Return the bytes that this process has had at most, after some steps, evaluations and measurements."""
+    """Return the peak memory of this process in bytes, after some steps, evaluations and measurements."""
     import torch
 
     from urfb.training.measurements import Measurements
@@ -242,14 +247,14 @@ def _peak(stage: Stage, device: torch.device) -> int:
     Measurements(spec, dataset).alignment(learner, 0)
     passes.train(epoch)
     passes.evaluate("training")
-    if on_gpu:  # where each split has a graph, with memory of its own
+    if on_gpu:  # each split has its own CUDA graph, which takes memory
         passes.evaluate("validation")
         passes.evaluate("test")
     return torch.cuda.max_memory_reserved(device) if on_gpu else peak_resident()
 
 
 def _epoch_seconds(stage: Stage, slot: Slot) -> tuple[float, float]:
-    """Return the seconds of an epoch of a stage, without and with an evaluation of the training images."""
+    """Return the seconds of an epoch of a stage without and with an evaluation of the training images."""
     import torch
 
     from urfb.training.networks import build_learner, build_network
@@ -263,7 +268,7 @@ def _epoch_seconds(stage: Stage, slot: Slot) -> tuple[float, float]:
     images = random_images(info, steps * spec.batch_size, device)
     try:
         passes = Passes(build_learner(build_network(spec, info, epoch), spec).to(device), spec, images)
-        for _ in range(2):  # the first time, libraries choose their algorithms and GPUs make their graphs
+        for _ in range(2):  # in the first round, libraries choose algorithms and CUDA graphs are recorded
             step = seconds(lambda: passes.train(epoch), device) / steps
             evaluation = seconds(lambda: passes.evaluate("training"), device) / (steps * spec.batch_size)
     except USERS_ERRORS as error:

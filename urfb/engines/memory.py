@@ -1,4 +1,4 @@
-"""How a process that trains on the CPU holds its memory."""
+"""Memory management of a process that trains on the CPU."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ GLIBC = {"M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 2**26), "M_MMAP_
 
 
 def keep_freed_memory() -> None:
-    """Keep what tensors free, for the next ones; it stays so for as long as this process lives.
+    """Make this process keep the memory of freed tensors for later ones, until it ends.
 
-    glibc gives large blocks back to the system when they are freed; a training step then spends a fifth of its time on
-    getting the same memory again, page by page. Other C libraries are left as they are.
+    By default glibc returns large blocks to the system when they are freed. Then a training step spends a fifth of its
+    time on getting the same memory again, page by page. Other C libraries are not changed.
     """
     if sys.platform == "linux":
         library = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Plans a grid on this machine: what is missing, and what it will take."""
+"""Plans a grid on this machine: finds the missing runs and estimates their time, memory and disk space."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from urfb.training.provenance import device_name
 
 @dataclass(frozen=True)
 class GridPlan:
-    """A plan.
+    """The plan of a grid.
 
     Attributes:
-        runs: of the grid.
-        estimate: what the missing ones will take; None where none is.
-        slots: where they would be trained, one run at a time each.
-        device_name: of the processor or GPU there.
+        runs: the runs of the grid.
+        estimate: the estimate for the missing runs; None if no run is missing.
+        slots: the slots that would train the missing runs, one run at a time each.
+        device_name: the name of the processor or GPU; empty if no run is missing.
         calibrated: whether times and memory were measured for this plan.
     """
 
@@ -41,17 +41,18 @@ class GridPlan:
 
 
 def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: str, calibrate: bool) -> GridPlan:
-    """Compare a grid with a store, and estimate what is missing. Nothing is written.
+    """Compare a grid with a store, and estimate the missing runs. Nothing is written.
 
     Args:
-        runs: of the grid.
-        store: its location; there may be none yet.
-        jobs, device: as `run_grid` takes them.
-        calibrate: measure a few steps here of each unlike run, for its memory, and its time in place of stored ones.
+        runs: the runs of the grid.
+        store: the location of the store, which may not exist yet.
+        jobs, device: the same as for `run_grid`.
+        calibrate: whether to train a few steps of each unlike run on this machine, to measure its memory, and its time
+            instead of using stored times.
 
     Raises:
-        DeviceError, PluginError, StoreError: the device, the user's own code or the store cannot be used, or a run
-            does not fit.
+        DeviceError, PluginError, StoreError: the device, custom code or the store cannot be used, or a run does not
+            fit.
     """
     progress = stored_progress(store)
     stored = open_store(store) if progress else None
@@ -74,7 +75,7 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
         refuse_precision(specs, has_tf32=has_tf32)
         memory = measured_memory(specs, partial(peaks, device=devices[0], free=free))
         refuse_unfit(specs, memory, devices[0], free)
-    template = Slot(Path(), Path(), Path(), devices[0], 1)  # nothing is read or written
+    template = Slot(Path(), Path(), Path(), devices[0], 1)  # a plan uses no files
     slots = divide(template, devices, jobs, len(missing), max(memory or [0]))
     name = device_name(devices[0])
     if calibrate:
@@ -92,6 +93,6 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
 
 
 def _with_changes(planned: Sequence[PlannedRun], store: Store) -> list[PlannedRun]:
-    """Say of new runs what has changed since they were trained, where that is why they are new."""
+    """Set the reason of each new run that is only new because its source or the science version has changed."""
     reasons = iter(changes(store, [run.run.spec for run in planned if run.state == "new"]))
     return [replace(run, reason=next(reasons) or run.reason) if run.state == "new" else run for run in planned]

@@ -1,8 +1,9 @@
-"""What `urfb.engines.processes` imports in its server: everything that training needs."""
+"""The module that the server of `urfb.engines.processes` imports: it imports everything that training needs."""
 
 import sys
 
-# The server begins with `python -c`, which looks in the working folder first: a user's module must not hide a library.
+# The server starts with `python -c`, which searches the working folder first. A user's module there must not hide a
+# library.
 sys.path[:] = [folder for folder in sys.path if folder]
 
 import urfb.engines.measuring  # noqa: E402

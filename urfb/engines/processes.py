@@ -1,4 +1,4 @@
-"""Processes that begin with PyTorch in memory, forked from a server that imports it once for all of them."""
+"""Starts child processes that have PyTorch in memory, by forking a server process that imports it once."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ T = TypeVar("T")
 
 
 def warm_context() -> ForkServerContext:
-    """Return the context whose processes have PyTorch already, with its server running.
+    """Start the server if necessary, and return the context whose processes have PyTorch in memory.
 
-    The server runs nothing but imports: a fork after torch has started its threads, or CUDA, would not work. It and its
-    processes ignore Ctrl-C and a closed terminal, which reach every process there: this process decides what becomes
-    of them.
+    The server only imports, because a fork after torch has started its threads or CUDA would not work. The server and
+    its processes ignore Ctrl-C and a closed terminal, which reach every process of the terminal, because this process
+    decides when they end.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["urfb.engines.preloaded"])
-    # A new process inherits that a signal is ignored. This process ignores it only while the server starts: the first
-    # start() waits seconds for the server's imports, and a Ctrl-C in that time must not be lost.
+    # A new process inherits ignored signals. This process ignores them only while the server starts, not in the first
+    # start(), which waits seconds for the server's imports: a Ctrl-C in that time must not be lost.
     with ignored(signal.SIGINT, *HANG_UP):
         forkserver.ensure_running()
     return context
 
 
 def start_process(target: Callable[..., object], *arguments: object) -> tuple[BaseProcess, Connection]:
-    """Start `target` in a process of its own; its first argument is the other end of the pipe that is returned.
+    """Start `target` in a new process; its first argument is the other end of the returned pipe.
 
-    The process ignores Ctrl-C and a closed terminal. It ends with this process, however that ends.
+    The process ignores Ctrl-C and a closed terminal. It ends when this process ends, even in a crash.
 
     Raises:
         DeviceError: the server died before it could start the process.
     """
     try:
         Path.cwd()
-    except FileNotFoundError:  # deleted meanwhile; multiprocessing starts nothing without one
+    except FileNotFoundError:  # the working folder was deleted, and multiprocessing needs one
         os.chdir(tempfile.gettempdir())
     context = warm_context()
     pipe, far_end = context.Pipe()
@@ -57,10 +57,10 @@ def start_process(target: Callable[..., object], *arguments: object) -> tuple[Ba
         process.start()
     except (EOFError, ConnectionError) as error:
         raise DeviceError(
-            "no worker process starts: the one that imports PyTorch died, most likely for want of memory; "
-            "free some, and run the command again"
+            "no worker process can start: the process that imports PyTorch crashed, most likely because memory ran "
+            "out; free some memory and run the command again"
         ) from error
-    far_end.close()  # so that the pipe closes when the process dies
+    far_end.close()  # so that the pipe closes when the process ends
     return process, pipe
 
 
@@ -71,17 +71,18 @@ def answers(
     dead: Callable[[Q, int | None], T],
     stop: Callable[[], bool] = lambda: False,
 ) -> Generator[T]:
-    """Yield what `target` sends for each question, from a process of its own; one that dies has another take its place.
+    """Yield the answers that `target` sends from a child process; if the process crashes, start another for the rest.
 
     Args:
-        target: gets a pipe, the questions and the arguments, and sends one answer after the other.
-        questions: of which each has an answer.
-        arguments: of `target`.
-        dead: returns the answer to a question of which a process died, with its exit code.
-        stop: is asked again and again whether to stop.
+        target: a function that receives a pipe, the questions and the arguments, and sends one answer per question.
+        questions: the questions, in the order in which `target` answers them.
+        arguments: further arguments for `target`.
+        dead: a function that returns the answer to a question that crashed a process, from the question and the exit
+            code.
+        stop: a function that is called repeatedly and returns whether to stop.
 
     Raises:
-        KeyboardInterrupt: it was stopped.
+        KeyboardInterrupt: `stop` returned True.
     """
     answered = 0
     while answered < len(questions):
@@ -106,7 +107,7 @@ def answers(
 
 
 def cause_of_death(exit_code: int | None) -> str:
-    """Return why a process died."""
+    """Return a text for the exit code of a process that died: the signal or the code."""
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         return f"{name}; the system may have run out of memory" if name == "SIGKILL" else name
@@ -119,7 +120,7 @@ def _run(target: Callable[..., object], *arguments: object) -> None:
 
 
 def _end_with_parent() -> None:
-    """End with the process that started this one: an epoch may be long, and another runner may train its run then."""
+    """End this process when its parent ends, because another runner may then train the same run."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -127,5 +128,5 @@ def _end_with_parent() -> None:
 
 
 def cores() -> int:
-    """Return how many of the CPU's cores this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Actors on the machines of a Ray cluster, each with a GPU, a share of one, or CPU cores of its own."""
+"""Trains jobs in actors on the machines of a Ray cluster, each with a GPU, a share of a GPU, or its own CPU cores."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from urfb.events import END, Event, Failed, Lost
 from urfb.plugins import add_import_folder
 
 MEMORY = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
-"""Ray trains in a thread, and glibc lets a thread that has an arena of its own keep no freed block above 64 MiB: a step
-would spend two fifths of its time on getting them again, as `urfb.engines.memory` says."""
+"""Makes threads share one arena. Ray trains in a thread, and glibc keeps no freed block above 64 MiB for a thread with
+its own arena: a step would spend two fifths of its time on getting them again (see `urfb.engines.memory`)."""
 STARTS = 3
-"""A slot whose worker fails to start so often in a row is given up."""
+"""The number of failed starts in a row after which a slot is given up."""
 
 
 def peaks_on_cluster(
     stages: Sequence[Stage], cluster: Cluster, device: str, free: int, *, stop: Callable[[], bool]
 ) -> Generator[int]:
-    """Yield what `peaks` yields for stages on the cluster's largest machine.
+    """Yield the results of `peaks` for stages on the cluster's largest machine.
 
     Raises:
-        DeviceError: they cannot be measured there.
-        KeyboardInterrupt: measuring was stopped.
+        DeviceError: the stages cannot be measured there.
+        KeyboardInterrupt: `stop` returned True.
     """
     resources = {"num_cpus": 1} if device == "cpu" else {"num_cpus": 0, "num_gpus": 1}
-    # Each machine has a resource with its own name, of which a task may take a little to be there.
+    # Each machine has a resource with its own name; a task that takes a little of it runs on that machine.
     names = [name for name in cluster.largest(device) if name.startswith("node:") and name != "node:__internal_head__"]
     remote: Any = ray.remote
     measure = remote(max_calls=1, max_retries=0, resources=dict.fromkeys(names, 1e-3), **resources)(_measure)
@@ -62,20 +62,25 @@ def _measure(folders: Sequence[str], stages: Sequence[Stage], device: str, free:
 
 
 def _import_folders() -> list[str]:
-    """Return where this process finds modules: the user's own are found there on any machine that has the folder."""
+    """Return the folders where this process finds modules, so that actors find custom modules in the same folders."""
     return [str(Path(folder).absolute()) for folder in sys.path]
 
 
 class RayEngine:
-    """Trains as many jobs at a time as the cluster has room for, and at most one for each slot.
+    """Trains as many jobs at the same time as the cluster has room for, and at most one per slot.
 
-    Each slot has an actor, which stays alive from job to job, so that torch is imported and data loaded once. One that
-    dies, alone or with its machine, loses its job, and a new one starts as soon as the cluster has room for it. Until
-    then the slot takes no job, so that none waits for a machine that may never come back.
+    Each slot has an actor, which stays alive from job to job, so that it imports torch and loads data only once. An
+    actor that dies, alone or with its machine, loses its job, and a new actor starts as soon as the cluster has room
+    for it. Until then the slot takes no job, so that no job waits for a machine that may never come back.
     """
 
     def __init__(self, slots: Sequence[Slot], resources: dict[str, float]) -> None:
-        """Use one actor for each slot, which needs these resources, named as Ray names them; all start now."""
+        """Start one actor for each slot.
+
+        Args:
+            slots: the slots.
+            resources: the resources of each actor, by Ray's names.
+        """
         self._actors = [_Actor(slot, resources) for slot in slots]
 
     @property
@@ -99,29 +104,29 @@ class RayEngine:
                 f"no worker starts on the Ray cluster ({self._actors[0].fault}); every machine needs the same "
                 "versions of Python and Ray, and urfb"
             )
-        # The second call returns all answers: the first actor of the list could have one each time.
+        # The second call returns all answers. With the first alone, one actor could always come first.
         if not awaited or not ray.wait(list(awaited), timeout=seconds)[0]:
             return []
         answers, _ = ray.wait(list(awaited), num_returns=len(awaited), timeout=0)
         return [event for answer in answers for event in awaited[answer].receive()]
 
     def drop(self, identity: str) -> None:
-        """Stop training a run; it has no further events."""
+        """Stop training a run; it sends no further events."""
         next(actor for actor in self._actors if actor.identity == identity).restart()
 
     def end_jobs(self) -> None:
-        """Let every job end after the batch that it is at."""
+        """Let every job end after its current batch."""
         for actor in self._actors:
             actor.end_job()
 
     def close(self) -> None:
-        """Stop all actors at once; what they have not sent yet is trained again from a checkpoint."""
+        """Stop all actors at once; epochs that they have not sent are trained again from a checkpoint."""
         for actor in self._actors:
             actor.stop()
 
 
 class _Actor:
-    """The actor of a slot, one at a time, and what is awaited from it: that it has started, an event, or nothing."""
+    """The current actor of a slot, and what is awaited from it: its start, an event, or nothing."""
 
     def __init__(self, slot: Slot, resources: dict[str, float]) -> None:
         self.identity: str | None = None
@@ -130,9 +135,9 @@ class _Actor:
         self.fault = ""
         self._failed_starts = 0
         self._jobs = 0
-        # All jobs are trained in one thread, one after another; to end one takes another thread.
+        # One thread trains all jobs, one after another; a second thread receives the requests to end one.
         groups = {"training": 1, "control": 1}
-        remote: Any = ray.remote  # its types know no groups
+        remote: Any = ray.remote  # its type hints lack concurrency groups
         self._factory = remote(concurrency_groups=groups, runtime_env=MEMORY, **resources)(_Trainer)
         self._arguments = (slot, _import_folders())
         self._start()
@@ -171,7 +176,7 @@ class _Actor:
         self._start()
 
     def stop(self) -> None:
-        # It may be alive: Ray calls an actor lost as soon as the connection to it breaks.
+        # A lost actor may be alive: Ray reports it as lost as soon as the connection breaks.
         if self._handle is not None:
             ray.kill(self._handle)
         self._handle, self.identity, self.awaited = None, None, None
@@ -197,7 +202,7 @@ class _Trainer:
     """The actor."""
 
     def __init__(self, slot: Slot, folders: Sequence[str]) -> None:
-        import torch  # noqa: F401 - an actor that says it has started trains at once
+        import torch  # noqa: F401 - imported now, so that a started actor trains at once
 
         self._slot = slot
         self._ended: int | None = None
@@ -207,16 +212,16 @@ class _Trainer:
     def train(self, job: Job, number: int) -> Iterator[Event]:
         with output_to(log_of(job, self._slot)):
             for event in execute(job, self._slot, lambda: self._ended == number):
-                if isinstance(event, Failed):  # before it has started, nothing else says where
+                if isinstance(event, Failed):  # a run that fails before it starts has no other record of its host
                     event = replace(event, reason=f"{event.reason} (on {socket.gethostname()})")
                 yield event
 
     def end_job(self, number: int) -> None:
-        """End the job of this number, even if it has not begun yet."""
+        """End the job with this number, even if it has not begun yet."""
         self._ended = number
 
 
 def _cause(error: Exception) -> str:
-    """Return the end of what Ray says, which is what happened; before it stand its names of things."""
+    """Return the last line of a Ray error, which says what happened."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return textwrap.shorten(lines[-1] if lines else type(error).__name__, 250, placeholder=" …")

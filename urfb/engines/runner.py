@@ -1,4 +1,4 @@
-"""Runs a grid, on this machine or on a cluster: from its runs to a store in which none is missing."""
+"""Runs a grid on this machine or on a cluster: trains the runs that are missing from a store."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ ENGINES = ("local", "ray")
 
 
 class Observer(scheduler.Observer, Protocol):
-    """Watches a grid being run, from the memory checks on."""
+    """Receives notices while a grid runs, from the memory checks on."""
 
     def measuring(self, done: int, total: int) -> None:
-        """How many memory checks are done, and of how many; all come before the plan, and each may take seconds."""
+        """Receive the number of finished memory checks; all come before the plan, and each may take seconds."""
 
     def planned(self, planned: Sequence[PlannedRun], slots: Sequence[Slot]) -> None:
-        """What there is, and where the missing part of it will be trained."""
+        """Receive the plan of all runs and the slots that will train the missing ones."""
 
 
 def run_grid(
@@ -59,27 +59,27 @@ def run_grid(
     keep_checkpoints: bool = True,
     stop: Callable[[], bool] = lambda: False,
 ) -> scheduler.Outcome:
-    """Train the runs that are missing from a store. Nothing is written before everything they need is there.
+    """Train the runs that are missing from a store. Nothing is written until all that they need has been checked.
 
     Args:
-        runs: of a grid.
-        store, data: the location of the store, made where there is none yet, and the folder of the data sets.
-        jobs: how many runs are trained at a time; None for as many as fit, 0 for one, in this process, whose memory is
-            not measured before.
+        runs: the runs of the grid.
+        store, data: the location of the store, which is created if it is missing, and the folder of the data sets.
+        jobs: the number of runs to train at the same time; None for as many as fit; 0 for one run in this process,
+            whose memory is not measured first.
         device: 'auto', 'cpu' or 'cuda'.
-        observer: is told of everything that happens.
-        engine: 'local' for this machine, 'ray' for a cluster, whose machines look for the data sets when they train.
-        address: of the Ray cluster, as `urfb.engines.cluster.joined` takes it.
-        limit: how many of the missing runs to train at most; those that another runner trains do not count.
+        observer: the object that receives notices of everything that happens.
+        engine: 'local' for this machine; 'ray' for a cluster, whose machines check the data sets only in training.
+        address: the address of the Ray cluster, as for `urfb.engines.cluster.joined`.
+        limit: the largest number of missing runs to train, without those that another runner trains.
         fail_fast, cancelled: whether to stop after the first run that fails; whether to train cancelled runs, too.
-        seconds_between_checkpoints: of a run, at least.
-        keep_checkpoints: whether those of a run that is done stay.
-        stop: is asked again and again whether to stop, every run with a checkpoint.
+        seconds_between_checkpoints: the shortest time between two checkpoints of a run.
+        keep_checkpoints: whether to keep the checkpoints of runs that are done.
+        stop: a function that is called repeatedly and returns whether to stop; then every run saves a checkpoint.
 
     Raises:
-        DeviceError, DataError, PluginError, StoreError: what it names cannot be used, or a run does not fit.
-        KeyboardInterrupt: stopped while memory was measured.
-        InputError: the engine does not exist, or these settings do not go together.
+        DeviceError, DataError, PluginError, StoreError: something that a run needs cannot be used, or it does not fit.
+        KeyboardInterrupt: `stop` returned True while memory was measured.
+        InputError: the engine does not exist, or these settings contradict each other.
     """
     refuse_contradictions(engine, address, jobs)
     upgrade_store(store, missing_ok=True)
@@ -105,14 +105,14 @@ def run_grid(
 
 
 def _planned(runs: Sequence[GridRun], store: str, *, cancelled: bool) -> list[PlannedRun]:
-    """Compare runs, in the order of training, with a store's; cancelled ones that are wanted count as unfinished."""
+    """Compare runs with a store, in the order of training; with `cancelled`, cancelled runs count as unfinished."""
     checkpoints = runs_with_checkpoint(Location.of(store).checkpoints)
     planned = one_seed_first(plan(runs, stored_progress(store), checkpoints=checkpoints))
     return [replace(run, state="unfinished") if cancelled and run.state == "cancelled" else run for run in planned]
 
 
 def _register_members(runs: Sequence[GridRun], store: str) -> None:
-    """Note which experiments ask for runs that are all there, where the store lacks that."""
+    """Add experiments to the store if it has all their runs but does not know that they ask for them."""
     members = {(name, run.spec.identity) for run in runs for name in run.experiments}
     if runs and not members <= open_store(store).memberships():
         open_for_writing(store).register(runs)
@@ -127,11 +127,10 @@ def _fitting(
     observer: Observer,
     stop: Callable[[], bool],
 ) -> tuple[list[str], int]:
-    """Return the devices for some runs and the bytes that the largest needs there; 0 where that is not measured.
+    """Return the devices for some runs, and the bytes that the largest run needs there; 0 if not measured.
 
     Raises:
-        DeviceError, DataError, PluginError: a device, a data set or the user's own code cannot be used, or a run does
-            not fit.
+        DeviceError, DataError, PluginError: a device, a data set or custom code cannot be used, or a run does not fit.
     """
     if cluster is None:
         devices = find_devices(device)
@@ -161,7 +160,7 @@ def _slots(
     memory: int,
     stop: Callable[[], bool],
 ) -> tuple[list[Slot], Engine]:
-    """Return a slot for each run that is trained at a time, and the engine that has them."""
+    """Return a slot for each run that is trained at the same time, and the engine with these slots."""
     if cluster is None:
         slots = divide(slot, devices, jobs, runs, memory)
         return slots, InlineEngine(slots[0], stop) if jobs == 0 else LocalEngine(slots)
@@ -174,16 +173,16 @@ def _slots(
 def failed_or_cancelled(
     runs: Sequence[GridRun], store: str, *, cancelled: bool, max_attempts: int | None = None
 ) -> list[GridRun]:
-    """Return the runs that failed or (if wanted) were cancelled.
+    """Return the runs that failed or, with `cancelled`, were cancelled.
 
     Args:
-        runs: of a grid.
-        store: its location.
-        cancelled: whether cancelled runs are wanted, too.
-        max_attempts: runs that have failed so often are left out; None for no such limit.
+        runs: the runs of a grid.
+        store: the location of the store.
+        cancelled: whether to include cancelled runs.
+        max_attempts: the number of failures from which a run is left out; None for no limit.
 
     Raises:
-        StoreError: there is no store.
+        StoreError: there is no store, or this version cannot read it.
     """
     opened = open_store(store)
     progress, failures = opened.progress(), opened.failures()
@@ -197,10 +196,10 @@ def failed_or_cancelled(
 
 
 def remove_checkpoints(store: str) -> tuple[int, int]:
-    """Remove the checkpoints of all runs that are done; return of how many, and the bytes that were freed.
+    """Remove the checkpoints of all runs that are done; return the number of these runs and the bytes freed.
 
     Raises:
-        StoreError: there is no store, or a checkpoint cannot be removed.
+        StoreError: there is no store, this version cannot read it, or a checkpoint cannot be removed.
     """
     opened = open_store(store)
     done = [identity for identity, (state, _) in opened.progress().items() if state == "done"]
@@ -212,51 +211,51 @@ def remove_checkpoints(store: str) -> tuple[int, int]:
 
 
 def _keep(spec: RunSpec) -> None:
-    """Leave the checkpoints of a run that is done where they are."""
+    """Do nothing: keep the checkpoints of a run that is done."""
 
 
 def _discard(checkpoints: Path, spec: RunSpec) -> None:
-    with suppress(OSError):  # what cannot be removed stays; the run is done all the same
+    with suppress(OSError):  # the run is done, even if its checkpoints cannot be removed
         CheckpointFiles.of(checkpoints, spec.identity).remove()
 
 
 def make_folders(store: WritableStore) -> tuple[Path, Path]:
-    """Return the folders of a store's checkpoints and logs, which are there then.
+    """Create the folders of a store's checkpoints and logs, if needed, and return them.
 
     Raises:
-        StoreError: one cannot be made.
+        StoreError: a folder cannot be created.
     """
     folders = (store.location.checkpoints.absolute(), store.location.logs.absolute())
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"{folder}: this folder of the store's cannot be made ({error.strerror})") from error
+            raise StoreError(f"{folder}: this folder for the store cannot be created ({error.strerror})") from error
     return folders
 
 
 def refuse_contradictions(engine: str, address: str | None, jobs: int | None) -> None:
-    """Make sure that an engine exists, and that the other settings go with it.
+    """Check that an engine exists and that the other settings fit it.
 
     Raises:
-        InputError: naming everything that does not.
+        InputError: a setting does not; the message has one line for each.
     """
     problems = []
     if engine not in ENGINES:
         problems.append(f"unknown engine '{engine}': {nearest(engine, ENGINES)}")
     if engine == "ray" and jobs == 0:
-        problems.append("0 jobs train in this process, not on a Ray cluster; leave out --jobs, or --engine ray")
+        problems.append("--jobs 0 trains in this process, not on a Ray cluster; leave out --jobs or --engine ray")
     if engine == "local" and address is not None:
-        problems.append(f"address '{address}' is of a Ray cluster; add --engine ray, or leave it out")
+        problems.append(f"address '{address}': only a Ray cluster has an address; add --engine ray, or leave it out")
     if problems:
         raise InputError("\n".join(problems))
 
 
 def refuse_unknown(device: str) -> None:
-    """Make sure that a device is one of `DEVICES`.
+    """Check that a device is one of `DEVICES`.
 
     Raises:
-        DeviceError: this version of urfb cannot use it.
+        DeviceError: this version of urfb cannot use the device.
     """
     if device == "mps":
         raise DeviceError("device 'mps' is not tested yet, so urfb does not use it; choose --device cpu")
@@ -265,10 +264,10 @@ def refuse_unknown(device: str) -> None:
 
 
 def find_devices(name: str) -> list[str]:
-    """Return the devices that 'auto', 'cpu' or 'cuda' stands for here, such as ['cuda:0', 'cuda:1'].
+    """Return the devices for 'auto', 'cpu' or 'cuda' on this machine, such as ['cuda:0', 'cuda:1'].
 
     Raises:
-        DeviceError: this machine, or this version of urfb, cannot use it.
+        DeviceError: this machine or this version of urfb cannot use the device.
     """
     refuse_unknown(name)
     if name == "cpu" or (name == "auto" and not _has_gpu_driver()):
@@ -282,7 +281,7 @@ def find_devices(name: str) -> list[str]:
 
 
 def _has_gpu_driver() -> bool:
-    """Whether torch, which takes seconds to import, could find a GPU at all: NVIDIA's driver is here, or AMD's."""
+    """Return whether NVIDIA's or AMD's driver is installed, without the import of torch, which takes seconds."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -291,33 +290,33 @@ def _has_gpu_driver() -> bool:
 
 
 def refuse_precision(specs: Sequence[RunSpec], *, has_tf32: bool) -> None:
-    """Make sure that every run can be computed in its precision, before the first begins.
+    """Check that every run can be computed in its precision.
 
     Raises:
-        DeviceError: naming every run that cannot.
+        DeviceError: a run cannot; the message names each such run.
     """
     refused = [spec for spec in specs if spec.precision == "tf32" and not has_tf32]
     if refused:
         names = named(specs)
         raise DeviceError(
             "\n".join(
-                f"{names[spec.identity]}: precision 'tf32' needs a GPU that has it; choose float32 or bfloat16"
+                f"{names[spec.identity]}: precision 'tf32' needs a GPU that supports it; choose float32 or bfloat16"
                 for spec in refused
             )
         )
 
 
 def refuse_unfit(specs: Sequence[RunSpec], memory: Sequence[int], device: str, free: int) -> None:
-    """Make sure that every run fits on a device, before the first begins.
+    """Check that every run fits in the memory of a device.
 
     Args:
-        specs: of the runs.
-        memory: bytes that the process of each run was measured to need.
-        device: where it was measured.
-        free: bytes there.
+        specs: the runs.
+        memory: the measured memory of each run's process, in bytes.
+        device: the device on which it was measured.
+        free: the free memory of the device, in bytes.
 
     Raises:
-        DeviceError: naming every run that does not, and what to do about it.
+        DeviceError: a run does not fit; the message names each such run.
     """
     refused = [spec for spec, size in zip(specs, memory, strict=True) if size > free]
     if refused:
@@ -332,7 +331,7 @@ def refuse_unfit(specs: Sequence[RunSpec], memory: Sequence[int], device: str, f
 
 
 def capacity(devices: Sequence[str]) -> tuple[int, bool]:
-    """Return the free bytes of the device that has least, and whether all of them compute in TF32."""
+    """Return the free bytes of the device with the least free memory, and whether all devices support TF32."""
     if devices[0] == "cpu":
         return psutil.virtual_memory().available, False
     import torch
@@ -342,14 +341,14 @@ def capacity(devices: Sequence[str]) -> tuple[int, bool]:
 
 
 def divide(template: Slot, devices: Sequence[str], jobs: int | None, runs: int, needed: int) -> list[Slot]:
-    """Return a slot for each run that is trained at a time, with its device and its share of the CPU's cores.
+    """Return a slot for each run that is trained at the same time, with its device and its share of the CPU cores.
 
     Args:
-        template: what all of them have in common.
-        devices: to share.
-        jobs: how many to make; None for as many as there are cores, or GPUs, and as fit.
-        runs: that there are.
-        needed: bytes of memory for one; 0 where that is not known.
+        template: the values that all slots share.
+        devices: the devices to share.
+        jobs: the number of slots; None for one per core, or per GPU, as far as memory allows.
+        runs: the number of runs to train.
+        needed: the memory of a run, in bytes; 0 if it is unknown.
     """
     fitting = len(devices)
     if devices[0] == "cpu":
@@ -360,10 +359,10 @@ def divide(template: Slot, devices: Sequence[str], jobs: int | None, runs: int, 
 
 
 def verify_data(names: set[str], directory: Path) -> None:
-    """Make sure that the data sets are there and whole.
+    """Check that the files of data sets exist and are intact.
 
     Raises:
-        DataError: naming every one that is not.
+        DataError: a data set is missing or damaged; the message names each.
     """
     from urfb.data.datasets import verify
 

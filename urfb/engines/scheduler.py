@@ -1,4 +1,4 @@
-"""Gives the runs that are missing to an engine, and stores their events. The one process of a runner that writes."""
+"""Gives missing runs to an engine and stores their events. Only this process of a runner writes to the store."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from urfb.store.liveness import LEASE_SECONDS
 
 POLL_SECONDS = 1.0
 LOSSES = 3
-"""A run whose workers have died so often without an epoch between is what kills them, and fails."""
+"""The number of workers in a row that may die before an epoch ends; then the run fails, because it is the cause."""
 
 
 class Observer(Protocol):
-    """Watches a grid being run."""
+    """Receives notices while a grid runs."""
 
     def recorded(self, spec: RunSpec, event: Event) -> None:
-        """An event of a run is stored."""
+        """Receive an event of a run that has been stored."""
 
     def dropped(self, spec: RunSpec) -> None:
-        """A run is no longer this runner's: it was cancelled or removed, or another runner has it."""
+        """Receive a run that this runner has lost: it was cancelled or removed, or another runner has it."""
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
-        """Only runs that another runner trains are left."""
+        """Receive the remaining runs, which other runners are training."""
 
     def stopping(self) -> None:
-        """The runs that are being trained end now, each with a checkpoint."""
+        """Receive the notice that the runs in training end now, each with a checkpoint."""
 
 
 @dataclass
 class Outcome:
-    """What a runner did: how many runs it finished, how many failed, and how many it left when it was asked to stop."""
+    """The outcome of a runner: how many runs are done, how many failed, and how many were left because it stopped."""
 
     done: int = 0
     failed: int = 0
@@ -59,22 +59,22 @@ def run_missing(
     discard: Callable[[RunSpec], object] = lambda spec: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Train the runs, each unless another runner has it, and wait for those that another runner has.
+    """Train runs, except those that another runner trains, and wait for the others' runs.
 
-    Whatever ends this, every run it had begun and not finished is given back as unfinished.
+    However this ends, all runs that it began and did not finish are released as unfinished.
 
     Args:
-        specs: of the runs.
-        store: of the results.
-        engine: trains them; it is closed at the end.
-        observer: is called when something happens.
+        specs: the runs to train.
+        store: the store for the results.
+        engine: the engine that trains the runs; it is closed at the end.
+        observer: the object that receives notices of what happens.
         fail_fast: whether to stop after the first run that fails.
-        cancelled: whether to train runs that were cancelled.
-        discard: what to do with the checkpoints of a run that is done.
-        stop: is asked repeatedly whether to stop: every run then ends, with a checkpoint.
+        cancelled: whether to train cancelled runs.
+        discard: a function that is called with each run that is done, to remove its checkpoints.
+        stop: a function that is called repeatedly and returns whether to stop; then every run saves a checkpoint.
 
     Raises:
-        StoreError: the store cannot be written any more, or its file was moved, replaced or deleted.
+        StoreError: the store can no longer be written, or its file was moved, replaced or deleted.
     """
     runner = _Runner(store, engine, observer, discard, cancelled, store.failures(), deque(specs))
     with _heartbeat(store):
@@ -90,7 +90,7 @@ def run_missing(
                     time.sleep(POLL_SECONDS)
             store.verify()
         finally:
-            # No further Ctrl-C keeps the runs from being given back, and no second error hides the first.
+            # A further Ctrl-C must not prevent the release, and a second error must not hide the first.
             with ignored(*STOPPING), suppress(StoreError):
                 engine.close()
                 store.release("the runner stopped")
@@ -99,7 +99,7 @@ def run_missing(
 
 @dataclass
 class _Runner:
-    """The runs that wait, that are being trained here, and that another runner trains."""
+    """The runs in the queue, in training here, and in training by another runner."""
 
     store: WritableStore
     engine: Engine
@@ -135,19 +135,19 @@ class _Runner:
             self.elsewhere = [spec for spec in self.elsewhere if spec.identity in running]
 
     def _begin(self, spec: RunSpec) -> None:
-        """Give a run to the engine, unless another runner trains it, or has finished it by now."""
-        # One that is cancelled from now on stays so.
+        """Give a run to the engine, unless another runner trains it or has finished it."""
+        # A run that is cancelled after this runner has tried it stays cancelled.
         cancelled = self.cancelled and spec.identity not in self.tried
         self.tried.add(spec.identity)
         claim = self.store.claim(spec, cancelled=cancelled, failures=self.failures.get(spec.identity, 0))
         if claim.outcome == "elsewhere":
             self.elsewhere.append(spec)
-        elif claim.outcome == "failed":  # for another runner, since this one began
+        elif claim.outcome == "failed":  # it has failed in another runner since this one began
             self.outcome.failed += 1
         elif claim.outcome == "removed":
             self.observer.dropped(spec)
         elif claim.outcome == "claimed":
-            # A target nearer than what is stored deletes nothing: the run ends where it is.
+            # A target below the stored epochs deletes nothing: the run ends where it is.
             wanted = spec.model_copy(update={"epochs": max(spec.epochs, claim.epochs_done)})
             self.running[spec.identity] = wanted
             self.engine.submit(Job(wanted, claim.epochs_done, claim.threads))
@@ -162,8 +162,8 @@ class _Runner:
             elif isinstance(event, EpochEnded):
                 self.losses.pop(identity, None)
             if not self.store.record(identity, event):
-                # Suspended for longer than its lease, this process has lost the run to another; or the run was
-                # cancelled or removed.
+                # The run was cancelled or removed, or this process was suspended for longer than its lease and another
+                # runner has claimed the run.
                 if not isinstance(event, END):
                     self.engine.drop(identity)
                 del self.running[identity]
@@ -183,7 +183,7 @@ class _Runner:
                     self._keep(spec, self.queue)
 
     def _keep(self, spec: RunSpec, runs: deque[RunSpec] | list[RunSpec]) -> None:
-        """Keep a run that has not ended for later, unless the runner is to stop."""
+        """Keep a run that has not ended for later, unless the runner is stopping."""
         if self.is_stopping:
             self.outcome.left += 1
         else:
@@ -192,12 +192,12 @@ class _Runner:
 
 @contextmanager
 def _heartbeat(store: WritableStore) -> Iterator[None]:
-    """Renew this runner's leases, however long an epoch or a poll takes."""
+    """Renew this runner's leases in a thread, because an epoch or a poll may take longer than a lease."""
     stop = threading.Event()
 
     def beat() -> None:
         while not stop.wait(LEASE_SECONDS / 4):
-            # A store that cannot be written any more is noticed, and reported, where events are recorded.
+            # If the store can no longer be written, recording an event will report it.
             with suppress(StoreError):
                 store.renew_leases()
 

@@ -1,4 +1,4 @@
-"""How Ctrl-C, a terminal that is closed and a batch system end a runner: first gently, then at once."""
+"""Handles the signals of Ctrl-C, a closed terminal and a batch system: the first stops gently, the second at once."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from types import FrameType
 
 HANG_UP = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
-"""What a closed terminal sends; Windows has none."""
+"""The signal of a closed terminal; Windows has none."""
 STOPPING = [signal.SIGINT, signal.SIGTERM, *HANG_UP]
 """The signals that ask a runner to stop."""
 
 
 @contextmanager
 def stopping_on_signals() -> Iterator[Callable[[], bool]]:
-    """Return a function that says whether a stopping signal has come; a second one raises KeyboardInterrupt.
+    """Return a function that says whether a stopping signal was received; a second one raises KeyboardInterrupt.
 
-    Under `nohup`, which has a closed terminal ignored, it still is. After the context a process that was asked to stop
-    ignores the signals: it is ending, and a third one would only show where in its own end it was.
+    Under `nohup`, a closed terminal stays ignored. After the context, a process that was asked to stop ignores the
+    signals, because it is ending, and a third signal would only print a traceback.
     """
     stop = threading.Event()
 
@@ -39,7 +39,7 @@ def stopping_on_signals() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def ignored(*numbers: signal.Signals) -> Iterator[None]:
-    """Ignore signals in the context, if this is the main thread: no other can."""
+    """Ignore signals in the context. In a thread other than the main one, which cannot set handlers, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

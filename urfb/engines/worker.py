@@ -1,4 +1,4 @@
-"""What a worker does with a job: train it, keep a log of it, and turn any error into an event."""
+"""The work on one job: trains the run, writes its log, and turns any error into an event."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 def execute(job: Job, slot: Slot, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-    """Train a job's run, and write what happens to its log; the last event is `Finished`, `Stopped` or `Failed`.
+    """Train a job's run, write its log, and yield its events; the last is `Finished`, `Stopped` or `Failed`.
 
     Args:
-        job: the run.
-        slot: what to work with.
-        stop: is asked after each batch whether to end there.
+        job: the job.
+        slot: the worker's resources.
+        stop: a function that is called after each batch and returns whether to end there.
     """
     import torch
 
@@ -46,7 +46,7 @@ def execute(job: Job, slot: Slot, stop: Callable[[], bool] = lambda: False) -> I
                 job.spec,
                 dataset,
                 slot.checkpoints,
-                # What is there of a run that the store has never trained is another store's, which was here before.
+                # The checkpoints of a run that this store has never trained belong to an earlier store at this path.
                 epochs_stored=job.epochs_stored if job.threads is not None or job.epochs_stored else -1,
                 device=slot.device,
                 seconds_between_checkpoints=slot.seconds_between_checkpoints,
@@ -64,13 +64,16 @@ def execute(job: Job, slot: Slot, stop: Callable[[], bool] = lambda: False) -> I
 
 
 def log_of(job: Job, slot: Slot) -> Path:
-    """Return the file of a run's log; each attempt adds to it."""
+    """Return the path of a run's log, to which each attempt appends."""
     return slot.logs / f"{job.spec.identity}.log"
 
 
 @contextmanager
 def output_to(path: Path) -> Iterator[None]:
-    """Add all that this process and its libraries print in the context to a file; it must have one job at a time."""
+    """Append everything that this process and its libraries print in the context to a file.
+
+    This redirects the whole process, so it must train one job at a time.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     duplicates = [os.dup(stream) for stream in (1, 2)]
     with path.open("ab") as file:
@@ -88,7 +91,7 @@ def output_to(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Add what urfb and Python's warnings log in the context to a file."""
+    """Append the log messages of urfb and Python's warnings in the context to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S%z"))
@@ -120,7 +123,7 @@ def _log_event(event: Event, job: Job) -> None:
                 where.host, where.device_name, where.threads,
                 where.urfb_version, where.commit or "", where.torch_version,
             )  # fmt: skip
-        case EpochEnded() if event.seconds > 1 or event.epoch % 10 == 0:  # a log of many fast epochs is not read
+        case EpochEnded() if event.seconds > 1 or event.epoch % 10 == 0:  # keep the logs of fast runs short
             log.info(
                 "epoch %d: loss %.4f, error %.4f running, %.4f validation, %.2f s",
                 event.epoch, event.running_loss, event.running_error, event.validation_error, event.seconds,
@@ -128,12 +131,12 @@ def _log_event(event: Event, job: Job) -> None:
         case Finished():
             log.info("done after %d epochs: test error %.4f", event.epoch, event.test_error)
         case Stopped():
-            log.info("stopped as asked, with a checkpoint")
+            log.info("stopped on request, with a checkpoint")
 
 
 @lru_cache(maxsize=1)
 def _dataset(name: str, directory: Path, device: str) -> Dataset:
-    """Load a data set once for all the runs on it that follow each other in this process."""
+    """Load a data set once for consecutive runs on it in this process."""
     from urfb.data.datasets import load
 
     return load(name, directory, device)

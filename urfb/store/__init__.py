@@ -1,7 +1,7 @@
-"""The results store: written by a runner alone, read by everyone.
+"""The results store. Only runners write to it; any process can read it.
 
-A run is registered once, under its identity. It is claimed by one runner at a time, which writes each epoch's rows
-and the run's `epochs_done` in one transaction, so that what is stored is always whole epochs from the first on.
+A run is registered once, under its identity. One runner at a time claims it, and writes each epoch's rows and the run's
+`epochs_done` in one transaction. So the store always has complete epochs, from the first on.
 """
 
 from urfb.store.opening import open_for_writing, open_store, stored_progress, upgrade_store

@@ -1,4 +1,4 @@
-"""Writes a store's tables to files, for programs that do not read databases."""
+"""Exports a store's tables to files, for programs that cannot read databases."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ TABLES = {
     "run": ("runs", "epochs", "alignment"),
     "simulation": ("simulations", "trajectories", "trajectory_layers"),
 }
-"""By what the rows of tables are about: the one that lists it, and those of its measurements."""
+"""The tables on runs and on simulations: first the table that lists them, then those of their measurements."""
 FORMATS = ("parquet", "csv")
 
 
 class Exported(NamedTuple):
-    """A file that was written, and how many rows it has."""
+    """An exported file and its number of rows."""
 
     path: Path
     rows: int
 
 
 def export(store: Store, to: Path, file_format: str | None = None, conditions: Sequence[str] = ()) -> list[Exported]:
-    """Write a store's tables to a folder, or one of them to a file. Nothing is seen of a file half written.
+    """Write a store's tables to a folder, or one table to a file. Each file appears only when it is complete.
 
     Args:
-        store: whose tables are written.
-        to: a folder, which is made, and gets runs, epochs and alignment, and where there are simulations their three
-            tables; or a file called after its table with .parquet or .csv after it, such as trajectories.csv.
-        file_format: 'parquet' or 'csv'; where it is not given, what the file's name says, and in a folder 'parquet'.
-        conditions: such as 'rule=urfb', about columns of 'runs'; all three tables have only those runs, and a folder
-            no simulations. For a file of simulations they are about columns of 'simulations'.
+        store: the store to export.
+        to: a folder, created if needed, for the tables runs, epochs and alignment, and for the three tables of
+            simulations if the store has any; or a file named after its table and format, such as trajectories.csv.
+        file_format: 'parquet' or 'csv'; by default the format in the file's name, and 'parquet' for a folder.
+        conditions: conditions such as 'rule=urfb' on the columns of 'runs'. All three tables then have only these
+            runs, and a folder gets no simulations. For a file of simulations, conditions on the columns of
+            'simulations'.
 
     Raises:
-        SelectionError: a condition or the file's name cannot be understood.
+        SelectionError: a condition or the file's name is invalid.
         InputError: the library for Parquet is missing, or a file cannot be written.
     """
     paths = _paths(to, file_format, both=not conditions and not store.simulations().empty)
     if any(path.suffix == ".parquet" for path in paths) and find_spec("pyarrow") is None:
-        raise InputError("Parquet needs pyarrow: pip install 'urfb[parquet]'; or choose --format csv")
+        raise InputError("Parquet needs pyarrow: pip install 'urfb[parquet]', or choose --format csv")
     read: dict[str, Callable[[], pd.DataFrame]] = {}
     for subject, (listing, *measurements) in TABLES.items():
         if any(path.stem in TABLES[subject] for path in paths):
@@ -74,7 +75,7 @@ def export(store: Store, to: Path, file_format: str | None = None, conditions: S
 
 
 def _paths(to: Path, file_format: str | None, *, both: bool) -> list[Path]:
-    """Return the files to write; a folder gets the tables of simulations, too, where `both` says so."""
+    """Return the files to write; with `both`, a folder gets the tables of simulations, too."""
     if file_format not in (None, *FORMATS):
         raise SelectionError(f"--format {file_format}: allowed are {', '.join(FORMATS)}")
     if to.is_dir() or not to.suffix:
@@ -83,8 +84,8 @@ def _paths(to: Path, file_format: str | None, *, both: bool) -> list[Path]:
     names = [name for group in TABLES.values() for name in group]
     if to.stem not in names or to.suffix.removeprefix(".") not in FORMATS:
         raise SelectionError(
-            f"'{to}': a file is called after the table that it gets, {', '.join(names)}, and its format, as in "
-            "epochs.parquet or epochs.csv; a name without a dot is a folder, which gets them all"
+            f"'{to}': name the file after a table ({', '.join(names)}) and a format, such as epochs.parquet or "
+            "epochs.csv; a name without a dot is a folder for all tables"
         )
     if file_format not in (None, to.suffix.removeprefix(".")):
         raise SelectionError(f"'{to}' and --format {file_format} contradict each other; leave --format out")

@@ -25,27 +25,27 @@ MEASUREMENTS = {
     "epochs": (tables.epoch, ("run_id", "epoch")),
     "alignment": (tables.layer_alignment, ("run_id", "step", "layer")),
 }
-"""The tables behind the views that repeat a run's spec in each of its many rows, and the views' order."""
+"""For each view that repeats a run's spec in many rows: the table of its measurements, and the order of its rows."""
 
 
 def read_view(store: Store, view: str, filters: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the rows of a view that every filter selects.
+    """Return the rows of a view that match all filters.
 
     Args:
-        store: whose view it is.
-        view: a name, as in `tables.VIEWS`.
-        filters: by what `store.filterable` names, a value, or a list of allowed values; None, NaN or NA selects empty
+        store: the store to read.
+        view: a key of `tables.VIEWS`.
+        filters: a value or a list of allowed values for names in `store.filterable`; None, NaN or NA matches empty
             fields.
 
     Raises:
-        SelectionError: a filter names nothing of the view, or has a value that no row can have.
+        SelectionError: the view has no such filter, or no row can have a filter's value.
     """
     columns, allowed = list(store.columns(view)), store.filterable(view)
     unknown = [name for name in filters if name not in allowed]
     if unknown:
         raise SelectionError("; ".join(f"{view} has no column '{name}': {nearest(name, allowed)}" for name in unknown))
     states: dict[str, str] = {}
-    if "state" in (*columns, *filters):  # the table's own state is not the true one
+    if "state" in (*columns, *filters):  # the table still has 'running' for a run whose runner died
         states = {run: state for run, (state, _) in store.progress().items()}
     conditions: list[tuple[str, list[Any] | Select[Any]]] = []
     problems, wanted_states = [], None
@@ -80,10 +80,10 @@ def read_view(store: Store, view: str, filters: Mapping[str, Any]) -> pd.DataFra
 
 
 def _kind(stored: Column[Any]) -> str | type | None:
-    """Return what a frame's column must be made; None where pandas finds it by itself."""
+    """Return the type to convert a frame's column to; None if pandas infers it."""
     python_type = stored.type.python_type
     if python_type is int:
-        return "Int64" if stored.nullable else "int64"  # pandas finds no type in an empty frame
+        return "Int64" if stored.nullable else "int64"  # pandas cannot infer the type of an empty frame
     return python_type if python_type in (bool, float) else None
 
 
@@ -93,7 +93,10 @@ def _measurements(
     columns: Sequence[str],
     conditions: Sequence[tuple[str, list[Any] | Select[Any]]],
 ) -> pd.DataFrame:
-    """Return the rows of 'epochs' or 'alignment', each run's spec read once: the view is three times as slow."""
+    """Return the rows of 'epochs' or 'alignment'.
+
+    This reads each run's spec once. To read the view, which repeats it in each row, takes three times as long.
+    """
     measured, order = MEASUREMENTS[view]
     run = tables.run.c
     run_columns = {"run": run.identity} | {name: run[name] for name in tables.SPEC_COLUMNS}
@@ -107,24 +110,24 @@ def _measurements(
         .where(measured.c.run_id.in_(select(run.id).where(*wanted_runs)), *wanted_rows)
         .order_by(*(measured.c[name] for name in order))
     )
-    # The driver's own rows: numbers and texts need nothing of SQLAlchemy, whose rows take as long again.
+    # Read the driver's rows, because SQLAlchemy's take twice as long; numbers and texts need no conversion.
     read = connection.execute(rows).cursor.fetchall()
     frame = pd.DataFrame.from_records(read, columns=measured.c.keys(), coerce_float=True)
     return frame.merge(pd.read_sql_query(specs, connection), on="run_id")[list(columns)]
 
 
 def _values(wanted: Any) -> list[Any]:
-    """Return the values of a filter, None for what is empty."""
+    """Return the values of a filter, with None for empty fields."""
     values = list(wanted) if is_list_like(wanted) else [wanted]
-    # A frame has NumPy's numbers, which SQLite would take for bytes, and NaN or NA where the store has nothing.
+    # A frame has NumPy numbers, which SQLite would store as bytes, and NaN or NA for empty fields.
     return [None if pd.isna(value) else value.item() if isinstance(value, np.generic) else value for value in values]
 
 
 def _checked(store: Store, view: str, name: str, kind: type, values: list[Any]) -> list[Any]:
-    """Return the values of a filter, each as the store would write it.
+    """Return the values of a filter as the store writes them.
 
     Raises:
-        SelectionError: one of them cannot be; a value of a setting that no run happens to have can.
+        SelectionError: a value is not possible for this column. A possible value that no run has is no error.
     """
     present = [value for value in values if value is not None]
     for value in present:
@@ -154,10 +157,10 @@ def _stored(store: Store, field: Column[Any]) -> Sequence[Any]:
 
 
 def _possible(name: str, value: Any, stored: Sequence[Any]) -> Any:
-    """Return a value of a run's setting as the store would write it; none of the `stored` is written so.
+    """Return a value of a run's setting, which is not among the `stored` ones, as the store would write it.
 
     Raises:
-        SelectionError: the setting cannot have it.
+        SelectionError: the setting cannot have this value.
     """
     setting = SETTINGS[name]
     reading: TypeAdapter[Any] = TypeAdapter(setting.use.grid_type or setting.type)
@@ -168,7 +171,7 @@ def _possible(name: str, value: Any, stored: Sequence[Any]) -> Any:
 
 
 def _members(experiments: list[Any]) -> Select[Any]:
-    """Select the runs that any of these experiments asks for: there may be more than a statement can list."""
+    """Return a subquery for the runs of some experiments, because there may be more runs than a statement can list."""
     return (
         select(tables.run.c.identity)
         .join(tables.experiment_run, tables.experiment_run.c.run_id == tables.run.c.id)

@@ -1,4 +1,4 @@
-"""Joins the stores of several machines into one."""
+"""Merges the stores of several machines into one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Read = Callable[[Select[Any]], Sequence[RowMapping]]
 
 
 class Version(NamedTuple):
-    """What a store has of a run: its row, its state, when and where each attempt began, whether it was tested."""
+    """A store's data on a run: its row, its state, when and where each attempt began, and whether it was tested."""
 
     row: RowMapping
     state: str
@@ -38,7 +38,7 @@ class Version(NamedTuple):
 
     @property
     def rank(self) -> tuple[int, bool]:
-        """What decides between two executions: how many epochs there are, then whether the run ended with them."""
+        """The rank that decides between two executions: the number of epochs, then whether the run ended there."""
         return self.row["epochs_done"], self.tested and self.state != "failed"
 
     def __str__(self) -> str:
@@ -47,15 +47,15 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did with one run, or one simulation, of a source.
+    """The result of a merge for one run or simulation of a source.
 
     Attributes:
         source: the source's location.
-        run: the run's or simulation's identity.
-        outcome: 'added', where the target had not trained it; 'replaced' or 'kept', where the target's execution gave
-            way or stayed; 'unchanged', where both have the same execution, or the source has none; 'busy', where the
-            run is being trained in the target, and was left alone.
-        source_version, target_version: what each store had of a run, in words.
+        run: the identity of the run or simulation.
+        outcome: 'added' if the target had no execution; 'replaced' or 'kept' if both had one, and the source's or the
+            target's was chosen; 'unchanged' if both have the same execution, or the source has none; 'busy' if the
+            run is being trained in the target, which is not changed.
+        source_version, target_version: the epochs and state of the run in each store before the merge, as text.
         kind: 'run' or 'simulation'.
     """
 
@@ -68,21 +68,21 @@ class Merged:
 
 
 def merge_stores(target: str, sources: Sequence[str]) -> list[Merged]:
-    """Take the runs of other stores into a target store, which is made if it is missing.
+    """Merge other stores into a target store, which is created if it is missing.
 
-    All rows of a run come from one store. Of two executions of a run the one of more epochs wins, then one that ended
-    with them, then the target's own; nothing is averaged. The sources' experiments ask for their runs in the target,
-    too. Of two targets of epochs the farther one holds; a run that is short of it is unfinished. Simulations that the
-    target lacks are added.
+    All rows of a run come from one store; nothing is averaged. If two stores have executions of a run, the one with
+    more epochs is kept, then one that ended there, then the target's. The larger target of epochs is kept, and a run
+    that has not reached it is unfinished. The target also gets the sources' experiments, and the simulations that it
+    lacks.
 
-    Sources are only read. All rows are written in one transaction. After it, the checkpoints of the runs that were
-    taken are copied to the target's folder. A run whose source has no checkpoint loses the target's, for weights of
-    another execution must not continue its numbers: it is trained again from the start if more epochs are asked for.
-    Merging again copies what is missing.
+    The sources are only read. All rows are written in one transaction. Then the checkpoints of added and replaced runs
+    are copied to the target's folder. If the source of a replaced run has no checkpoint, the target's is deleted,
+    because a run must not continue from the weights of another execution. Such a run is trained again from the start
+    when more epochs are needed. If checkpoints are missing because a merge was interrupted, merge again.
 
     Raises:
-        StoreError: a source cannot be read or is the target, each such mistake on a line of its own; or the target
-            cannot be written, and is as it was; or a checkpoint cannot be copied.
+        StoreError: a source cannot be read or is the target (one line for each such mistake); the target cannot be
+            written, and is unchanged; or a checkpoint cannot be copied.
     """
     source_stores = _open_sources(target, sources)
     target_store = open_for_writing(target)
@@ -90,7 +90,7 @@ def merge_stores(target: str, sources: Sequence[str]) -> list[Merged]:
     holders: dict[str, list[Store]] = defaultdict(list)
     with ExitStack() as replaced, target_store.writing() as writing:
         for source in source_stores:
-            memberships = source.memberships()  # before the runs, so that each of their runs is read
+            memberships = source.memberships()  # read before the runs, so that each of their runs is read, too
             with source.engine.connect() as reading:
                 read = partial(_read, source, reading)
                 merged += _merge_simulations(writing, read, source)
@@ -117,11 +117,11 @@ def _open_sources(target: str, sources: Sequence[str]) -> list[Store]:
             mistakes.append(str(error))
             continue
         if source.location.is_same(target_location):
-            mistakes.append(f"{source.location}: is the store that the others are merged into; leave it out")
+            mistakes.append(f"{source.location}: is the target of the merge; leave it out of the sources")
         elif source.location.checkpoints.absolute() == target_location.checkpoints.absolute():
             mistakes.append(
-                f"{source.location}: has its checkpoints where {target_location} has them, "
-                f"in {target_location.checkpoints}; rename one"
+                f"{source.location}: has the same folder of checkpoints as {target_location}, "
+                f"{target_location.checkpoints}; rename one of the stores"
             )
         source_stores.append(source)
     if mistakes:
@@ -139,9 +139,15 @@ def _read(source: Store, reading: Connection, query: Select[Any]) -> Sequence[Ro
 def _merge_runs(
     writing: Connection, target: Store, read: Read, now: float, source: Store, replaced: ExitStack
 ) -> Iterator[Merged]:
-    """Take the runs of a source, whose clock says `now`.
+    """Merge the runs of a source and yield the result for each.
 
-    `replaced` keeps the checkpoints of replaced runs until all is committed.
+    Args:
+        writing: the connection to the target, within the merge's transaction.
+        target: the target store.
+        read: a function that returns rows of the source.
+        now: the time by the source's clock, in seconds since 1970.
+        source: the source store.
+        replaced: the context that keeps the checkpoints of replaced runs until the transaction is committed.
     """
     run = tables.run.c
     locked_runs = select(tables.run).with_for_update()
@@ -166,14 +172,14 @@ def _merge_runs(
 
 
 def _merge_simulations(writing: Connection, read: Read, source: Store) -> Iterator[Merged]:
-    """Add the simulations that the target lacks; simulations of the same identity have the same numbers."""
+    """Add the simulations that the target lacks; two simulations with the same identity have the same results."""
     for row in read(select(tables.simulation).order_by(tables.simulation.c.id)):
         outcome: Outcome = "added" if copy_simulation(writing, read, row) else "unchanged"
         yield Merged(str(source.location), row["identity"], outcome, "", "", "simulation")
 
 
 def _versions(read: Read, runs: Select[Any], now: float) -> dict[str, Version]:
-    """Return each run that `runs` gives, by identity."""
+    """Return the runs that the query `runs` selects, by identity."""
     attempts = defaultdict(list)
     attempt, test = tables.attempt.c, tables.test.c
     for row in read(select(attempt.run_id, attempt.started, attempt.host, attempt.process).order_by(attempt.id)):
@@ -203,7 +209,7 @@ def _decide(source: Version, target: Version | None) -> Outcome:
 
 
 def _copy_rows(writing: Connection, run_id: int, read: Read, source_id: int) -> None:
-    """Replace the target's rows of a run by the source's."""
+    """Replace the target's rows of a run with the source's."""
     for table in tables.RUN_TABLES:
         writing.execute(delete(table).where(table.c.run_id == run_id))
         has_id = table.c.keys()[0] == "id"
@@ -215,7 +221,7 @@ def _copy_rows(writing: Connection, run_id: int, read: Read, source_id: int) -> 
                 row |= {
                     "ended": timestamp(),
                     "outcome": "interrupted",
-                    "reason": "its store was merged before it ended",
+                    "reason": "the store was merged before this attempt ended",
                 }
         if rows:
             writing.execute(insert(table), rows)
@@ -236,7 +242,7 @@ def _unite_memberships(writing: Connection, memberships: Iterable[tuple[str, str
     run_ids = {row.identity: row.id for row in writing.execute(select(tables.run.c.identity, tables.run.c.id))}
     stored = {tuple(row) for row in writing.execute(select(membership.experiment_id, membership.run_id))}
     for name, identity in sorted(memberships):
-        if identity not in run_ids:  # removed from the source since
+        if identity not in run_ids:  # removed from the source in the meantime
             continue
         if name not in experiment_ids:
             experiment_ids[name] = _insert(writing, tables.experiment, {"name": name})
@@ -246,22 +252,22 @@ def _unite_memberships(writing: Connection, memberships: Iterable[tuple[str, str
 
 
 def _insert(writing: Connection, table: Table, values: dict[str, Any]) -> int:
-    """Insert a row and return its number."""
+    """Insert a row and return its id."""
     key: Sequence[Any] = writing.execute(insert(table).values(values)).inserted_primary_key or ()
     return int(key[0])
 
 
 def _checkpoints(store: Store, run: str) -> list[Path]:
-    """Return where a run's checkpoints are, if there are any: the latest and the one before it."""
+    """Return the paths of a run's checkpoints, which may not exist: the latest and the one before it."""
     files = CheckpointFiles.of(store.location.checkpoints, run)
     return [files.latest, files.previous]
 
 
 @contextmanager
 def _set_aside(files: Sequence[Path]) -> Iterator[None]:
-    """Rename files, and delete them if all goes well, else restore them.
+    """Rename files; on exit delete them, or restore them after an error.
 
-    So no checkpoint ever belongs to rows of another execution, even if this process is killed halfway.
+    So no checkpoint is ever next to the rows of another execution, even if this process is killed halfway.
     """
     moved = [(file, file.with_name(f"{file.name}.replaced")) for file in files if file.exists()]
     try:
@@ -273,14 +279,18 @@ def _set_aside(files: Sequence[Path]) -> Iterator[None]:
             if aside.exists():
                 aside.replace(file)
         if isinstance(error, OSError):
-            raise StoreError(f"{error.filename}: cannot be renamed ({error.strerror}); nothing is merged") from error
+            raise StoreError(f"{error.filename}: cannot be renamed ({error.strerror}); nothing was merged") from error
         raise
     for _, aside in moved:
         aside.unlink()
 
 
 def _copy_checkpoints(sources: Sequence[Path], copies: Sequence[Path]) -> None:
-    """Copy the checkpoints that are missing."""
+    """Copy the checkpoints that do not exist in the target.
+
+    Raises:
+        StoreError: a checkpoint cannot be copied.
+    """
     for file, copy in zip(sources, copies, strict=True):
         if copy.exists() or not file.exists():
             continue
@@ -289,6 +299,6 @@ def _copy_checkpoints(sources: Sequence[Path], copies: Sequence[Path]) -> None:
                 shutil.copyfile(file, partial_copy)
         except OSError as error:
             raise StoreError(
-                f"{copy}: cannot be written ({error.strerror}); the rows of all runs are merged, and merging again "
-                "copies the checkpoints that are missing"
+                f"{copy}: cannot be written ({error.strerror}); the rows of all runs are merged: merge again to copy "
+                "the missing checkpoints"
             ) from error

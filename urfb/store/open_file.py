@@ -1,4 +1,4 @@
-"""The file of an SQLite store while a runner has it open: whether it is still there, and whole."""
+"""Checks that the SQLite file that a runner has open is still at the store's path, and intact."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from urfb.store.engine import Location, cause, check_schema, connect, unreadable
 
 
 class OpenFile:
-    """The file that a writing engine has open. It may be moved, replaced or deleted, and SQLite writes on."""
+    """The file that a writing engine has open. SQLite keeps writing to it even if it is moved, replaced or deleted."""
 
     def __init__(self, location: Location, engine: Engine) -> None:
-        """Take the file that is at the store's path now."""
+        """Remember the file that is at the store's path now."""
         self._location = location
         self._engine = engine
         self._path = path = Path(str(location.url.database))
@@ -28,15 +28,15 @@ class OpenFile:
 
         def refuse_another_file(connection: object, record: object) -> None:
             if _identity_at(path) != identity:
-                raise sqlite3.OperationalError("the file at the store's path is another one")
+                raise sqlite3.OperationalError("another file is at the store's path")
 
         listen(engine, "connect", refuse_another_file)
 
     def check(self) -> None:
-        """Make sure that the open database is the file at the store's path.
+        """Check that the open database is the file at the store's path.
 
         Raises:
-            StoreError: it is not; what it holds is saved in a copy.
+            StoreError: another file or none is there; the content of the open database is saved in a copy.
         """
         if _identity_at(self._path) != self._identity:
             self._displaced = self._displaced or StoreError(
@@ -46,26 +46,26 @@ class OpenFile:
             raise self._displaced
 
     def _saved_copy(self) -> str:
-        """Save what the open database holds, and return where it is, in words."""
+        """Save a copy of the open database, and return a sentence that says where it is."""
         name = f"{self._path.name}.saved-{datetime.now():%Y%m%d-%H%M%S}.sqlite"
         try:
             copy = (self._path.parent if self._path.parent.is_dir() else Path.cwd()) / name
             with closing(self._engine.raw_connection()) as connection:
                 connection.cursor().execute("VACUUM INTO ?", (str(copy),))
-                # Empties the log, which is still at the path, where SQLite would take it for that of the new file.
+                # Empty the log, which is still at the path: SQLite would use it as the new file's log.
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except (DBAPIError, sqlite3.Error, OSError) as error:
-            return f"What it holds could not be saved ({cause(error)}): look for the file where it was moved"
-        return f"All that was stored is saved in {copy}: move that file to {self._location}, and go on"
+            return f"Its content could not be saved ({cause(error)}): look for the file where it was moved"
+        return f"All results are saved in {copy}: move that file to {self._location} and run the command again"
 
     def verify(self) -> None:
-        """Make sure that what was written is at the store's path, and whole.
+        """Check that everything that was written is at the store's path, and intact.
 
         Raises:
-            StoreError: it is not.
+            StoreError: another file or none is there, or the file is damaged.
         """
         self.check()
-        engine = connect(self._location, writing=False)  # reads the file itself, which may have been written over
+        engine = connect(self._location, writing=False)  # a new connection notices if the file was overwritten
         check_schema(engine, self._location)
         try:
             with engine.connect() as connection:
@@ -73,11 +73,11 @@ class OpenFile:
         except DBAPIError as error:
             raise unreadable(self._location, error) from error
         if problem != "ok":
-            raise StoreError(f"{self._location}: is damaged; another program has written over it ({problem})")
+            raise StoreError(f"{self._location}: is damaged; another program has overwritten it ({problem})")
 
 
 def _identity_at(path: Path) -> tuple[int, int] | None:
-    """Return what distinguishes the file at a path from others; None if there is none."""
+    """Return the device and inode numbers of the file at a path; None if there is none."""
     try:
         state = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Opening a store: for reading, for writing, or to bring it up to this version."""
+"""Opens a store for reading or writing, or upgrades it to this version."""
 
 from __future__ import annotations
 
@@ -18,32 +18,31 @@ def open_store(location: str) -> Store:
         location: a path, or a URL such as sqlite:///PATH or postgresql://USER@HOST/DATABASE.
 
     Raises:
-        StoreError: there is no store there, or this version cannot read it.
+        StoreError: there is no store at this location, or this version cannot read it.
     """
     place = Location.of(location)
     engine = connect(place, writing=False)
     if not place.exists or (place.path is None and not has_tables(engine, place)):
         raise StoreError(
-            f"there is no store at {place}; if that is the place, a run makes one: "
+            f"there is no store at {place}; check the location, or create the store with "
             f"`urfb grid run experiments.yaml quick --store {place}`"
         )
     if check_schema(engine, place) != tables.REVISIONS[-1]:
         raise StoreError(
-            f"{place}: was written by an older urfb; bring it to this version with "
-            f"`urfb results upgrade --store {place}`"
+            f"{place}: was written by an older urfb; upgrade it with `urfb results upgrade --store {place}`"
         )
     return Store(place, engine)
 
 
 def upgrade_store(location: str, *, missing_ok: bool = False) -> bool:
-    """Bring a store that an older version has written to this version's schema; return whether there was need to.
+    """Upgrade a store from an older version to this version's schema; return whether it was older.
 
     Args:
-        location: of the store.
-        missing_ok: whether there may be none yet.
+        location: the store's location.
+        missing_ok: whether a missing store is accepted.
 
     Raises:
-        StoreError: there is no store, it is of a newer version, or it cannot be written; then it is as it was.
+        StoreError: there is no store, it is from a newer version, or it cannot be written. The store is unchanged.
     """
     place = Location.of(location)
     reading = connect(place, writing=False)
@@ -58,10 +57,10 @@ def upgrade_store(location: str, *, missing_ok: bool = False) -> bool:
 
 
 def open_for_writing(location: str) -> WritableStore:
-    """Open a store for a runner, and make it where there is none yet.
+    """Open a store for writing; create it if it is missing, and upgrade it if it is from an older version.
 
     Raises:
-        StoreError: it cannot be made or written, or is of a newer version; an older one is upgraded.
+        StoreError: the store cannot be created or written, or is from a newer version.
     """
     place = Location.of(location)
     if place.path is not None:
@@ -69,9 +68,9 @@ def open_for_writing(location: str) -> WritableStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"{folder}: the store's folder cannot be made ({error.strerror})") from error
+            raise StoreError(f"{folder}: the store's folder cannot be created ({error.strerror})") from error
         if not os.access(folder, os.W_OK) or (place.path.exists() and not os.access(place.path, os.W_OK)):
-            raise StoreError(f"{place}: cannot be written; choose another place with --store")
+            raise StoreError(f"{place}: cannot be written; choose another location with --store")
         if not place.path.exists():
             place.path.touch()
     engine = connect(place, writing=True)
@@ -80,10 +79,10 @@ def open_for_writing(location: str) -> WritableStore:
 
 
 def stored_progress(location: str) -> dict[str, tuple[str, int]]:
-    """Return `Store.progress` of a store that may not be there yet: nothing, then.
+    """Return `Store.progress` of a store, or an empty dictionary if the store does not exist yet.
 
     Raises:
-        StoreError: there is something, but this version cannot read it.
+        StoreError: this version cannot read the store.
     """
     place = Location.of(location)
     if not place.exists or not has_tables(connect(place, writing=False), place):

@@ -1,4 +1,4 @@
-"""Any SQL on a store, as long as it only reads."""
+"""Runs read-only SQL queries on a store."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from urfb.store import tables
 from urfb.store.reading import Store
 
 READING = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|WITH|VALUES|EXPLAIN)\b", re.IGNORECASE | re.DOTALL)
-"""How a statement begins that gives a table. Others can do what a connection that refuses to write lets pass: ATTACH
-makes a file, PRAGMA changes how the database is kept."""
+"""The start of a statement that returns a table. Other statements can change things even on a read-only connection:
+ATTACH creates a file, PRAGMA changes the database's options."""
 
 
 class Answer(NamedTuple):
-    """What a query gives: the names of its columns, which need not differ, and its rows."""
+    """The result of a query: its columns' names, which may repeat, and its rows."""
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
 
 
 def query(store: Store, statement: str) -> Answer:
-    """Return what one SQL statement gives, in the dialect of the store's database, on a connection that cannot write.
+    """Run one SQL statement, in the dialect of the store's database, on a read-only connection; return its result.
 
     Raises:
-        SelectionError: the statement would write, is wrong, or is more than one.
+        SelectionError: the statement writes or is invalid, or there is more than one.
     """
     try:
         if READING.match(statement):
             with store.engine.connect() as connection:
                 if connection.dialect.name == "postgresql":
-                    # A prepared statement is always one; the first of several could end the reading transaction.
+                    # The server refuses to prepare several statements; one could end the read-only transaction.
                     connection.connection.driver_connection.prepare_threshold = 0  # type: ignore[union-attr]
                 result = connection.execution_options(no_parameters=True).exec_driver_sql(statement)
                 return Answer(tuple(result.keys()), [tuple(row) for row in result.all()])
         problem = "it does not begin with SELECT, WITH, VALUES or EXPLAIN"
     except DBAPIError as error:
         problem = str(error.orig).partition("\n")[0].rstrip(".")
-    except (sqlite3.Warning, UnicodeEncodeError) as error:  # several statements, until Python 3.12; what is no UTF-8
+    except (sqlite3.Warning, UnicodeEncodeError) as error:  # several statements, before Python 3.12; invalid UTF-8
         problem = str(error)
     raise SelectionError(
         f"the query is refused: {problem}. Give one statement that only reads, such as "
-        f'"SELECT run, test_error FROM runs"; there is: {", ".join((*tables.VIEWS, *tables.metadata.tables))}'
+        f'"SELECT run, test_error FROM runs"; tables: {", ".join((*tables.VIEWS, *tables.metadata.tables))}'
     )

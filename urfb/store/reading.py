@@ -1,4 +1,4 @@
-"""A store as it is read: frames for people, and plain answers for what plans, runs and shows grids."""
+"""Reads a store: DataFrames for users, and plain values for the code that plans, runs and shows grids."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 0.5
 TIMED_EXECUTIONS = 5
-"""Per workload, so that a store of any size answers at once."""
+"""The number of executions per workload whose epochs are timed, so that a store of any size is fast."""
 MIN_EPOCHS_FOR_SIZE = 1000
-"""In fewer, the empty tables take more than the rows."""
+"""With fewer epochs, the empty tables take more space than the rows."""
 SIZES = {
     "sqlite": "SELECT (page_count - freelist_count) * page_size "
     "FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
@@ -37,7 +37,7 @@ SIZES = {
     "AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) "
     "AND relname NOT IN ('simulation', 'trajectory', 'trajectory_layer')",
 }
-"""Each database's query for its size in bytes, without tables of simulations where it can leave them out."""
+"""For each database, the query for its size in bytes; PostgreSQL's leaves out the tables of simulations."""
 
 
 class LocatedFilters(NamedTuple):
@@ -51,14 +51,14 @@ class LocatedFilters(NamedTuple):
 
 
 class EpochTimes(NamedTuple):
-    """Epochs of similar runs, and how long they took.
+    """The time that epochs of similar runs took.
 
     Attributes:
-        settings: of the runs, by the names in `WORKLOAD_SETTINGS`.
-        in_last_stage: whether the epochs are of the runs' last stage, which is the only one of most.
-        evaluated: whether the training images were evaluated after each of the epochs, or after none.
-        epochs: their number.
-        seconds: their total time.
+        settings: the runs' values of `WORKLOAD_SETTINGS`, by name.
+        in_last_stage: whether the epochs belong to the runs' last stage; most runs have only one stage.
+        evaluated: whether the training images were evaluated after each epoch, or after none.
+        epochs: the number of epochs.
+        seconds: the total time of the epochs.
     """
 
     settings: dict[str, Any]
@@ -69,95 +69,96 @@ class EpochTimes(NamedTuple):
 
 
 class Store:
-    """A store, open for reading, by one process or many, also while a runner writes to it.
+    """A store that is open for reading. Many processes can read a store, even while a runner writes to it.
 
-    The frames are the views of the database. Filters are columns of the frame, each with a value or a list of values of
-    which one must agree: `store.runs(rule="urfb", seed=[0, 1])`. Every frame of runs can also be filtered by `state`,
-    and by `experiments`: the runs that one of these experiments asks for, whichever others do, too.
+    The frames are the views of the database. A filter is a column's name with a value or a list of allowed values:
+    `store.runs(rule="urfb", seed=[0, 1])`. The frames of runs can also be filtered by `state`, and by `experiments`,
+    which selects the runs that at least one of the given experiments asks for.
 
     Attributes:
-        location: where it is, and the files that belong to it.
+        location: the store's location, which also names the folders of its checkpoints and logs.
     """
 
     def __init__(self, location: Location, engine: Engine) -> None:
         self.location = location
-        self.engine = engine  # raises the database's errors; `reading` makes them StoreErrors
+        self.engine = engine  # raises the database's errors; `reading` turns them into StoreErrors
 
     def close(self) -> None:
-        """Close the connections that are open; the next use opens new ones. A store that is dropped closes itself."""
+        """Close the open connections; the next use opens new ones. A garbage-collected store closes itself."""
         self.engine.dispose()
 
     def runs(self, **filters: Any) -> pd.DataFrame:
-        """Return one row a run: its settings, state, last errors (fractions) and where it ran.
+        """Return one row per run: its settings, state, latest errors (fractions) and the machine that trained it.
 
-        `test_error` is there once the run has reached its target. A run whose process has died is not `running` here.
-        `experiments` names all that ask for a run.
+        `test_error` is empty until the run has reached its target. A run whose process died is 'unfinished', not
+        'running'. `experiments` lists the names of all experiments that ask for the run.
 
         Raises:
-            SelectionError: a filter names no column, or a value that no row can have.
+            SelectionError: a filter is not a column, or no row can have its value.
             StoreError: the store cannot be read.
         """
         return self._read("runs", filters)
 
     def epochs(self, **filters: Any) -> pd.DataFrame:
-        """Return one row a run and epoch, its losses and errors (fractions) beside the run's settings.
+        """Return one row per run and epoch: the run's settings, and the epoch's losses and errors (fractions).
 
-        Those of the training images are empty after most epochs.
+        The loss and error on all training images are empty after most epochs.
 
         Raises:
-            SelectionError: a filter names no column, or a value that no row can have.
+            SelectionError: a filter is not a column, or no row can have its value.
             StoreError: the store cannot be read.
         """
         return self._read("epochs", filters)
 
     def alignment(self, **filters: Any) -> pd.DataFrame:
-        """Return one row a run, layer and moment: correlation (−1 to 1) and angle (degrees) of W and R, and more.
+        """Return one row per run, layer and step: correlation (−1 to 1) and angle (degrees) of W and Rᵗ, and more.
 
         Raises:
-            SelectionError: a filter names no column, or a value that no row can have.
+            SelectionError: a filter is not a column, or no row can have its value.
             StoreError: the store cannot be read.
         """
         return self._read("alignment", filters)
 
     def simulations(self, **filters: Any) -> pd.DataFrame:
-        """Return one row a simulation of section 5: its settings, last error e = tr(EᵗE), and what it ran on.
+        """Return one row per simulation of section 5: its settings, last error e = tr(EᵗE), host and versions.
 
-        `diverged_at` is the iteration at which one diverged, and empty for the others.
+        `diverged_at` is the iteration at which the simulation diverged; it is empty if it did not.
 
         Raises:
-            SelectionError: a filter names no column, or a value that no row can have.
+            SelectionError: a filter is not a column, or no row can have its value.
             StoreError: the store cannot be read.
         """
         return self._read("simulations", filters)
 
     def trajectories(self, **filters: Any) -> pd.DataFrame:
-        """Return one row a simulation and moment that is kept: iteration, time and error e, beside the settings.
+        """Return one row per simulation and stored iteration: the settings, the iteration, its time and its error e.
 
         Raises:
-            SelectionError: a filter names no column, or a value that no row can have.
+            SelectionError: a filter is not a column, or no row can have its value.
             StoreError: the store cannot be read.
         """
         return self._read("trajectories", filters)
 
     def trajectory_layers(self, **filters: Any) -> pd.DataFrame:
-        """Return one row a simulation, layer and moment: the correlation of W_l and R_lᵗ. BP, whose R is Wᵗ, has none.
+        """Return one row per simulation, layer and stored iteration: the correlation of W_l and R_lᵗ.
 
-        The correlation is empty where it is not defined: W starts at 0.
+        BP has no rows, because its R is Wᵗ. The correlation is empty where it is undefined: W starts at 0.
 
         Raises:
-            SelectionError: a filter names no column, or a value that no row can have.
+            SelectionError: a filter is not a column, or no row can have its value.
             StoreError: the store cannot be read.
         """
         return self._read("trajectory_layers", filters)
 
     def filters(self, run: str) -> list[LocatedFilters]:
-        """Return the filters W that a run's untied first layer had at some locations, first and last (Figure 8).
+        """Return the filters W of a run's untied first layer at some locations, before and after training (Figure 8).
 
         Args:
-            run: its identity, or the beginning of it.
+            run: the run's identity or its first characters.
 
         Raises:
-            SelectionError: there is no such run.
+            SelectionError: there is no such run, or more than one.
+            StoreError: the store cannot be read.
         """
         import numpy as np
 
@@ -179,38 +180,44 @@ class Store:
         ]  # fmt: skip
 
     def spec(self, run: str) -> RunSpec:
-        """Return the spec of a stored run, its target of epochs being the farthest one asked for.
+        """Return the spec of a stored run; its number of epochs is the largest target that was asked for.
 
         Args:
-            run: its identity, or the beginning of it.
+            run: the run's identity or its first characters.
 
         Raises:
             SelectionError: there is no such run, or more than one.
+            StoreError: the store cannot be read.
         """
         columns = tables.run.c
         with self.reading() as connection:
             rows = connection.execute(select(tables.run).where(columns.identity.startswith(run, autoescape=True))).all()
             if len(rows) > 1:
                 first = ", ".join(row.identity for row in rows[:5])
-                raise SelectionError(f"run '{run}': {len(rows)} runs begin so ({first}, …): give more of its identity")
+                raise SelectionError(
+                    f"run '{run}': {len(rows)} identities begin with this ({first}, …); give more characters"
+                )
             if not rows:
                 identities = connection.execute(select(columns.identity).limit(5)).scalars().all()
                 raise SelectionError(
-                    f"there is no run '{run}' in {self.location} (there is: {', '.join(identities) or 'none'}); "
-                    "`urfb results runs` lists them all"
+                    f"there is no run '{run}' in {self.location} (its first runs: {', '.join(identities) or 'none'}); "
+                    "`urfb results runs` lists all runs"
                 )
         (row,) = rows
         values = {name: getattr(row, name) for name in RunSpec.model_fields if name != "epochs"}
         return RunSpec(epochs=row.epochs_target, **values)
 
     def columns(self, view: str) -> dict[str, type]:
-        """Return the columns of a view such as 'runs' or 'trajectories', with what they hold."""
+        """Return the columns of a view such as 'runs' or 'trajectories', with the Python types of their values."""
         columns = tables.view_columns(view)
         names = [described["name"] for described in inspect(self.engine).get_columns(view)]
         return {name: columns[name].type.python_type for name in names}
 
     def filterable(self, view: str) -> dict[str, type]:
-        """Return what can filter a view, with the types of values: its columns, and runs' `experiments` and `state`."""
+        """Return the names that can filter a view, with the types of their values.
+
+        These are the view's columns and, for views of runs, `experiments` and `state`.
+        """
         columns = self.columns(view)
         return columns | ({"experiments": str, "state": str} if "run" in columns else {})
 
@@ -237,7 +244,7 @@ class Store:
             }
 
     def reasons(self) -> dict[str, str]:
-        """Return why runs failed, or where they are being trained, in a few words and by identity."""
+        """Return short texts by identity: why a run failed, or on which host it is being trained."""
         columns, attempt = tables.run.c, tables.attempt
         last = (
             select(attempt.c.run_id, func.max(attempt.c.id).label("id"), func.count().label("attempts"))
@@ -263,11 +270,16 @@ class Store:
         return reasons
 
     def epoch_seconds(self, device_name: str, threads: int) -> list[EpochTimes]:
-        """Return how long the epochs of each workload's latest executions took on a device with so many threads."""
+        """Return how long the epochs of each workload's latest executions took.
+
+        Args:
+            device_name: the processor or GPU that trained them.
+            threads: the number of CPU threads that trained them.
+        """
         run, attempt, epoch = tables.run.c, tables.attempt.c, tables.epoch.c
         later = tables.attempt.alias()
         columns = [run[name] for name in WORKLOAD_SETTINGS]
-        # What an execution has trained ends where a later one of the same run began.
+        # The epochs of an execution end where a later execution of the run began.
         end = (
             select(func.min(later.c.first_epoch))
             .where(later.c.run_id == attempt.run_id, later.c.id > attempt.id)
@@ -303,7 +315,7 @@ class Store:
         ]  # fmt: skip
 
     def bytes_per_epoch(self) -> float | None:
-        """Return an epoch's bytes on disk, measurements included; None where there are too few epochs to measure."""
+        """Return an epoch's bytes on disk with its measurements; None if the store has too few epochs."""
         with self.reading() as connection:
             epochs = connection.execute(select(func.sum(tables.run.c.epochs_done))).scalar() or 0
             if epochs < MIN_EPOCHS_FOR_SIZE:
@@ -311,7 +323,7 @@ class Store:
             return float(connection.execute(text(SIZES[self.engine.dialect.name])).scalar_one() / epochs)
 
     def failures(self) -> dict[str, int]:
-        """Return how often each run has failed, by identity; a run that never did is left out."""
+        """Return how often each run has failed, by identity; runs that never failed are left out."""
         columns = tables.attempt.c
         query = (
             select(tables.run.c.identity, func.count())
@@ -323,14 +335,15 @@ class Store:
             return {identity: int(count) for identity, count in connection.execute(query)}
 
     def identities(self, runs: Sequence[str], conditions: Sequence[str]) -> list[str]:
-        """Return the identities of the runs for which all conditions hold.
+        """Return the identities of the runs that match all conditions.
 
         Args:
-            runs: identities, or how they begin; none for all runs.
-            conditions: such as 'rule=urfb'.
+            runs: identities or their first characters; empty for all runs.
+            conditions: conditions such as 'rule=urfb'.
 
         Raises:
-            SelectionError: neither is given, a run does not exist, or a condition cannot be read.
+            SelectionError: both are empty, a run does not exist, or a condition is invalid.
+            StoreError: the store cannot be read.
         """
         if not runs and not conditions:
             raise SelectionError("which runs? Give their identities, or conditions such as --where rule=frfb")
@@ -339,16 +352,17 @@ class Store:
     def selected_runs(
         self, runs: Sequence[str] = (), conditions: Sequence[str] = (), not_in: Sequence[Path] = ()
     ) -> pd.DataFrame:
-        """Return the rows of `runs()` for which all holds.
+        """Return the rows of `runs()` that match all criteria.
 
         Args:
-            runs: identities, or how they begin; none for all runs.
-            conditions: such as 'rule=urfb'.
-            not_in: grid files, none of which asks for the runs.
+            runs: identities or their first characters; empty for all runs.
+            conditions: conditions such as 'rule=urfb'.
+            not_in: grid files; runs that one of them asks for are left out.
 
         Raises:
-            SelectionError: a run does not exist, or a condition cannot be read.
+            SelectionError: a run does not exist, or a condition is invalid.
             GridError: a grid file has mistakes.
+            StoreError: the store cannot be read.
         """
         frame = self.runs(**parse_filters(conditions, self.filterable("runs")))
         if runs:
@@ -358,15 +372,15 @@ class Store:
         return frame
 
     def log(self, run: str, *, follow: bool = False) -> Iterator[str]:
-        """Return the log of a run, piece by piece.
+        """Yield the log of a run in parts.
 
         Args:
-            run: its identity, or the beginning of it.
-            follow: whether to wait for more while the run is trained.
+            run: the run's identity or its first characters.
+            follow: whether to wait for more text while the run is being trained.
 
         Raises:
-            SelectionError: there is no such run.
-            StoreError: it has no log, or not on this machine.
+            SelectionError: there is no such run, or more than one.
+            StoreError: the run has no log on this machine, or the store cannot be read.
         """
         identity = self.spec(run).identity
         query = (
@@ -377,23 +391,26 @@ class Store:
         )
         with self.reading() as connection:
             attempts = connection.execute(query).all()
-        # A worker that failed before it reported the path of its log has written it to the store's folder of logs.
+        # A worker that fails before it reports the path of its log has written to the store's folder of logs.
         paths = [*(Path(attempt.log) for attempt in attempts), self.location.logs / f"{identity}.log"]
         log = next((path for path in paths if path.exists()), None)
         if log is None and not attempts:
-            raise StoreError(f"run {identity} has no log: it has not been trained by this version of urfb yet")
+            raise StoreError(f"run {identity} has no log: this version of urfb has not trained it yet")
         if log is None:
-            raise StoreError(f"the log of run {identity} is {attempts[0].log} on {attempts[0].host}, and not here")
+            raise StoreError(
+                f"run {identity} has no log on this machine; it was written to {attempts[0].log} on {attempts[0].host}"
+            )
         with log.open(encoding="utf-8", errors="replace") as file:
             while True:
-                state, _ = self.progress().get(identity, ("removed", 0))  # asked first, so that the last words are read
+                # Read the state before the file, so that the end of the log is not lost.
+                state, _ = self.progress().get(identity, ("removed", 0))
                 yield file.read()
                 if not (follow and state == "running"):
                     return
                 time.sleep(FOLLOW_SECONDS)
 
     def memberships(self) -> set[tuple[str, str]]:
-        """Return each experiment's name with the identity of each run that it asks for."""
+        """Return the pairs of an experiment's name and the identity of a run that it asks for."""
         query = (
             select(tables.experiment.c.name, tables.run.c.identity)
             .join(tables.experiment_run, tables.experiment_run.c.experiment_id == tables.experiment.c.id)
@@ -404,7 +421,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a connection, which reads one moment's tables.
+        """Open a connection that reads a snapshot of the store.
 
         Raises:
             StoreError: the store cannot be read.

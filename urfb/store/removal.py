@@ -1,4 +1,4 @@
-"""Runs taken out of a store, with their checkpoints and logs."""
+"""Removes runs from a store, with their checkpoints and logs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 class RunFiles(NamedTuple):
-    """The files of some runs on this machine, in the store's own folders, whatever paths the store names.
+    """The files of some runs in the store's own folders on this machine; paths in the store are ignored.
 
     Attributes:
-        checkpoints: of all runs, with those that are only partly written.
-        logs: of all runs.
-        bytes: of the checkpoints.
+        checkpoints: the checkpoints of all runs, including partly written ones.
+        logs: the logs of all runs.
+        bytes: the size of the checkpoints.
     """
 
     checkpoints: list[Path]
@@ -40,7 +40,7 @@ class RunFiles(NamedTuple):
 
     @classmethod
     def of(cls, location: Location, identities: Iterable[str]) -> RunFiles:
-        """Return the files that are there."""
+        """Return the files that exist."""
         identities = list(identities)
         files = [file for identity in identities for file in CheckpointFiles.of(location.checkpoints, identity)]
         sizes = {}
@@ -51,30 +51,31 @@ class RunFiles(NamedTuple):
         return cls(list(sizes), [log for log in logs if log.is_file()], sum(sizes.values()))
 
     def remove(self) -> None:
-        """Remove them.
+        """Remove the files.
 
         Raises:
-            StoreError: one of them cannot be removed.
+            StoreError: a file cannot be removed.
         """
         try:
             for file in (*self.checkpoints, *self.logs):
                 file.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(
-                f"{error.filename}: cannot be removed ({error.strerror}); the runs are, and "
-                "`urfb grid clean --orphans` removes the files that they leave"
+                f"{error.filename}: cannot be removed ({error.strerror}); the runs are removed from the store, and "
+                "`urfb grid clean --orphans` removes the files that are left"
             ) from error
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What is to be removed from a store.
+    """The plan of a removal.
 
     Attributes:
-        runs: that leave it, as `Store.runs` returns them.
-        files: of these runs.
-        experiment: whose runs alone are to be removed, if that is asked for.
-        shared: the identities of its runs that other experiments ask for, too: they stay, without this experiment.
+        runs: the runs to remove, as `Store.runs` returns them.
+        files: the files of these runs.
+        experiment: the experiment whose runs are selected; None if the selection does not name one.
+        shared: the identities of the experiment's runs that other experiments also ask for. They stay in the store, but
+            no longer belong to this experiment.
     """
 
     runs: pd.DataFrame
@@ -90,15 +91,15 @@ def plan_removal(
     not_in: Sequence[Path] = (),
     experiment: str | None = None,
 ) -> Removal:
-    """Return what the removal of the runs for which all of this holds would remove. Nothing is written.
+    """Plan to remove the runs that match all criteria. Nothing is written.
 
     Args:
-        store: that has them.
-        runs, conditions, not_in: as `Store.selected_runs` takes them.
-        experiment: the only one that asks for them.
+        store: the store that has the runs.
+        runs, conditions, not_in: criteria as in `Store.selected_runs`.
+        experiment: the experiment whose runs to remove, except those that other experiments also ask for.
 
     Raises:
-        SelectionError: nothing is given, something does not exist, or there is no such run.
+        SelectionError: no criterion is given, a criterion is invalid, or no run matches.
         GridError: a grid file has mistakes.
         StoreError: one of the runs is being trained.
     """
@@ -120,25 +121,25 @@ def plan_removal(
         counts = Counter(state for state, _ in store.progress().values())
         there = ", ".join(f"{count} {state}" for state, count in counts.items())
         raise SelectionError(
-            f"nothing to remove: no run of {store.location} is what is asked for; `urfb results runs` lists what there "
-            f"is ({there or 'no runs'})"
+            f"nothing to remove: no run in {store.location} matches; `urfb results runs` lists all runs "
+            f"({there or 'none'})"
         )
     reasons = store.reasons()
     running = frame["run"][frame["state"] == "running"]
-    _refuse_running({run: reasons.get(run, "is being trained") for run in running})  # it may have ended since
+    _refuse_running({run: reasons.get(run, "is being trained") for run in running})  # a run may have ended by now
     return Removal(frame, RunFiles.of(store.location, frame["run"]), experiment, shared)
 
 
 def remove(store: WritableStore, removal: Removal) -> int:
-    """Remove the rows of all runs in one transaction, then their files; return how many runs there were.
+    """Remove the rows of all runs in one transaction, then their files; return the number of removed runs.
 
     Raises:
-        StoreError: some of the runs are being trained, and nothing is removed; or the store cannot be written; or a
-            file cannot be removed, after the rows.
+        StoreError: a run is being trained, or the store cannot be written, and nothing is removed; or a file cannot be
+            removed, after the rows are.
     """
     identities, shared = set(removal.runs["run"]), set(removal.shared)
     with store.writing() as connection:
-        take_migration_lock(connection)  # no runner asks for one of these runs before they are gone
+        take_migration_lock(connection)  # so that no runner registers one of these runs until they are removed
         rows = _locked_rows(connection, identities | shared)
         asked_for = _leave_experiment(connection, removal.experiment, rows) if removal.experiment else set()
         leaving = [row for row in rows if row.identity in identities and row.id not in asked_for]
@@ -158,29 +159,29 @@ def remove(store: WritableStore, removal: Removal) -> int:
 def _refuse_running(reasons: Mapping[str, str]) -> None:
     if reasons:
         named = (f"run {run} {reason}" for run, reason in reasons.items())
-        raise StoreError("\n".join([*named, "nothing is removed; `urfb grid cancel RUN` stops a run's training"]))
+        raise StoreError("\n".join([*named, "nothing is removed; stop a run's training with `urfb grid cancel RUN`"]))
 
 
 def _locked_rows(connection: Connection, identities: Set[str]) -> list[Any]:
-    """Return the rows of the runs that are still there; nobody else changes one before this transaction ends."""
+    """Return the rows of the runs that still exist, and lock them until this transaction ends."""
     run = tables.run.c
     query = select(run.id, run.identity, run.state, run.owner, run.owner_process, run.owner_host, run.leased_until)
-    # In the order in which runs are cancelled, so that no two processes wait for each other.
+    # Lock them in the order in which `cancel` does, so that two processes cannot deadlock.
     locked = connection.execute(query.order_by(run.identity).with_for_update())
     return [row for row in locked if row.identity in identities]
 
 
 def _leave_experiment(connection: Connection, experiment: str, rows: Sequence[Any]) -> set[int]:
-    """Take some runs out of an experiment, and return the numbers of all runs that an experiment asks for still."""
-    membership, its = tables.experiment_run.c, tables.experiment.c
-    number = select(its.id).where(its.name == experiment).scalar_subquery()
-    memberships = delete(tables.experiment_run).where(membership.experiment_id == number)
+    """Remove runs from an experiment, and return the ids of all runs that an experiment still asks for."""
+    membership, columns = tables.experiment_run.c, tables.experiment.c
+    experiment_id = select(columns.id).where(columns.name == experiment).scalar_subquery()
+    memberships = delete(tables.experiment_run).where(membership.experiment_id == experiment_id)
     _for_each(connection, memberships, membership.run_id, rows)
     return set(connection.execute(select(membership.run_id)).scalars())
 
 
 def _delete(connection: Connection, rows: Sequence[Any]) -> None:
-    """Delete all rows of some runs, and the experiments that have no run left."""
+    """Delete all rows of some runs, and the experiments that have no runs left."""
     experiment, membership = tables.experiment.c, tables.experiment_run.c
     for column in (*(table.c.run_id for table in (*tables.RUN_TABLES, tables.experiment_run)), tables.run.c.id):
         _for_each(connection, delete(column.table), column, rows)
@@ -188,15 +189,15 @@ def _delete(connection: Connection, rows: Sequence[Any]) -> None:
 
 
 def _for_each(connection: Connection, statement: Delete, column: Column[Any], rows: Sequence[Any]) -> None:
-    """Delete those of each run, one by one, for there may be more runs than a statement can list."""
+    """Execute a deletion once per run, because there may be more runs than a statement can list."""
     if rows:
         connection.execute(statement.where(column == bindparam("id")), [{"id": row.id} for row in rows])
 
 
 def orphaned_files(store: Store) -> RunFiles:
-    """Return the files of runs that a store does not have."""
+    """Return the files of runs that the store does not have."""
     folders = (store.location.checkpoints, store.location.logs)
     identities = {file.name.partition(".")[0] for folder in folders for file in folder.glob("*")}
-    # The runs are read after the files, for a run is stored before it has any.
+    # Read the runs after the files, because a run is stored before it has files.
     missing = identities - store.progress().keys()
     return RunFiles.of(store.location, (name for name in missing if re.fullmatch("[0-9a-f]{16}", name)))

@@ -1,4 +1,4 @@
-"""Writes simulations of section 5, completely or not at all."""
+"""Writes simulations of section 5 to a store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROVENANCE = (
 
 
 def insert_simulation(connection: Connection, simulated: Simulated) -> bool:
-    """Insert a simulation with its trajectory, unless its identity is stored; return whether it was not."""
+    """Insert a simulation with its trajectory, unless its identity is stored; return whether it was inserted."""
     row = simulated.spec.settings | {
         "identity": simulated.spec.identity,
         "theory_version": THEORY_VERSION,
@@ -46,12 +46,12 @@ def insert_simulation(connection: Connection, simulated: Simulated) -> bool:
 def copy_simulation(
     connection: Connection, read: Callable[[Select[Any]], Sequence[RowMapping]], row: RowMapping
 ) -> bool:
-    """Copy a simulation out of another store, unless its identity is stored; return whether it was not.
+    """Copy a simulation from another store, unless its identity is stored; return whether it was copied.
 
     Args:
-        connection: writes to the target store.
-        read: returns rows of the source store.
-        row: the simulation's in the source store.
+        connection: the connection to the target store.
+        read: a function that returns rows of the source store.
+        row: the simulation's row in the source store.
     """
     simulation_id = _insert(connection, {name: value for name, value in row.items() if name != "id"})
     if simulation_id is None:
@@ -64,7 +64,7 @@ def copy_simulation(
 
 
 def _insert(connection: Connection, row: dict[str, Any]) -> int | None:
-    """Insert a simulation's row and return its number, or None where its identity is stored."""
+    """Insert a simulation's row and return its id; None if its identity is stored."""
     take_migration_lock(connection)
     query = select(tables.simulation.c.id).where(tables.simulation.c.identity == row["identity"])
     if connection.execute(query).first() is not None:

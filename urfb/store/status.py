@@ -1,6 +1,6 @@
-"""How far a store's runs are, and why some are new.
+"""The status of a store's runs, and why some runs of a grid are new.
 
-Without pandas, whose import takes longer than everything else here.
+This module does not import pandas, because the import takes longer than everything else here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urfb.store.reading import Store
 
 
 class RunStatus(NamedTuple):
-    """How far a run with these settings is; `reason` says why its last attempt ended, if there is a reason."""
+    """The state of a run with these settings; `reason` says why its last attempt failed or stopped, or is None."""
 
     run: str
     settings: Mapping[str, Any]
@@ -31,10 +31,10 @@ class RunStatus(NamedTuple):
 
 
 def run_statuses(store: Store) -> list[RunStatus]:
-    """Return how far each run of a store is, in the order in which they were registered.
+    """Return the status of each run, in the order in which the runs were registered.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: the store cannot be read.
     """
     run, attempt = tables.run.c, tables.attempt.c
     last = select(attempt.run_id, func.max(attempt.id).label("id")).group_by(attempt.run_id).subquery()
@@ -46,7 +46,7 @@ def run_statuses(store: Store) -> list[RunStatus]:
     with store.reading() as connection:
         rows = connection.execute(query).all()
     names = [name for name in SETTINGS if name in tables.run.c]
-    progress = store.progress()  # after the rows, so that it has every one of them that was not removed meanwhile
+    progress = store.progress()  # read after the rows, so that only removed runs are missing
     return [
         RunStatus(
             row.identity, {name: getattr(row, name) for name in names}, *progress[row.identity], row.epochs_target,
@@ -58,14 +58,14 @@ def run_statuses(store: Store) -> list[RunStatus]:
 
 
 def changes(store: Store, specs: Sequence[RunSpec]) -> list[str | None]:
-    """Return, for each of some new runs, which trained run differs in its source or science version alone, in words.
+    """Return, for each new run, a text that names the trained run that differs only in source or science version.
 
     Args:
-        store: that may have such runs.
-        specs: of runs that were never trained.
+        store: the store that may have such trained runs.
+        specs: the specs of the new runs.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: the store cannot be read.
     """
     names = [name for name in RunSpec.model_fields if name not in ("network", "epochs", "source")]
     run = tables.run.c
@@ -75,7 +75,7 @@ def changes(store: Store, specs: Sequence[RunSpec]) -> list[str | None]:
         .order_by(run.id)
     )
     with store.reading() as connection:
-        # The driver's own rows: SQLAlchemy's take several times as long. Of those that are alike, the latest is kept.
+        # Read the driver's rows, because SQLAlchemy's take several times as long. The latest of equal runs is kept.
         earlier = {tuple(row[3:]): row[:3] for row in connection.execute(query).cursor.fetchall()}
     if not earlier:
         return [None] * len(specs)
@@ -84,10 +84,10 @@ def changes(store: Store, specs: Sequence[RunSpec]) -> list[str | None]:
 
 
 def _change(spec: RunSpec, run: str | None, epochs: int, source: str | None) -> str | None:
-    """Return what has changed since a run was trained; None without one."""
+    """Return what has changed since a run was trained; None if there is no such run."""
     if run is None:
         return None
     trained = f"run {run} ({epochs} epoch{'s' * (epochs > 1)})"
     if source != spec.source:
         return f"source changed since {trained}"
-    return f"an older urfb trained {trained}; its numbers differ"
+    return f"an older urfb trained {trained}; its results differ"

@@ -1,15 +1,16 @@
-"""The tables of a store, and the views that people read.
+"""The tables of a store, and the views that users read.
 
-    experiment ─ experiment_run ─ run ─┬─ attempt          one row an execution: where, with what, how it ended
-                                       ├─ epoch            one row an epoch
-                                       ├─ test             one row an evaluation on the test set, kept apart on purpose
-                                       ├─ layer_alignment  one row a layer and alignment point
-                                       └─ filters          one row a location at which an untied layer's W is kept
+    experiment ─ experiment_run ─ run ─┬─ attempt          one row per execution: host, device, versions, outcome
+                                       ├─ epoch            one row per epoch
+                                       ├─ test             one row per evaluation on the test set, deliberately separate
+                                       ├─ layer_alignment  one row per layer and step at which alignment is measured
+                                       └─ filters          one row per location at which an untied layer's W is stored
 
-    simulation ─ trajectory ─ trajectory_layer  section 5: one row a simulation, moment of it, and layer at that moment
+    simulation ─┬─ trajectory        one row per simulation of section 5 and stored iteration
+                └─ trajectory_layer  one row per layer and stored iteration
 
-The views `runs`, `epochs`, `alignment`, `simulations`, `trajectories` and `trajectory_layers` join these into the tidy
-tables that `urfb.store` and pandas read.
+The views `runs`, `epochs`, `alignment`, `simulations`, `trajectories` and `trajectory_layers` join these into tidy
+tables, which `urfb.store` and pandas read.
 """
 
 from __future__ import annotations
@@ -37,19 +38,22 @@ from urfb.theory.spec import SimulationSpec
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 REVISIONS = tuple(sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py")))
-"""The schemas there have been, the last one this one; `MIGRATIONS` leads from each to the next."""
+"""The revisions of the schema, from the first to the current one; `MIGRATIONS` has the step from each to the next."""
 
 metadata = MetaData()
 
 SPEC_COLUMNS = tuple(name for name in SETTINGS if name != "epochs")
-"""The settings of a run, as columns: all but its target, which is `epochs_target`."""
+"""The settings of a run that are columns: all but `epochs`, which is stored as `epochs_target`."""
 
 KINDS: dict[type, Any] = {str: Text, int: Integer, float: Float, bool: Boolean}
 BIG_INTEGER = BigInteger().with_variant(Integer, "sqlite")
 
 
 def _column(setting: Setting) -> Column[Any]:
-    """Return the column of a setting; the documentation has one row for all that a grid file can set."""
+    """Return the column of a setting.
+
+    A setting of grid files has no doc here, because the reference describes all of them in one row.
+    """
     upper_bounds = (getattr(bound, "lt", 0) for bound in get_args(setting.type)[1:])
     kind = BIG_INTEGER if max(upper_bounds, default=0) > 2**31 and setting.kind is int else KINDS[setting.kind]
     doc = None if setting.use.in_grid_file else setting.doc
@@ -60,30 +64,35 @@ run = Table(
     "run",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("identity", String(16), nullable=False, unique=True, doc="hash of all that the run's numbers depend on"),
+    Column("identity", String(16), nullable=False, unique=True, doc="hash of everything that the results depend on"),
     *(_column(SETTINGS[name]) for name in SPEC_COLUMNS),
-    Column("science_version", Integer, nullable=False, doc="of the numbers, raised when they change beyond rounding"),
+    Column(
+        "science_version",
+        Integer,
+        nullable=False,
+        doc="version of the computation, raised when results change beyond rounding",
+    ),
     Column(
         "state",
         Text,
         nullable=False,
         default="new",
         index=True,
-        doc="new, running, unfinished (stopped on the way), failed, cancelled or done",
+        doc="new, running, unfinished (stopped before its target), failed, cancelled or done",
     ),
-    Column("epochs_target", Integer, nullable=False, doc="how far to train, the farthest that was asked for"),
-    Column("epochs_done", Integer, nullable=False, default=0, doc="how many epochs are stored"),
-    Column("owner", Text, doc="token of the runner that trains it now"),
-    Column("owner_host", Text, doc="where that runner is"),
-    Column("owner_process", Integer, doc="its process there"),
-    Column("leased_until", Float, doc="until when the runner may be believed to live, in seconds since 1970"),
+    Column("epochs_target", Integer, nullable=False, doc="the largest number of epochs that was asked for"),
+    Column("epochs_done", Integer, nullable=False, default=0, doc="number of stored epochs"),
+    Column("owner", Text, doc="token of the runner that trains the run now"),
+    Column("owner_host", Text, doc="host of that runner"),
+    Column("owner_process", Integer, doc="process number of that runner"),
+    Column("leased_until", Float, doc="when that runner's lease expires, in seconds since 1970"),
 )
 
 experiment = Table(
     "experiment",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", Text, nullable=False, unique=True, doc="as in the grid file"),
+    Column("name", Text, nullable=False, unique=True, doc="name in the grid file"),
 )
 
 experiment_run = Table(
@@ -99,52 +108,69 @@ attempt = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("run_id", ForeignKey("run.id"), nullable=False, index=True),
-    Column("started", Text, nullable=False, doc="when it was begun, UTC"),
-    Column("host", Text, nullable=False, doc="where it was trained"),
-    Column("process", Integer, doc="of the worker, there; like what follows, empty if the worker died before it told"),
+    Column("started", Text, nullable=False, doc="start of the attempt, UTC"),
+    Column("host", Text, nullable=False, doc="host that trained it"),
+    Column(
+        "process",
+        Integer,
+        doc="process number of the worker; empty, like device to first_epoch and log, if the worker died before it "
+        "reported them",
+    ),
     Column("device", Text, doc="cpu, or a GPU such as cuda:0"),
-    Column("device_name", Text, doc="of the processor or GPU"),
-    Column("threads", Integer, doc="CPU threads of a training step"),
-    Column("urfb_version", Text, doc="of urfb"),
-    Column("commit", Text, doc="of the checkout of urfb, with + where it was changed; empty without git"),
-    Column("python_version", Text, doc="of Python"),
-    Column("torch_version", Text, doc="of PyTorch"),
-    Column("first_epoch", Integer, doc="the first epoch that was trained in it"),
-    Column("ended", Text, doc="when it ended, UTC; empty while it runs"),
+    Column("device_name", Text, doc="name of the processor or GPU"),
+    Column("threads", Integer, doc="number of CPU threads of a training step"),
+    Column("urfb_version", Text, doc="version of urfb"),
+    Column("commit", Text, doc="commit of urfb's checkout, with + if files were changed; empty without git"),
+    Column("python_version", Text, doc="version of Python"),
+    Column("torch_version", Text, doc="version of PyTorch"),
+    Column("first_epoch", Integer, doc="first epoch of the attempt"),
+    Column("ended", Text, doc="end of the attempt, UTC; empty while it runs"),
     Column("outcome", Text, doc="done, failed, interrupted or cancelled; empty while it runs"),
     Column("reason", Text, doc="why it failed or stopped, in one line"),
-    Column("traceback", Text, doc="of a failure"),
-    Column("log", Text, doc="the log's file, on the host"),
+    Column("traceback", Text, doc="Python traceback of a failure"),
+    Column("log", Text, doc="path of the log file on the host"),
 )
 
 epoch = Table(
     "epoch",
     metadata,
     Column("run_id", ForeignKey("run.id"), primary_key=True),
-    Column("epoch", Integer, primary_key=True, doc="from 1"),
-    Column("running_loss", Float, nullable=False, doc="mean of the epoch's batches, with dropout, as W changes"),
+    Column("epoch", Integer, primary_key=True, doc="number of the epoch, from 1"),
+    Column(
+        "running_loss",
+        Float,
+        nullable=False,
+        doc="mean loss over the epoch's batches, with dropout, while W changes",
+    ),
     Column(
         "running_error",
         Float,
         nullable=False,
-        doc="mean of the epoch's batches, likewise: the fraction of images that are wrong",
+        doc="fraction of misclassified images in the epoch's batches, with dropout, while W changes",
     ),
     Column(
-        "training_loss", Float, doc="after the epoch, of all training images, without dropout; empty after most epochs"
+        "training_loss",
+        Float,
+        doc="mean loss on all training images after the epoch, without dropout; empty after most epochs",
     ),
     Column(
         "training_error",
         Float,
-        doc="after the epoch, the fraction of training images that are wrong; empty after most epochs",
+        doc="fraction of misclassified training images after the epoch, without dropout; empty after most epochs",
     ),
-    Column("validation_loss", Float, nullable=False, doc="after the epoch, of all validation images, without dropout"),
+    Column(
+        "validation_loss",
+        Float,
+        nullable=False,
+        doc="mean loss on all validation images after the epoch, without dropout",
+    ),
     Column(
         "validation_error",
         Float,
         nullable=False,
-        doc="after the epoch, the fraction of validation images that are wrong",
+        doc="fraction of misclassified validation images after the epoch, without dropout",
     ),
-    Column("seconds", Float, nullable=False, doc="that the epoch took"),
+    Column("seconds", Float, nullable=False, doc="duration of the epoch in seconds"),
     sqlite_with_rowid=False,
 )
 
@@ -152,9 +178,9 @@ test = Table(
     "test",
     metadata,
     Column("run_id", ForeignKey("run.id"), primary_key=True),
-    Column("epoch", Integer, primary_key=True, doc="after which the test images were looked at: the run's target"),
-    Column("test_loss", Float, nullable=False, doc="of all test images, without dropout"),
-    Column("test_error", Float, nullable=False, doc="the fraction of test images that are wrong, without dropout"),
+    Column("epoch", Integer, primary_key=True, doc="epoch after which the test set was evaluated: the run's target"),
+    Column("test_loss", Float, nullable=False, doc="mean loss on all test images, without dropout"),
+    Column("test_error", Float, nullable=False, doc="fraction of misclassified test images, without dropout"),
     sqlite_with_rowid=False,
 )
 
@@ -162,28 +188,30 @@ layer_alignment = Table(
     "layer_alignment",
     metadata,
     Column("run_id", ForeignKey("run.id"), primary_key=True),
-    Column("layer", Integer, primary_key=True, doc="from 1, the lowest"),
-    Column("step", Integer, primary_key=True, doc="updates so far"),
-    Column("epoch", Float, nullable=False, doc="epochs so far, with a fraction inside of an epoch"),
-    Column("layer_name", Text, nullable=False, doc="in the paper's notation, or in a model of the user's own"),
-    Column("correlation", Float, doc="of W and Rᵗ over all entries, −1 to 1; empty where one of them does not vary"),
-    Column("correlation_shared", Float, doc="over the connections that both have"),
-    Column("angle", Float, doc="between W and Rᵗ, in degrees"),
+    Column("layer", Integer, primary_key=True, doc="number of the layer, from 1, the lowest"),
+    Column("step", Integer, primary_key=True, doc="number of updates so far"),
+    Column("epoch", Float, nullable=False, doc="number of epochs so far, with a fraction within an epoch"),
+    Column("layer_name", Text, nullable=False, doc="the layer in the paper's notation, or its name in a custom model"),
+    Column("correlation", Float, doc="correlation of W and Rᵗ over all entries, −1 to 1; empty if one is constant"),
+    Column("correlation_shared", Float, doc="the same over the connections that both W and Rᵗ have"),
+    Column("angle", Float, doc="angle between W and Rᵗ, in degrees"),
     Column("sign_agreement", Float, doc="fraction of the shared connections on which W and Rᵗ have the same sign"),
     Column("norm_ratio", Float, doc="‖R‖ / ‖W‖"),
     Column(
         "gradient_cosine",
         Float,
-        doc="between the rule's gradient and true back-propagation's, with `gradient_batch`; else empty",
+        doc="cosine between the rule's gradient and back-propagation's; empty without `gradient_batch`",
     ),
     Column(
-        "filter_similarity", Float, doc="of an untied layer: how alike its filters are across locations; else empty"
+        "filter_similarity",
+        Float,
+        doc="similarity of an untied layer's filters across locations; empty for other layers",
     ),
     Column(
         "saturation",
         Float,
-        doc="of a hidden layer: fraction of its units beyond σ's bounds, over the first 500 training images, without "
-        "dropout; empty of the output, of a model of the user's own, and where a run is older than the measurement",
+        doc="fraction of a hidden layer's units beyond σ's bounds, over the first 500 training images, without "
+        "dropout; empty for the output layer, for custom models, and for runs of versions that did not measure it",
     ),
     sqlite_with_rowid=False,
 )
@@ -192,20 +220,25 @@ filters = Table(
     "filters",
     metadata,
     Column("run_id", ForeignKey("run.id"), primary_key=True),
-    Column("layer", Integer, primary_key=True, doc="from 1, the lowest"),
-    Column("row", Integer, primary_key=True, doc="of the location"),
-    Column("column", Integer, primary_key=True, doc="of the location"),
-    Column("epoch", Integer, primary_key=True, doc="after which they are kept"),
-    Column("filters", Integer, nullable=False, doc="how many"),
-    Column("height", Integer, nullable=False, doc="of a filter"),
-    Column("width", Integer, nullable=False, doc="of a filter"),
-    Column("channels", Integer, nullable=False, doc="of a filter"),
-    Column("weights", LargeBinary, nullable=False, doc="[filters, height, width, channels], float32, little-endian"),
+    Column("layer", Integer, primary_key=True, doc="number of the layer, from 1, the lowest"),
+    Column("row", Integer, primary_key=True, doc="row of the location"),
+    Column("column", Integer, primary_key=True, doc="column of the location"),
+    Column("epoch", Integer, primary_key=True, doc="epoch after which the filters are stored; 0 is before training"),
+    Column("filters", Integer, nullable=False, doc="number of filters"),
+    Column("height", Integer, nullable=False, doc="height of a filter"),
+    Column("width", Integer, nullable=False, doc="width of a filter"),
+    Column("channels", Integer, nullable=False, doc="number of channels of a filter"),
+    Column(
+        "weights",
+        LargeBinary,
+        nullable=False,
+        doc="weights as [filters, height, width, channels], float32, little-endian",
+    ),
     sqlite_with_rowid=False,
 )
 
 RUN_TABLES = tuple(table for table in metadata.sorted_tables if "run_id" in table.c and table is not experiment_run)
-"""The tables of a run's measurements and attempts, whose rows stay together."""
+"""The tables of a run's attempts and measurements; a merge takes all rows of a run from one store."""
 
 SIMULATION_COLUMNS = tuple(field.name for field in fields(SimulationSpec))
 
@@ -213,8 +246,8 @@ simulation = Table(
     "simulation",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("identity", String(16), nullable=False, unique=True, doc="hash of all that the numbers depend on"),
-    Column("layers", Text, nullable=False, doc="sizes, input first: '40-100-100-10'"),
+    Column("identity", String(16), nullable=False, unique=True, doc="hash of everything that the results depend on"),
+    Column("layers", Text, nullable=False, doc="sizes of the layers, input first: '40-100-100-10'"),
     Column("rule", Text, nullable=False),
     Column("epsilon", Float),
     Column("draw", BIG_INTEGER, nullable=False),
@@ -227,23 +260,28 @@ simulation = Table(
     Column("step_size", Float, nullable=False),
     Column("iterations", Integer, nullable=False),
     Column("tolerance", Float),
-    Column("theory_version", Integer, nullable=False, doc="of the numbers, raised when they change beyond rounding"),
-    Column("diverged_at", Integer, doc="the iteration at which it diverged; empty where it did not"),
-    Column("started", Text, nullable=False, doc="when, UTC"),
-    Column("seconds", Float, nullable=False, doc="that it took"),
-    Column("host", Text, nullable=False, doc="where"),
-    Column("urfb_version", Text, nullable=False, doc="of urfb"),
-    Column("commit", Text, doc="of the checkout of urfb; empty without git"),
-    Column("python_version", Text, nullable=False, doc="of Python"),
-    Column("numpy_version", Text, nullable=False, doc="of NumPy"),
-    Column("scipy_version", Text, nullable=False, doc="of SciPy"),
+    Column(
+        "theory_version",
+        Integer,
+        nullable=False,
+        doc="version of the computation, raised when results change beyond rounding",
+    ),
+    Column("diverged_at", Integer, doc="iteration at which the simulation diverged; empty if it did not"),
+    Column("started", Text, nullable=False, doc="start of the simulation, UTC"),
+    Column("seconds", Float, nullable=False, doc="duration in seconds"),
+    Column("host", Text, nullable=False, doc="host that ran it"),
+    Column("urfb_version", Text, nullable=False, doc="version of urfb"),
+    Column("commit", Text, doc="commit of urfb's checkout; empty without git"),
+    Column("python_version", Text, nullable=False, doc="version of Python"),
+    Column("numpy_version", Text, nullable=False, doc="version of NumPy"),
+    Column("scipy_version", Text, nullable=False, doc="version of SciPy"),
 )
 
 trajectory = Table(
     "trajectory",
     metadata,
     Column("simulation_id", ForeignKey("simulation.id"), primary_key=True),
-    Column("iteration", Integer, primary_key=True, doc="from 0"),
+    Column("iteration", Integer, primary_key=True, doc="number of the iteration, from 0"),
     Column("error", Float, nullable=False, doc="e = tr(EᵗE)"),
     sqlite_with_rowid=False,
 )
@@ -252,9 +290,9 @@ trajectory_layer = Table(
     "trajectory_layer",
     metadata,
     Column("simulation_id", ForeignKey("simulation.id"), primary_key=True),
-    Column("layer", Integer, primary_key=True, doc="from 1, the lowest"),
-    Column("iteration", Integer, primary_key=True, doc="from 0"),
-    Column("correlation", Float, doc="of W and Rᵗ; empty while W is 0"),
+    Column("layer", Integer, primary_key=True, doc="number of the layer, from 1, the lowest"),
+    Column("iteration", Integer, primary_key=True, doc="number of the iteration, from 0"),
+    Column("correlation", Float, doc="correlation of W and Rᵗ; empty while W is 0"),
     sqlite_with_rowid=False,
 )
 
@@ -266,7 +304,7 @@ VIEW_TABLES = {
     "trajectories": (simulation, trajectory),
     "trajectory_layers": (simulation, trajectory_layer),
 }
-"""The tables that each view joins; where two have a column of one name, the view shows the later table's."""
+"""The tables that each view joins; if two have a column of the same name, the view shows the later table's."""
 
 _RUN_COLUMN = Column("run", run.c.identity.type, nullable=False, doc=run.c.identity.doc)
 _SIMULATION_COLUMN = Column("simulation", simulation.c.identity.type, nullable=False, doc=simulation.c.identity.doc)
@@ -276,13 +314,13 @@ VIEW_ADDITIONS: dict[str, tuple[Column[Any], ...]] = {
     "runs": (
         _RUN_COLUMN,
         Column("test_epoch", Integer, doc=test.c.epoch.doc),
-        Column("experiments", Text, doc="names of the experiments that ask for it, with commas between"),
-        Column("seconds", Float, doc="that its epochs took, together"),
-        Column("attempts", Integer, nullable=False, doc="how often it was begun"),
+        Column("experiments", Text, doc="names of the experiments that ask for the run, separated by commas"),
+        Column("seconds", Float, doc="duration of all epochs in seconds"),
+        Column("attempts", Integer, nullable=False, doc="number of attempts to train the run"),
     ),
     "epochs": (_RUN_COLUMN,),
     "alignment": (_RUN_COLUMN,),
-    "simulations": (_SIMULATION_COLUMN, Column("error", Float, doc="the last one, e = tr(EᵗE)")),
+    "simulations": (_SIMULATION_COLUMN, Column("error", Float, doc="last error, e = tr(EᵗE)")),
     "trajectories": (_SIMULATION_COLUMN, _TIME),
     "trajectory_layers": (_SIMULATION_COLUMN, _TIME),
 }
@@ -349,11 +387,11 @@ VIEWS = {
 
 
 def view(name: str, dialect: str) -> str:
-    """Return the query of a view, in the words of SQLAlchemy's `dialect`."""
+    """Return the query of a view for a database, by the name of its SQLAlchemy dialect."""
     return VIEWS[name].format(joined="group_concat" if dialect == "sqlite" else "string_agg")
 
 
 def view_columns(view: str) -> dict[str, Column[Any]]:
-    """Return the columns that a view can show, by name, each with the type and the doc that its table gives it."""
+    """Return the columns that a view can show, by name, with the types and docs of their tables."""
     shown = [column for table in VIEW_TABLES[view] for column in table.columns]
     return {column.name: column for column in (*shown, *VIEW_ADDITIONS[view])}

@@ -1,4 +1,4 @@
-"""A store as a runner writes it: runs claimed, and what becomes of them recorded, each in one transaction."""
+"""Writes to a store: claims runs and records their events, each in one transaction."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from urfb.store.simulations import insert_simulation
 from urfb.theory.spec import Simulated
 
 SHORT_PATIENCE = 5.0
-"""Seconds to wait for another program's lock where the writing can be left out."""
+"""Seconds to wait for another program's lock before a write that is not essential is given up."""
 
 
 class Claim(NamedTuple):
     """The outcome of an attempt to claim a run.
 
     Attributes:
-        outcome: 'claimed'; 'elsewhere', if another living process has it; 'done', if it has reached its target;
-            'cancelled'; 'failed', if it has failed more often than it may; or 'removed', if the store no longer has it.
-        epochs_done: how many of its epochs are stored.
-        threads: with how many CPU threads it was last trained; None where it never was.
+        outcome: 'claimed'; 'elsewhere' if another living process has the run; 'done' if it has reached its target;
+            'cancelled'; 'failed' if it has failed more often than allowed; or 'removed' if it is not in the store.
+        epochs_done: the number of the run's stored epochs.
+        threads: the number of CPU threads that last trained the run; None if it was never trained.
     """
 
     outcome: Literal["claimed", "elsewhere", "done", "cancelled", "failed", "removed"]
@@ -46,16 +46,16 @@ class Claim(NamedTuple):
 
 
 class WritableStore(Store):
-    """A store, open for one runner, which has a unique token: a process number can come back.
+    """A store that is open for one runner.
 
-    A run belongs to at most one runner. It is claimed by one statement, which holds only if the run still has the
-    owner that was read, and stays the runner's for as long as its lease is renewed. What a runner records of a run
-    that it no longer owns is not stored. The rows of a run are whole epochs from the first on, and `epochs_done` says
-    how many.
+    Each runner has a unique token, because the system reuses process numbers. A run belongs to at most one runner. One
+    statement claims it, and has no effect if the run's owner has changed since it was read. The run belongs to the
+    runner as long as the lease is renewed. Events of a run that the runner no longer owns are not stored. A run's rows
+    are complete epochs, from the first to `epochs_done`.
 
-    Every method raises StoreError where the store cannot be written, a full disk for one; each is one transaction, so
-    nothing of it is stored then. It also raises StoreError, and saves a copy, where the store's file is no longer at
-    its path: nobody would find what is written to a file that was deleted.
+    Each method is one transaction. It raises StoreError and stores nothing if the store cannot be written, for example
+    because the disk is full. It also raises StoreError, and saves a copy, if the store's file is no longer at its path,
+    because results in a moved or deleted file would be lost.
     """
 
     def __init__(self, location: Location, engine: Engine) -> None:
@@ -68,7 +68,7 @@ class WritableStore(Store):
         """Open a transaction.
 
         Args:
-            patience: the seconds to wait for another program that has locked the store.
+            patience: the longest time to wait for another program's lock on the store, in seconds.
 
         Raises:
             StoreError: the store cannot be written; nothing of the transaction is stored.
@@ -80,8 +80,8 @@ class WritableStore(Store):
         except DBAPIError as error:
             self._check_file()
             raise StoreError(
-                f"{self.location}: cannot be written ({cause(error)}); what is stored is safe, and running the command "
-                "again goes on from there"
+                f"{self.location}: cannot be written ({cause(error)}); stored results are safe: run the command again "
+                "to continue from them"
             ) from error
         self._check_file()
 
@@ -90,16 +90,16 @@ class WritableStore(Store):
             self._file.check()
 
     def verify(self) -> None:
-        """Make sure that what was written is where readers look for it.
+        """Check that everything that was written is at the store's path, and intact.
 
         Raises:
-            StoreError: it is not.
+            StoreError: another file or none is there, or the file is damaged.
         """
         if self._file is not None:
             self._file.verify()
 
     def register(self, runs: Iterable[GridRun]) -> None:
-        """Add the runs that are not there yet, and which experiments ask for them."""
+        """Add the runs that the store does not have, and the experiments that ask for them."""
         runs = list(runs)
         specs = [run.spec for run in runs]
         with self.writing() as connection:
@@ -118,12 +118,13 @@ class WritableStore(Store):
             insert_new(connection, tables.experiment_run, memberships)
 
     def claim(self, spec: RunSpec, *, cancelled: bool = False, failures: int | None = None) -> Claim:
-        """Make this process the run's owner, unless another living process is, or the run is done or cancelled.
+        """Make this process the run's owner, unless another living process owns it, or it is done or cancelled.
 
         Args:
-            spec: of the run.
-            cancelled: whether to take it even if it was cancelled.
-            failures: how often it may have failed, so that of many runners one tries again; None for any number.
+            spec: the spec of the run.
+            cancelled: whether to claim a cancelled run.
+            failures: the number of failures that the run may have, so that only one of many runners tries it again;
+                None for any number.
         """
         columns, attempts = tables.run.c, tables.attempt.c
         with self.writing() as connection:
@@ -155,17 +156,17 @@ class WritableStore(Store):
                     leased_until=now + LEASE_SECONDS,
                 )
             )
-            if claimed.rowcount == 0:  # another runner was faster
+            if claimed.rowcount == 0:  # another runner has claimed it since it was read
                 return Claim("elsewhere", epochs_done)
             threads = connection.execute(_last_threads(row.id)).scalar()
-            _end_attempt(connection, row.id, "interrupted", "its runner died")
+            _end_attempt(connection, row.id, "interrupted", "the runner died")
             connection.execute(
                 insert(tables.attempt).values(run_id=row.id, started=timestamp(), host=socket.gethostname())
             )
             return Claim("claimed", epochs_done, threads)
 
     def renew_leases(self) -> None:
-        """Show that this process lives and still trains the runs that it has claimed."""
+        """Renew the leases of all runs that this process has claimed."""
         with self.writing(patience=SHORT_PATIENCE) as connection:
             connection.execute(
                 update(tables.run)
@@ -174,9 +175,13 @@ class WritableStore(Store):
             )
 
     def release(self, reason: str) -> None:
-        """Give back every run that this process has claimed: it was interrupted.
+        """Give up all runs that this process has claimed, as unfinished.
 
-        Another program's lock is not waited for: a run whose process is gone is nobody's.
+        This does not wait long for another program's lock, because the runs of a dead process count as unfinished
+        anyway.
+
+        Args:
+            reason: the reason to store with the runs' open attempts.
         """
         columns = tables.run.c
         with self.writing(patience=SHORT_PATIENCE) as connection:
@@ -186,15 +191,18 @@ class WritableStore(Store):
                 _end_run(connection, run_id, "unfinished")
 
     def keep_simulation(self, simulated: Simulated) -> bool:
-        """Store a complete simulation, unless its identity is stored; return whether it was not."""
+        """Store a complete simulation, unless its identity is stored; return whether it was added."""
         with self.writing() as connection:
             return insert_simulation(connection, simulated)
 
     def cancel(self, identities: Iterable[str]) -> list[str]:
-        """Cancel runs, and return those that were not done; a runner that is training one drops it."""
+        """Cancel runs, except those that are done; return the identities of the cancelled runs.
+
+        A runner that is training a cancelled run drops it.
+        """
         cancelled = []
         with self.writing() as connection:
-            for identity in sorted(identities):  # always in this order, so that no two wait for each other
+            for identity in sorted(identities):  # always in this order, so that two processes cannot deadlock
                 run = connection.execute(_select_run(identity)).one_or_none()
                 if run is not None and run.state not in ("done", "cancelled"):
                     _end_attempt(connection, run.id, "cancelled", "cancelled")
@@ -203,7 +211,7 @@ class WritableStore(Store):
         return cancelled
 
     def record(self, identity: str, event: Event) -> bool:
-        """Store an event of a run, and return whether this process still owns the run: if not, nothing is stored."""
+        """Store an event of a run if this process still owns the run; return whether it does."""
         with self.writing() as connection:
             run = connection.execute(_select_run(identity)).one_or_none()
             if run is None or run.owner != self._token:
@@ -214,7 +222,7 @@ class WritableStore(Store):
                 case EpochEnded():
                     _record_epoch(connection, run.id, event)
                 case Finished():
-                    # Again, if the run was closed here before: the same weights, the same error.
+                    # The run may have ended at this epoch before; then the test error is the same.
                     columns = tables.test.c
                     connection.execute(
                         delete(tables.test).where(columns.run_id == run.id, columns.epoch == event.epoch)
@@ -226,7 +234,7 @@ class WritableStore(Store):
                     _end_attempt(connection, run.id, "failed", event.reason, event.traceback)
                     _end_run(connection, run.id, "failed")
                 case Stopped():
-                    _end_attempt(connection, run.id, "interrupted", "stopped as asked, with a checkpoint")
+                    _end_attempt(connection, run.id, "interrupted", "stopped on request, with a checkpoint")
                     _end_run(connection, run.id, "unfinished")
                 case Lost():
                     _end_attempt(connection, run.id, "interrupted", event.reason)
@@ -235,7 +243,7 @@ class WritableStore(Store):
 
 
 def _run_row(spec: RunSpec) -> dict[str, Any]:
-    """Return the row of a run that is new."""
+    """Return the row of a new run."""
     return {
         "identity": spec.identity,
         "convention": spec.convention,
@@ -248,7 +256,7 @@ def _run_row(spec: RunSpec) -> dict[str, Any]:
 
 
 def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert rows, leaving out those that are there already."""
+    """Insert rows, except those that exist already."""
     if rows:
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
@@ -259,14 +267,14 @@ def _lookup(connection: Connection, query: Select[Any]) -> dict[str, int]:
 
 
 def _select_run(identity: str) -> Select[Any]:
-    """Select a run to change; on a server, no other process changes it before this transaction ends."""
+    """Return the query that reads a run and, on a server, locks it until the transaction ends."""
     columns = tables.run.c
     wanted = select(columns.id, columns.owner, columns.state, columns.epochs_done)
     return wanted.where(columns.identity == identity).with_for_update()
 
 
 def _last_threads(run_id: int) -> Select[Any]:
-    """Select how many CPU threads a run was last trained with."""
+    """Return the query for the number of CPU threads that last trained a run."""
     columns = tables.attempt.c
     return (
         select(columns.threads)
@@ -277,12 +285,12 @@ def _last_threads(run_id: int) -> Select[Any]:
 
 
 def _record_start(connection: Connection, run_id: int, event: Started) -> None:
-    """Store what the attempt runs on, and drop what is stored past the epoch from which it continues."""
+    """Store the attempt's provenance, and delete rows that are later than the epoch from which it continues."""
     for table in (tables.epoch, tables.test, tables.layer_alignment, tables.filters):
         past = table.c.epoch > event.epochs_done
         connection.execute(delete(table).where(table.c.run_id == run_id, past))
     if event.epochs_done == 0:
-        for table in (tables.layer_alignment, tables.filters):  # which have rows of epoch 0
+        for table in (tables.layer_alignment, tables.filters):  # these have rows of epoch 0
             connection.execute(delete(table).where(table.c.run_id == run_id))
     connection.execute(update(tables.run).where(tables.run.c.id == run_id).values(epochs_done=event.epochs_done))
     connection.execute(
@@ -309,7 +317,7 @@ def _record_epoch(connection: Connection, run_id: int, event: EpochEnded) -> Non
 
 def _insert_alignment(connection: Connection, run_id: int, points: Sequence[AlignmentPoint]) -> None:
     if points:
-        # A server keeps NaN as it is, and SQLite as NULL, which is what an undefined correlation is in both.
+        # An undefined correlation is NULL. SQLite stores NaN as NULL, but PostgreSQL keeps it.
         rows = [{"run_id": run_id, **vars(point)} for point in points]
         rows = [{name: None if value != value else value for name, value in row.items()} for row in rows]
         connection.execute(insert(tables.layer_alignment), rows)
@@ -345,5 +353,5 @@ def _end_run(connection: Connection, run_id: int, state: str) -> None:
 
 
 def _storable(text: str) -> str | None:
-    """Return a text that every database takes, whatever an exception's message has; None if it is empty."""
+    """Return a text without characters that a database refuses, such as NUL; None if it is empty."""
     return text.replace("\0", "").encode(errors="backslashreplace").decode() or None

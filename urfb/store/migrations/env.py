@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that `store.engine` gives, within its transaction."""
+"""Runs migrations on the connection from `urfb.store.engine`, within its transaction."""
 
 from alembic import context
 

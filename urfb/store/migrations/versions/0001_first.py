@@ -1,8 +1,8 @@
-"""The first schema, of runs of tied networks under BP, URFB and FRFB. A new store is made whole, so nothing is done."""
+"""The first schema, for runs of tied networks under BP, URFB and FRFB. New stores are created from `tables.py`."""
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    """Do nothing: no store is older."""
+    """Do nothing, because there is no older schema."""

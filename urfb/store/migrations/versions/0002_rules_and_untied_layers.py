@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add what runs of the first schema do not have."""
+    """Add the columns and the table that the first schema lacks."""
     for column in (
         sa.Column("epsilon", sa.Float),
         sa.Column("decay", sa.Float),

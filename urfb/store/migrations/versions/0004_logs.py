@@ -1,4 +1,4 @@
-"""An attempt has a log."""
+"""Logs of attempts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,5 +8,5 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add where an attempt's log is."""
+    """Add the path of an attempt's log."""
     op.add_column("attempt", sa.Column("log", sa.Text))

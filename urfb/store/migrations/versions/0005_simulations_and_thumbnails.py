@@ -8,7 +8,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Add tables that have nothing to do with runs."""
+    """Add the tables, which are independent of runs."""
     op.create_table(
         "simulation",
         sa.Column("id", sa.Integer, primary_key=True),

@@ -1,4 +1,4 @@
-"""Of a layer, how many of its units are at the bounds of σ."""
+"""The fraction of a layer's units that are beyond the bounds of σ."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,5 +8,5 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Add the fraction; of runs before, it is not known."""
+    """Add the fraction, which is unknown for existing runs."""
     op.add_column("layer_alignment", sa.Column("saturation", sa.Float))

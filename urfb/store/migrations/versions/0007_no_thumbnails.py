@@ -1,4 +1,4 @@
-"""No pictures of data sets: Figure 3's come with the package."""
+"""No pictures of data sets, because those of Figure 3 come with the package."""
 
 from alembic import op
 
@@ -7,5 +7,5 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Drop the table of pictures, which nothing reads."""
+    """Drop the table of pictures, which is no longer used."""
     op.drop_table("thumbnail")

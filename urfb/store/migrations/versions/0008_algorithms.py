@@ -1,4 +1,4 @@
-"""The algorithm by which a run learns, and its settings; those of later algorithms need no column."""
+"""A run's algorithm and its settings, in one column so that later algorithms need no migration."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,6 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Add both; all runs before learn by feedback under a rule."""
+    """Add both columns; all existing runs use the algorithm 'feedback'."""
     op.add_column("run", sa.Column("algorithm", sa.Text, nullable=False, server_default="feedback"))
     op.add_column("run", sa.Column("algorithm_settings", sa.Text, nullable=False, server_default="{}"))
