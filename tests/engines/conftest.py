@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A Ray of two CPUs, and of two GPUs that do not exist, started for the first test that needs it."""
+    """A Ray cluster with two CPUs and two imaginary GPUs, started for the first test that needs it."""
     ray = pytest.importorskip("ray")
     ray.init(
         address="local",

@@ -1,4 +1,4 @@
-"""What can be wrong with a user's model or rule: all of it is reported before anything is trained."""
+"""All faults of a custom model or rule are reported before a run is trained."""
 
 from __future__ import annotations
 
@@ -113,23 +113,23 @@ def faults(*specs: RunSpec) -> list[str]:
     return []
 
 
-def test_all_faults_of_all_models_are_reported_at_once_in_a_line_each(module: Path) -> None:
+def test_all_faults_are_reported_together_one_per_line(module: Path) -> None:
     found = faults(*(spec_of(name, seed=seed) for name in ["value", *FAULTS] for seed in (0, 1)))
     assert len(found) == len(FAULTS)
-    for fault, (name, said) in zip(found, FAULTS.items(), strict=True):
-        place = said.replace("FILE", re.escape(str(module))).replace("LINE", str(line_of(f"def {name}(")))
-        pattern = f"'checked_models:{name}' on digits: {place}"
+    for fault, (name, text) in zip(found, FAULTS.items(), strict=True):
+        text = text.replace("FILE", re.escape(str(module))).replace("LINE", str(line_of(f"def {name}(")))
+        pattern = f"'checked_models:{name}' on digits: {text}"
         assert re.fullmatch(pattern, fault), fault
 
 
-def test_what_can_be_trained_is_not_refused(module: Path) -> None:
+def test_trainable_and_too_large_models_are_not_refused(module: Path) -> None:
     fine = [spec_of(name) for name in ("value", "frozen", "pooled")]
     too_large = [spec_of(name) for name in ("huge", "killed")]
     assert faults(*too_large, *fine, tiny_spec(), spec_of("value", precision="float64")) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "batch_size", "said"),
+    ("name", "batch_size", "message"),
     [
         ("pooled", 48, "the last batch of 1297 training images in batches of 48 has 1 image, which batch norm cannot"),
         ("pooled", 1, "a batch has 1 image, which batch norm cannot take; choose another batch_size, such as 5: "),
@@ -138,27 +138,27 @@ def test_what_can_be_trained_is_not_refused(module: Path) -> None:
         ("spread", 1, None),
     ],
 )
-def test_a_batch_of_one_image_is_refused_where_training_fails(
-    module: Path, name: str, batch_size: int, said: str | None
+def test_a_batch_of_one_image_is_refused_if_training_on_it_fails(
+    module: Path, name: str, batch_size: int, message: str | None
 ) -> None:
     found = faults(spec_of(name), spec_of(name, batch_size=batch_size))
-    assert len(found) == (said is not None)
-    if said is not None:
-        assert found[0].startswith(f"'checked_models:{name}' on digits: {said}")
+    assert len(found) == (message is not None)
+    if message is not None:
+        assert found[0].startswith(f"'checked_models:{name}' on digits: {message}")
         assert ": ValueError: Expected more than 1 value per channel" in found[0]
 
 
-def test_a_rule_of_ones_own_is_tried_in_the_stage_that_has_it(module: Path) -> None:
+def test_a_custom_rule_is_tried_in_the_stage_that_uses_it(module: Path) -> None:
     bent = "checked_models:bent"
     stages = {"pretraining_epochs": 1, "pretraining_rule": bent, "rule": "bp"}
     place = f"AttributeError: 'Tensor' object has no attribute 'no_such_thing', at {module}:{line_of('bent = ')}"
-    said = f" on digits: training under rule '{bent}' fails: {place}"
+    fault = f"'{bent}' on digits: training under rule '{bent}' fails: {place}"
     network = "Conv 2 3x3; Drop .5; Output"
-    assert faults(tiny_spec(network=network, rule=bent)) == [f"'{bent}'{said}"]
-    assert faults(tiny_spec(network=network, **stages)) == [f"'{bent}'{said}"]
+    assert faults(tiny_spec(network=network, rule=bent)) == [fault]
+    assert faults(tiny_spec(network=network, **stages)) == [fault]
 
 
-def test_a_model_is_built_once_and_only_where_runs_are_missing(tmp_path: Path) -> None:
+def test_a_model_is_built_once_and_only_if_runs_are_missing(tmp_path: Path) -> None:
     (tmp_path / "counted_models.py").write_text(
         "from pathlib import Path\nfrom torch import nn\n\n\ndef build(shape, classes):\n"
         f"    with Path({str(tmp_path / 'built')!r}).open('a') as file:\n        file.write('x')\n"

@@ -1,4 +1,4 @@
-"""What every engine must do, and what worker processes must survive."""
+"""The contract of every engine, and crashes of worker processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORKERS = ["local", RAY]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where each kind of engine has its checkpoints and logs."""
+    """The folder of the checkpoints and logs of each kind of engine."""
     return tmp_path_factory.mktemp("engines")
 
 
@@ -41,7 +41,7 @@ def slot(folder: Path, kind: str) -> Slot:
 
 @pytest.fixture(scope="module")
 def local(folder: Path) -> Iterator[LocalEngine]:
-    """One worker process for all tests, which takes seconds to import torch."""
+    """An engine with one worker process for all tests, because the import of torch takes seconds."""
     engine = LocalEngine([slot(folder, "local")])
     yield engine
     engine.close()
@@ -74,29 +74,29 @@ def wait_for_room(engine: Engine) -> None:
 
 
 def finish(engine: Engine, *specs: RunSpec) -> dict[str, list[Event]]:
-    """Train runs one after another, and return what each has told."""
-    told: dict[str, list[Event]] = {spec.identity: [] for spec in specs}
+    """Train runs one after another, and return the events of each run by identity."""
+    events: dict[str, list[Event]] = {spec.identity: [] for spec in specs}
     waiting = list(specs)
     while waiting or not engine.room:
         if waiting and engine.room:
             engine.submit(Job(waiting.pop(0), 0))
         for identity, event in engine.poll(60):
-            told[identity].append(event)
-    return told
+            events[identity].append(event)
+    return events
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_that_raises_is_told_as_failed_and_the_next_is_trained(make: Making, kind: str) -> None:
+def test_a_run_that_raises_fails_and_the_next_is_trained(make: Making, kind: str) -> None:
     engine = make(kind)
     assert engine.room == 1
-    bad, good = tiny_spec(dataset="mnist"), tiny_spec()  # MNIST is not in the folder of data
-    told = finish(engine, bad, good)
-    (failure,) = told[bad.identity]
+    bad, good = tiny_spec(dataset="mnist"), tiny_spec()  # the data folder has no MNIST
+    events = finish(engine, bad, good)
+    (failure,) = events[bad.identity]
     assert isinstance(failure, Failed)
     assert failure.reason.startswith("DataError")
     assert failure.reason.endswith(f"(on {socket.gethostname()})") == (kind == "ray")
     assert "Traceback (most recent call last)" in failure.traceback
-    assert [type(event) for event in told[good.identity]] == [Started, EpochEnded, EpochEnded, Finished]
+    assert [type(event) for event in events[good.identity]] == [Started, EpochEnded, EpochEnded, Finished]
     assert engine.room == 1
 
 
@@ -104,15 +104,15 @@ def test_a_run_that_raises_is_told_as_failed_and_the_next_is_trained(make: Makin
 def test_out_of_memory_run_fails_and_the_next_run_is_trained(make: Making, kind: str) -> None:
     engine = make(kind)
     vast, small = tiny_spec(network="Full 2000000000; Output"), tiny_spec()  # a terabyte of weights
-    told = finish(engine, vast, small)
-    failure = told[vast.identity][-1]
+    events = finish(engine, vast, small)
+    failure = events[vast.identity][-1]
     assert isinstance(failure, Failed)
     assert "memory" in failure.reason
-    assert isinstance(told[small.identity][-1], Finished)
+    assert isinstance(events[small.identity][-1], Finished)
 
 
 @pytest.mark.parametrize("kind", WORKERS)
-def test_a_worker_process_gives_the_same_numbers_as_this_one(make: Making, kind: str) -> None:
+def test_a_worker_computes_the_same_results_as_this_process(make: Making, kind: str) -> None:
     (here,) = finish(make("inline"), tiny_spec()).values()
     (there,) = finish(make(kind), tiny_spec()).values()
     assert here[-1] == there[-1]
@@ -144,7 +144,7 @@ def test_closing_stops_the_workers(make: Making, kind: str) -> None:
     ((_, started),) = engine.poll(60)
     assert isinstance(started, Started)
     engine.close()
-    deadline = time.monotonic() + 60  # a cluster is told to stop it, and does so in a moment
+    deadline = time.monotonic() + 60  # a cluster stops the process some time after the request
     while kind == "ray" and time.monotonic() < deadline and psutil.pid_exists(started.provenance.process):
         time.sleep(0.1)
     with pytest.raises(ProcessLookupError):
@@ -152,14 +152,14 @@ def test_closing_stops_the_workers(make: Making, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_more_is_told_of_a_run_that_is_dropped_and_the_next_is_trained(make: Making, kind: str) -> None:
+def test_a_dropped_run_sends_no_events_and_the_next_is_trained(make: Making, kind: str) -> None:
     engine = make(kind)
     dropped, next_one = tiny_spec(epochs=10_000), tiny_spec(seed=1)
     engine.submit(Job(dropped, 0))
     assert [identity for identity, _ in engine.poll(60)] == [dropped.identity]
     engine.drop(dropped.identity)
-    (told,) = finish(engine, next_one).values()
-    assert isinstance(told[-1], Finished)
+    (events,) = finish(engine, next_one).values()
+    assert isinstance(events[-1], Finished)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -167,51 +167,51 @@ def test_job_asked_to_end_before_start_ends_after_first_batch(make: Making, kind
     engine = make(kind)
     engine.submit(Job(tiny_spec(epochs=10_000), 0))
     engine.end_jobs()
-    told: list[Event] = []
+    events: list[Event] = []
     while not engine.room:
-        told += [event for _, event in engine.poll(60)]
-    assert [type(event) for event in told] == [Started, Stopped]
+        events += [event for _, event in engine.poll(60)]
+    assert [type(event) for event in events] == [Started, Stopped]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_job_that_is_asked_to_ends_and_the_next_goes_on(make: Making, kind: str) -> None:
+def test_a_job_ends_on_request_and_a_later_job_continues_it(make: Making, kind: str) -> None:
     engine = make(kind)
     spec = tiny_spec(epochs=10_000)
     engine.submit(Job(spec, 0))
-    told: list[Event] = []
-    while not any(isinstance(event, EpochEnded) for event in told):
-        told += [event for _, event in engine.poll(60)]
+    events: list[Event] = []
+    while not any(isinstance(event, EpochEnded) for event in events):
+        events += [event for _, event in engine.poll(60)]
     engine.end_jobs()
     while not engine.room:
-        told += [event for _, event in engine.poll(60)]
-    assert isinstance(told[-1], Stopped)
-    epochs = sum(isinstance(event, EpochEnded) for event in told)
-    farther = spec.model_copy(update={"epochs": epochs + 1})
-    engine.submit(Job(farther, epochs))
+        events += [event for _, event in engine.poll(60)]
+    assert isinstance(events[-1], Stopped)
+    epochs = sum(isinstance(event, EpochEnded) for event in events)
+    longer = spec.model_copy(update={"epochs": epochs + 1})
+    engine.submit(Job(longer, epochs))
     ((_, started),) = engine.poll(60)
     assert isinstance(started, Started)
     assert started.epochs_done == epochs
     while not engine.room:
-        told += [event for _, event in engine.poll(60)]
-    assert isinstance(told[-1], Finished)
+        events += [event for _, event in engine.poll(60)]
+    assert isinstance(events[-1], Finished)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_that_goes_on_has_the_threads_that_it_had(make: Making, kind: str) -> None:
+def test_a_resumed_run_keeps_its_number_of_threads(make: Making, kind: str) -> None:
     engine = make(kind)
     threads = torch.get_num_threads()
     try:
         for wanted, had in ((None, 1), (2, 2), (None, 1)):
             engine.submit(Job(tiny_spec(), 0, wanted))
-            told = [event for _ in range(4) for _, event in engine.poll(60)]
-            assert isinstance(told[0], Started)
-            assert told[0].provenance.threads == had
+            events = [event for _ in range(4) for _, event in engine.poll(60)]
+            assert isinstance(events[0], Started)
+            assert events[0].provenance.threads == had
     finally:
         torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_has_a_log_that_each_attempt_adds_to(make: Making, folder: Path, kind: str) -> None:
+def test_each_attempt_appends_to_the_log_of_its_run(make: Making, folder: Path, kind: str) -> None:
     engine = make(kind)
     bad, good = tiny_spec(dataset="mnist", seed=2), tiny_spec(seed=2)
     finish(engine, bad, good)
@@ -230,19 +230,17 @@ def test_a_run_has_a_log_that_each_attempt_adds_to(make: Making, folder: Path, k
 
 
 def engine_with_module(make: Making, kind: str, file: Path, source: str) -> Engine:
-    """Return an engine whose processes find a user's module."""
+    """Return an engine whose processes can import a user's module."""
     file.write_text(source)
     add_import_folder(file.parent)
     engine = make(kind)
     if kind == "local":
-        engine.close()  # a worker looks where this process did when the worker started
+        engine.close()  # a worker has the import path that this process had when the worker started
     return engine
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_users_model_that_leaves_python_fails_its_run_alone(
-    make: Making, tmp_path: Path, folder: Path, kind: str
-) -> None:
+def test_a_model_that_calls_sys_exit_fails_only_its_run(make: Making, tmp_path: Path, folder: Path, kind: str) -> None:
     engine = engine_with_module(
         make,
         kind,
@@ -252,16 +250,16 @@ def test_a_users_model_that_leaves_python_fails_its_run_alone(
         "def build(shape, classes):\n    return Model(nn.Flatten(), nn.Linear(64, classes))\n",
     )
     leaving, good = tiny_spec(network="leaving_models:build"), tiny_spec(seed=3)
-    told = finish(engine, leaving, good)
-    failed = told[leaving.identity][-1]
+    events = finish(engine, leaving, good)
+    failed = events[leaving.identity][-1]
     assert isinstance(failed, Failed)
     assert re.match(r"SystemExit: enough, at .*/leaving_models\.py:7", failed.reason)
-    assert isinstance(told[good.identity][-1], Finished)
+    assert isinstance(events[good.identity][-1], Finished)
     assert "SystemExit: enough" in (folder / kind / "logs" / f"{leaving.identity}.log").read_text()
 
 
 @pytest.mark.parametrize("kind", WORKERS)
-def test_a_users_model_is_found_and_what_it_prints_is_in_the_log(
+def test_a_users_model_is_found_and_its_output_is_in_the_log(
     make: Making, tmp_path: Path, folder: Path, kind: str
 ) -> None:
     engine = engine_with_module(

@@ -1,4 +1,4 @@
-"""What missing runs will take, from epochs that are stored or measured."""
+"""Estimates for missing runs, from stored or measured epochs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def estimated(
 
 def test_epochs_with_training_evaluation_are_timed_separately() -> None:
     times = [stored(1.0, epochs=3), stored(3.0, epochs=1), stored(10.0, evaluated=True)]
-    # Of epochs 1 to 23, the first ten, 15, 20 and the last have the training images evaluated.
+    # Of epochs 1 to 23, the training images are evaluated after the first ten, 15, 20 and 23.
     found = estimated([missing(tiny_spec(epochs=23))], times)
     assert found.seconds == pytest.approx(10 * 1.5 + 13 * 10)
     assert (found.epochs, found.untimed, found.by_other_rules) == (5, 0, 0)
@@ -42,7 +42,7 @@ def test_epochs_with_training_evaluation_are_timed_separately() -> None:
 
 
 @pytest.mark.parametrize(("evaluated", "seconds"), [(True, 8 + 10), (False, 10 + 12.5)])
-def test_either_time_stands_in_for_the_other(evaluated: bool, seconds: float) -> None:
+def test_a_missing_time_is_estimated_from_the_other(evaluated: bool, seconds: float) -> None:
     assert estimated([missing(tiny_spec(epochs=13), 11)], [stored(10, evaluated=evaluated)]).seconds == seconds
 
 
@@ -75,7 +75,9 @@ def test_times_come_from_like_runs_and_the_same_rule_first() -> None:
 @pytest.mark.parametrize(
     ("connectivity", "feedback_connectivity", "seconds"), [(1.0, 1.0, 1), (0.5, 1.0, 2), (1.0, 0.5, 2), (0.5, 0.5, 3)]
 )
-def test_runs_with_as_many_masks_are_alike(connectivity: float, feedback_connectivity: float, seconds: float) -> None:
+def test_runs_with_the_same_number_of_masks_are_alike(
+    connectivity: float, feedback_connectivity: float, seconds: float
+) -> None:
     times = [
         stored(float(number), evaluated=True, connectivity=of_w, feedback_connectivity=of_r)
         for number, (of_w, of_r) in enumerate([(1.0, 1.0), (1.0, 0.25), (0.25, 0.25)], start=1)
@@ -89,9 +91,9 @@ def test_two_stage_runs_are_measured_by_their_last_stage() -> None:
     assert per_workload(specs, lambda spec: spec.rule) == ["bp", "frfb", "bp"]
 
 
-def test_the_stages_of_a_run_have_times_of_their_own() -> None:
+def test_each_stage_of_a_run_has_its_own_time() -> None:
     two_stages = tiny_spec(epochs=9, rule="frfb", **TWO_STAGES | {"frozen": "none"})
-    # The first stage is a tied urfb run's; the second is untied.
+    # The first stage has tied layers and the rule urfb; the second is untied.
     first = stored(1.0, evaluated=True, rule="urfb")
     second = stored(100.0, evaluated=True, rule="frfb", **TWO_STAGES | {"frozen": "none"})
     assert estimated([missing(two_stages)], [first, second]).seconds == 6 + 300
@@ -111,7 +113,7 @@ def test_estimate_sums_run_memory_and_checkpoint_and_row_disk() -> None:
     assert found.memory == 500
     assert found.rows == 3 * 6 * 50
     weights = network_costs(specs[0].layers, (1, 8, 8), 10, RULES["urfb"]).weights
-    # Two checkpoints: W and R in float32 of two runs, and W in float64 of one without an R
+    # Two checkpoints per run: two runs have W and R in float32, and one has W in float64 and no R
     assert found.checkpoints == 2 * (2 * 2 * 4 * weights + 8 * weights)
     assert found.uncounted == 0
     assert estimated(runs, []).memory is None

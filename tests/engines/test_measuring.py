@@ -1,4 +1,4 @@
-"""What is measured of runs before they are trained: their memory, and what does not fit."""
+"""Measuring the memory of runs before they are trained, and refusing those that do not fit."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def build(shape, classes):
 
 
 def model(folder: Path, name: str, before: str) -> str:
-    """Return the import path of a model that does something before each pass, in a module that no other test has."""
+    """Return the import path of a model that runs the code `before` each pass, in a new module."""
     (folder / f"measured_{name}.py").write_text(MODEL.replace("{before}", before))
     add_import_folder(folder)
     return f"measured_{name}:build"
@@ -56,7 +56,7 @@ def memory(specs: Sequence[RunSpec], free: int = 8 * GIB, **settings: Any) -> li
 
 
 def large(folder: Path, name: str) -> str:
-    """Return a model that asks for 4 GiB, of which it touches nothing."""
+    """Return the import path of a model that allocates 4 GiB without using them."""
     return model(folder, name, "hidden = x.new_empty(2**30)")
 
 
@@ -75,13 +75,13 @@ def test_a_users_model_that_cannot_fit_is_refused(tmp_path: Path, monkeypatch: p
     assert run([small], tmp_path, jobs=1) == Outcome(done=1)
 
 
-def test_measurements_are_counted_and_like_runs_once(tmp_path: Path) -> None:
+def test_progress_of_measuring_counts_like_runs_once(tmp_path: Path) -> None:
     watcher = Watcher()
     assert run([tiny_run(rule=rule, seed=seed) for rule in ("bp", "dfa") for seed in (0, 1)], tmp_path, watcher, jobs=1)
     assert watcher.measured == [(0, 2), (1, 2), (2, 2)]
 
 
-def test_measuring_ends_at_once_where_its_observer_raises() -> None:
+def test_measuring_ends_at_once_if_its_observer_raises() -> None:
     ended = []
 
     def measure(stages: Sequence[Stage]) -> Generator[int]:
@@ -96,7 +96,7 @@ def test_measuring_ends_at_once_where_its_observer_raises() -> None:
 
     with pytest.raises(KeyboardInterrupt) as raised:
         measured_memory([tiny_spec(), tiny_spec(rule="dfa")], measure, watch)
-    assert raised.traceback  # which keeps the generator from being garbage
+    assert raised.traceback  # keeps the generator alive, so that only `closing` can end it
     assert ended == [2]
 
 
@@ -108,11 +108,11 @@ def test_memory_is_of_the_run_and_like_runs_are_measured_once(tmp_path: Path) ->
     one, other, wide, mnist = memory(specs)
     assert one == other
     assert len(set((tmp_path / "passes").read_text().split())) == 1
-    assert wide > one + 500 * 64 * 32 * 4  # 32 numbers a pixel of a batch
-    assert mnist > one + 70_000 * 784  # the images of the data set
+    assert wide > one + 500 * 64 * 32 * 4  # 32 numbers per pixel of a batch
+    assert mnist > one + 70_000 * 784  # all images of the data set
 
 
-def test_a_batch_that_gradients_are_compared_on_is_measured() -> None:
+def test_the_memory_of_the_gradient_batch_is_measured() -> None:
     settings = {"network": "Conv 64 3x3; Output", "batch_size": 20}
     specs = [tiny_spec(**settings), tiny_spec(**settings, gradient_batch=1000)]
     plain, compared = memory(specs)
@@ -141,7 +141,7 @@ def test_a_run_that_the_system_kills_does_not_fit(tmp_path: Path) -> None:
     assert [size == 0 for size in sizes] == [False, True, True, False, False]
 
 
-def test_measuring_stops_when_it_is_asked_to_and_leaves_no_process(tmp_path: Path) -> None:
+def test_measuring_stops_on_request_and_leaves_no_process(tmp_path: Path) -> None:
     wait = f"Path('{tmp_path}/begun').touch(); time.sleep(99)"
     endless = tiny_spec(network=model(tmp_path, "endless", wait))
     memory([tiny_spec()])
@@ -171,7 +171,7 @@ def test_a_killed_runner_leaves_no_measuring_process(tmp_path: Path) -> None:
 
 def test_an_interrupt_while_pytorch_is_imported_is_not_lost(tmp_path: Path) -> None:
     with importing_pytorch(tmp_path) as (runner, _):
-        os.killpg(runner.pid, signal.SIGINT)  # as a terminal does
+        os.killpg(runner.pid, signal.SIGINT)  # like Ctrl-C in a terminal
         output, _ = runner.communicate(timeout=100)
     assert runner.returncode == 130
     assert "interrupted" in output
@@ -189,7 +189,7 @@ def test_a_server_that_is_killed_while_it_imports_pytorch_is_reported(tmp_path: 
 
 @contextmanager
 def importing_pytorch(folder: Path) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
-    """Run a grid, in a session of its own, until its server of processes has begun to import PyTorch."""
+    """Run a grid in a new session until its server of processes has begun to import PyTorch."""
     command = [sys.executable, "-m", "urfb", "grid", "run", str(grid_file(folder, epochs=20)), "--jobs", "1"]
     command += ["--store", str(folder / "s.sqlite")]
     with subprocess.Popen(
@@ -202,7 +202,7 @@ def importing_pytorch(folder: Path) -> Iterator[tuple[subprocess.Popen[str], psu
 
 
 def server_of(runner: int) -> psutil.Process | None:
-    """Return the process from which a runner's processes are forked, once it is there."""
+    """Return the process from which a runner's processes are forked; None if it has not started."""
     for process in psutil.process_iter(["ppid", "cmdline"]):
         if process.info["ppid"] == runner and "forkserver" in " ".join(process.info["cmdline"] or ()):
             return process

@@ -1,4 +1,4 @@
-"""What a plan says of the missing runs: where they would be trained, for how long, and in how much memory."""
+"""Plans: the slots, times and memory of the missing runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LARGE = [tiny_run(network="Full 50000; Output", seed=seed) for seed in (0, 1)]
 
 @pytest.fixture(scope="module")
 def sizes() -> tuple[int, int]:
-    """The memory of a large run, and of a small one."""
+    """The memory of a large run and of a small run, in bytes."""
     large, small = measured_memory([runs[0].spec for runs in (LARGE, RUNS)], partial(peaks, device="cpu", free=2**40))
     assert 5 * large > 7 * small
     return large, small
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> str:
 
 
 def train(store: str, run: GridRun, seconds: float, threads: int = 1) -> None:
-    """Store a run that is done, on this machine's processor."""
+    """Store a run that this machine's processor has finished."""
     writable = open_for_writing(store)
     writable.register([run])
     writable.claim(run.spec)
@@ -71,7 +71,7 @@ def test_missing_runs_take_the_time_of_epochs_with_as_many_threads(store: str, j
     assert {slot.threads for slot in found.slots} == {8 if jobs == 1 else 4}
 
 
-def test_runs_that_are_done_need_neither_places_nor_memory(store: str, sizes: tuple[int, int]) -> None:
+def test_runs_that_are_done_need_no_slots_and_no_memory(store: str, sizes: tuple[int, int]) -> None:
     train(store, LARGE[0], 1.0)
     found = planned([LARGE[0], *RUNS], store, 3, calibrate=True)
     assert found.estimate
@@ -108,7 +108,7 @@ def test_a_failed_run_is_planned_again_and_the_plan_says_why_it_failed(store: st
     assert "ValueError: not today" in found.runs[0].reason
 
 
-def test_a_run_that_an_edit_made_new_says_so(store: str) -> None:
+def test_a_run_that_is_new_because_of_an_edit_says_so(store: str) -> None:
     old, new = (replace(RUNS[0], spec=RUNS[0].spec.model_copy(update={"source": source})) for source in ("old", "new"))
     train(store, old, 1.0)
     found = planned([RUNS[1], new, old], store).runs

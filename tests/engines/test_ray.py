@@ -1,4 +1,4 @@
-"""Clusters joined, divided, and losing a machine; what the engine does with a run is in test_engines.py."""
+"""Joining and dividing clusters, and losing a machine. test_engines.py tests how the engine trains a run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def end(process: subprocess.Popen[str], code: int) -> str:
 
 
 def divide(machines: list[dict[str, float]], device: str, jobs: int | None, runs: int = 99) -> tuple[int, int, Any]:
-    """Return how many slots there are, their threads, and their resources but for the memory."""
+    """Return the number of slots, their threads, and their resources without the memory."""
     template = Slot(Path(), Path(), Path(), device, 0)
     slots, resources = Cluster(machines).divide(template, jobs, runs, GIB)
     assert {slot.device for slot in slots} == {device}
@@ -98,13 +98,13 @@ def test_a_cluster_that_does_not_answer_is_refused(address: str, message: str) -
         pass
 
 
-def test_without_ray_the_command_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(DeviceError, match=r"pip install 'urfb\[ray\]'"), joined("local"):
         pass
 
 
-def test_settings_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+def test_contradictory_settings_of_an_engine_are_refused(tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         "store": str(tmp_path / "urfb.sqlite"), "data": tmp_path, "device": "cpu", "observer": Watcher()
     }  # fmt: skip
@@ -118,7 +118,7 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_shares_of_gpus_are_slots_and_another_waits_until_there_is_room(ray_cluster: None, tmp_path: Path) -> None:
+def test_gpu_shares_are_slots_and_another_slot_waits_for_room(ray_cluster: None, tmp_path: Path) -> None:
     from urfb.engines.ray import RayEngine
 
     template = Slot(tmp_path, tmp_path, tmp_path, "cuda", 1)
@@ -139,7 +139,7 @@ def test_shares_of_gpus_are_slots_and_another_waits_until_there_is_room(ray_clus
 
 @pytest.fixture
 def two_machines() -> Iterator[Any]:
-    """Two nodes of a CPU each, on this machine."""
+    """A cluster of two nodes with one CPU each, on this machine."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster as Nodes
 
@@ -150,7 +150,7 @@ def two_machines() -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_a_machine_that_is_lost_costs_no_run_and_changes_no_number(tmp_path: Path, two_machines: Any) -> None:
+def test_losing_a_machine_loses_no_run_and_changes_no_result(tmp_path: Path, two_machines: Any) -> None:
     grid, store = grid_file(tmp_path, epochs=80), tmp_path / "lost" / "urfb.sqlite"
     end(start(grid, tmp_path / "undisturbed.sqlite", "--address", two_machines.address), 0)
     process = start(grid, store, "--address", two_machines.address, "--checkpoint-every", "1")
@@ -167,18 +167,18 @@ def test_a_machine_that_is_lost_costs_no_run_and_changes_no_number(tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_runner_on_a_ray_of_its_own_stops_gently(tmp_path: Path, sent: signal.Signals) -> None:
+def test_a_runner_with_its_own_ray_stops_gently(tmp_path: Path, sent: signal.Signals) -> None:
     grid, store = grid_file(tmp_path, epochs=100_000, seeds=1), tmp_path / "urfb.sqlite"
     process = start(grid, store, "--address", "local", "--jobs", "1", start_new_session=True)
     wait_until(store, lambda opened: len(opened.epochs()) > 5)
-    # Ctrl-C reaches every process of the terminal, Ray's own, too.
+    # Ctrl-C reaches every process of the terminal, including Ray's.
     (os.killpg if sent is signal.SIGINT else os.kill)(process.pid, sent)
     assert "stopped, with a checkpoint" in end(process, 130)
     assert sorted(open_store(str(store)).runs()["state"]) == ["new", "unfinished"]
 
 
 @pytest.mark.slow
-def test_a_cluster_on_which_no_worker_starts_is_told_with_the_reason(tmp_path: Path) -> None:
+def test_a_cluster_where_no_worker_starts_is_reported_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('this machine has no PyTorch')\n")
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     grid = grid_file(tmp_path)

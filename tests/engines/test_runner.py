@@ -25,7 +25,7 @@ from urfb.store.engine import Location
 
 
 class Watcher:
-    """Notes what it is told, and interrupts the runner after so many epochs."""
+    """Records notices, and interrupts the runner after `interrupt_after` epochs."""
 
     def __init__(self, interrupt_after: int | None = None) -> None:
         self.events: list[Event] = []
@@ -93,7 +93,7 @@ def test_a_run_that_fails_is_stored_and_the_others_are_trained(tmp_path: Path, j
     assert sorted(runs["state"]) == ["done", "done", "failed"]
 
 
-def test_an_interrupted_run_is_unfinished_and_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed_with_the_same_results(tmp_path: Path) -> None:
     runs = [tiny_run(epochs=4)]
     run(runs, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -109,7 +109,7 @@ def test_an_interrupted_run_is_unfinished_and_goes_on_to_the_same_numbers(tmp_pa
     assert store.runs()["test_error"].tolist() == whole.runs()["test_error"].tolist()
 
 
-def test_a_farther_target_goes_on_and_a_nearer_one_deletes_nothing(tmp_path: Path) -> None:
+def test_a_larger_target_continues_and_a_smaller_deletes_nothing(tmp_path: Path) -> None:
     run([tiny_run(epochs=2)], tmp_path)
     run([tiny_run(epochs=4)], tmp_path)
     run([tiny_run(epochs=4)], tmp_path / "whole")
@@ -121,7 +121,7 @@ def test_a_farther_target_goes_on_and_a_nearer_one_deletes_nothing(tmp_path: Pat
     assert store.runs()["test_epoch"].tolist() == [4]
 
 
-def test_a_nearer_target_ends_an_unfinished_run_where_it_is(tmp_path: Path) -> None:
+def test_a_smaller_target_ends_an_unfinished_run_where_it_is(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run([tiny_run(epochs=9)], tmp_path, Watcher(interrupt_after=5))
     assert run([tiny_run(epochs=2)], tmp_path) == Outcome(done=1)
@@ -144,7 +144,7 @@ def test_an_experiment_whose_runs_are_done_is_recorded(tmp_path: Path) -> None:
     assert store.runs()["experiments"].tolist() == ["a third,first,second", "a third"]
 
 
-def test_stores_side_by_side_have_checkpoints_of_their_own(tmp_path: Path) -> None:
+def test_stores_in_one_folder_have_their_own_checkpoints(tmp_path: Path) -> None:
     def grow(name: str, epochs: int) -> None:
         run_grid(
             [tiny_run(epochs=epochs)],
@@ -218,7 +218,7 @@ def test_a_run_in_this_process_is_stopped_within_an_epoch(tmp_path: Path) -> Non
     assert 0 < started.steps_done < 8
 
 
-def test_a_store_that_is_made_again_uses_no_checkpoint_of_the_one_before(tmp_path: Path) -> None:
+def test_a_recreated_store_uses_no_old_checkpoints(tmp_path: Path) -> None:
     asked = itertools.count(1)
     run([tiny_run()], tmp_path, stop=lambda: next(asked) > 8)
     assert list((tmp_path / "urfb.checkpoints").glob("*.pt"))
@@ -246,13 +246,13 @@ def test_fail_fast_lets_other_runs_keep_a_checkpoint(tmp_path: Path) -> None:
     assert open_store(str(tmp_path / "urfb.sqlite")).runs()["state"].tolist() == ["unfinished", "failed", "new"]
 
 
-def test_no_more_runs_are_trained_than_wanted(tmp_path: Path) -> None:
+def test_no_more_runs_are_trained_than_the_limit(tmp_path: Path) -> None:
     runs = [tiny_run(seed=seed) for seed in range(3)]
     assert run(runs, tmp_path, limit=2) == Outcome(done=2)
     assert run(runs, tmp_path, limit=2) == Outcome(done=1)
 
 
-def test_a_run_that_another_runner_trains_takes_no_place_of_those_wanted(tmp_path: Path) -> None:
+def test_runs_of_other_runners_do_not_count_for_the_limit(tmp_path: Path) -> None:
     class Impatient(Watcher):
         def waiting(self, specs: Sequence[RunSpec]) -> None:
             raise AssertionError("it waits for the other runner")
@@ -268,7 +268,7 @@ def test_a_run_that_another_runner_trains_takes_no_place_of_those_wanted(tmp_pat
     assert store.runs(state="done")["run"].tolist() == [free.spec.identity]
 
 
-def test_checkpoints_of_runs_that_are_done_stay_or_go_as_wanted(tmp_path: Path) -> None:
+def test_checkpoints_of_done_runs_are_kept_or_removed_on_request(tmp_path: Path) -> None:
     run([tiny_run()], tmp_path)
     kept = list((tmp_path / "urfb.checkpoints").iterdir())
     assert len(kept) == 1
@@ -277,14 +277,14 @@ def test_checkpoints_of_runs_that_are_done_stay_or_go_as_wanted(tmp_path: Path) 
     size = kept[0].stat().st_size
     unfinished = tiny_run(seed=2)
     open_for_writing(str(tmp_path / "urfb.sqlite")).register([unfinished])
-    its_own = tmp_path / "urfb.checkpoints" / f"{unfinished.spec.identity}.pt"
-    its_own.write_bytes(b"weights")
+    checkpoint = tmp_path / "urfb.checkpoints" / f"{unfinished.spec.identity}.pt"
+    checkpoint.write_bytes(b"weights")
     assert remove_checkpoints(str(tmp_path / "urfb.sqlite")) == (1, size)
     assert remove_checkpoints(str(tmp_path / "urfb.sqlite")) == (0, 0)
-    assert list((tmp_path / "urfb.checkpoints").iterdir()) == [its_own]
+    assert list((tmp_path / "urfb.checkpoints").iterdir()) == [checkpoint]
 
 
-def test_failed_and_cancelled_runs_are_tried_again_within_bounds(tmp_path: Path) -> None:
+def test_failed_and_cancelled_runs_are_tried_again_up_to_a_limit(tmp_path: Path) -> None:
     bad = tiny_run(network="Full 5; Output", step_size=3e38, loss="softmax")
     cancelled, fine = tiny_run(), tiny_run(seed=1)
     runs, store = [bad, cancelled, fine], str(tmp_path / "urfb.sqlite")
@@ -323,7 +323,7 @@ def test_a_store_of_an_older_version_is_upgraded_by_a_runner(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["run", "retry"])
-def test_a_run_that_is_cancelled_while_it_is_trained_is_left_alone(tmp_path: Path, again: bool) -> None:
+def test_a_run_cancelled_during_training_is_dropped(tmp_path: Path, again: bool) -> None:
     cancelled, other = tiny_run(epochs=100_000), tiny_run(seed=1)
     store = str(tmp_path / "urfb.sqlite")
 
@@ -339,7 +339,7 @@ def test_a_run_that_is_cancelled_while_it_is_trained_is_left_alone(tmp_path: Pat
     assert open_store(store).runs()["state"].tolist() == ["cancelled", "done"]
 
 
-def test_stores_of_one_stem_have_checkpoints_of_their_own(tmp_path: Path) -> None:
+def test_stores_with_the_same_stem_have_their_own_checkpoints(tmp_path: Path) -> None:
     names = ("urfb.sqlite", "urfb.db", "run-0.1", "run-0.2")
     folders = {Location.of(str(tmp_path / name)).checkpoints for name in names}
     folders |= {Location.of(f"postgresql://{host}/urfb").checkpoints.absolute() for host in ("a", "b", "b:1")}

@@ -1,4 +1,4 @@
-"""What a runner stores, tries again and leaves to others, with an engine that trains nothing."""
+"""The runs that a runner stores, tries again and leaves to other runners, with an engine that trains nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FAILED, LOST = Failed("ValueError: bad", "traceback"), Lost("killed")
 
 
 class Scripted:
-    """Tells of each attempt of a run what a test has written, one event a poll."""
+    """An engine that sends the events that a test has listed for each attempt, one event per run and poll."""
 
     def __init__(self, attempts: dict[RunSpec, list[list[Event]]], *, most: int = 1) -> None:
         self.attempts = {spec.identity: deque(each) for spec, each in attempts.items()}
@@ -68,7 +68,7 @@ class Scripted:
 
 
 class Watcher:
-    """Notes what it is told, and does what a test wants at an event or while the runner waits."""
+    """Records notices, and calls a test's functions at an event or while the runner waits."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ def store(tmp_path: Path) -> WritableStore:
 
 @pytest.fixture
 def sql(tmp_path: Path) -> Callable[[str], list[Any]]:
-    """Does what other machines' runners do, straight in the database."""
+    """A function that executes SQL directly in the database, for changes by runners on other machines."""
 
     def execute(statement: str) -> list[Any]:
         with sqlite3.connect(tmp_path / "urfb.sqlite") as connection:
@@ -121,12 +121,12 @@ def sql(tmp_path: Path) -> Callable[[str], list[Any]]:
 
 
 def given_to_another(spec: RunSpec, state: str = "running") -> str:
-    """Return the SQL after which a runner of another machine has a run, or has ended it."""
+    """Return the SQL by which a runner on another machine takes a run, or ends it with a state."""
     owner = "'another', owner_host = 'elsewhere', leased_until = 1e12" if state == "running" else "NULL"
     return f"UPDATE run SET state = '{state}', owner = {owner} WHERE identity = '{spec.identity}'"
 
 
-def test_a_run_that_another_runner_gives_back_is_trained(store: WritableStore, sql: Callable[[str], list[Any]]) -> None:
+def test_a_run_that_another_runner_releases_is_trained(store: WritableStore, sql: Callable[[str], list[Any]]) -> None:
     sql(given_to_another(FIRST))
     engine = Scripted({FIRST: [DONE], SECOND: [DONE]})
     watcher = Watcher(on_wait=lambda times: times == 4 and sql(given_to_another(FIRST, "unfinished")))
@@ -138,7 +138,7 @@ def test_a_run_that_another_runner_gives_back_is_trained(store: WritableStore, s
 
 
 @pytest.mark.parametrize("state", ["done", "cancelled"])
-def test_a_run_that_another_runner_ends_is_left_alone(
+def test_a_run_that_another_runner_ends_is_not_trained(
     store: WritableStore, sql: Callable[[str], list[Any]], state: str
 ) -> None:
     sql(given_to_another(FIRST))
@@ -157,7 +157,7 @@ def test_a_runner_that_waits_for_another_can_be_stopped(store: WritableStore, sq
     assert watcher.stops == 1
 
 
-def test_a_stop_is_asked_of_the_engine_once_and_nothing_else_begins(store: WritableStore) -> None:
+def test_a_stop_ends_the_jobs_once_and_begins_no_other(store: WritableStore) -> None:
     engine, watcher = Scripted({FIRST: [DONE]}), Watcher()
     assert run_missing([FIRST, SECOND], store, engine, watcher, stop=lambda: not engine.room) == Outcome(left=2)
     assert watcher.stops == 1
@@ -167,12 +167,12 @@ def test_a_stop_is_asked_of_the_engine_once_and_nothing_else_begins(store: Writa
 def test_runs_that_end_before_a_stop_is_noticed_are_not_left(store: WritableStore) -> None:
     events: list[Event] = []
     watcher = Watcher(on_event=lambda spec, event: events.append(event))
-    engine = Scripted({FIRST: [[started(), Finished(1, 1.0, 0.25)]]})  # in its last epoch when the runner is stopped
+    engine = Scripted({FIRST: [[started(), Finished(1, 1.0, 0.25)]]})  # stopped in the last epoch
     assert run_missing([FIRST], store, engine, watcher, stop=lambda: bool(events)) == Outcome(done=1)
     assert watcher.stops == 1
 
 
-def test_a_store_that_is_gone_at_the_end_is_no_success(store: WritableStore, tmp_path: Path) -> None:
+def test_a_store_deleted_before_the_end_is_an_error(store: WritableStore, tmp_path: Path) -> None:
     def delete(spec: RunSpec, event: Event) -> None:
         if isinstance(event, Finished):
             (tmp_path / "urfb.sqlite").unlink()
@@ -204,7 +204,7 @@ def test_worker_deaths_are_unlimited_if_epochs_end_between(store: WritableStore)
     assert len(engine.jobs) == LOSSES + 2
 
 
-def test_workers_that_die_again_and_again_before_an_epoch_fail_the_run(store: WritableStore) -> None:
+def test_repeated_worker_deaths_before_an_epoch_fail_the_run(store: WritableStore) -> None:
     attempts: list[list[Event]] = [[started(), LOST]] * LOSSES
     assert run_missing([FIRST], store, Scripted({FIRST: attempts}), Watcher()) == Outcome(failed=1)
     (reason,) = store.runs(state="failed")["reason"]
@@ -233,7 +233,7 @@ def test_old_failure_is_retried_but_not_a_new_failure_elsewhere(store: WritableS
     assert store.failures() == {FIRST.identity: 1, SECOND.identity: 2}
 
 
-def test_a_run_that_is_taken_away_is_dropped_and_waited_for(
+def test_a_run_taken_by_another_runner_is_dropped_and_awaited(
     store: WritableStore, sql: Callable[[str], list[Any]]
 ) -> None:
     taken = iter([epoch(1)])
@@ -248,7 +248,7 @@ def test_a_run_that_is_taken_away_is_dropped_and_waited_for(
     assert [job.epochs_stored for job in engine.jobs] == [0, 1]
 
 
-def test_the_end_of_a_run_that_is_another_runners_by_now_is_not_stored(
+def test_the_end_of_a_run_taken_by_another_runner_is_not_stored(
     store: WritableStore, sql: Callable[[str], list[Any]]
 ) -> None:
     engine = Scripted({FIRST: [DONE]})
@@ -280,7 +280,7 @@ def test_a_run_removed_while_it_is_trained_is_dropped_once(store: WritableStore)
     assert (engine.dropped, watcher.lost) == ([FIRST.identity], [FIRST])
 
 
-def test_a_run_removed_while_another_runner_is_waited_for_is_dropped(
+def test_a_run_removed_while_another_runner_has_it_is_dropped(
     store: WritableStore, sql: Callable[[str], list[Any]]
 ) -> None:
     sql(given_to_another(FIRST))
@@ -294,7 +294,7 @@ def test_a_run_removed_while_another_runner_is_waited_for_is_dropped(
     assert watcher.lost == [FIRST]
 
 
-def test_a_lease_is_renewed_however_long_an_epoch_takes(
+def test_leases_are_renewed_during_long_epochs(
     store: WritableStore, sql: Callable[[str], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("urfb.engines.scheduler.LEASE_SECONDS", 0.04)

@@ -18,7 +18,7 @@ def test_a_second_signal_interrupts_and_a_third_is_ignored(number: signal.Signal
             assert stop()
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), number)
-        os.kill(os.getpid(), number)  # would end this process
+        os.kill(os.getpid(), number)  # would end this process if it were not ignored
         assert all(signal.getsignal(one) == signal.SIG_IGN for one in STOPPING)
         for one in STOPPING:
             signal.signal(one, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Processes killed for real, and runners that share a store."""
+"""Killed processes, full disks and stopped servers, and runners that share a store."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ COMMAND = [sys.executable, "-c", "from urfb.cli import app; app()", "grid", "run
 
 def start(grid: Path, store: Path | str, *options: str, core: int | None = None) -> subprocess.Popen[str]:
     arguments = [*COMMAND, str(grid), "--store", str(store), *(options or ("--jobs", "2"))]
-    if core is not None:  # with one core, a runner takes one thread, and many do not get in each other's way
+    if core is not None:  # with one core, a runner uses one thread, so that many runners do not slow each other down
         arguments = ["taskset", "--cpu-list", str(core), *arguments]
-    # Files of a store on a server stand where the command is run.
+    # The files of a PostgreSQL store are in the working folder of the command.
     return subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=grid.parent
     )
@@ -39,14 +39,14 @@ def wait_until(store: Path | str, reached: Callable[[Store], bool]) -> None:
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         time.sleep(0.1)
-        # The schema is made in one transaction, so where there is a run there is a whole store.
+        # The schema is created in one transaction, so a store that has a run is complete.
         if stored_progress(str(store)) and reached(open_store(str(store))):
             return
-    raise AssertionError("the store has not come so far in three minutes")
+    raise AssertionError("the store has not reached this state in three minutes")
 
 
 def assert_same_numbers(store: Path | str, other: Path) -> None:
-    """Compare bit for bit all that was measured, whatever the order of the runs; what is missing in both is alike."""
+    """Check that all measurements are equal bit for bit, in any order of the runs."""
     for one, two in zip(measured(store), measured(other), strict=True):
         pd.testing.assert_frame_equal(one, two, check_exact=True)
 
@@ -66,14 +66,14 @@ def finish(grid: Path, store: Path | str, *options: str) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of four runs of 60 epochs, trained without an interruption."""
+    """A store of four runs of 60 epochs, trained without interruption."""
     folder = tmp_path_factory.mktemp("undisturbed")
     finish(grid_file(folder, epochs=60), folder / "urfb.sqlite")
     return folder / "urfb.sqlite"
 
 
 @pytest.mark.parametrize("victim", ["runner", "worker"])
-def test_what_is_killed_is_finished_with_the_same_numbers(tmp_path: Path, undisturbed: Path, victim: str) -> None:
+def test_a_killed_process_is_resumed_with_the_same_results(tmp_path: Path, undisturbed: Path, victim: str) -> None:
     grid = grid_file(tmp_path, epochs=60)
     store = tmp_path / "killed" / "urfb.sqlite"
     process = start(grid, store)
@@ -81,18 +81,18 @@ def test_what_is_killed_is_finished_with_the_same_numbers(tmp_path: Path, undist
     running = open_store(str(store)).runs(state="running")
     os.kill(process.pid if victim == "runner" else int(running["process"].iloc[0]), signal.SIGKILL)
     output, _ = process.communicate(timeout=300)
-    if victim == "worker":  # by the same command, in a new process
+    if victim == "worker":  # the same command has trained the run again in a new process
         assert process.returncode == 0, output
         assert "SIGKILL" in output
         assert sorted(open_store(str(store)).runs()["attempts"]) == [1, 1, 1, 2]
-    else:  # by running it again
+    else:  # the command must be run again
         assert "unfinished" in open_store(str(store)).runs()["state"].tolist()
         finish(grid, store)
     assert_same_numbers(store, undisturbed)
 
 
-def test_a_grid_that_is_killed_at_random_moments_ends_as_one_that_is_not(tmp_path: Path) -> None:
-    """URFB_KILLS says how often; each time a worker, the runner or all of them, without warning."""
+def test_a_grid_killed_at_random_moments_has_the_same_results(tmp_path: Path) -> None:
+    """Kill a worker, the runner or all processes, as often as URFB_KILLS says."""
     kills, chance = int(os.environ.get("URFB_KILLS", "6")), random.Random(0)
     grid = grid_file(tmp_path, epochs=30 + kills, seeds=kills)
     options = ("--jobs", "2", "--checkpoint-every", "0.2")
@@ -102,15 +102,15 @@ def test_a_grid_that_is_killed_at_random_moments_ends_as_one_that_is_not(tmp_pat
     total, stored = 2 * kills * (30 + kills), 0
     for number in range(kills):
         process = start(grid, store, *options)
-        # The moment is a number of epochs, so that a machine of any speed is killed as often.
+        # The moment is a number of epochs, so that it does not depend on the machine's speed.
         moment = stored + chance.randint(0, (total - stored) // (kills - number + 1))
         wait_until(store, lambda opened, moment=moment: len(opened.epochs()) >= moment)
-        time.sleep(chance.uniform(0, 0.2))  # from before the first epoch on
+        time.sleep(chance.uniform(0, 0.2))
         assert process.poll() is None, "ended before it could be killed"
         match chance.choice(["worker", "runner", "all"]):
             case "worker":
                 processes = psutil.Process(process.pid).children(recursive=True)
-                workers = [one for one in processes if one.ppid() != process.pid]  # they are the server's children
+                workers = [one for one in processes if one.ppid() != process.pid]  # the server's children
                 for worker in workers[:1]:
                     worker.kill()
                 time.sleep(0.5)
@@ -152,7 +152,7 @@ def test_eight_runners_on_one_store_train_each_of_500_runs_once(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of a quarter of a megabyte."""
+    """The folder of a real file system of 256 KiB."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small file system")
     folder = tmp_path / "disk"
@@ -163,23 +163,21 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def remount(folder: Path, options: str) -> None:
-    """Change how a file system is mounted, once no file on it is being written."""
+    """Change a file system's mount options, as soon as no file on it is being written."""
     deadline = time.monotonic() + 60
     while subprocess.run(["mount", "-o", f"remount,{options}", folder], capture_output=True).returncode != 0:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_a_full_disk_is_told_and_running_again_with_more_room_completes(
-    tmp_path: Path, undisturbed: Path, small_disk: Path
-) -> None:
+def test_a_full_disk_is_reported_and_a_rerun_completes(tmp_path: Path, undisturbed: Path, small_disk: Path) -> None:
     grid = grid_file(tmp_path, epochs=60)
     store = small_disk / "urfb.sqlite"
     process = start(grid, store, "--jobs", "2", "--checkpoint-every", "0")
     output, _ = process.communicate(timeout=300)
     assert process.returncode in (1, 2), output
     assert "disk" in output or "No space left" in output
-    stored = open_store(str(store)).epochs()  # a reader needs no room
+    stored = open_store(str(store)).epochs()  # a reader needs no space
     assert not stored.duplicated(["run", "epoch"]).any()
     remount(small_disk, "size=50m")
     finish(grid, store)
@@ -208,7 +206,7 @@ def test_read_only_store_is_reported_and_a_restart_completes(
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate"])
-def test_a_server_that_is_stopped_is_told_and_running_again_completes(
+def test_a_stopped_server_is_reported_and_a_rerun_completes(
     tmp_path: Path, undisturbed: Path, postgres: Server, how: str
 ) -> None:
     grid = grid_file(tmp_path, epochs=60)

@@ -23,7 +23,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/engines/worker.py",
-        "tests/engines/test_runner.py::test_a_store_that_is_made_again_uses_no_checkpoint_of_the_one_before",
+        "tests/engines/test_runner.py::test_a_recreated_store_uses_no_old_checkpoints",
         ("or job.epochs_stored else -1", "or job.epochs_stored else 0"),
     ),
     *of(
@@ -357,7 +357,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/engines/worker.py",
-        "tests/engines/test_engines.py::test_a_users_model_that_leaves_python_fails_its_run_alone",
+        "tests/engines/test_engines.py::test_a_model_that_calls_sys_exit_fails_only_its_run",
         ("except USERS_ERRORS as error:  # any", "except Exception as error:  # any"),
     ),
     *of(

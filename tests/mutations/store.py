@@ -9,7 +9,7 @@ RUNNER = "tests/engines/test_runner.py::test_"
 MUTATIONS = [
     *of(
         "urfb/store/frames.py",
-        CONTRACT + "a_filters_value_that_cannot_be_is_refused",
+        CONTRACT + "an_impossible_filter_value_is_refused",
         ("if isinstance(value, str) != (kind is str):", "if False:"),
         ('context={"networks": stored}', "context={}"),
         ("        if value not in known:\n", "        if False:\n"),
@@ -52,7 +52,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/store/writing.py",
-        CONTRACT + "a_runner_renews_and_gives_back_its_own_runs_alone",
+        CONTRACT + "a_runner_renews_and_releases_only_its_own_runs",
         (
             ".where(tables.run.c.owner == self._token)\n                .values(leased_until",
             ".values(leased_until",
@@ -72,12 +72,12 @@ MUTATIONS = [
     ),
     *of(
         "urfb/store/writing.py",
-        CONTRACT + "a_runner_that_lives_beside_this_one_keeps_its_run",
+        CONTRACT + "a_live_runner_on_the_same_host_keeps_its_run",
         ("(is_local(row.owner) and row.owner_process == os.getpid())", "is_local(row.owner)"),
     ),
     *of(
         "urfb/store/writing.py",
-        CONTRACT + "going_on_from_an_earlier_epoch_drops_what_is_stored_past_it",
+        CONTRACT + "continuing_from_an_earlier_epoch_deletes_later_rows",
         (
             "for table in (tables.epoch, tables.test, tables.layer_alignment, tables.filters):",
             "for table in (tables.epoch, tables.layer_alignment, tables.filters):",
@@ -86,7 +86,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/store/writing.py",
-        CONTRACT + "closing_a_run_again_replaces_its_test_error_of_that_epoch",
+        CONTRACT + "finishing_a_run_again_replaces_that_epochs_test_error",
         (
             ".where(columns.run_id == run.id, columns.epoch == event.epoch)",
             ".where(columns.run_id == run.id)",
@@ -98,7 +98,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/store/writing.py",
-        CONTRACT + "a_target_nearer_than_what_is_stored_is_what_is_stored",
+        CONTRACT + "a_target_below_the_stored_epochs_is_raised_to_them",
         ("epochs_target=max(spec.epochs, epochs_done)", "epochs_target=spec.epochs"),
     ),
     *of(
@@ -109,14 +109,14 @@ MUTATIONS = [
     ),
     *of(
         "urfb/store/writing.py",
-        CONTRACT + "a_run_goes_on_with_the_threads_of_its_own_last_training",
+        CONTRACT + "a_run_continues_with_the_threads_of_its_last_training",
         (".order_by(columns.id.desc())\n        .limit(1)", ".order_by(columns.id)\n        .limit(1)"),
         ("columns.run_id == run_id, columns.threads.is_not(None)", "columns.run_id == run_id"),
         ("columns.run_id == run_id, columns.threads.is_not(None)", "columns.threads.is_not(None)"),
     ),
     *of(
         "urfb/store/writing.py",
-        CONTRACT + "a_runner_that_has_lost_its_run_stores_nothing_of_it",
+        CONTRACT + "a_runner_that_has_lost_a_run_stores_nothing_for_it",
         ("if run is None or run.owner != self._token:", "if run is None or run.owner is None:"),
     ),
     *of(
@@ -126,7 +126,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/store/reading.py",
-        CONTRACT + "filters_are_read_back_as_arrays_each_where_it_was",
+        CONTRACT + "filters_are_read_back_as_arrays_with_their_locations",
         (".where(tables.run.c.identity == self.spec(run).identity)\n            .order_by", ".order_by"),
     ),
     *of(
@@ -136,7 +136,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/store/engine.py",
-        CONTRACT + "a_reader_sees_one_moment",
+        CONTRACT + "a_reader_sees_one_snapshot",
         ('"READ COMMITTED" if writing else "REPEATABLE READ"', '"READ COMMITTED"'),
         (
             'connection.exec_driver_sql("BEGIN")',
@@ -145,13 +145,13 @@ MUTATIONS = [
     ),
     *of(
         "urfb/store/tables.py",
-        CONTRACT + "what_is_summed_up_of_a_run_is_its_own",
+        CONTRACT + "sums_and_counts_cover_only_the_runs_own_rows",
         ("FROM epoch WHERE epoch.run_id = run.id)", "FROM epoch)"),
         ("(SELECT count(*) FROM attempt WHERE attempt.run_id = run.id)", "(SELECT count(*) FROM attempt)"),
     ),
     *of(
         "urfb/store/tables.py",
-        CONTRACT + "a_run_goes_on_with_the_threads_of_its_own_last_training",
+        CONTRACT + "a_run_continues_with_the_threads_of_its_last_training",
         ("attempt.id = (SELECT max(id)", "attempt.id = (SELECT min(id)"),
     ),
     *of(
@@ -166,12 +166,12 @@ MUTATIONS = [
     ),
     *of(
         "urfb/store/tables.py",
-        CONTRACT + "a_condition_is_read_as_its_own_view_has_the_column",
+        CONTRACT + "conditions_use_the_column_types_of_their_view",
         ('"alignment": (run, layer_alignment)', '"alignment": (run, layer_alignment, epoch)'),
     ),
     *of(
         "urfb/store/frames.py",
-        CONTRACT + "columns_hold_what_is_said_of_them",
+        CONTRACT + "columns_have_values_of_their_declared_type",
         ('return "Int64" if stored.nullable else "int64"', "return None"),
     ),
     *of(
@@ -228,7 +228,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/engines/runner.py",
-        RUNNER + "checkpoints_of_runs_that_are_done_stay_or_go_as_wanted",
+        RUNNER + "checkpoints_of_done_runs_are_kept_or_removed_on_request",
         ('if state == "done"]', 'if state != "running"]'),
     ),
     *of(
@@ -238,7 +238,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/engines/runner.py",
-        RUNNER + "a_run_that_another_runner_trains_takes_no_place_of_those_wanted",
+        RUNNER + "runs_of_other_runners_do_not_count_for_the_limit",
         ('if run.missing and (limit is None or run.state != "running")]', "if run.missing]"),
     ),
     *of(

@@ -15,7 +15,7 @@ from urfb.store.engine import Location, connect
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where there is no store yet: a file, and a database of a real server."""
+    """The location of a store that does not exist yet: a file, or a database of a real server."""
     if request.param == "sqlite":
         return str(tmp_path / "results" / "urfb.sqlite")
     url: str = request.getfixturevalue("postgres").database()
@@ -26,7 +26,7 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def store(location: str) -> Iterator[WritableStore]:
     store = open_for_writing(location)
     yield store
-    store.close()  # a server takes a hundred connections
+    store.close()  # a server allows only a hundred connections
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def run(store: WritableStore) -> GridRun:
 
 @pytest.fixture
 def sql(location: str) -> Callable[[str], list[tuple[Any, ...]]]:
-    """Does what no part of urfb does, straight in the database, and returns the rows."""
+    """A function that executes SQL directly in the database, for changes that urfb never makes, and returns rows."""
 
     def execute(statement: str) -> list[tuple[Any, ...]]:
         with connect(Location.of(location), writing=True).begin() as connection:

@@ -1,4 +1,4 @@
-"""A large store, and what it takes to read it: `python -m tests.store.large FILE` makes one and prints seconds."""
+"""Creates a large store and measures how long it takes to read it: `python -m tests.store.large FILE`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POINTS = 60
 
 
 def make_large_store(path: Path, *, runs: int, epochs: int) -> None:
-    """Write a store of finished runs, whose numbers are drawn at random, with 60 alignment points a run and layer."""
+    """Write a store of finished runs with random results and 60 alignment points per run and layer."""
     random = np.random.default_rng(0)
     store = open_for_writing(str(path))
     rules = ("urfb", "frfb")
@@ -74,12 +74,12 @@ def _seconds(action: Callable[[], object]) -> str:
 
 
 def main(path: Path) -> None:
-    """Make a store of 1,000 runs of 1,000 epochs, unless it is there, and print what reading it takes."""
+    """Create a store of 1,000 runs of 1,000 epochs, unless it exists, and print how long it takes to read it."""
     if not path.exists():
         make_large_store(path, runs=1000, epochs=1000)
     status = [sys.executable, "-c", "from urfb.cli import app; app()", "grid", "status", "--store", str(path)]
     store = open_store(str(path))
-    print(f"{path.stat().st_size / 2**20:.1f} MiB; medians of five, the fastest and the slowest:")
+    print(f"{path.stat().st_size / 2**20:.1f} MiB; median of five (fastest to slowest):")
     print("urfb grid status:", _seconds(lambda: subprocess.run(status, check=True, stdout=subprocess.DEVNULL)))
     print("store.runs():", _seconds(store.runs))
     print("store.epochs():", _seconds(store.epochs))

@@ -1,4 +1,4 @@
-"""What a run tells a store, without training."""
+"""The events of a run, without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store does, as its docstrings promise: in an SQLite file, and in a PostgreSQL server's database."""
+"""The contract of every store, as its docstrings state it: in an SQLite file and in a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_empty_frames_have_the_types_of_full_ones(store: WritableStore, run: Gri
         assert before[numbers].dtypes.tolist() == after[numbers].dtypes.tolist()
 
 
-def test_filters_take_a_value_or_several_and_refuse_what_is_no_column(store: WritableStore) -> None:
+def test_filters_take_one_or_more_values_and_refuse_unknown_columns(store: WritableStore) -> None:
     store.register([tiny_run(rule=rule, seed=seed) for rule in ("bp", "urfb") for seed in (0, 1)])
     assert len(store.runs(rule="urfb")) == 2
     assert len(store.runs(rule=["urfb", "bp"], seed=1)) == 2
@@ -97,7 +97,7 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize("view", ["runs", "epochs", "alignment"])
-def test_a_filters_value_that_cannot_be_is_refused(store: WritableStore, view: str) -> None:
+def test_an_impossible_filter_value_is_refused(store: WritableStore, view: str) -> None:
     run = tiny_run("first", "second")
     store.register([replace(run, spec=run.spec.model_copy(update={"network": "mine"}))])  # a name of a grid file
     for filters, message in IMPOSSIBLE:
@@ -106,14 +106,14 @@ def test_a_filters_value_that_cannot_be_is_refused(store: WritableStore, view: s
         assert message in str(caught.value)
 
 
-def test_a_mistyped_identity_is_answered_with_the_nearest(store: WritableStore, run: GridRun) -> None:
+def test_a_mistyped_identity_suggests_the_nearest_one(store: WritableStore, run: GridRun) -> None:
     identity = run.spec.identity
     for typed in (identity[:5], identity[:-1] + "x"):
         with pytest.raises(SelectionError, match=f"run '{typed}': did you mean '{identity}'"):
             store.epochs(run=typed)
 
 
-def test_a_filters_value_that_no_run_happens_to_have_selects_nothing(store: WritableStore, run: GridRun) -> None:
+def test_a_possible_filter_value_that_no_run_has_selects_nothing(store: WritableStore, run: GridRun) -> None:
     for filters in (
         {"rule": "bp"}, {"rule": "my_rules:halfway"}, {"seed": 7}, {"connectivity": 0.25}, {"state": "failed"},
         {"network": "simpnet"}, {"network": "Full 3; Output"}, {"untied": "2 3"}, {"host": "elsewhere"},
@@ -121,7 +121,7 @@ def test_a_filters_value_that_no_run_happens_to_have_selects_nothing(store: Writ
         assert store.runs(**filters).empty, filters
 
 
-def test_filters_find_a_setting_however_it_is_written(store: WritableStore) -> None:
+def test_filters_accept_other_spellings_of_a_setting(store: WritableStore) -> None:
     store.register([tiny_run(network="Conv 4 3x3; Conv 4 3x3; Conv 4 3x3; Output", untied="1 2"), tiny_run()])
     assert len(store.runs(network="conv 4 3x3;conv 4 3x3;conv 4 3x3; output", untied="2 1")) == 1
 
@@ -137,7 +137,7 @@ def test_filters_take_the_values_of_a_frame(store: WritableStore) -> None:
     assert len(store.runs(epsilon=[None, 0.5])) == 2
 
 
-def test_the_runs_of_an_experiment_are_those_that_others_ask_for_too(store: WritableStore) -> None:
+def test_an_experiments_runs_include_those_shared_with_others(store: WritableStore) -> None:
     shared, own = tiny_run("first", "second", seed=0), tiny_run("first", seed=1)
     store.register([shared, own])
     assert set(store.runs(experiments="first")["run"]) == {shared.spec.identity, own.spec.identity}
@@ -152,21 +152,21 @@ def test_every_frame_of_runs_is_filtered_by_experiment_and_state(store: Writable
     for run in runs:
         finish(store, run)
     sql(f"UPDATE run SET state = 'cancelled' WHERE identity = '{cancelled.spec.identity}'")
-    # Its runner is gone
+    # A run whose runner is dead
     sql(f"UPDATE run SET state = 'running', owner = 'dead' WHERE identity = '{own.spec.identity}'")
     read = getattr(store, view)
 
-    def found(**filters: Any) -> list[int]:
+    def seeds(**filters: Any) -> list[int]:
         frame = read(**filters)
         assert list(frame.columns) == list(store.columns(view))
         assert frame.index.tolist() == list(range(len(frame)))
         return sorted(set(frame["seed"]))
 
-    assert found(experiments="first") == [0, 1]
-    assert found(experiments=["first", "second"], seed=[1, 2]) == [1, 2]
-    assert found(state="unfinished") == [1]
-    assert found(state=["done", "cancelled"], experiments="second", run=[shared.spec.identity]) == [0]
-    assert found(state=[], seed=0) == []
+    assert seeds(experiments="first") == [0, 1]
+    assert seeds(experiments=["first", "second"], seed=[1, 2]) == [1, 2]
+    assert seeds(state="unfinished") == [1]
+    assert seeds(state=["done", "cancelled"], experiments="second", run=[shared.spec.identity]) == [0]
+    assert seeds(state=[], seed=0) == []
 
 
 def test_registering_again_adds_nothing_but_the_experiment(store: WritableStore, run: GridRun) -> None:
@@ -175,7 +175,7 @@ def test_registering_again_adds_nothing_but_the_experiment(store: WritableStore,
     assert row["experiments"] == "another,first,second"
 
 
-def test_what_is_summed_up_of_a_run_is_its_own(store: WritableStore, run: GridRun) -> None:
+def test_sums_and_counts_cover_only_the_runs_own_rows(store: WritableStore, run: GridRun) -> None:
     other = tiny_run()
     store.register([other])
     finish(store, run)
@@ -191,7 +191,7 @@ def test_a_run_belongs_to_one_living_process(store: WritableStore, run: GridRun,
     store.record(run.spec.identity, started())
     store.record(run.spec.identity, epoch(1))
     assert stored_progress(location) == {run.spec.identity: ("running", 1)}
-    # The same run, owned by a process of another host whose lease has not lapsed yet
+    # The same run, owned by a process of another host with a valid lease
     sql("UPDATE run SET owner_host = 'elsewhere', owner = 'another'")
     assert store.claim(run.spec) == ("elsewhere", 1, None)
     sql("UPDATE run SET leased_until = leased_until - 3600")
@@ -200,15 +200,15 @@ def test_a_run_belongs_to_one_living_process(store: WritableStore, run: GridRun,
     assert store.claim(run.spec) == ("claimed", 1, 2)
 
 
-def test_a_finished_run_is_claimed_only_for_a_farther_target(store: WritableStore, run: GridRun) -> None:
+def test_a_finished_run_is_claimed_only_for_a_larger_target(store: WritableStore, run: GridRun) -> None:
     finish(store, run)
     assert store.claim(run.spec) == ("done", 2, None)
-    farther = run.spec.model_copy(update={"epochs": 3})
-    assert store.claim(farther) == ("claimed", 2, 2)
+    larger = run.spec.model_copy(update={"epochs": 3})
+    assert store.claim(larger) == ("claimed", 2, 2)
     assert store.runs()["epochs_target"].tolist() == [3]
 
 
-def test_a_target_nearer_than_what_is_stored_is_what_is_stored(store: WritableStore, run: GridRun) -> None:
+def test_a_target_below_the_stored_epochs_is_raised_to_them(store: WritableStore, run: GridRun) -> None:
     store.claim(run.spec.model_copy(update={"epochs": 9}))
     for event in (started(), *map(epoch, (1, 2, 3)), Stopped()):
         store.record(run.spec.identity, event)
@@ -216,7 +216,7 @@ def test_a_target_nearer_than_what_is_stored_is_what_is_stored(store: WritableSt
     assert store.runs()[["epochs_done", "epochs_target"]].to_numpy().tolist() == [[3, 3]]
 
 
-def test_going_on_from_an_earlier_epoch_drops_what_is_stored_past_it(store: WritableStore, run: GridRun) -> None:
+def test_continuing_from_an_earlier_epoch_deletes_later_rows(store: WritableStore, run: GridRun) -> None:
     finish(store, run, epochs=4)
     store.claim(run.spec.model_copy(update={"epochs": 9}))
     store.record(run.spec.identity, started(epochs_done=2))
@@ -232,7 +232,7 @@ def test_going_on_from_an_earlier_epoch_drops_what_is_stored_past_it(store: Writ
     assert store.runs()["attempts"].tolist() == [3]
 
 
-def test_an_attempt_whose_runner_died_is_told_from_one_that_runs(store: WritableStore, run: GridRun, sql: Sql) -> None:
+def test_an_attempt_whose_runner_died_ends_as_interrupted(store: WritableStore, run: GridRun, sql: Sql) -> None:
     store.claim(run.spec)
     store.record(run.spec.identity, started())
     store.claim(run.spec)
@@ -253,7 +253,7 @@ def test_a_failure_is_stored_with_its_traceback(store: WritableStore, run: GridR
     assert store.claim(run.spec) == ("claimed", 0, PROVENANCE.threads)
 
 
-def test_releasing_gives_back_what_this_process_has_claimed(store: WritableStore, run: GridRun) -> None:
+def test_release_gives_up_the_runs_of_this_process(store: WritableStore, run: GridRun) -> None:
     store.claim(run.spec)
     store.record(run.spec.identity, started())
     store.record(run.spec.identity, epoch(1))
@@ -262,7 +262,7 @@ def test_releasing_gives_back_what_this_process_has_claimed(store: WritableStore
     assert (row["state"], row["epochs_done"], row["outcome"]) == ("unfinished", 1, "interrupted")
 
 
-def test_a_runner_renews_and_gives_back_its_own_runs_alone(store: WritableStore, location: str, sql: Sql) -> None:
+def test_a_runner_renews_and_releases_only_its_own_runs(store: WritableStore, location: str, sql: Sql) -> None:
     first, second = runs = [tiny_run(seed=seed) for seed in (0, 1)]
     other = open_for_writing(location)
     store.register(runs)
@@ -284,12 +284,12 @@ def test_a_failure_before_training_is_stored_with_its_reason(store: WritableStor
     assert (row["state"], row["reason"], row["attempts"]) == ("failed", "RuntimeError: no memory", 1)
 
 
-def test_a_runner_that_has_lost_its_run_stores_nothing_of_it(store: WritableStore, run: GridRun, location: str) -> None:
-    """A runner suspended for longer than its lease wakes up when another one has the run."""
+def test_a_runner_that_has_lost_a_run_stores_nothing_for_it(store: WritableStore, run: GridRun, location: str) -> None:
+    """A runner that was suspended for longer than its lease finds that another runner has the run."""
     store.claim(run.spec)
     assert store.record(run.spec.identity, started())
     other = open_for_writing(location)
-    assert other.claim(run.spec)[:2] == ("claimed", 0)  # of this very process, so its predecessor must be dead
+    assert other.claim(run.spec)[:2] == ("claimed", 0)  # the owner has this process's number, so it must be dead
     assert other.record(run.spec.identity, started())
     assert other.record(run.spec.identity, epoch(1))
     for event in (epoch(1), Failed("late", ""), Finished(1, 1.0, 0.5)):
@@ -300,15 +300,13 @@ def test_a_runner_that_has_lost_its_run_stores_nothing_of_it(store: WritableStor
     assert store.runs()["test_error"].isna().all()
 
 
-def test_closing_a_run_again_replaces_its_test_error_of_that_epoch(
-    store: WritableStore, run: GridRun, sql: Sql
-) -> None:
-    other, farther = tiny_run(), run.spec.model_copy(update={"epochs": 50})
+def test_finishing_a_run_again_replaces_that_epochs_test_error(store: WritableStore, run: GridRun, sql: Sql) -> None:
+    other, larger = tiny_run(), run.spec.model_copy(update={"epochs": 50})
     store.register([other])
     for one in (run, other):
         finish(store, one)
     for events in ((Finished(2, 1.0, 0.25),), (epoch(3), Finished(3, 1.0, 0.125))):
-        store.claim(farther)
+        store.claim(larger)
         for event in (started(epochs_done=2), *events):
             store.record(run.spec.identity, event)
     assert store.runs()["test_error"].tolist() == [0.125, 0.25]
@@ -322,7 +320,7 @@ def test_a_reading_store_cannot_write(store: WritableStore, run: GridRun, locati
     assert len(store.runs()) == 1
 
 
-def test_filters_are_read_back_as_arrays_each_where_it_was(store: WritableStore, run: GridRun) -> None:
+def test_filters_are_read_back_as_arrays_with_their_locations(store: WritableStore, run: GridRun) -> None:
     other = tiny_run()
     store.register([other])
     for one in (run, other):
@@ -334,7 +332,7 @@ def test_filters_are_read_back_as_arrays_each_where_it_was(store: WritableStore,
     np.testing.assert_array_equal(found[3].weights, np.arange(36.0).reshape(2, 3, 3, 2) + 1 + 6)
 
 
-def test_filters_past_the_epoch_that_a_run_goes_on_from_are_dropped(store: WritableStore, run: GridRun) -> None:
+def test_continuing_from_an_earlier_epoch_deletes_later_filters(store: WritableStore, run: GridRun) -> None:
     finish(store, run)
     store.claim(run.spec.model_copy(update={"epochs": 5}))
     store.record(run.spec.identity, started(epochs_done=1))
@@ -390,7 +388,7 @@ def test_stopped_or_lost_run_resumes_with_the_same_threads(store: WritableStore,
         store.release("")
 
 
-def test_a_run_goes_on_with_the_threads_of_its_own_last_training(store: WritableStore, run: GridRun) -> None:
+def test_a_run_continues_with_the_threads_of_its_last_training(store: WritableStore, run: GridRun) -> None:
     other = tiny_run(seed=4)
     store.register([other])
     for one, threads in ((run, 1), (run, 4), (other, 8)):
@@ -399,12 +397,12 @@ def test_a_run_goes_on_with_the_threads_of_its_own_last_training(store: Writable
         store.record(one.spec.identity, epoch(1))
         store.release("interrupted")
     assert store.runs()["threads"].tolist() == [4, 8]
-    for _ in range(2):  # the second time after a worker that died before it began
+    for _ in range(2):  # the second claim follows a worker that died before it began
         assert store.claim(run.spec) == ("claimed", 1, 4)
         store.record(run.spec.identity, Lost("killed"))
 
 
-def test_a_cancelled_run_is_nobodys_until_that_is_wanted(store: WritableStore, run: GridRun, sql: Sql) -> None:
+def test_a_cancelled_run_is_claimed_only_on_request(store: WritableStore, run: GridRun, sql: Sql) -> None:
     other = tiny_run(seed=4)
     store.register([other])
     finish(store, other)
@@ -412,7 +410,7 @@ def test_a_cancelled_run_is_nobodys_until_that_is_wanted(store: WritableStore, r
     store.record(run.spec.identity, started())
     assert store.cancel([run.spec.identity, other.spec.identity]) == [run.spec.identity]
     assert store.cancel([run.spec.identity]) == []
-    assert not store.record(run.spec.identity, epoch(1))  # who trained it finds that it is no more its own
+    assert not store.record(run.spec.identity, epoch(1))  # the runner that trained it no longer owns it
     assert store.claim(run.spec) == ("cancelled", 0, None)
     assert store.runs()["state"].tolist() == ["cancelled", "done"]
     assert sql("SELECT outcome FROM attempt ORDER BY id") == [("done",), ("cancelled",)]
@@ -420,7 +418,7 @@ def test_a_cancelled_run_is_nobodys_until_that_is_wanted(store: WritableStore, r
     assert store.claim(other.spec, cancelled=True).outcome == "done"
 
 
-def test_what_a_runner_does_to_a_removed_run_stores_nothing(store: WritableStore, run: GridRun, sql: Sql) -> None:
+def test_writes_for_a_removed_run_store_nothing(store: WritableStore, run: GridRun, sql: Sql) -> None:
     identity = run.spec.identity
     store.claim(run.spec)
     for table in ("attempt", "experiment_run", "run"):
@@ -445,7 +443,7 @@ def test_failures_are_counted(store: WritableStore, run: GridRun) -> None:
     assert store.claim(run.spec, failures=3).outcome == "claimed"
 
 
-def test_whatever_an_exception_says_is_stored(store: WritableStore, run: GridRun) -> None:
+def test_any_exception_message_can_be_stored(store: WritableStore, run: GridRun) -> None:
     store.claim(run.spec)
     assert store.record(run.spec.identity, Failed("ValueError: bad \udcff\0 file", "Traceback \udcff\0"))
     (row,) = store.runs().to_dict("records")
@@ -453,7 +451,7 @@ def test_whatever_an_exception_says_is_stored(store: WritableStore, run: GridRun
 
 
 def test_runner_with_foreign_process_number_is_judged_by_lease(store: WritableStore, run: GridRun, sql: Sql) -> None:
-    """In a container of its own it has a number that is another's here, or nobody's, and perhaps this host's name."""
+    """A runner in a container may have this host's name, and a process number that is different or unused here."""
     store.claim(run.spec)
     sql(f"UPDATE run SET owner = 'another machine 1', owner_process = {2**22 + 1}, owner_host = '{gethostname()}'")
     assert store.claim(run.spec).outcome == "elsewhere"
@@ -463,7 +461,7 @@ def test_runner_with_foreign_process_number_is_judged_by_lease(store: WritableSt
     assert store.claim(run.spec).outcome == "claimed"
 
 
-def test_a_runner_that_lives_beside_this_one_keeps_its_run(
+def test_a_live_runner_on_the_same_host_keeps_its_run(
     store: WritableStore, run: GridRun, location: str, sql: Sql
 ) -> None:
     store.claim(run.spec)
@@ -473,25 +471,23 @@ def test_a_runner_that_lives_beside_this_one_keeps_its_run(
     assert other.runs()["state"].tolist() == ["running"]
 
 
-def test_a_runner_whose_process_is_gone_is_not_believed(
+def test_a_run_of_a_dead_local_process_can_be_claimed(
     store: WritableStore, run: GridRun, location: str, sql: Sql
 ) -> None:
     store.claim(run.spec)
     other = open_for_writing(location)
-    sql(f"UPDATE run SET owner_process = {2**22 + 1}")  # more than Linux gives
+    sql(f"UPDATE run SET owner_process = {2**22 + 1}")  # larger than any process number on Linux
     assert other.runs()["state"].tolist() == ["unfinished"]
     assert other.claim(run.spec).outcome == "claimed"
 
 
-def test_a_cancellation_while_a_runner_gives_its_runs_back_holds(
-    store: WritableStore, run: GridRun, location: str
-) -> None:
+def test_a_run_cancelled_during_a_release_stays_cancelled(store: WritableStore, run: GridRun, location: str) -> None:
     store.claim(run.spec)
     with ThreadPoolExecutor(1) as thread:
         with connect(Location.of(location), writing=True).begin() as cancelling:
             cancelling.execute(text("UPDATE run SET state = 'cancelled', owner = NULL"))
             releasing = thread.submit(store.release, "stopped")
-            time.sleep(0.5)  # it waits by now
+            time.sleep(0.5)  # until it waits for the lock
         releasing.result()
     assert store.runs()["state"].tolist() == ["cancelled"]
 
@@ -512,12 +508,12 @@ def test_run_taken_or_cancelled_during_a_claim_is_not_claimed(
         with connect(Location.of(location), writing=True).begin() as taking:
             taking.execute(text(f"UPDATE run SET {meanwhile}"))
             claiming = thread.submit(store.claim, run.spec)
-            time.sleep(0.5)  # it waits by now
+            time.sleep(0.5)  # until it waits for the lock
         assert claiming.result().outcome in ("elsewhere", "cancelled")
     assert store.runs()["attempts"].tolist() == [0]
 
 
-def test_a_reader_sees_one_moment(store: WritableStore, run: GridRun, location: str) -> None:
+def test_a_reader_sees_one_snapshot(store: WritableStore, run: GridRun, location: str) -> None:
     with connect(Location.of(location), writing=False).begin() as connection:
         for _ in range(2):
             assert connection.execute(text("SELECT count(*) FROM epoch")).scalar_one() == 0
@@ -528,7 +524,7 @@ def test_runners_add_same_runs_in_any_order_without_deadlock(store: WritableStor
     runs = [tiny_run(seed=seed) for seed in range(300)]
     stores = (store, open_for_writing(location))
     with ThreadPoolExecutor(2) as threads:
-        for _ in threads.map(lambda one, its: one.register(its), stores, (runs, runs[::-1])):
+        for _ in threads.map(WritableStore.register, stores, (runs, runs[::-1])):
             pass
     assert len(store.runs()) == 300
 
@@ -546,8 +542,8 @@ def test_runs_are_chosen_by_identity_prefix_and_conditions(store: WritableStore,
         store.identities([], ["sead=4"])
 
 
-def test_a_condition_is_read_as_its_own_view_has_the_column(store: WritableStore, run: GridRun) -> None:
-    """`epoch` is a whole number of the view epochs, and a number with a fraction of alignment."""
+def test_conditions_use_the_column_types_of_their_view(store: WritableStore, run: GridRun) -> None:
+    """`epoch` is an integer in the view `epochs`, and a number with a fraction in `alignment`."""
     store.claim(run.spec)
     halfway = AlignmentPoint(13, 0.5, 1, "Conv 4 3x3", 0.1)
     store.record(run.spec.identity, Started(0, PROVENANCE, (halfway, replace(halfway, step=26, epoch=1.0))))
@@ -558,9 +554,9 @@ def test_a_condition_is_read_as_its_own_view_has_the_column(store: WritableStore
 
 
 @pytest.mark.parametrize("view", list(tables.VIEWS))
-def test_columns_hold_what_is_said_of_them(store: WritableStore, run: GridRun, view: str) -> None:
+def test_columns_have_values_of_their_declared_type(store: WritableStore, run: GridRun, view: str) -> None:
     finish(store, run)
-    store.register([tiny_run(gradient_batch=7)])  # which lacks what a run has once it is trained
+    store.register([tiny_run(gradient_batch=7)])  # an untrained run, which has empty columns
     for one in (simulated(), simulated(draw=1, diverged_at=4)):
         store.keep_simulation(one)
     frame = getattr(store, view)()
@@ -569,7 +565,7 @@ def test_columns_hold_what_is_said_of_them(store: WritableStore, run: GridRun, v
         assert {type(value) for value in frame[name].dropna().tolist()} <= {kind}, name
 
 
-def test_a_database_of_something_else_is_refused_and_left_alone(location: str, sql: Sql) -> None:
+def test_another_programs_database_is_refused_and_not_changed(location: str, sql: Sql) -> None:
     if (path := Location.of(location).path) is not None:
         path.parent.mkdir()
         path.touch()
@@ -587,7 +583,7 @@ def test_a_store_from_a_newer_version_is_refused(store: WritableStore, location:
             opening(location)
 
 
-def test_a_store_is_not_there_until_a_runner_makes_it(location: str) -> None:
+def test_a_store_does_not_exist_until_a_runner_creates_it(location: str) -> None:
     assert stored_progress(location) == {}
     with pytest.raises(StoreError, match="there is no store at") as caught:
         open_store(location)

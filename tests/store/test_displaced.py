@@ -1,4 +1,4 @@
-"""A store's file that is moved, replaced, deleted, locked or written over while a runner has it open."""
+"""Stores whose file is moved, replaced, deleted, locked or overwritten while a runner has it open."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run() -> GridRun:
 
 @pytest.fixture
 def store(path: Path, run: GridRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WritableStore:
-    monkeypatch.chdir(tmp_path)  # where a copy is saved whose folder is gone
+    monkeypatch.chdir(tmp_path)  # a copy is saved here if the store's folder is deleted
     store = open_for_writing(str(path))
     store.register([run])
     store.claim(run.spec)
@@ -63,7 +63,7 @@ def delete_folder(path: Path) -> None:
 
 
 def finish_another(path: Path, runs: int = 1) -> None:
-    """Make another store at `path`."""
+    """Create another store with finished runs at `path`."""
     other = open_for_writing(str(path))
     for seed in range(100, 100 + runs):
         other.register([tiny_run(seed=seed)])
@@ -109,7 +109,7 @@ def test_a_displaced_store_stays_refused(
 
 
 @pytest.mark.parametrize("content", ["another store", "nothing", "text"])
-def test_a_store_that_was_written_over_does_not_pass(
+def test_an_overwritten_store_fails_verification(
     store: WritableStore, run: GridRun, path: Path, tmp_path: Path, content: str
 ) -> None:
     copy = tmp_path / "copy"
@@ -129,10 +129,10 @@ def test_a_store_that_was_written_over_does_not_pass(
         go_on()
 
 
-def test_damage_that_no_query_meets_is_found(store: WritableStore, run: GridRun, path: Path) -> None:
+def test_verification_finds_damage_that_no_query_reads(store: WritableStore, run: GridRun, path: Path) -> None:
     for number in range(2, 40):
         store.record(run.spec.identity, epoch(number))
-    store.close()  # the log's rows are in the file
+    store.close()  # so that the log's rows are in the file
     with path.open("r+b") as file:
         file.seek(-4096, 2)
         file.write(b"\xff" * 4096)
@@ -140,7 +140,7 @@ def test_damage_that_no_query_meets_is_found(store: WritableStore, run: GridRun,
         store.verify()
 
 
-def test_a_store_that_is_whole_passes(store: WritableStore) -> None:
+def test_an_intact_store_passes_verification(store: WritableStore) -> None:
     store.verify()
 
 
@@ -157,16 +157,16 @@ def test_a_target_that_is_deleted_during_a_merge_is_noticed(store: WritableStore
             merge_stores(str(target), [str(path)])
 
 
-def test_a_killed_runners_file_alone_has_its_rows(
+def test_the_file_alone_has_all_rows_after_a_crash(
     store: WritableStore, run: GridRun, path: Path, tmp_path: Path
 ) -> None:
     for number in range(2, 10):
         store.record(run.spec.identity, epoch(number))
-    copy = Path(shutil.copyfile(path, tmp_path / "copy.sqlite"))  # the log stays behind
+    copy = Path(shutil.copyfile(path, tmp_path / "copy.sqlite"))  # without the log
     assert open_store(str(copy)).epochs()["epoch"].tolist() == list(range(1, 10))
 
 
-def test_another_programs_lock_is_waited_for_and_told(
+def test_a_runner_waits_for_another_programs_lock_and_warns(
     store: WritableStore,
     run: GridRun,
     path: Path,
@@ -186,7 +186,7 @@ def test_another_programs_lock_is_waited_for_and_told(
     assert open_store(str(path)).epochs()["epoch"].tolist() == [1, 2]
 
 
-def test_runs_are_given_back_without_waiting_for_a_lock(
+def test_releasing_runs_does_not_wait_long_for_a_lock(
     store: WritableStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("urfb.store.writing.SHORT_PATIENCE", 0.1)
@@ -201,12 +201,12 @@ def test_runs_are_given_back_without_waiting_for_a_lock(
 @pytest.mark.parametrize(
     "location", [":memory:", "sqlite:///:memory:", "sqlite://", "sqlite:///file:x?mode=memory&uri=true", "/dev/null"]
 )
-def test_a_store_that_keeps_nothing_is_refused(location: str) -> None:
+def test_locations_that_cannot_keep_a_store_are_refused(location: str) -> None:
     with pytest.raises(StoreError, match=r"store"):
         open_for_writing(location)
 
 
-def test_a_symbolic_link_is_the_store_it_leads_to(store: WritableStore, path: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_opens_the_store_it_points_to(store: WritableStore, path: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.sqlite"
     link.symlink_to(path.relative_to(tmp_path))
     linked = open_store(str(link))
@@ -215,14 +215,14 @@ def test_a_symbolic_link_is_the_store_it_leads_to(store: WritableStore, path: Pa
     assert linked.epochs()["epoch"].tolist() == [1]
 
 
-def test_a_link_to_nothing_makes_the_store_where_it_leads(tmp_path: Path) -> None:
+def test_a_broken_link_creates_the_store_at_its_target(tmp_path: Path) -> None:
     (tmp_path / "link.sqlite").symlink_to("folder/real.sqlite")
     open_for_writing(str(tmp_path / "link.sqlite")).register([tiny_run()])
     assert (tmp_path / "link.sqlite").is_symlink()
     assert len(open_store(str(tmp_path / "folder" / "real.sqlite")).runs()) == 1
 
 
-def test_a_store_stays_where_it_is_when_the_process_goes_elsewhere(
+def test_a_store_stays_in_place_when_the_working_folder_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -37,7 +37,7 @@ def test_a_folder_gets_all_three_tables(store: Store, tmp_path: Path, file_forma
     folder = tmp_path / "new" / "exported"
     exported = export(store, folder, file_format)
     assert {file.path.name: file.rows for file in exported} == {f"{name}.{file_format}": ROWS[name] for name in ROWS}
-    assert {path.name for path in folder.iterdir()} == {file.path.name for file in exported}  # nothing half written
+    assert {path.name for path in folder.iterdir()} == {file.path.name for file in exported}  # no partial files
     for file in exported:
         expected = getattr(store, file.path.stem)()
         written = READ[file_format](file.path).astype(object).where(expected.notna(), None)
@@ -45,7 +45,7 @@ def test_a_folder_gets_all_three_tables(store: Store, tmp_path: Path, file_forma
         pd.testing.assert_frame_equal(written, plain, rtol=1e-12)
 
 
-def test_a_parquet_file_keeps_what_kind_every_column_is_of(store: Store, tmp_path: Path) -> None:
+def test_a_parquet_file_keeps_column_types(store: Store, tmp_path: Path) -> None:
     export(store, tmp_path / "runs.parquet")
     runs = pd.read_parquet(tmp_path / "runs.parquet")
     assert runs["test_epoch"].dtype == "Int64"
@@ -67,7 +67,7 @@ def test_conditions_choose_runs_for_every_table(store: Store, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("to", "file_format", "conditions", "said"),
+    ("to", "file_format", "conditions", "message"),
     [
         ("numbers.csv", None, (), r"name the file after a table \(runs, epochs, alignment, "),
         ("runs.xlsx", None, (), "such as epochs.parquet or epochs.csv"),
@@ -76,24 +76,24 @@ def test_conditions_choose_runs_for_every_table(store: Store, tmp_path: Path) ->
         ("folder", None, ("rul=bp",), "did you mean 'rule'"),
     ],
 )
-def test_what_cannot_be_understood_is_refused_and_nothing_is_written(
-    store: Store, tmp_path: Path, to: str, file_format: str | None, conditions: tuple[str, ...], said: str
+def test_an_invalid_request_is_refused_and_writes_nothing(
+    store: Store, tmp_path: Path, to: str, file_format: str | None, conditions: tuple[str, ...], message: str
 ) -> None:
     before = set(tmp_path.iterdir())
-    with pytest.raises(SelectionError, match=said):
+    with pytest.raises(SelectionError, match=message):
         export(store, tmp_path / to, file_format, conditions)
     assert set(tmp_path.iterdir()) == before
 
 
-def test_what_cannot_be_written_is_named_and_what_was_there_stays(store: Store, tmp_path: Path) -> None:
+def test_an_unwritable_file_is_named_and_old_files_stay(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match=r"file.*: cannot be written"):
         export(store, tmp_path / "file" / "exported", "csv")
     folder = tmp_path / "exported"
     partial_file = f".alignment.csv.{os.getpid()}.partial"
     (folder / partial_file).mkdir(parents=True)  # the last of the three cannot be written
-    (folder / "runs.csv").write_text("of before")
+    (folder / "runs.csv").write_text("old")
     with pytest.raises(InputError, match=r"alignment.csv.*: cannot be written"):
         export(store, folder, "csv")
-    assert (folder / "runs.csv").read_text() == "of before"
+    assert (folder / "runs.csv").read_text() == "old"
     assert {path.name for path in folder.iterdir()} == {"runs.csv", partial_file}

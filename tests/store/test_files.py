@@ -1,4 +1,4 @@
-"""What is particular to stores in SQLite files, and what is no store at all."""
+"""Stores in SQLite files, and locations and files that are not stores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def path(location: str) -> Path:
     return Path(location)
 
 
-def test_the_views_read_as_well_with_plain_pandas(store: WritableStore, run: GridRun, path: Path) -> None:
+def test_plain_pandas_reads_the_same_views(store: WritableStore, run: GridRun, path: Path) -> None:
     finish(store, run)
     with sqlite3.connect(path) as connection:
         for view in ("runs", "epochs", "alignment"):
@@ -40,13 +40,13 @@ def test_the_views_read_as_well_with_plain_pandas(store: WritableStore, run: Gri
 
 
 @pytest.mark.parametrize("name", ["a?b=1.sqlite", "per%20cent.sqlite", "with space.sqlite"])
-def test_odd_names_are_the_files_names(tmp_path: Path, name: str) -> None:
+def test_file_names_with_special_characters_are_kept(tmp_path: Path, name: str) -> None:
     open_for_writing(str(tmp_path / name)).register([tiny_run()])
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".sqlite"] == [name]
     assert len(open_store(str(tmp_path / name)).runs()) == 1
 
 
-def test_a_store_that_another_runner_is_just_making_is_no_store_yet(tmp_path: Path) -> None:
+def test_an_empty_file_counts_as_no_store_yet(tmp_path: Path) -> None:
     path = tmp_path / "urfb.sqlite"
     path.touch()
     assert stored_progress(str(path)) == {}
@@ -54,7 +54,7 @@ def test_a_store_that_another_runner_is_just_making_is_no_store_yet(tmp_path: Pa
     assert len(stored_progress(str(path))) == 1
 
 
-def test_a_damaged_store_is_told_in_one_message(store: WritableStore, run: GridRun, path: Path) -> None:
+def test_a_damaged_store_gives_one_error_message(store: WritableStore, run: GridRun, path: Path) -> None:
     finish(store, run, epochs=200)
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -72,7 +72,7 @@ def test_a_location_may_be_a_url(store: WritableStore, run: GridRun, path: Path)
 
 
 @pytest.mark.parametrize(
-    ("location", "said"),
+    ("location", "message"),
     [
         ("absent.sqlite", "there is no store at"),
         ("postgresql://user:secret@127.0.0.1:1/db", "the server cannot be reached"),
@@ -84,15 +84,17 @@ def test_a_location_may_be_a_url(store: WritableStore, run: GridRun, path: Path)
         ("", "is a folder"),
     ],
 )
-def test_what_is_no_store_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str, said: str) -> None:
+def test_invalid_locations_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str, message: str
+) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StoreError, match=said) as caught:
+    with pytest.raises(StoreError, match=message) as caught:
         open_store(location)
     assert "secret" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused_and_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database, but long enough to look like one " * 50)
     before = path.read_bytes()
@@ -102,7 +104,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     assert path.read_bytes() == before
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="folder cannot be created"):
         open_for_writing(str(tmp_path / "file" / "urfb.sqlite"))
@@ -110,8 +112,8 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         open_for_writing(str(tmp_path))
 
 
-def test_a_store_that_fills_its_disk_says_so_and_loses_nothing(store: WritableStore, run: GridRun, path: Path) -> None:
-    """SQLite's own limit on a database's pages stands in for the disk."""
+def test_a_full_disk_is_reported_and_loses_no_results(store: WritableStore, run: GridRun, path: Path) -> None:
+    """SQLite's limit on a database's number of pages simulates the full disk."""
     store.claim(run.spec)
     store.record(run.spec.identity, started())
 
@@ -127,11 +129,11 @@ def test_a_store_that_fills_its_disk_says_so_and_loses_nothing(store: WritableSt
     with pytest.raises(StoreError, match=r"cannot be written .*full"):
         record_for_ever()
     sqlalchemy.event.remove(store.engine, "begin", full)
-    store.close()  # the limit is the connection's
+    store.close()  # the limit ends with the connection
     stored = len(store.epochs())
     assert stored > 0
     assert store.epochs()["epoch"].tolist() == list(range(1, stored + 1))
     assert store.alignment()["epoch"].tolist() == list(range(stored + 1))
     assert store.runs()["epochs_done"].tolist() == [stored]
-    store.record(run.spec.identity, epoch(stored + 1))  # room again
+    store.record(run.spec.identity, epoch(stored + 1))  # there is space again
     assert len(store.epochs()) == stored + 1

@@ -1,4 +1,4 @@
-"""Frames of many rows are put together from two queries; they are what the views say all the same."""
+"""Large frames, which are joined from two queries, equal the views."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def viewed(store: Store, view: str, condition: str = "true") -> pd.DataFrame:
 
 
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame in which what is missing is None, whatever kind its column is of."""
+    """Return a frame whose missing values are None, whatever a column's type."""
     return frame.astype(object).where(frame.notna(), None)
 
 
@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.mark.parametrize("view", ["epochs", "alignment"])
-def test_a_frame_is_its_view(store: Store, view: str) -> None:
+def test_a_frame_equals_its_view(store: Store, view: str) -> None:
     pd.testing.assert_frame_equal(plain(getattr(store, view)()), viewed(store, view))
 
 
@@ -45,7 +45,7 @@ def test_a_frame_is_its_view(store: Store, view: str) -> None:
         ("alignment", {"layer": 2, "epoch": 0.0, "rule": ["frfb", "bp"]}, "layer = 2 AND epoch = 0 AND rule = 'frfb'"),
     ],
 )
-def test_filters_of_a_run_and_of_a_measurement_hold_together(
+def test_filters_on_runs_and_measurements_combine(
     store: Store, view: str, filters: dict[str, object], condition: str
 ) -> None:
     frame = getattr(store, view)(**filters)

@@ -1,4 +1,4 @@
-"""Stores joined into one: whose numbers a run then has, and that nothing else is touched."""
+"""Merging stores: which execution of a run is kept, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def there(tmp_path: Path) -> Path:
 
 
 def trained(path: Path, run: GridRun, epochs: int, error: float, *, outcome: str = "done") -> None:
-    """Store an execution of a run on a machine of its own, whose errors tell it from others."""
+    """Store an execution of a run by another machine; `error` distinguishes it from other executions."""
     store = open_for_writing(str(path))
     store.register([run])
     store.claim(run.spec)
@@ -57,12 +57,12 @@ def change(path: Path, statement: str) -> None:
 
 
 def merge(here: Path, *others: Path) -> list[str]:
-    """Merge, and return what became of each run."""
+    """Merge stores, and return the outcome of each run."""
     return [one.outcome for one in merge_stores(str(here), [str(other) for other in others])]
 
 
 def numbers(path: Path) -> tuple[str, int, int, list[float], list[str]]:
-    """Return the state of a store's only run, its epochs, its target, each epoch's training error, and its machine."""
+    """Return the state, epochs, target, training errors by epoch, and host of a store's only run."""
     store = open_store(str(path))
     (row,) = store.runs().to_dict("records")
     errors = store.epochs()["training_error"].tolist()
@@ -70,7 +70,7 @@ def numbers(path: Path) -> tuple[str, int, int, list[float], list[str]]:
 
 
 def dump(path: Path) -> list[str]:
-    """Return everything that a database holds."""
+    """Return the whole content of a database, as SQL."""
     connection = sqlite3.connect(path)
     try:
         return list(connection.iterdump())
@@ -82,8 +82,8 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def lay_checkpoints(path: Path, run: GridRun, latest: bytes, previous: bytes | None = None) -> None:
-    """Lay files in the place of a run's checkpoints."""
+def write_checkpoints(path: Path, run: GridRun, latest: bytes, previous: bytes | None = None) -> None:
+    """Write files to the paths of a run's checkpoints."""
     folder = path.with_suffix(".checkpoints")
     folder.mkdir(exist_ok=True, parents=True)
     (folder / f"{run.spec.identity}.pt").write_bytes(latest)
@@ -119,7 +119,7 @@ def test_source_only_runs_merge_whole_and_keep_source_unchanged(here: Path, ther
     assert merged.runs(seed=9)["epochs_done"].tolist() == [2]
 
 
-def test_a_store_is_made_where_there_is_none_yet(here: Path, there: Path) -> None:
+def test_a_missing_target_is_created(here: Path, there: Path) -> None:
     trained(there, tiny_run(), 2, 0.25)
     assert merge(here, there) == ["added"]
     assert numbers(here) == numbers(there)
@@ -157,7 +157,7 @@ def test_longer_then_ended_then_target_execution_is_kept_whole(
 @pytest.mark.parametrize(
     "went_on", [(Failed("diverged", ""),), (started(2), epoch(3), Stopped())], ids=["failed", "stopped"]
 )
-def test_an_execution_that_ended_wins_over_one_that_went_on_and_did_not(
+def test_an_execution_that_ended_wins_over_one_that_did_not(
     here: Path, there: Path, went_on: tuple[Event, ...]
 ) -> None:
     run = tiny_run(epochs=2)
@@ -171,12 +171,12 @@ def test_an_execution_that_ended_wins_over_one_that_went_on_and_did_not(
     assert merge(here, there) == ["replaced"]
 
 
-def test_the_better_of_several_sources_is_taken_whatever_their_order(here: Path, there: Path, tmp_path: Path) -> None:
+def test_the_order_of_the_sources_does_not_matter(here: Path, there: Path, tmp_path: Path) -> None:
     run, third = tiny_run("there", epochs=4), tmp_path / "third" / "urfb.sqlite"
     trained(there, run, 3, 0.25, outcome="unfinished")
     trained(third, tiny_run("third", epochs=4), 4, 0.125)
     for path in (there, third):
-        lay_checkpoints(path, run, path.parent.name.encode())
+        write_checkpoints(path, run, path.parent.name.encode())
     for number, order in enumerate(((there, third), (third, there))):
         into = here.with_name(f"{number}.sqlite")
         merge(into, *order)
@@ -185,7 +185,7 @@ def test_the_better_of_several_sources_is_taken_whatever_their_order(here: Path,
         assert {name for name, _ in open_store(str(into)).memberships()} == {"there", "third"}
 
 
-def test_farther_target_wins_and_a_shorter_run_is_unfinished(here: Path, there: Path) -> None:
+def test_larger_target_wins_and_a_shorter_run_is_unfinished(here: Path, there: Path) -> None:
     trained(here, tiny_run(epochs=2), 2, 0.5)
     open_for_writing(str(there)).register([tiny_run("far", epochs=9)])
     assert merge(here, there) == ["unchanged"]
@@ -209,7 +209,7 @@ def test_merging_again_changes_nothing(here: Path, there: Path, tmp_path: Path) 
     assert dump(here) == after
 
 
-def test_an_execution_that_went_on_since_it_was_merged_is_taken_again(here: Path, there: Path) -> None:
+def test_an_execution_that_continued_after_a_merge_is_merged_again(here: Path, there: Path) -> None:
     run = tiny_run()
     store = open_for_writing(str(there))
     store.register([run])
@@ -225,7 +225,7 @@ def test_an_execution_that_went_on_since_it_was_merged_is_taken_again(here: Path
     assert open_store(str(here)).runs()["outcome"].tolist() == ["done"]
 
 
-def test_a_run_that_is_being_trained_in_the_target_is_left_alone(here: Path, there: Path) -> None:
+def test_a_run_in_training_in_the_target_is_not_changed(here: Path, there: Path) -> None:
     run = tiny_run(epochs=4)
     trained(here, run, 1, 0.5, outcome="running")
     trained(there, tiny_run("far", epochs=9), 9, 0.25)
@@ -234,7 +234,7 @@ def test_a_run_that_is_being_trained_in_the_target_is_left_alone(here: Path, the
     assert (one.outcome, one.run) == ("busy", run.spec.identity)
     pd.testing.assert_frame_equal(open_store(str(here)).runs().drop(columns="experiments"), before)
     assert numbers(here)[3] == [0.5]
-    change(here, "UPDATE run SET leased_until = leased_until - 3600")  # its runner has died
+    change(here, "UPDATE run SET leased_until = leased_until - 3600")  # as if its runner had died
     assert merge(here, there) == ["replaced"]
     assert numbers(here)[:3] == ("done", 9, 9)
 
@@ -254,23 +254,23 @@ def test_running_source_run_merges_as_unfinished_without_owner(here: Path, there
     assert numbers(there)[0] == "running"
 
 
-def test_checkpoints_go_with_the_rows_that_they_belong_to(here: Path, there: Path) -> None:
+def test_checkpoints_are_merged_with_their_rows(here: Path, there: Path) -> None:
     longer, shorter, only, without = (tiny_run(seed=seed) for seed in range(4))
     for path, run, epochs in (
         (here, longer, 1), (there, longer, 2), (here, shorter, 2), (there, shorter, 1), (there, only, 2),
         (here, without, 1), (there, without, 2),
     ):  # fmt: skip
         trained(path, run, epochs, 0.5, outcome="unfinished")
-    lay_checkpoints(here, longer, b"longer here", b"longer here, earlier")
-    lay_checkpoints(there, longer, b"longer there")
-    lay_checkpoints(here, shorter, b"shorter here")
-    lay_checkpoints(there, shorter, b"shorter there", b"shorter there, earlier")
-    lay_checkpoints(there, only, b"only there", b"only there, earlier")
-    lay_checkpoints(here, without, b"of rows that have given way")
+    write_checkpoints(here, longer, b"longer here", b"longer here, earlier")
+    write_checkpoints(there, longer, b"longer there")
+    write_checkpoints(here, shorter, b"shorter here")
+    write_checkpoints(there, shorter, b"shorter there", b"shorter there, earlier")
+    write_checkpoints(there, only, b"only there", b"only there, earlier")
+    write_checkpoints(here, without, b"of replaced rows")
     merge(here, there)
     expected = sorted([b"longer there", b"shorter here", b"only there", b"only there, earlier"])
     assert sorted(checkpoints(here)) == expected
-    shutil.rmtree(here.with_suffix(".checkpoints"))  # as if the command had been killed when the rows were written
+    shutil.rmtree(here.with_suffix(".checkpoints"))  # as if the merge had been killed after it wrote the rows
     merge(here, there)
     assert sorted(checkpoints(here)) == sorted(set(expected) - {b"shorter here"})
 
@@ -280,9 +280,9 @@ def test_failed_merge_leaves_target_and_checkpoints_unchanged(here: Path, there:
     trained(here, run, 1, 0.5)
     trained(there, run, 3, 0.25)
     trained(there, tiny_run(seed=8), 2, 0.25)
-    lay_checkpoints(here, run, b"here")
-    lay_checkpoints(there, run, b"there")
-    # What a full disk does
+    write_checkpoints(here, run, b"here")
+    write_checkpoints(there, run, b"there")
+    # Fail as on a full disk
     change(here, "CREATE TRIGGER full BEFORE INSERT ON epoch WHEN NEW.epoch = 3 BEGIN SELECT RAISE(ABORT, 'full'); END")
     before = dump(here)
     with pytest.raises(StoreError, match=r"here/urfb.sqlite: cannot be written \(full\)"):
@@ -294,7 +294,7 @@ def test_failed_merge_leaves_target_and_checkpoints_unchanged(here: Path, there:
     assert checkpoints(here) == [b"there"]
 
 
-def test_a_source_that_is_damaged_is_named_and_nothing_is_merged(here: Path, there: Path, tmp_path: Path) -> None:
+def test_a_damaged_source_is_named_and_nothing_is_merged(here: Path, there: Path, tmp_path: Path) -> None:
     trained(here, tiny_run(seed=1), 1, 0.5)
     trained(there, tiny_run(seed=2), 1, 0.5)
     damaged = tmp_path / "damaged.sqlite"
@@ -310,7 +310,7 @@ def test_a_source_that_is_damaged_is_named_and_nothing_is_merged(here: Path, the
     assert dump(here) == before
 
 
-def test_all_mistakes_are_told_at_once_and_nothing_is_done(here: Path, there: Path, tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_and_nothing_is_merged(here: Path, there: Path, tmp_path: Path) -> None:
     trained(here, tiny_run(), 1, 0.5)
     trained(there, tiny_run(seed=1), 1, 0.5)
     old = Path(shutil.copy(Path(__file__).parent / "schema2.sqlite", tmp_path / "old.sqlite"))

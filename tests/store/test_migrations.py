@@ -1,4 +1,4 @@
-"""Stores of older versions: upgraded without loss, never half."""
+"""Stores of older versions are upgraded completely or not at all, without loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from urfb.grid import spec
 from urfb.store import open_for_writing, tables
 
 OLD = sorted(Path(__file__).parent.glob("schema*.sqlite"))
-"""Stores as earlier versions wrote them: six runs of simpnet on CIFAR-10; five of untied layers and parameters."""
+"""Stores of earlier versions: six runs of simpnet on CIFAR-10; five runs with untied layers and parameters."""
 
 
 @pytest.fixture(params=OLD, ids=lambda path: path.stem)
@@ -38,9 +38,9 @@ def raw(path: Path, view: str) -> pd.DataFrame:
 
 
 def schema(path: Path) -> dict[str, object]:
-    """Return each table's columns, with type, whether it may be empty and its place in the key, and each view's text.
+    """Return each table's columns (name, type, nullability, position in the key) and each view's SQL.
 
-    Defaults are left out: they fill the rows that a migration finds, and every new row has all columns.
+    Defaults are left out, because they only matter for rows that exist before a migration.
     """
     connection = sqlite3.connect(path)
     try:
@@ -57,13 +57,13 @@ def schema(path: Path) -> dict[str, object]:
         connection.close()
 
 
-def test_an_older_store_is_not_read_but_by_upgrading_it(old: Path) -> None:
+def test_an_older_store_is_refused_until_it_is_upgraded(old: Path) -> None:
     with pytest.raises(StoreError, match=r"written by an older urfb; .*`urfb results upgrade --store"):
         open_store(str(old))
 
 
 @pytest.mark.parametrize("how", ["command", "run"])
-def test_an_upgraded_store_has_all_that_it_had(old: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upgrade_loses_no_data(old: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {view: raw(old, view) for view in ("runs", "epochs", "alignment")}
     assert all(map(len, before.values()))
     if how == "command":
@@ -91,14 +91,14 @@ def test_an_upgraded_store_has_the_tables_of_a_new_one(old: Path, tmp_path: Path
         assert upgraded[name] == new[name], name
 
 
-def test_an_upgrade_that_fails_leaves_the_store_as_it_was(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, its_schema, runs = old.read_bytes(), schema(old), raw(old, "runs")
+def test_an_upgrade_that_fails_leaves_the_store_unchanged(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size, old_schema, runs = old.stat().st_size, schema(old), raw(old, "runs")
     monkeypatch.setitem(tables.VIEWS, "alignment", "SELECT no_such_column FROM no_such_table WHERE")
     with pytest.raises(StoreError, match=r"cannot be upgraded .*; the store is unchanged"):
         urfb.store.upgrade_store(str(old))
     pd.testing.assert_frame_equal(raw(old, "runs"), runs)
-    assert schema(old) == its_schema
-    assert len(before) == old.stat().st_size
+    assert schema(old) == old_schema
+    assert old.stat().st_size == size
 
 
 def test_the_newest_revision_is_the_one_that_this_version_writes() -> None:
@@ -108,7 +108,7 @@ def test_the_newest_revision_is_the_one_that_this_version_writes() -> None:
     assert tuple(script.revision for script in scripts.walk_revisions())[::-1] == tables.REVISIONS
 
 
-def test_there_is_nothing_to_upgrade_where_there_is_no_store(tmp_path: Path) -> None:
+def test_upgrading_a_missing_store_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["results", "upgrade", "--store", str(tmp_path / "absent.sqlite")])
     assert result.exit_code == 2
     assert "there is no store at" in result.stderr

@@ -1,4 +1,4 @@
-"""Any SQL, as long as it only reads: whatever else it is, nothing is changed."""
+"""SQL queries return rows, and never change anything."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def store(tmp_path: Path) -> Store:
         ("SELECT run FROM runs WHERE rule = 'bp'", ("run",), []),
     ],
 )
-def test_what_reads_gives_its_columns_and_rows(
+def test_a_query_returns_columns_and_rows(
     store: Store, statement: str, columns: tuple[str, ...], rows: list[tuple[object, ...]]
 ) -> None:
     assert query(store, statement) == (columns, rows)
 
 
 @pytest.mark.parametrize(
-    ("statement", "said"),
+    ("statement", "message"),
     [
         ("DELETE FROM run", "does not begin with SELECT"),
         ("ATTACH '{folder}/new.sqlite' AS new", "does not begin with SELECT"),
@@ -61,11 +61,9 @@ def test_what_reads_gives_its_columns_and_rows(
         ("SELECT '\udcff'", "surrogates|wrong type"),
     ],
 )
-def test_what_would_write_or_is_wrong_is_refused_in_one_message(
-    store: Store, tmp_path: Path, statement: str, said: str
-) -> None:
+def test_invalid_or_writing_statements_are_refused(store: Store, tmp_path: Path, statement: str, message: str) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(SelectionError, match=said) as caught:
+    with pytest.raises(SelectionError, match=message) as caught:
         query(store, statement.replace("{folder}", str(tmp_path)))
     assert str(caught.value).startswith("the query is refused: ")
     assert "; tables: runs, epochs, alignment, " in str(caught.value)
@@ -82,7 +80,7 @@ def test_a_server_runs_no_second_statement(postgres: Server) -> None:
     assert query(open_store(url), "SELECT count(*) FROM epoch").rows == [(2,)]
 
 
-def test_a_store_that_is_written_meanwhile_is_read_as_it_was(store: Store, tmp_path: Path) -> None:
+def test_a_query_ignores_uncommitted_changes(store: Store, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "urfb.sqlite", isolation_level=None) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("DELETE FROM epoch")

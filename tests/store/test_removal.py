@@ -1,4 +1,4 @@
-"""Runs taken out of a store, in an SQLite file and in a PostgreSQL server's database."""
+"""Removing runs from a store, in an SQLite file and in a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RUN_TABLES = ("experiment_run", *(table.name for table in tables.RUN_TABLES))
 
 @pytest.fixture(autouse=True)
 def _files_are_the_tests_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # where a server's database has its files
+    monkeypatch.chdir(tmp_path)  # the files of a PostgreSQL store are in the working folder
 
 
 def stored(store: WritableStore, *runs: GridRun) -> list[str]:
@@ -63,7 +63,7 @@ def test_a_removed_run_leaves_neither_rows_nor_files(store: WritableStore, sql: 
     ]
 
 
-def test_an_experiments_runs_go_unless_another_asks_for_them(store: WritableStore) -> None:
+def test_an_experiments_runs_are_removed_unless_shared(store: WritableStore) -> None:
     own, shared, other = stored(store, tiny_run("a"), tiny_run("a", "b", seed=1), tiny_run("b", seed=2))
     removal = plan_removal(store, experiment="a")
     assert (removal.runs["run"].tolist(), removal.shared) == ([own], (shared,))
@@ -74,7 +74,7 @@ def test_an_experiments_runs_go_unless_another_asks_for_them(store: WritableStor
         plan_removal(store, experiment="a")
 
 
-def test_a_run_that_an_experiment_asks_for_meanwhile_stays(store: WritableStore) -> None:
+def test_a_run_that_gets_another_experiment_after_planning_stays(store: WritableStore) -> None:
     run = tiny_run("a")
     (identity,) = stored(store, run)
     removal = plan_removal(store, experiment="a")
@@ -83,14 +83,14 @@ def test_a_run_that_an_experiment_asks_for_meanwhile_stays(store: WritableStore)
     assert store.memberships() == {("b", identity)}
 
 
-def test_a_run_that_was_to_stay_stays_if_no_other_asks_any_more(store: WritableStore) -> None:
+def test_a_shared_run_stays_even_when_no_experiment_is_left(store: WritableStore) -> None:
     (identity,) = stored(store, tiny_run("a", "b"))
     first, second = (plan_removal(store, experiment=name) for name in "ab")
     assert [remove(store, first), remove(store, second)] == [0, 0]
     assert (store.runs()["run"].tolist(), store.memberships()) == ([identity], set())
 
 
-def test_runs_that_no_grid_file_asks_for_are_chosen(store: WritableStore, tmp_path: Path) -> None:
+def test_runs_that_no_grid_file_asks_for_are_selected(store: WritableStore, tmp_path: Path) -> None:
     wanted = load_grid(grid_file(tmp_path, seeds=1)).runs
     other = tmp_path / "other"
     other.mkdir()
@@ -108,7 +108,7 @@ def test_runs_that_no_grid_file_asks_for_are_chosen(store: WritableStore, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("chosen", "said"),
+    ("chosen", "message"),
     [
         ({}, "which runs?"),
         ({"conditions": ["seed=9"]}, "`urfb results runs` lists all runs (1 done, 1 new)"),
@@ -119,30 +119,32 @@ def test_runs_that_no_grid_file_asks_for_are_chosen(store: WritableStore, tmp_pa
     ],
     ids=["nothing", "no such run", "value", "experiment", "run", "contradiction"],
 )
-def test_a_choice_of_nothing_says_what_there_is(store: WritableStore, chosen: dict[str, Any], said: str) -> None:
+def test_an_empty_selection_is_refused_with_alternatives(
+    store: WritableStore, chosen: dict[str, Any], message: str
+) -> None:
     stored(store, tiny_run("old"))
     store.register([tiny_run(seed=1)])
     with pytest.raises(SelectionError) as caught:
         plan_removal(store, **chosen)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_run_in_training_keeps_all_runs_in_the_store(store: WritableStore, location: str) -> None:
+def test_nothing_is_removed_while_a_selected_run_is_in_training(store: WritableStore, location: str) -> None:
     done, running = tiny_run(), tiny_run(seed=1)
     identities = stored(store, done, running)
-    farther = tiny_run(seed=1, epochs=3)
-    assert store.claim(farther.spec).outcome == "claimed"
-    someone = open_for_writing(location)
+    longer = tiny_run(seed=1, epochs=3)
+    assert store.claim(longer.spec).outcome == "claimed"
+    other = open_for_writing(location)
     with pytest.raises(StoreError) as caught:
-        remove(someone, plan_removal(someone, identities))
+        remove(other, plan_removal(other, identities))
     named, advice = str(caught.value).splitlines()
     assert named.startswith(f"run {identities[1]} is being trained on ")
     assert "nothing is removed; stop a run's training with `urfb grid cancel" in advice
     assert len(store.epochs()) == 4
     assert all(file.exists() for identity in identities for file in files_of(store, identity))
     store.cancel(identities)
-    assert remove(someone, plan_removal(someone, identities)) == 2
-    someone.close()
+    assert remove(other, plan_removal(other, identities)) == 2
+    other.close()
 
 
 def test_a_run_whose_runner_died_can_be_removed(store: WritableStore, run: GridRun, sql: Sql) -> None:
@@ -162,20 +164,20 @@ def test_a_run_claimed_just_before_its_removal_stays(store: WritableStore, run: 
                 text("UPDATE run SET state = 'running', owner = 'x', owner_host = 'h', leased_until = 1e12")
             )
             removing = thread.submit(remove, store, removal)
-            sleep(0.5)  # it waits by now
+            sleep(0.5)  # until it waits for the lock
         with pytest.raises(StoreError, match="is being trained on h"):
             removing.result()
     assert len(store.runs()) == 1
 
 
-def test_runs_removed_by_somebody_else_are_not_counted(store: WritableStore) -> None:
+def test_runs_removed_by_another_process_are_not_counted(store: WritableStore) -> None:
     first, second = stored(store, tiny_run(), tiny_run(seed=1))
     removal = plan_removal(store, [first, second])
     assert remove(store, plan_removal(store, [first])) == 1
     assert [remove(store, removal), remove(store, removal)] == [1, 0]
 
 
-def test_a_path_elsewhere_that_the_store_names_is_left_alone(store: WritableStore, tmp_path: Path, sql: Sql) -> None:
+def test_log_paths_outside_the_stores_folder_are_not_removed(store: WritableStore, tmp_path: Path, sql: Sql) -> None:
     (identity,) = stored(store, tiny_run())
     elsewhere = tmp_path / "elsewhere.log"
     elsewhere.write_text("mine")
@@ -229,17 +231,17 @@ def test_following_a_log_ends_when_its_run_is_removed(
     assert "".join(following) == ""
 
 
-def test_a_reader_passes_over_a_run_removed_meanwhile(
+def test_status_skips_a_run_that_is_removed_during_the_read(
     store: WritableStore, run: GridRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "progress", dict)  # which is asked after the rows
+    monkeypatch.setattr(store, "progress", dict)  # `progress` is read after the rows
     assert run_statuses(store) == []
 
 
-def test_a_merge_passes_over_a_run_removed_meanwhile(
+def test_a_merge_skips_a_run_that_is_removed_during_the_read(
     store: WritableStore, run: GridRun, location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members = store.memberships() | {("first", "0" * 16)}
-    monkeypatch.setattr(Store, "memberships", lambda store: members)  # which are asked before the rows
+    monkeypatch.setattr(Store, "memberships", lambda store: members)  # memberships are read before the rows
     (merged,) = merge_stores(str(tmp_path / "merged.sqlite"), [location])
     assert merged.run == run.spec.identity

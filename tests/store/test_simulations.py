@@ -1,4 +1,4 @@
-"""Simulations in every kind of store: whole or not at all, merged, exported, and read as tidy frames."""
+"""Simulations in every kind of store: written completely or not at all, merged, exported, and read as frames."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_simulation_is_read_back_as_tidy_frames(store: WritableStore, location
         read.trajectory_layers(simulation=one.spec.identity[:5])
 
 
-def test_a_simulation_that_is_there_stays_as_it_is(store: WritableStore) -> None:
+def test_a_stored_simulation_is_not_replaced(store: WritableStore) -> None:
     store.keep_simulation(simulated())
     assert not store.keep_simulation(simulated((Point(0, 9.0, (None, None)),)))
     assert store.trajectories()["error"].tolist() == [point.error for point in POINTS]
@@ -77,7 +77,7 @@ def test_partly_unwritable_simulation_leaves_no_rows(store: WritableStore, sql: 
     assert sql("SELECT count(*) FROM trajectory") == [(0,)]
 
 
-def test_a_simulation_that_diverged_says_where(store: WritableStore) -> None:
+def test_divergence_is_stored_with_its_iteration(store: WritableStore) -> None:
     store.keep_simulation(simulated(POINTS[:2], diverged_at=4))
     assert store.simulations()["diverged_at"].tolist() == [4]
     assert store.trajectories()["diverged_at"].tolist() == [4, 4]
@@ -89,7 +89,7 @@ def test_simulations_are_queried_in_sql(store: WritableStore) -> None:
     assert query(store, statement).rows == [(0.5, 3, 1.0), (0.5, 10, 0.5)]
 
 
-def test_merging_adds_the_simulations_that_are_not_there(location: str, tmp_path: Path) -> None:
+def test_merging_adds_missing_simulations(location: str, tmp_path: Path) -> None:
     ours, theirs = open_for_writing(location), open_for_writing(str(tmp_path / "theirs.sqlite"))
     ours.keep_simulation(simulated())
     for one in (simulated(POINTS[:2]), simulated(draw=1), simulated_bp()):
@@ -104,17 +104,19 @@ def test_merging_adds_the_simulations_that_are_not_there(location: str, tmp_path
         assert len(ours.trajectories(rule="feedback", draw=0)) == len(POINTS)
 
 
-def test_the_merge_command_counts_simulations_beside_runs(tmp_path: Path) -> None:
+def test_the_merge_command_counts_runs_and_simulations(tmp_path: Path) -> None:
     theirs, run = open_for_writing(str(tmp_path / "theirs.sqlite")), tiny_run()
     theirs.register([run])
     finish(theirs, run)
     for draw in (0, 1):
         theirs.keep_simulation(simulated(draw=draw))
-    said = CliRunner().invoke(app, ["results", "merge", str(theirs.location), "--store", str(tmp_path / "new.sqlite")])
-    assert said.output == f"{theirs.location}: 1 runs: 1 added; 2 simulations: 2 added\n"
+    merged = CliRunner().invoke(
+        app, ["results", "merge", str(theirs.location), "--store", str(tmp_path / "new.sqlite")]
+    )
+    assert merged.output == f"{theirs.location}: 1 runs: 1 added; 2 simulations: 2 added\n"
 
 
-def test_exports_have_the_tables_of_simulations_where_there_are_any(tmp_path: Path) -> None:
+def test_exports_have_the_tables_of_simulations_if_there_are_any(tmp_path: Path) -> None:
     store, run = open_for_writing(str(tmp_path / "urfb.sqlite")), tiny_run()
     store.register([run])
     finish(store, run)

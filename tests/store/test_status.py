@@ -53,7 +53,7 @@ def test_a_run_of_an_older_science_version_is_named(store: WritableStore, sql: C
     assert found == [None, "an older urfb trained run older (2 epochs); its results differ"]
 
 
-def test_of_several_older_sources_the_latest_is_named(store: WritableStore) -> None:
+def test_the_latest_of_several_older_sources_is_named(store: WritableStore) -> None:
     first, second, third = map(of_source, "abc")
     store.register([first, second])
     for run in (first, second):

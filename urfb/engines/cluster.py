@@ -18,9 +18,10 @@ from urfb.errors import DeviceError
 
 ANSWER_SECONDS = 10
 GPU_PARTS = 10_000
-"""Ray rounds a share of a GPU to these parts. Shares must be rounded down: six sixths, rounded up, would not fit."""
+"""The number of parts into which Ray can divide a GPU. urfb rounds shares down to such parts, because Ray may round
+them up, and six sixths that are rounded up do not fit on a GPU."""
 WITHOUT_TF32 = ("K80", "P4", "P100", "V100", "T4")
-"""Ray's names of the GPUs that cannot compute in TF32."""
+"""The GPUs that cannot compute in TF32, by Ray's names."""
 SILENCE = {"RAY_DEDUP_LOGS_SKIP_REGEX": ".", "RAY_USAGE_STATS_ENABLED": "0"}
 """Environment variables for Ray. Ray must not print messages about crashed workers, because they would break up the
 progress display, which reports them, too. A Ray that urfb starts sends no usage statistics."""

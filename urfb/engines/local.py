@@ -115,7 +115,7 @@ def _serve(pipe: Connection, slot: Slot) -> None:
     try:
         while True:
             message: Job | str = pipe.recv()
-            # A message during a job asks for the job's end. It is read here when the job is over, and ignored.
+            # A message during a job asks for the job's end. It is read and ignored here after the job.
             if isinstance(message, Job):
                 with output_to(log_of(message, slot)):
                     for event in execute(message, slot, _seldom(pipe.poll)):

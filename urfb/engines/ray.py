@@ -199,7 +199,7 @@ class _Actor:
 
 
 class _Trainer:
-    """The actor."""
+    """The class of the actors, which train jobs."""
 
     def __init__(self, slot: Slot, folders: Sequence[str]) -> None:
         import torch  # noqa: F401 - imported now, so that a started actor trains at once

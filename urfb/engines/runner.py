@@ -112,7 +112,7 @@ def _planned(runs: Sequence[GridRun], store: str, *, cancelled: bool) -> list[Pl
 
 
 def _register_members(runs: Sequence[GridRun], store: str) -> None:
-    """Add experiments to the store if it has all their runs but does not know that they ask for them."""
+    """Store which experiments ask for runs that are all in the store already, unless it knows."""
     members = {(name, run.spec.identity) for run in runs for name in run.experiments}
     if runs and not members <= open_store(store).memberships():
         open_for_writing(store).register(runs)

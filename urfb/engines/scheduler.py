@@ -20,7 +20,7 @@ from urfb.store.liveness import LEASE_SECONDS
 
 POLL_SECONDS = 1.0
 LOSSES = 3
-"""The number of workers in a row that may die before an epoch ends; then the run fails, because it is the cause."""
+"""A run fails if so many of its workers die in a row before an epoch ends, because the run must be the cause."""
 
 
 class Observer(Protocol):

@@ -16,7 +16,7 @@ STOPPING = [signal.SIGINT, signal.SIGTERM, *HANG_UP]
 
 @contextmanager
 def stopping_on_signals() -> Iterator[Callable[[], bool]]:
-    """Return a function that says whether a stopping signal was received; a second one raises KeyboardInterrupt.
+    """Yield a function that returns whether a stopping signal was received; a second one raises KeyboardInterrupt.
 
     Under `nohup`, a closed terminal stays ignored. After the context, a process that was asked to stop ignores the
     signals, because it is ending, and a third signal would only print a traceback.
