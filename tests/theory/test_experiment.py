@@ -170,7 +170,7 @@ def test_a_solution_that_reaches_infinity_ends_before_it() -> None:
 
 
 def test_non_finite_start_is_refused_but_early_divergence_is_kept(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"draw 0: its error at the start is no number: choose smaller scales"):
+    with pytest.raises(InputError, match=r"draw 0: the error at the start is not finite: choose smaller scales"):
         simulate(SimulationSpec(epsilon=1.0, **{**SMALL, "teacher_scale": 1e200}))
     store = open_for_writing(str(tmp_path / "urfb.sqlite"))
     for method in ("discrete", "ode"):  # its first step is beyond every number
@@ -184,7 +184,7 @@ def test_non_finite_start_is_refused_but_early_divergence_is_kept(tmp_path: Path
 
 def test_an_ode_that_would_never_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(integration, "MOST_EVALUATIONS", 200)
-    with pytest.raises(InputError, match=r"more than 200 evaluations to time 60: end earlier \(--iterations"):
+    with pytest.raises(InputError, match=r"more than 200 evaluations to reach time 60: end earlier \(--iterations"):
         simulate(SimulationSpec(epsilon=1.0, method="ode", **{**SMALL, "step_size": 1.0}))
 
 
@@ -215,8 +215,8 @@ def test_an_identity_is_of_what_the_numbers_depend_on_alone() -> None:
         ({"teacher_scale": math.inf}, r"teacher_scale inf"),
         ({"epsilon": math.inf}, r"epsilon inf: give a finite number"),
         ({"iterations": 0}, r"iterations 0: allowed is 1 to"),
-        ({"rule": "bp", "epsilon": None}, r"start 'zero': BP never leaves it"),
-        ({"rule": "bp"}, r"'feedback' needs one, and 'bp' has none"),
+        ({"rule": "bp", "epsilon": None}, r"start 'zero': BP would stay at 0"),
+        ({"rule": "bp"}, r"'feedback' needs a number, and 'bp' takes none"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], said: str) -> None:

@@ -1,1 +1,1 @@
-"""Section 5 of the paper: how the error of a linear network falls, by differential equations and by discrete steps."""
+"""Section 5 of the paper: how the error of a linear network falls, with differential equations and discrete steps."""

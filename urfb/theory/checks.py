@@ -1,4 +1,4 @@
-"""What must hold of the equations of section 5 if they are integrated correctly.
+"""Checks that the equations of section 5 are integrated correctly.
 
 Each check compares the solver's result with a result that needs no solver.
 """
@@ -20,17 +20,17 @@ from urfb.theory.system import Matrices, Matrix, activities, conserved, derivati
 PRECISE = 1e-12
 """The solver's relative tolerance."""
 SMALL = 0.1
-"""The time of an expansion, in the problem's unit; the terms left out are some per cent of its square."""
+"""The time of an expansion, in the problem's time unit. The omitted terms are a few per cent of its square."""
 
 
 class Check(NamedTuple):
-    """A statement, checked of a simulation.
+    """A statement about a simulation, and the value that decides it.
 
     Attributes:
-        statement: in the paper's notation.
-        case: the simulation, by its draw and rule.
+        statement: the statement, in the paper's notation.
+        case: the draw and rule of the simulation.
         value: a ratio, or a drift relative to the largest weight.
-        low, high: the bounds that the value must keep.
+        low, high: the bounds within which the value must be.
     """
 
     statement: str
@@ -41,14 +41,14 @@ class Check(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether it holds; NaN never does."""
+        """Whether the value is within its bounds; False for NaN."""
         return self.low <= self.value <= self.high
 
 
 def checks(specs: Sequence[SimulationSpec]) -> Iterator[Check]:
-    """Check the equations of each simulation, whatever its method.
+    """Yield checks of the equations of each simulation, whatever its method.
 
-    The expansions are of two layers, from the first size over the second to the last one, and of W(0) = 0.
+    The expansions use W(0) = 0 and two layers, with the first, second and last of the simulation's sizes.
     """
     distinct = dict.fromkeys(replace(spec, method="ode") for spec in specs)
     for draw, group in groupby(sorted(distinct, key=lambda spec: spec.draw), key=lambda spec: spec.draw):
@@ -86,7 +86,7 @@ def _expansions(spec: SimulationSpec, epsilons: Sequence[float], case: str) -> I
 
 
 def _flow(spec: SimulationSpec) -> Iterator[Check]:
-    """Check the complete solution of a simulation."""
+    """Yield checks of the complete solution of a simulation."""
     case = f"draw {spec.draw}, " + ("BP" if spec.epsilon is None else f"ε {spec.epsilon:g}")
     problem = draw_problem(spec)
     _, start, R_start, epsilon = problem
@@ -107,8 +107,8 @@ def _flow(spec: SimulationSpec) -> Iterator[Check]:
     depth = len(start)
     constant = updated_feedback(with_R[depth:], -epsilon, with_R[:depth])
     drift = _distance(constant, R_start, scale=with_R[depth:])
-    yield Check("R_l − εW_lᵗ is constant where Ṙ_l is integrated, too: drift", case, drift, 0.0, 1e-8)
-    statement = "W where Ṙ_l is integrated, too, is W where R_l = R_l(0) + εW_lᵗ: difference"
+    yield Check("R_l − εW_lᵗ is constant if Ṙ_l is integrated, too: drift", case, drift, 0.0, 1e-8)
+    statement = "W is the same if Ṙ_l is integrated, too, as with R_l = R_l(0) + εW_lᵗ: difference"
     yield Check(statement, case, _distance(with_R[:depth], solution, scale=solution), 0.0, 1e-8)
 
     def distance(refinement: int) -> float:
@@ -116,17 +116,17 @@ def _flow(spec: SimulationSpec) -> Iterator[Check]:
             *_, last = discrete(problem.derivative, start, spec.step_size / refinement, refinement * spec.iterations)
             return _distance(last, solution, scale=solution)
 
-    statement = "how far discrete steps end from the ODE / the same of half the step: first order"
+    statement = "distance of the discrete steps from the ODE at the end / the same at half the step: first order"
     yield Check(statement, case, distance(1) / distance(2), 1.6, 2.6)
 
 
 def _solve(problem: LinearProblem, end: float) -> Matrices:
-    """Return W at the end."""
+    """Return W at the time `end`."""
     return _final_state(problem.derivative, problem.W, end)
 
 
 def _solve_with_feedback(problem: LinearProblem, end: float) -> Matrices:
-    """Return W and R at the end, R being integrated by its equation, Ṙ_l = ε(W_{l−1}…W₁)(R_{l+1}…R_L E)ᵗ."""
+    """Return W and R at the time `end`, with R integrated by its equation, Ṙ_l = ε(W_{l−1}…W₁)(R_{l+1}…R_L E)ᵗ."""
     depth = len(problem.W)
 
     def both_dot(state: Matrices) -> list[Matrix]:
@@ -138,14 +138,14 @@ def _solve_with_feedback(problem: LinearProblem, end: float) -> Matrices:
 
 
 def _final_state(derivative: Derivative, start: Matrices, end: float) -> Matrices:
-    """Return the state at the end; NaN if the solution does not reach it."""
+    """Return the state at the time `end`; NaN if the solution does not reach it."""
     with one_thread():
         states = list(ode(derivative, start, (0.0, end), PRECISE))
     return states[-1] if len(states) == 2 else [np.full_like(M, np.nan) for M in start]
 
 
 def _fall(W: Matrices, sigma: Matrix) -> float:
-    """Return ‖Σ‖² − e without subtracting two numbers that are nearly the same."""
+    """Return ‖Σ‖² − e without subtracting two nearly equal numbers."""
     P = activities(W)[-1]
     return float(2 * np.vdot(sigma, P) - np.vdot(P, P))
 

@@ -1,4 +1,4 @@
-"""The simulation of section 5.1 (Figure 12), for any sizes, depth and ε."""
+"""The simulation of section 5.1 (Figure 12), for any layer sizes, depth and ε."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from urfb.training.provenance import commit
 
 PURPOSES = ("teacher", "weights", "feedback")
 EARLY, EVEN = 25, 225
-"""A trajectory keeps each of its first iterations, and so many more at even distances."""
+"""The numbers of iterations that a trajectory keeps: the first ones, and more at equal distances."""
 DIVERGED = 1000.0
-"""A simulation has diverged when its error is more than so many times its error at the start."""
+"""A simulation has diverged when its error exceeds this multiple of its error at the start."""
 
 
 class LinearProblem(NamedTuple):
-    """What is drawn for a simulation: Σ, W(0), and R(0) − εW(0)ᵗ, from which R_l is always εW_lᵗ away."""
+    """The random matrices of a simulation: Σ, W(0), and R(0) − εW(0)ᵗ, which is R_l − εW_lᵗ at any time."""
 
     sigma: Matrix
     W: list[Matrix]
@@ -36,22 +36,22 @@ class LinearProblem(NamedTuple):
     epsilon: float
 
     def feedback(self, W: Matrices) -> list[Matrix]:
-        """Return R where the weights are W."""
+        """Return R for the weights W."""
         return updated_feedback(self.R, self.epsilon, W)
 
     def derivative(self, W: Matrices) -> list[Matrix]:
-        """Return Ẇ where the weights are W."""
+        """Return Ẇ for the weights W."""
         return derivative(W, self.feedback(W), self.sigma)
 
     def error(self, W: Matrices) -> float:
-        """Return e where the weights are W."""
+        """Return e for the weights W."""
         return error(W, self.sigma)
 
 
 def draw_matrices(draw: int, purpose: str, layers: Sequence[int], scale: float) -> list[Matrix]:
-    """Draw a matrix [n_l, n_{l−1}] for each layer, independent normal entries of standard deviation `scale`.
+    """Draw a matrix [n_l, n_{l−1}] for each layer, with independent normal entries of standard deviation `scale`.
 
-    Each purpose and layer has its random stream, so that simulations of a draw share the matrices that they both need.
+    Each purpose and layer has its own random stream, so simulations of the same draw share the matrices that both need.
     """
     return [
         scale * np.random.default_rng([draw, PURPOSES.index(purpose), layer]).standard_normal((above, below))
@@ -75,27 +75,27 @@ def draw_problem(spec: SimulationSpec) -> LinearProblem:
 
 
 def kept_iterations(iterations: int) -> list[int]:
-    """Return at which iterations a trajectory is kept: every early one, then evenly to the last, some 250 in all."""
+    """Return the iterations that a trajectory keeps: all early ones, then evenly spaced ones; about 250 in total."""
     even = np.linspace(0, iterations, EVEN + 1).round().astype(int).tolist()
     return sorted({*range(min(EARLY, iterations)), *even})
 
 
 def simulate(spec: SimulationSpec) -> Simulated:
-    """Run one simulation, which ends where it diverges.
+    """Run one simulation. A simulation that diverges ends there.
 
     Raises:
-        InputError: its error at the start is not finite.
+        InputError: the error at the start is not finite.
     """
     started, began = datetime.now(timezone.utc), time.perf_counter()
     with np.errstate(over="ignore", invalid="ignore"):
         problem = draw_problem(spec)
         limit = DIVERGED * problem.error(problem.W)
     if not np.isfinite(limit):
-        raise InputError(f"draw {spec.draw}: its error at the start is no number: choose smaller scales")
+        raise InputError(f"draw {spec.draw}: the error at the start is not finite: choose smaller scales")
     kept = kept_iterations(spec.iterations)
 
     def diverged(W: Matrices) -> bool:
-        return not problem.error(W) <= limit  # NaN, too
+        return not problem.error(W) <= limit  # True for NaN, too
 
     def point(iteration: int, W: Matrices) -> Point:
         correlations = () if spec.rule == "bp" else tuple(map(correlation, W, problem.feedback(W)))
@@ -133,13 +133,13 @@ def simulate(spec: SimulationSpec) -> Simulated:
 
 
 def specs(draws: int, epsilons: Iterable[float], methods: Iterable[str], **settings: Any) -> list[SimulationSpec]:
-    """Return the simulations of 5.1: for draws 0, 1, … and each method every ε and BP.
+    """Return the simulations of section 5.1: for draws 0, 1, … and each method, every ε and BP.
 
     Args:
-        draws: how many.
-        epsilons: of the feedback rules.
+        draws: the number of draws.
+        epsilons: the values of ε for the feedback rules.
         methods: 'discrete', 'ode' or both.
-        settings: further settings of `SimulationSpec`; `start` is that of the feedback rules: BP starts at random.
+        settings: other settings of `SimulationSpec`. `start` is only for the feedback rules: BP starts at random.
 
     Raises:
         InputError: a setting is not allowed.
@@ -156,12 +156,13 @@ def specs(draws: int, epsilons: Iterable[float], methods: Iterable[str], **setti
 def run(
     wanted: Iterable[SimulationSpec], stored: Container[str], keep: Callable[[Simulated], object]
 ) -> Iterator[Simulated | None]:
-    """Run the simulations that are not stored yet, in order, and yield each; None for a stored one.
+    """Run the simulations that are not stored yet, in order, and yield each; yield None for a stored one.
 
     Args:
         wanted: the simulations.
-        stored: identities of the simulations that a store has.
-        keep: stores a simulation, which is complete: a process that is killed leaves no part of one.
+        stored: the identities of the stored simulations.
+        keep: a function that stores a simulation. It is called with complete simulations only, so a killed process
+            leaves none in part.
     """
     for spec in wanted:
         if spec.identity in stored:

@@ -1,4 +1,4 @@
-"""Integrates the equations of section 5: by the paper's discrete steps, or by an adaptive solver."""
+"""Integrate the equations of section 5, by the paper's discrete steps or by an adaptive solver."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from urfb.errors import InputError
 from urfb.theory.system import Matrices, Matrix
 
 MOST_EVALUATIONS = 100_000
-"""A solution at rest still takes steps as short as the fastest decay allows, however long it continues."""
+"""The maximum number of evaluations of the derivative for one solution.
+
+Even a solution at rest needs steps as short as its fastest decay, so without a maximum a late end would take for ever.
+"""
 
 Derivative = Callable[[Matrices], Matrices]
 Stop = Callable[[Matrices], bool]
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Multiply matrices on one thread: for matrices so small more threads are slower, far slower on a busy machine."""
+    """Limit matrix products to one thread. For small matrices, more are slower, much slower on a busy machine."""
     limits: AbstractContextManager[Any] = threadpool_limits(1, "blas")
     return limits
 
@@ -40,16 +43,18 @@ def ode(
 ) -> Iterator[Matrices]:
     """Yield the solution of the differential equations at `times`, by an adaptive Runge–Kutta method of order 8.
 
+    The solution ends early if `stop` returns True or if it grows to infinity. Then fewer states than times are yielded,
+    but always the first.
+
     Args:
-        derivative: of a state, which is any number of matrices.
+        derivative: the derivative as a function of the state, which is any number of matrices.
         start: the state at the first of `times`.
-        times: rising.
-        tolerance: relative; the absolute one is a thousandth of it.
-        stop: of a state, whether the solution makes no sense from there on. It ends then, as it does where it grows
-            beyond every number, and fewer states come than there are times, but always the first.
+        times: the times of the states to yield, in ascending order.
+        tolerance: the relative tolerance; the absolute tolerance is a thousandth of it.
+        stop: a function of the state that returns whether the solution is meaningless from there on.
 
     Raises:
-        InputError: it takes more than `MOST_EVALUATIONS` of the derivative.
+        InputError: the solution needs more than `MOST_EVALUATIONS` evaluations of the derivative.
     """
     shapes = [M.shape for M in start]
     cuts = np.cumsum([M.size for M in start])[:-1]
@@ -67,8 +72,8 @@ def ode(
         evaluations += 1
         if evaluations > MOST_EVALUATIONS:
             raise InputError(
-                f"the differential equations take more than {MOST_EVALUATIONS:,} evaluations to time {times[-1]:g}: "
-                "end earlier (--iterations, --step-size), or leave them out (--method discrete)"
+                f"the differential equations need more than {MOST_EVALUATIONS:,} evaluations to reach time "
+                f"{times[-1]:g}: end earlier (--iterations, --step-size), or skip them (--method discrete)"
             )
         return pack(derivative(unpack(y)))
 
@@ -87,5 +92,5 @@ def ode(
             atol=tolerance / 1000,
             events=stopped,
         )
-    # Where not even the first step can be taken, there is no array.
+    # If even the first step fails, there is no array.
     yield from (unpack(y) for y in (solution.y.T if len(solution.t) else [pack(start)]))

@@ -1,4 +1,4 @@
-"""One simulation of section 5, completely specified, and what it gives. Plain Python."""
+"""One simulation of section 5, completely specified, and its result. Plain Python."""
 
 from __future__ import annotations
 
@@ -11,36 +11,39 @@ from typing import Any, NamedTuple
 from urfb.errors import InputError, nearest
 
 THEORY_VERSION = 1
-"""Raised by hand when numbers change beyond rounding; simulations of an older version are then run again."""
+"""The version of the numbers. Raise it by hand when they change beyond rounding; older simulations then run again."""
 
 METHODS = ("discrete", "ode")
 RULES = ("bp", "feedback")
 STARTS = ("zero", "random")
 TEACHERS = ("product", "random")
 CHOICES = {"method": METHODS, "rule": RULES, "start": STARTS, "teacher": TEACHERS}
-"""The settings that are a word, each with its words."""
+"""The settings whose value is a word, with the allowed words."""
 MOST_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
 class SimulationSpec:
-    """All that the numbers of a simulation depend on.
+    """All settings that the numbers of a simulation depend on.
 
     Attributes:
-        layers: the sizes n₀, …, n_L, input first.
-        rule: 'bp', or 'feedback' with R_l = R_l(0) + εW_lᵗ.
-        epsilon: ε of 'feedback', 0 being FRFB and 1 URFB; None under 'bp'.
-        draw: the seed of the teacher and of W(0) and R(0), which simulations of one draw share.
-        method: 'discrete', the paper's iterations W ← W + step_size · Ẇ, or 'ode', an adaptive solver.
-        start: of W, 'zero' or 'random'. BP starts at random: at 0 no layer of it would ever move.
-        teacher: of Y, 'product', a network W_L…W₁ of the same sizes, or 'random', independent entries.
-        teacher_scale, weight_scale, feedback_scale: standard deviations of the teacher's entries, W(0)'s and R(0)'s.
-        step_size: time of an iteration.
-        iterations: their number; 'ode' ends at the same time.
-        tolerance: relative, of 'ode'; the absolute one is a thousandth of it.
+        layers: the layer sizes n₀, …, n_L, input first.
+        rule: `bp`, or `feedback` with R_l = R_l(0) + εW_lᵗ.
+        epsilon: ε under `feedback`: 0 is FRFB, 1 is URFB. None under `bp`.
+        draw: the seed of the teacher, W(0) and R(0). Simulations of the same draw share them.
+        method: `discrete` takes the paper's iterations, W ← W + step_size · Ẇ. `ode` is an adaptive solver.
+        start: W(0): `zero` or `random`. Under `bp` only `random`, because at 0 no layer would ever move.
+        teacher: the teacher, which produces Y: `product` is a network W_L…W₁ of the same sizes, `random` a matrix of
+            independent entries.
+        teacher_scale: the standard deviation of the teacher's entries.
+        weight_scale: the standard deviation of the entries of W(0).
+        feedback_scale: the standard deviation of the entries of R(0).
+        step_size: the time per iteration.
+        iterations: the number of iterations. `ode` ends at the same time.
+        tolerance: the relative tolerance of `ode`. Its absolute tolerance is a thousandth of it.
 
     Raises:
-        InputError: settings are not allowed; the message names each.
+        InputError: settings are not allowed; the message lists all of them.
     """
 
     layers: tuple[int, ...] = (40, 100, 100, 10)
@@ -68,11 +71,11 @@ class SimulationSpec:
                 f"layers {'-'.join(map(str, self.layers))}: give three sizes or more, each at least 1, input first"
             )
         if (self.epsilon is None) != (self.rule == "bp"):
-            problems.append("epsilon: 'feedback' needs one, and 'bp' has none")
+            problems.append("epsilon: 'feedback' needs a number, and 'bp' takes none")
         elif self.epsilon is not None and not math.isfinite(self.epsilon):
             problems.append(f"epsilon {self.epsilon}: give a finite number")
         if self.rule == "bp" and self.start == "zero":
-            problems.append("start 'zero': BP never leaves it; let it start at 'random'")
+            problems.append("start 'zero': BP would stay at 0; choose 'random'")
         for name in ("teacher_scale", "weight_scale", "feedback_scale", "step_size", "tolerance"):
             if not 0 < getattr(self, name) < math.inf:
                 problems.append(f"{name} {getattr(self, name)}: give a number above 0")
@@ -87,7 +90,7 @@ class SimulationSpec:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings by name, as a store has them; None where a setting has no effect on the simulation."""
+        """The settings by name, as in a store; None for a setting that has no effect on the simulation."""
         settings = asdict(self) | {"layers": "-".join(map(str, self.layers))}
         if self.epsilon is not None:
             settings["epsilon"] = self.epsilon + 0.0  # −0 is 0
@@ -115,10 +118,10 @@ class Point(NamedTuple):
     """A moment of a simulation.
 
     Attributes:
-        iteration: 0 is the start; `step_size` times it is the time.
-        error: e = tr(EᵗE).
-        correlations: of W_l and R_lᵗ, a layer each, lowest first; None where one of the two does not vary. Under BP,
-            where R_l is W_lᵗ, there are none.
+        iteration: the number of iterations since the start; the time is `step_size` times it.
+        error: the error e = tr(EᵗE).
+        correlations: the correlation of W_l and R_lᵗ for each layer, lowest first; None if W_l or R_l is constant.
+            Empty under BP, where R_l is W_lᵗ.
     """
 
     iteration: int
@@ -131,13 +134,13 @@ class Simulated:
     """A simulation that has ended.
 
     Attributes:
-        spec: what was simulated.
-        points: the moments that are kept, the first and last among them.
-        diverged_at: the iteration at which the error had grown too large to mean anything; None where it never did.
-            The points end before it.
-        started: date and time, in UTC.
-        seconds: its duration.
-        host, urfb_version, commit, python_version, numpy_version, scipy_version: what it ran on.
+        spec: the settings of the simulation.
+        points: the kept moments, including the first and the last.
+        diverged_at: the iteration at which the error had become too large to be meaningful; None if it never did. The
+            points end before it.
+        started: the date and time of the start, in UTC.
+        seconds: the duration.
+        host, urfb_version, commit, python_version, numpy_version, scipy_version: the machine and the software.
     """
 
     spec: SimulationSpec

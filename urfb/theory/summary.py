@@ -1,4 +1,4 @@
-"""Sums up stored simulations in a few numbers."""
+"""Summarize stored simulations in a few numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOMENTS = (0.2, 0.4, 1.0)
-"""The parts of a simulation's iterations after which its error is reported: 200, 400 and all of 1,000."""
+"""The fractions of a simulation's iterations after which its error is reported: 200, 400 and 1,000 of 1,000."""
 
 
 class Spread(NamedTuple):
@@ -23,22 +23,22 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread | None:
-        """Summarize the finite values; None where there are none."""
+        """Return the spread of the finite values; None if there are none."""
         finite = [value for value in values if np.isfinite(value)]
         return cls(float(np.mean(finite)), min(finite), max(finite)) if finite else None
 
 
 class Summary(NamedTuple):
-    """One rule, by one method.
+    """The summary of one rule under one method.
 
     Attributes:
-        rule, epsilon, method: as of a simulation; ε is None under BP.
-        draws: how many went to their end.
-        diverged: the draws that did not, and at which iteration each diverged.
-        errors: log₁₀ e at the iterations of `MOMENTS`, over the draws.
-        correlations: of W_l and R_lᵗ at the end, a layer each, over the draws; None where it is not defined.
-        method_gap: the largest difference of log₁₀ e between the two methods in any draw, at any kept iteration at
-            which e is more than the solver's error; None where there is one method.
+        rule, epsilon, method: the settings of the simulations; ε is None under BP.
+        draws: the number of draws that did not diverge.
+        diverged: the iteration at which each of the other draws diverged, by draw.
+        errors: log₁₀ e over the draws, by iteration, for the iterations of `MOMENTS`.
+        correlations: the correlation of W_l and R_lᵗ at the end over the draws, by layer; None if it is undefined.
+        method_gap: the largest difference in log₁₀ e between the two methods, over all draws and kept iterations at
+            which e exceeds the solver's error; None if there is only one method.
     """
 
     rule: str
@@ -52,11 +52,11 @@ class Summary(NamedTuple):
 
 
 def summarize(trajectories: pd.DataFrame, layers: pd.DataFrame) -> list[Summary]:
-    """Return a summary for each rule and method of simulations, whose further settings are the same.
+    """Return a summary for each rule and method of simulations that agree in all other settings.
 
     Args:
-        trajectories: of the simulations, as `Store.trajectories` gives them.
-        layers: likewise, `Store.trajectory_layers`.
+        trajectories: the frame of the simulations from `Store.trajectories`.
+        layers: the frame of the simulations from `Store.trajectory_layers`.
     """
     trajectories = trajectories.assign(
         significant=trajectories["error"] > _solver_error(trajectories),
@@ -71,7 +71,7 @@ def summarize(trajectories: pd.DataFrame, layers: pd.DataFrame) -> list[Summary]
 
 
 def _solver_error(trajectories: pd.DataFrame) -> pd.Series[float]:
-    """Return the e below which a solver of some relative tolerance of W says nothing: far above tolerance² e(0)."""
+    """Return the e below which the solver's error dominates, given its relative tolerance of W: 10⁶ tolerance² e(0)."""
     start = trajectories.groupby("simulation")["error"].transform("first")
     limit: pd.Series[float] = start * (1e6 * trajectories["tolerance"].max() ** 2)
     return limit

@@ -1,7 +1,7 @@
 """The linear network of section 5 and its equations of motion, as the paper writes them.
 
-The inputs are uncorrelated, XXᵗ = I, so that of the data only Σ = YXᵗ [n_L, n₀] matters. W_l is [n_l, n_{l−1}] and
-R_l [n_{l−1}, n_l]; lists have layer 1 first. Everything is float64.
+The inputs are uncorrelated, XXᵗ = I, so only Σ = YXᵗ [n_L, n₀] of the data matters. W_l is [n_l, n_{l−1}] and R_l is
+[n_{l−1}, n_l]. Lists start with layer 1. Everything is float64.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Matrices = Sequence[Matrix]
 
 
 def activities(W: Matrices) -> list[Matrix]:
-    """Return x₀ = I and x_l = W_l x_{l−1}, so x_l = W_l…W₁; x_L is what the network does."""
+    """Return x₀ = I and x_l = W_l x_{l−1}, so x_l = W_l…W₁. x_L is the network's map from inputs to outputs."""
     x = [np.eye(W[0].shape[1])]
     for W_l in W:
         x.append(W_l @ x[-1])
@@ -24,12 +24,15 @@ def activities(W: Matrices) -> list[Matrix]:
 
 
 def updated_feedback(R_start: Matrices, epsilon: float, W: Matrices) -> list[Matrix]:
-    """Return R_l = R_l(0) + εW_lᵗ, which is what Ṙ_l = εẆ_lᵗ gives from W(0) = 0, or from R_l(0) − εW_l(0)ᵗ."""
+    """Return R_l = R_l(0) + εW_lᵗ, the solution of Ṙ_l = εẆ_lᵗ if W(0) = 0.
+
+    If W(0) is not 0, pass R_l(0) − εW_l(0)ᵗ in place of R_l(0).
+    """
     return [R_l + epsilon * W_l.T for R_l, W_l in zip(R_start, W, strict=True)]
 
 
 def derivative(W: Matrices, R: Matrices, sigma: Matrix) -> list[Matrix]:
-    """Return Ẇ_l = R_{l+1}…R_L E (W_{l−1}…W₁)ᵗ with E = Σ − W_L…W₁. R_l = W_lᵗ makes it back-propagation."""
+    """Return Ẇ_l = R_{l+1}…R_L E (W_{l−1}…W₁)ᵗ with E = Σ − W_L…W₁. R_l = W_lᵗ gives back-propagation."""
     x = activities(W)
     delta = sigma - x[-1]  # δ_L = E
     W_dot = [delta @ x[-2].T]
@@ -46,7 +49,7 @@ def error(W: Matrices, sigma: Matrix) -> float:
 
 
 def correlation(W_l: Matrix, R_l: Matrix) -> float | None:
-    """Return Pearson's correlation of the entries of W_l with those of R_lᵗ; None where one of the two is constant."""
+    """Return Pearson's correlation of the entries of W_l and R_lᵗ; None if W_l or R_l is constant."""
     deviations = [matrix.ravel() - matrix.mean() for matrix in (W_l, R_l.T)]
     norms = [float(np.linalg.norm(deviation)) for deviation in deviations]
     if min(norms) == 0:
@@ -55,10 +58,10 @@ def correlation(W_l: Matrix, R_l: Matrix) -> float | None:
 
 
 def conserved(W: Matrices, R_start: Matrices, epsilon: float) -> list[Matrix]:
-    """Return what the equations conserve, for each pair of layers l and l+1.
+    """Return the conserved matrix for each pair of layers l and l+1.
 
-    Ẇ_l W_lᵗ = R_{l+1} Ẇ_{l+1}, so W_l W_lᵗ − εW_{l+1}ᵗ W_{l+1} − R_{l+1}(0) W_{l+1} − (R_{l+1}(0) W_{l+1})ᵗ stays
-    what it is. Of BP (R(0) = 0 and ε = 1) that leaves W_l W_lᵗ − W_{l+1}ᵗ W_{l+1}, as Saxe et al. (2013) have it.
+    Ẇ_l W_lᵗ = R_{l+1} Ẇ_{l+1}, so W_l W_lᵗ − εW_{l+1}ᵗ W_{l+1} − R_{l+1}(0) W_{l+1} − (R_{l+1}(0) W_{l+1})ᵗ is
+    constant. For BP (R(0) = 0 and ε = 1) this is W_l W_lᵗ − W_{l+1}ᵗ W_{l+1}, as in Saxe et al. (2013).
     """
     return [
         W_l @ W_l.T - epsilon * W_above.T @ W_above - R_above @ W_above - (R_above @ W_above).T
