@@ -138,7 +138,7 @@ def test_source_changed_after_planning_is_refused_in_training(tmp_path: Path) ->
         ("network: absent_module:build", r"'absent_module:build': cannot import 'absent_module' \(ModuleNotFoundError"),
         ("network: own_mistakes:built", r"has no 'built': did you mean 'build'\?"),
         ("network: own_mistakes:build, rule: 'own_mistakes:build'", "must be a urfb.Rule, not function"),
-        ("network: own_mistakes:build, untied: all", "untied: only a network in the paper's notation has that"),
+        ("network: own_mistakes:build, untied: all", "untied: only a network in the paper's notation has this"),
         (
             "dataset: own_mistakes:build, network: simpnet",
             "must be a urfb.DatasetInfo with `read`, not function",
@@ -325,7 +325,7 @@ def test_naming_a_folder_without_init_lists_its_modules(tmp_path: Path) -> None:
 )
 def test_notation_settings_are_refused_for_a_custom_model(tmp_path: Path, setting: str, value: str) -> None:
     grid = project(tmp_path, "own_layers", extra=f"{setting}: {value}")
-    with pytest.raises(GridError, match=f"{setting}: only a network in the paper's notation has that"):
+    with pytest.raises(GridError, match=f"{setting}: only a network in the paper's notation has this"):
         load_grid(grid)
 
 

@@ -196,7 +196,7 @@ def test_a_run_that_fails_gives_exit_code_1_and_says_where_to_look(tmp_path: Pat
     [
         (["grid", "plan", "absent.yaml"], "absent.yaml: cannot be read"),
         (["grid", "plan", "{grid}", "other.yml"], "other.yml: cannot be read"),
-        (["grid", "plan", "tiny"], "no grid file is named"),
+        (["grid", "plan", "tiny"], "no grid file (.yaml or .yml) is given"),
         (["grid", "run", "{grid}", "tinny"], "did you mean 'tiny'"),
         (["grid", "run", "{grid}", "--where", "rul=bp"], "did you mean 'rule'"),
         (["grid", "run", "{grid}", "--device", "mps"], "'mps' is not tested yet"),
@@ -413,7 +413,7 @@ def test_cleaning_removes_the_checkpoints_of_runs_that_are_done(tmp_path: Path, 
     urfb("grid", "run", grid_file(tmp_path), "--store", store, "--jobs", 0)
     assert urfb("grid", "clean", "--store", store).output.startswith("removed the checkpoints of 4 runs, 0.")
     plan = urfb("grid", "plan", tmp_path / "grid.yaml", "--store", store, "--epochs", 3)
-    assert plan.output.count("trained 2 of 3 epochs; no checkpoint is here, so it starts over") == 4
+    assert plan.output.count("trained 2 of 3 epochs; no checkpoint was found, so it starts over") == 4
 
 
 def test_files_of_removed_runs_are_cleaned_up_where_that_is_wanted(trained: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_rule_with_parameters_is_shown_without_them(rule: str) -> None:
     ("arguments", "said"),
     [
         (["simpnt"], "did you mean 'simpnet'?"),
-        (["my_models:build"], "'my_models:build' is a model of your own: only networks in the paper's notation"),
+        (["my_models:build"], "'my_models:build' is a custom model: only networks in the paper's notation"),
         (["Conv 3 99x99; Output"], "the filter is larger than its grid"),
         (["simpnet", "--rule", "urfbb"], "rule 'urfbb': did you mean 'urfb'?"),
         (["Full 20"], "network 'Full 20': a network ends with 'Output', as in 'Full 20; Output'"),

@@ -67,7 +67,7 @@ def check_everywhere(folder: Path, default_identity: str) -> None:
         load_grid(folder / "wrong.yaml")
     (folder / "extra_models.py").write_text(MODEL)
     (folder / "model.yaml").write_text(head % ("'extra_models:build'", "0.5"))
-    with pytest.raises(GridError, match="momentum: only a network in the paper's notation has that"):
+    with pytest.raises(GridError, match="momentum: only a network in the paper's notation has this"):
         load_grid(folder / "model.yaml")
 
     # It is part of the identity, except at its default, and of what runs alike have.

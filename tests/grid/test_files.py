@@ -38,7 +38,7 @@ def test_arguments_are_files_or_experiments(arguments: list[str], files: list[st
 
 
 def test_arguments_without_a_file_are_answered_with_how_to_name_one() -> None:
-    with pytest.raises(SelectionError, match=r"'figure4', 'grid.json': no grid file is named, which ends in .yaml or"):
+    with pytest.raises(SelectionError, match=r"'figure4', 'grid.json': no grid file \(.yaml or .yml\) is given"):
         files_and_experiments(["figure4", "grid.json"])
 
 

@@ -51,9 +51,9 @@ def test_a_runs_reason_follows_from_its_epochs(progress: tuple[str, int] | None,
 @pytest.mark.parametrize(
     ("progress", "reason"),
     [
-        (("unfinished", 20), "trained 20 of 40 epochs; no checkpoint is here, so it starts over"),
-        (("done", 39), "trained 39 of 40 epochs; no checkpoint is here, so it starts over"),
-        (("failed", 20), "failed; no checkpoint is here, so it starts over"),
+        (("unfinished", 20), "trained 20 of 40 epochs; no checkpoint was found, so it starts over"),
+        (("done", 39), "trained 39 of 40 epochs; no checkpoint was found, so it starts over"),
+        (("failed", 20), "failed; no checkpoint was found, so it starts over"),
         (("failed", 0), "failed"),
         (("done", 40), "done"),
     ],
@@ -111,25 +111,25 @@ def test_all_conditions_hold_and_of_the_values_of_one_any(conditions: list[str],
         ("rul=bp", "did you mean 'rule'"),
         ("rule", "name=value"),
         ("=", "name=value"),
-        ("rule=urbf", "no run has that: did you mean 'urfb'"),
-        ("seed=7", "no run has that"),
+        ("rule=urbf", "no run has this value: did you mean 'urfb'"),
+        ("seed=7", "no run has this value"),
         ("seed=x", "seed is a number"),
         ("seed=-99999999999999999999", "seed is a number"),
-        ("dense_output=false", "no run has that"),
+        ("dense_output=false", "no run has this value"),
         ("dense_output=1", "true or false"),
-        ("experiments=quick", "experiments are named after the grid file, as in `urfb grid plan "),
-        ("seed=0-2", "seed is a number; for any of several, write seed=A,B"),
+        ("experiments=quick", "write the names of experiments after the grid file, as in `urfb grid plan "),
+        ("seed=0-2", "seed is a number; to allow several, write seed=A,B"),
         ("seed===0", "name=value"),
         ("seed==", "name=value"),
-        ("seed:0", "a condition is written name=value, as in --where seed=0"),
+        ("seed:0", "write a condition as name=value, as in --where seed=0"),
         (" seed  0 ", "as in --where seed=0"),
         ("rule bp,urfb", "as in --where rule=bp,urfb"),
         ("not rule=bp", "name=value, as in --where rule=urfb"),
         ("rule in bp,urfb", "name=value, as in --where rule=urfb"),
-        ("seed!=0", "a condition has no '!=': name all the values that are wanted, as in --where seed=A,B"),
-        ("seed <> 0", "has no '<>'"),
-        ("seed>2", "has no '>': name all the values that are wanted"),
-        ("seed <= 2", "has no '<='"),
+        ("seed!=0", "'!=' is not allowed in a condition: list the values to select, as in --where seed=A,B"),
+        ("seed <> 0", "'<>' is not allowed"),
+        ("seed>2", "'>' is not allowed in a condition: list the values to select"),
+        ("seed <= 2", "'<=' is not allowed"),
     ],
 )
 def test_conditions_that_cannot_be_read_are_refused(condition: str, message: str) -> None:
@@ -138,7 +138,7 @@ def test_conditions_that_cannot_be_read_are_refused(condition: str, message: str
 
 
 def test_second_condition_on_the_same_setting_is_refused() -> None:
-    with pytest.raises(SelectionError, match="--where 'seed = 1': there is a condition on seed already"):
+    with pytest.raises(SelectionError, match="--where 'seed = 1': there already is a condition on seed"):
         select(RUNS, ["seed=0", "rule=bp", "seed = 1"])
 
 

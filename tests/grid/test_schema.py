@@ -70,7 +70,7 @@ experiments:
         ("experiments: {}", "no experiment is given"),
         ("defaults: {}", "the key 'experiments' is missing"),
         ("experiments: {a: {matrix: [}", "not valid YAML"),
-        ("experiments:\n  a: {}\n  a: {}\n", "grid.yaml:3:3: experiments.a: the key stands here again, after line 2"),
+        ("experiments:\n  a: {}\n  a: {}\n", "grid.yaml:3:3: experiments.a: this key is already on line 2"),
         (
             "experiments: {a: {matrix: {rule: bp, dataset: digits, network: simpnet, exclude: [{rule: bp}]}}}",
             "no run is left",
@@ -96,7 +96,7 @@ experiments:
         (
             "experiments: {a: {defaults: "
             "{rule: bp, dataset: digits, network: simpnet, loss: softmax, off_class_weight: 1}}}",
-            "belongs to the hinge loss",
+            "only the hinge loss takes off_class_weight",
         ),
         (
             "experiments: {a: {defaults: {rule: bp, dataset: digits, network: simpnet, feedback_connectivity: 0.5}}}",
@@ -108,7 +108,7 @@ experiments:
         ("experiments: {1: {}}", "the key 1 is not text; put it in quotes"),
         ("experiments: {a: [rule]}", "experiments.a: Input should be a valid dictionary"),
         ("experiments: {'a,b': {}}", "letters, digits"),
-        ("experiments: {a: {defaults: {rule: !foo bp}}}", "the tag of 'bp' means nothing here"),
+        ("experiments: {a: {defaults: {rule: !foo bp}}}", "the tag of 'bp' has no meaning here"),
         (f"experiments: {{a: {{defaults: {{seed: {'9' * 5000}}}}}}}", "cannot be read (Exceeds the limit"),
         ("networks: {simpnet: Full 10; Output}\nexperiments: {a: {}}", "'simpnet' is the paper's network"),
     ],
@@ -139,12 +139,12 @@ experiments:
 """,
     )
     starts = [
-        "grid.yaml:6:7: experiments.single.matrix.zip: settings that are taken in step have as many values each, and "
+        "grid.yaml:6:7: experiments.single.matrix.zip: the settings of a zip have the same number of values, but "
         "here rule has 2, epochs has 3, seed has 2",
-        "grid.yaml:9:9: experiments.single.matrix.zip.0.seed: 'seed' is an axis of this matrix already",
+        "grid.yaml:9:9: experiments.single.matrix.zip.0.seed: 'seed' is already an axis of this matrix",
         "grid.yaml:10:9: experiments.single.matrix.zip.0.los: unknown key 'los': did you mean 'loss'?",
         "grid.yaml:14:37: experiments.several.matrix.zip.0.rule.1: 'urfbb': did you mean 'urfb'?",
-        "grid.yaml:15:12: experiments.several.matrix.zip.1.seed: 'seed' is an axis of this matrix already",
+        "grid.yaml:15:12: experiments.several.matrix.zip.1.seed: 'seed' is already an axis of this matrix",
     ]
     assert len(reported) == len(starts)
     for start in starts:
@@ -170,7 +170,7 @@ experiments:
 )
 def test_a_key_without_a_value_is_a_mistake(tmp_path: Path, text: str, places: list[str]) -> None:
     reported = problems(tmp_path, text)
-    assert reported == [f"grid.yaml:{place}: no value is given: give one, or take the key away" for place in places]
+    assert reported == [f"grid.yaml:{place}: no value is given: add one, or remove the key" for place in places]
 
 
 @pytest.mark.parametrize("key", ["zip", "include", "exclude"])
@@ -183,7 +183,7 @@ def test_an_entry_that_would_match_everything_is_a_mistake(tmp_path: Path, key: 
 @pytest.mark.parametrize("matrix", ["seed: []", "zip: {seed: []}", "exclude: [{seed: []}]"])
 def test_an_empty_list_of_values_is_a_mistake(tmp_path: Path, matrix: str) -> None:
     (problem,) = problems(tmp_path, f"experiments: {{a: {{matrix: {{{matrix}}}}}}}")
-    assert "seed: the list is empty: give a value, or take the key away" in problem
+    assert "seed: the list is empty: give a value, or remove the key" in problem
 
 
 def test_a_papers_network_may_be_written_out_under_its_own_name(tmp_path: Path) -> None:
@@ -246,13 +246,13 @@ def test_an_anchored_value_is_what_it_is_without(tmp_path: Path, setting: str, v
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("experiments: {a: {defaults: {<<: 3}}}", "a.defaults: what is merged (<<) is a mapping"),
-        ("experiments: {a: {defaults: {<<: }}}", "a.defaults: what is merged (<<) is a mapping"),
-        ("experiments: &e {<<: *e}", "experiments: what is merged (<<) is a mapping"),
-        ("experiments:\n  a: {}\n  b: {}\n  a: {}\n", "grid.yaml:4:3: experiments.a: the key stands here again, after"),
-        ("experiments: {a: {matrix: {seed: 1, seed: 2}}}", "seed: the key stands here again, after line 1"),
-        ("experiments: {a: {defaults: !set {seed}}}", "a.defaults: the tag !set means nothing here"),
-        ("experiments: {[a]: {}}", "experiments: a key is a text, and this one is a list or a mapping"),
+        ("experiments: {a: {defaults: {<<: 3}}}", "a.defaults: a merge (<<) takes a mapping"),
+        ("experiments: {a: {defaults: {<<: }}}", "a.defaults: a merge (<<) takes a mapping"),
+        ("experiments: &e {<<: *e}", "experiments: a merge (<<) takes a mapping"),
+        ("experiments:\n  a: {}\n  b: {}\n  a: {}\n", "grid.yaml:4:3: experiments.a: this key is already on line 2"),
+        ("experiments: {a: {matrix: {seed: 1, seed: 2}}}", "seed: this key is already on line 1"),
+        ("experiments: {a: {defaults: !set {seed}}}", "a.defaults: the tag !set has no meaning here"),
+        ("experiments: {[a]: {}}", "experiments: a key must be text, but this one is a list or a mapping"),
         ("experiments: {a: {defaults: {seed: 2001-99-99}}}", "a.defaults.seed: '2001-99-99' cannot be read"),
     ],
 )  # fmt: skip
@@ -269,17 +269,17 @@ def _multiplied(pattern: str) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (_multiplied("[{}]"), "with its aliases written out, the file has more than 100,000 values"),
-        (_multiplied("{{<<: [{}]}}"), "with its aliases written out, the file has more than 100,000 values"),
-        ("experiments: &e {a: *e}", "an alias stands within what it repeats"),
+        (_multiplied("[{}]"), "with its aliases expanded, the file has more than 100,000 values"),
+        (_multiplied("{{<<: [{}]}}"), "with its aliases expanded, the file has more than 100,000 values"),
+        ("experiments: &e {a: *e}", "an alias is inside the part that it repeats"),
         ("experiments: " + "[" * 400 + "]" * 400, "nested more than 20 deep"),
         ("experiments: " + "{a: " * 100_000, "nested more than 20 deep"),
         ("experiments:\n  " + "- " * 100_000 + "1", "nested more than 20 deep"),
         ("experiments: {a: {matrix: {" + ", ".join(f"{name}: [" + "1, " * 99 + "1]" for name in
-         ("seed", "epochs", "batch_size", "gradient_batch")) + "}}}", "this stands for 100,000,000 runs"),
-        ("experiments: {a: {matrix: {seed: 0-99999, epochs: [1, 2]}}}", "this stands for 200,000 runs"),
-        ("experiments: {a: {matrix: {exclude: [{seed: 0-99999, epochs: [1, 2]}]}}}", "this stands for 200,000 runs"),
-        ("experiments: {a: {matrix: {seed: 0-99999, zip: {epochs: [1, 2]}}}}", "this stands for 200,000 runs"),
+         ("seed", "epochs", "batch_size", "gradient_batch")) + "}}}", "this makes 100,000,000 runs"),
+        ("experiments: {a: {matrix: {seed: 0-99999, epochs: [1, 2]}}}", "this makes 200,000 runs"),
+        ("experiments: {a: {matrix: {exclude: [{seed: 0-99999, epochs: [1, 2]}]}}}", "this makes 200,000 runs"),
+        ("experiments: {a: {matrix: {seed: 0-99999, zip: {epochs: [1, 2]}}}}", "this makes 200,000 runs"),
     ],
     ids=str,
 )  # fmt: skip
@@ -306,11 +306,11 @@ def test_seeds_are_given_as_ranges(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ("matrix: {seed: 3-2}", "seed: a range goes from a lower seed to a higher one"),
-        ("matrix: {seed: [1, 0-100000]}", "seed.1: a range goes from a lower seed to a higher one, and has 100,000 at"),
+        ("matrix: {seed: [1, 0-100000]}", "seed.1: a range goes from a lower seed to a higher one and has at most 100"),
         ("matrix: {seed: [0-2, x]}", "1:40: experiments.a.matrix.seed.1: Input should be a valid integer (got 'x')"),
         ("matrix: {epochs: 1-2}", "epochs: Input should be a valid integer (got '1-2')"),
-        ("matrix: {zip: {seed: 0-2, rule: [bp, urfb]}}", "and here seed has 3, rule has 2"),
-        ("defaults: {seed: 0-9}", "defaults.seed: a range of seeds such as 0-9 stands under 'matrix'"),
+        ("matrix: {zip: {seed: 0-2, rule: [bp, urfb]}}", "but here seed has 3, rule has 2"),
+        ("defaults: {seed: 0-9}", "defaults.seed: put a range of seeds such as 0-9 under 'matrix'"),
     ],
 )  # fmt: skip
 def test_mistakes_of_ranges(tmp_path: Path, settings: str, message: str) -> None:
@@ -334,5 +334,5 @@ def test_an_experiment_that_is_not_there_suggests_the_nearest() -> None:
 
 
 def test_a_condition_without_its_option_is_told_where_it_stands() -> None:
-    with pytest.raises(SelectionError, match="a condition stands after --where"):
+    with pytest.raises(SelectionError, match="put a condition after --where"):
         load_grid(ROOT / "experiments.yaml", ["seed=0"])

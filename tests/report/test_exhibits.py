@@ -171,13 +171,13 @@ def test_mistakes_in_a_function_of_ones_own_name_it_and_write_nothing(  # type: 
 
 def test_the_name_of_the_file_must_be_text(grid: Path) -> None:
     grid.write_text("reports: [a.py]\nexperiments:\n  quick: {}\n")
-    with pytest.raises(GridError, match=r"experiments.yaml:1:1: reports: the name of one Python file is wanted"):
+    with pytest.raises(GridError, match=r"experiments.yaml:1:1: reports: give the name of one Python file"):
         exhibits("figure")
 
 
 def test_a_grid_file_that_names_two_files_is_refused(grid: Path) -> None:
     grid.write_text("reports: a.py\nreports: b.py\nexperiments:\n  quick: {}\n")
-    with pytest.raises(GridError, match=r"experiments.yaml:2:1: reports: the key stands here again, after line 1"):
+    with pytest.raises(GridError, match=r"experiments.yaml:2:1: reports: this key is already on line 1"):
         exhibits("figure")
 
 

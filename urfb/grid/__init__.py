@@ -1,1 +1,1 @@
-"""From a grid file to the runs that are missing: schema, expansion, identity, plan. Plain Python, no torch."""
+"""Grid files and the runs that they ask for: schema, expansion, identity, plan. Plain Python, no torch."""

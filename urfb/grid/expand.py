@@ -1,4 +1,4 @@
-"""From grid files to their runs: the product of each experiment's axes, resolved into run specs."""
+"""Expand grid files into runs: the product of each experiment's axes, resolved into run specs."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from urfb.plugins import (
 )
 
 UNTIED_BATCH_SIZE = 50
-"""The author's code takes small batches where layers are untied; the paper says 500 throughout."""
+"""The batch size of the author's code for untied layers. The paper says 500 throughout."""
 
 USUAL = {name: setting.use.usual for name, setting in SETTINGS.items() if setting.use.usual is not None}
-"""What a run gets that no grid file sets, where the setting has no default."""
+"""The values of settings that have no default, for runs whose grid file does not set them."""
 
 PAPER_NAMES = {network_text(name, convention): name for convention in CONVENTIONS for name in NETWORKS}
 
 
 @dataclass(frozen=True)
 class GridRun:
-    """A run of the grid, and the experiments that ask for it."""
+    """A run of the grid, with the experiments that ask for it."""
 
     spec: RunSpec
     experiments: tuple[str, ...]
@@ -51,11 +51,11 @@ class GridRun:
 
 @dataclass(frozen=True)
 class Grid:
-    """The runs of grid files, each once, in the order in which the files name them.
+    """The runs of grid files, without duplicates, in the order of the files.
 
     Attributes:
-        paths: the files.
-        runs: the runs of the chosen experiments.
+        paths: the grid files.
+        runs: the runs of the selected experiments.
     """
 
     paths: tuple[Path, ...]
@@ -63,17 +63,17 @@ class Grid:
 
 
 def files_and_experiments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Separate grid files, whose names end in .yaml or .yml, from names of experiments.
+    """Separate grid files, whose names end in .yaml or .yml, from experiment names.
 
     Raises:
-        SelectionError: no argument is a file.
+        SelectionError: none of the arguments is a grid file.
     """
     is_file = [argument.lower().endswith((".yaml", ".yml")) for argument in arguments]
     experiments = [argument for argument, file in zip(arguments, is_file, strict=True) if not file]
     if not any(is_file):
         raise SelectionError(
-            f"{', '.join(repr(name) for name in experiments)}: no grid file is named, which ends in .yaml or .yml; "
-            "name one before the experiments, as in `urfb grid plan experiments.yaml figure4`"
+            f"{', '.join(repr(name) for name in experiments)}: no grid file (.yaml or .yml) is given; "
+            "put one before the experiments, as in `urfb grid plan experiments.yaml figure4`"
         )
     return [Path(argument) for argument, file in zip(arguments, is_file, strict=True) if file], experiments
 
@@ -86,22 +86,22 @@ def load_grid(path: Path, experiments: Sequence[str] = (), *, epochs: int | None
 def load_grids(paths: Sequence[Path], experiments: Sequence[str] = (), *, epochs: int | None = None) -> Grid:
     """Read grid files and expand them into the runs of one grid.
 
-    The defaults and networks of a file hold for that file alone, and a file's folder is where the user's modules are
-    found. A run that several experiments or files ask for stands in the grid once, with the farthest target.
+    A file's defaults and networks apply only to that file. Custom modules are imported from the file's folder. A run
+    that several experiments or files ask for is in the grid once, with the largest target.
 
     Args:
-        paths: the files.
-        experiments: names of the selected experiments, of any file; all where empty.
-        epochs: how far to train, in place of what the files say.
+        paths: the grid files.
+        experiments: names of the selected experiments, from any file; all experiments if empty.
+        epochs: a target of epochs that replaces the targets in the files.
 
     Raises:
-        GridError: with every mistake in the files.
-        SelectionError: experiments that no file has.
+        GridError: the files have mistakes; the message lists all of them.
+        SelectionError: no file has one of the experiments.
     """
     runs: dict[str, GridRun] = {}
     names: dict[str, None] = {}
     problems: list[str] = []
-    # A folder on Python's path belongs to no file.
+    # Every file may import from a folder on Python's path.
     folders = {path.parent.resolve() for path in paths} - {Path(entry).resolve() for entry in sys.path}
     for path in paths:
         try:
@@ -121,8 +121,8 @@ def load_grids(paths: Sequence[Path], experiments: Sequence[str] = (), *, epochs
         where = ", ".join(map(str, paths))
         raise SelectionError(
             "\n".join(f"{where}: there is no experiment '{name}': {nearest(name, names)}" for name in unknown)
-            + "\n(an argument that ends in .yaml or .yml is a grid file, any other one an experiment; a condition "
-            "stands after --where)"
+            + "\n(an argument that ends in .yaml or .yml is a grid file, any other argument is an experiment; put a "
+            "condition after --where)"
         )
     return Grid(tuple(paths), tuple(runs.values()))
 
@@ -131,8 +131,8 @@ def _expand(path: Path, other_folders: Set[Path]) -> tuple[dict[str, list[RunSpe
     """Return the runs of each experiment of a file, and the file's mistakes.
 
     Args:
-        path: the file.
-        other_folders: of the other files, where this file's modules must not be found.
+        path: the grid file.
+        other_folders: the folders of the other files, from which this file must not import modules.
 
     Raises:
         GridError: the file cannot be read, or nothing in it can be expanded.
@@ -143,7 +143,7 @@ def _expand(path: Path, other_folders: Set[Path]) -> tuple[dict[str, list[RunSpe
     expanded: dict[str, list[RunSpec]] = {}
     for name, experiment in file.experiments.items():
         specs = expanded[name] = []
-        misfits: dict[str, None] = {}  # an ordered set: a mistake that a hundred seeds share stands once
+        misfits: dict[str, None] = {}  # an ordered set, which lists a mistake of many runs once
         for combination in combinations(experiment.matrix):
             settings = settings_of(file, experiment, combination)
             network = settings.get("network", "")
@@ -158,8 +158,8 @@ def _expand(path: Path, other_folders: Set[Path]) -> tuple[dict[str, list[RunSpe
         for import_path in {import_path for spec in specs if spec.source for import_path in spec.import_paths}:
             if (folder := folder_of(import_path)) in other_folders:
                 misfits[
-                    f"'{import_path}' is found in {folder}, beside another grid file, and of one name Python knows one "
-                    "module: give the one beside this file a name of its own, or keep both grid files in one folder"
+                    f"'{import_path}' is found in {folder}, next to another grid file, and Python imports only one "
+                    "module of each name: rename the module next to this file, or put both grid files into one folder"
                 ] = None
         problems += [source.problem(("experiments", name), misfit) for misfit in misfits]
         if not specs and not misfits:
@@ -168,23 +168,23 @@ def _expand(path: Path, other_folders: Set[Path]) -> tuple[dict[str, list[RunSpe
 
 
 def _import_paths(settings: dict[str, Any], layers: str) -> list[str]:
-    """Return the import paths among a run's settings and its network, written out."""
+    """Return the import paths in a run's settings and in its network's layers."""
     names = (layers, *(settings.get(key) or "" for key in ("dataset", "rule", "pretraining_rule")))
     return [name for name in names if is_import_path(name)]
 
 
 def _plugin_fault(import_path: str, folder: Path) -> str | None:
-    """Return why a user's module cannot be used in a grid file of `folder`, or None."""
+    """Return why a grid file in `folder` cannot use a custom module; None if it can."""
     try:
         refuse_hidden(import_path, folder)
         load_plugin(import_path)
-    except (PluginError, ValueError) as error:  # ValueError: '__main__', which is no module to import
+    except (PluginError, ValueError) as error:  # ValueError: '__main__', which cannot be imported
         return str(error)
     return None
 
 
 def _add(runs: dict[str, GridRun], name: str, spec: RunSpec) -> None:
-    """Add a run of an experiment to the grid, or the experiment to a run that the grid has already."""
+    """Add a run of an experiment to the grid. If the grid has the run already, add the experiment to it."""
     identity = spec.identity
     run = runs.get(identity)
     if run is None:
@@ -196,17 +196,19 @@ def _add(runs: dict[str, GridRun], name: str, spec: RunSpec) -> None:
 
 
 def settings_of(file: GridFile, experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return one run's settings: the file's defaults, then the experiment's, then the matrix's."""
+    """Return one run's settings. Those of the matrix override the experiment's defaults, which override the file's."""
     return {**file.defaults.values(), **experiment.defaults.values(), **settings}
 
 
 def combinations(matrix: Matrix) -> Iterator[dict[str, Any]]:
-    """Return the settings of each run of a matrix, as CI files have it.
+    """Yield the settings of each run of a matrix, by the rules of GitHub Actions.
 
-    The product of the axes, where a zip is an axis with a combination for each position; less the combinations that
-    contain every value of an entry of `exclude`; then each entry of `include` is added to all combinations whose axes
-    agree with it, or else becomes a new combination. An entry with several values for a setting stands for as many
-    entries.
+    1. Take the product of the axes. A zip is one axis, with one combination per position.
+    2. Remove each combination that contains every value of an entry of `exclude`.
+    3. Add each entry of `include` to all combinations whose axes agree with it. If there are none, the entry becomes a
+       new combination.
+
+    An entry with several values for a setting counts as one entry per value.
     """
     factors = _factors(matrix) + [zipped.in_step() for zipped in matrix.zip if zipped.axes()]
     only_includes = not factors and matrix.include
@@ -230,7 +232,7 @@ def combinations(matrix: Matrix) -> Iterator[dict[str, Any]]:
 
 
 def _factors(axes: Axes) -> list[list[dict[str, Any]]]:
-    """Return each axis as a list of combinations, one for each value."""
+    """Return each axis as a list of combinations, one per value."""
     return [[{name: value} for value in values] for name, values in axes.axes().items()]
 
 
@@ -243,11 +245,11 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
 
     Raises:
         ValueError: a setting is missing, or two settings contradict each other.
-        PluginError: a user's model, rule or data set cannot be imported.
+        PluginError: a custom model, rule or data set cannot be imported.
     """
     missing = [name for name in ("network", "dataset", "rule") if name not in settings]
     if missing:
-        raise ValueError(f"no {' and no '.join(missing)} is given: put it into the matrix or under 'defaults'")
+        raise ValueError(f"no {' and no '.join(missing)} is given: set it in the matrix or under 'defaults'")
     values = USUAL | settings
     convention = values.pop("convention", None)
     dataset = dataset_info(values["dataset"])
@@ -255,7 +257,7 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
     values["layers"] = networks.get(name) or (
         canonical(network_text(name, convention or "paper")) if name in NETWORKS else name
     )
-    # The paper's networks have the paper's names, whatever a file calls them: reports find them by these names.
+    # Reports find the paper's networks by their names, so these replace the names that a file gives them.
     values["network"] = PAPER_NAMES.get(values["layers"], name)
     if is_import_path(values["layers"]):
         _check_users_model(values["layers"], settings)
@@ -279,7 +281,7 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
         values.setdefault("off_class_weight", 1 / (dataset.classes - 1))
         values.setdefault("off_class_margin", -1.0)
     elif unused := [name for name in values if SETTINGS[name].use.compares == "hinge"]:
-        raise ValueError(f"{' and '.join(unused)} belongs to the hinge loss, and the loss here is {values['loss']}")
+        raise ValueError(f"only the hinge loss takes {' and '.join(unused)}, but the loss is {values['loss']}")
     _resolve_rule(values)
     _resolve_algorithm(values)
     if sources := _import_paths(values, values["layers"]):
@@ -288,25 +290,25 @@ def resolve(settings: dict[str, Any], networks: dict[str, str]) -> RunSpec:
 
 
 def _resolve_rule(values: dict[str, Any]) -> None:
-    """Check the rule's parameters, and give R the connectivity of W by default."""
+    """Check the rule's parameters, and set R's connectivity to that of W by default."""
     rule = find_rule(values["rule"])
     for parameter in ("epsilon", "decay"):
         if parameter in rule.required and parameter not in values:
-            raise ValueError(f"rule {values['rule']} needs {parameter}: give it beside the rule")
+            raise ValueError(f"rule {values['rule']} needs {parameter}: set {parameter}, too")
         if parameter in values and parameter not in rule.required + rule.optional:
             rules = [name for name, row in RULES.items() if parameter in row.required + row.optional]
-            raise ValueError(f"{parameter} belongs to {' and '.join(rules)}, and the rule here is {values['rule']}")
+            raise ValueError(f"{parameter} is only for {' and '.join(rules)}, but the rule is {values['rule']}")
     connectivity = values.setdefault("connectivity", 1.0)
     feedback_connectivity = values.setdefault("feedback_connectivity", connectivity)
     if not rule.own_connections and feedback_connectivity != connectivity:
         raise ValueError(
             f"under rule {values['rule']} feedback has the connections of W, so feedback_connectivity cannot differ "
-            f"from connectivity (here {feedback_connectivity:g} and {connectivity:g})"
+            f"from connectivity (got {feedback_connectivity:g} and {connectivity:g})"
         )
 
 
 def _resolve_algorithm(values: dict[str, Any]) -> None:
-    """Write the algorithm's settings in the canonical form of identities: without those at their defaults."""
+    """Write the algorithm's settings in the canonical form that identities use: without those at their defaults."""
     name, text = (values.get(key, SETTINGS[key].default) for key in ("algorithm", "algorithm_settings"))
     try:
         settings = ALGORITHMS[name].settings.model_validate_json(text)
@@ -320,31 +322,33 @@ def _resolve_algorithm(values: dict[str, Any]) -> None:
 
 
 def _resolve_stages(values: dict[str, Any]) -> None:
-    """Resolve the settings of a first stage."""
+    """Check and complete the settings of a first stage."""
     if values.get("pretraining_epochs", 0) == 0:
         if unused := [key for key in ("pretraining_rule", "frozen") if key in values]:
-            raise ValueError(f"{' and '.join(unused)} belongs to a first stage; give pretraining_epochs, too")
+            raise ValueError(f"only a run with a first stage takes {' and '.join(unused)}: set pretraining_epochs, too")
         return
     values.setdefault("pretraining_rule", "urfb")
     if needs := find_rule(values["pretraining_rule"]).required:
-        raise ValueError(f"pretraining_rule {values['pretraining_rule']} needs {needs[0]}, which a first stage lacks")
+        raise ValueError(
+            f"pretraining_rule {values['pretraining_rule']} needs {needs[0]}, which a first stage cannot have"
+        )
     values["frozen"] = _numbers("frozen", values.get("frozen", "1"), values["layers"])
 
 
 def _resolve_untied(values: dict[str, Any], *, start_is_set: bool) -> None:
-    """Resolve which conv layers are untied: a frozen one stays as it was trained, which is tied."""
+    """Resolve which conv layers are untied. A frozen layer stays tied, as it was trained."""
     values["untied"] = _numbers("untied", values.get("untied", "none"), values["layers"])
     if "frozen" in values:
         learning = conv_numbers(values["untied"], values["layers"]) - conv_numbers(values["frozen"], values["layers"])
         values["untied"] = _numbers("untied", " ".join(map(str, learning)) or "none", values["layers"])
     if values["untied"] == "none":
         if start_is_set:
-            raise ValueError("untied_start is given, and no layer is untied: say which, as in untied: all")
+            raise ValueError("untied_start is given, but no layer is untied: set untied, too, as in untied: all")
         del values["untied_start"]
 
 
 def _numbers(setting: str, text: str, layers: str) -> str:
-    """Write conv layers in the canonical form of identities: 'none', 'all', or their numbers."""
+    """Return conv layers in the canonical form that identities use: 'none', 'all', or their numbers."""
     every = conv_numbers("all", layers)
     numbers = conv_numbers(text, layers)
     if not numbers <= every:
@@ -355,11 +359,11 @@ def _numbers(setting: str, text: str, layers: str) -> str:
 
 
 def _check_users_model(model: str, settings: dict[str, Any]) -> None:
-    """Refuse the settings that only a network in the paper's notation has."""
+    """Refuse the settings that only a network in the paper's notation has, and a model that cannot be imported."""
     refused = [name for name, setting in SETTINGS.items() if setting.use.notation and name in settings]
     if refused:
         raise ValueError(
-            f"{', '.join(refused)}: only a network in the paper's notation has that; '{model}' says itself how it is "
-            "built"
+            f"{', '.join(refused)}: only a network in the paper's notation has this setting; the model '{model}' "
+            "defines its own layers"
         )
     load_plugin(model)

@@ -1,4 +1,4 @@
-"""Runs told apart by the settings in which they differ. Plain Python; a run is its settings by name."""
+"""Names for runs: the settings in which they differ. Plain Python; a run is a mapping of settings by name."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BARE = ("network", "dataset", "rule", "loss")
-"""Settings whose values say by themselves what they are."""
+"""Settings whose values are clear without the setting's name."""
 SYMBOLS = {"epsilon": "ε", "decay": "λ"}
-"""Settings of a rule, and how they are written after it."""
+"""Symbols that replace the names of a rule's parameters."""
 LONG = 10
-"""Characters. A longer number, such as 1/9, is given to six digits."""
+"""The length, in characters, above which a number such as 1/9 is rounded to six digits."""
 ALONE = ("network", "dataset", "rule")
-"""What names a run that differs from no other."""
+"""The settings that name a run that differs from no other run."""
 
 
 def settings_of(spec: RunSpec) -> dict[str, Any]:
-    """Return a run's settings by name, but for its target of epochs."""
+    """Return a run's settings by name, without its target of epochs."""
     return {name: getattr(spec, name) for name in SETTINGS if name != "epochs"}
 
 
 def settings_in(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the settings of each run in a frame of a store; None where there is no value."""
+    """Return the settings of each run in a frame from a store, with None for missing values."""
     runs = frame.drop_duplicates("run")[[name for name in SETTINGS if name in frame]].astype(object)
     return [
         {str(name): value for name, value in run.items()} for run in runs.where(runs.notna(), None).to_dict("records")
@@ -36,21 +36,21 @@ def settings_in(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def split_names(names: object) -> list[str]:
-    """Return the experiments in a comma-joined list, which may be empty or missing."""
+    """Return the experiments in a comma-separated list, which may be empty or missing."""
     return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else []
 
 
 def differing(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the settings that tell some run from the others, in the order of their declarations."""
+    """Return the settings that distinguish any of the runs from the others, in the order of declaration."""
     needed = {name for names in differing_by_run(runs) for name in names}
     return [name for name in SETTINGS if name in needed]
 
 
 def differing_by_run(runs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return, for each run, the settings that tell it from the others, in the order of their declarations.
+    """Return, for each run, the settings that distinguish it from the others, in the order of declaration.
 
-    One whose value follows from others by default is left out where all runs that agree with it in these have the same:
-    a batch size that the data set implies.
+    A setting that follows from others by default, as the batch size follows from the data set, is left out if all runs
+    that agree in these others have the same value.
     """
     values = {name: [run[name] for run in runs] for name in SETTINGS if runs and name in runs[0] and name != "epochs"}
     names = [name for name, column in values.items() if len(set(column)) > 1]
@@ -67,17 +67,17 @@ def differing_by_run(runs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def distinguishing(experiments: Set[str], runs: Iterable[tuple[Set[str], Mapping[str, Any]]]) -> list[str]:
-    """Return the settings that tell apart all runs of some experiments, or `ALONE`.
+    """Return the settings that distinguish the runs of some experiments, or `ALONE` if none do.
 
     Args:
-        experiments: their names.
+        experiments: the names of the experiments.
         runs: all runs, each with its experiments and its settings.
     """
     return differing([run for asking, run in runs if asking & experiments]) or list(ALONE)
 
 
 def shared(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the settings that say what all of the runs are: those in which none differs, without the usual ones."""
+    """Return the settings in which all runs agree, without those that are as usual or follow from others."""
     return [
         name
         for name, setting in SETTINGS.items()
@@ -87,25 +87,25 @@ def shared(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def in_words(run: Mapping[str, Any], names: Iterable[str]) -> str:
-    """Return some settings of a run in a few words, such as 'urfb step_size 0.1 seed 0'."""
+    """Return some settings of a run as a short text, such as 'urfb step_size 0.1 seed 0'."""
     words = []
     for name in names:
         value = run[name]
         if value is None and (name in SYMBOLS or SETTINGS[name].use.follows):
-            continue  # it does not apply, as ε under a rule that fixes it
+            continue  # it does not apply, like ε under a rule that fixes it
         words.append(value_text(value) if name in BARE else f"{SYMBOLS.get(name, name)} {value_text(value)}")
     return " ".join(words)
 
 
 def named(specs: Sequence[RunSpec]) -> dict[str, str]:
-    """Return a name for each run, by its identity: the settings in which it differs from the others."""
+    """Return a name for each run, by identity: the settings in which it differs from the others."""
     runs = [settings_of(spec) for spec in specs]
-    names = differing_by_run(runs)
-    return {spec.identity: in_words(run, own or ALONE) for spec, run, own in zip(specs, runs, names, strict=True)}
+    named_by = [names or ALONE for names in differing_by_run(runs)]
+    return {spec.identity: in_words(run, names) for spec, run, names in zip(specs, runs, named_by, strict=True)}
 
 
 def value_text(value: object) -> str:
-    """Return a value as a grid file has it."""
+    """Return a value as it is written in a grid file."""
     if value is None:
         return "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Which runs of a grid are missing from a store."""
+"""The plan of a grid: which of its runs are missing from a store, and why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urfb.grid.settings import SETTINGS
 from urfb.grid.spec import RunSpec
 
 CONDITION = re.compile(r"\s*([^\s=!<>:]+)\s*(==?(?!=)|!=|<>|[<>]=?|:|\s(?=[^\s=]+\s*$))\s*(.*\S)\s*", re.DOTALL)
-"""A name, an operator and values: more operators than are allowed, so that the answer to a mistake fits it."""
+"""A name, an operator and values. It also matches operators that are not allowed, so that a message can name them."""
 STATES = ("new", "running", "unfinished", "failed", "cancelled", "done")
 
 
@@ -25,11 +25,11 @@ class PlannedRun:
     """A run of the grid.
 
     Attributes:
-        run: with its experiments.
-        state: in the store.
-        epochs_done: how many are stored.
-        reason: for the state, in a few words.
-        goes_on_after: the epoch after which training goes on; 0 if no checkpoint is here.
+        run: the run, with its experiments.
+        state: the run's state in the store, one of `STATES`.
+        epochs_done: the number of stored epochs.
+        reason: the reason for the state, in a few words.
+        goes_on_after: the epoch after which training continues; 0 if there is no checkpoint.
     """
 
     run: GridRun
@@ -54,17 +54,17 @@ def plan(
     """Compare a grid's runs with a store's.
 
     Args:
-        runs: of the grid.
-        progress: each stored run's state and number of epochs, by identity; empty where there is no store yet.
+        runs: the runs of the grid.
+        progress: each stored run's state and number of epochs, by identity; empty if there is no store yet.
         reasons: why runs failed, or where they are being trained, by identity.
-        checkpoints: the identities of the runs that have one here.
+        checkpoints: the identities of the runs whose checkpoints were found.
     """
     planned = []
     for run in runs:
         identity, target = run.spec.identity, run.spec.epochs
         state, epochs_done = progress.get(identity, ("new", 0))
         if state == "done" and epochs_done < target:
-            state = "unfinished"  # a nearer target was reached earlier
+            state = "unfinished"  # an earlier grid had a smaller target
         match state:
             case "new":
                 reason = "never trained"
@@ -79,13 +79,16 @@ def plan(
         goes_on_after = epochs_done
         if state in ("unfinished", "failed") and epochs_done and identity not in checkpoints:
             goes_on_after = 0
-            reason += "; no checkpoint is here, so it starts over"
+            reason += "; no checkpoint was found, so it starts over"
         planned.append(PlannedRun(run, state, epochs_done, reason, goes_on_after))
     return planned
 
 
 def one_seed_first(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """Return runs in the order of training: a seed of everything, then the next, so that every part is a whole grid."""
+    """Return runs in the order of training: one seed of every protocol, then the next seed of every protocol.
+
+    So an interrupted grid is a complete smaller grid.
+    """
     names = [name for name in RunSpec.model_fields if name not in ("seed", "epochs")]
     earlier: Counter[tuple[Any, ...]] = Counter()
     rounds = []
@@ -97,14 +100,19 @@ def one_seed_first(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
 
 
 def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dict[str, list[Any]]:
-    """Read conditions such as 'rule=urfb' and 'seed=0,1': all conditions hold, and of a condition's values, any.
+    """Read conditions such as 'rule=urfb' and 'seed=0,1'.
+
+    All conditions must hold. A condition holds if the setting has any of its values.
 
     Args:
-        conditions: as the user writes them.
-        columns: the allowed names, with the type of their values.
+        conditions: the conditions, as the user writes them.
+        columns: the allowed names, with the types of their values.
+
+    Returns:
+        The values of each condition, by name.
 
     Raises:
-        SelectionError: a condition cannot be read, names no column, or repeats one.
+        SelectionError: a condition cannot be read or names no column, or two conditions have the same name.
     """
     filters: dict[str, list[Any]] = {}
     for condition in conditions:
@@ -113,19 +121,19 @@ def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dic
             raise SelectionError(f"--where '{condition}': there is no '{name}': {nearest(name, columns)}")
         if name in filters:
             raise SelectionError(
-                f"--where '{condition}': there is a condition on {name} already; for any of several values, write "
+                f"--where '{condition}': there already is a condition on {name}; to allow several values, write "
                 f"{name}=A,B"
             )
         try:
             filters[name] = [_value(value.strip(), columns[name]) for value in values.split(",")]
         except ValueError as error:
-            kind = "true or false" if columns[name] is bool else f"a number; for any of several, write {name}=A,B"
+            kind = "true or false" if columns[name] is bool else f"a number; to allow several, write {name}=A,B"
             raise SelectionError(f"--where '{condition}': {name} is {kind}") from error
     return filters
 
 
 def select(runs: Sequence[GridRun], conditions: Sequence[str]) -> list[GridRun]:
-    """Return the runs that all conditions hold for.
+    """Return the runs for which all conditions hold.
 
     Raises:
         SelectionError: a condition cannot be read, names no setting of a run, or holds for no run.
@@ -133,7 +141,7 @@ def select(runs: Sequence[GridRun], conditions: Sequence[str]) -> list[GridRun]:
     for condition in conditions:
         if condition.partition("=")[0].strip() in ("experiment", "experiments"):
             raise SelectionError(
-                f"--where '{condition}': experiments are named after the grid file, as in "
+                f"--where '{condition}': write the names of experiments after the grid file, as in "
                 "`urfb grid plan experiments.yaml figure4`"
             )
     kinds = {"run": str} | {name: setting.kind for name, setting in SETTINGS.items()}
@@ -144,19 +152,19 @@ def select(runs: Sequence[GridRun], conditions: Sequence[str]) -> list[GridRun]:
             if runs and value not in present:
                 texts = sorted(value_text(value) for value in present)
                 raise SelectionError(
-                    f"--where {name}={value_text(value)}: no run has that: {nearest(value_text(value), texts)}"
+                    f"--where {name}={value_text(value)}: no run has this value: {nearest(value_text(value), texts)}"
                 )
     selected = [run for run in runs if all(getattr(run.spec, name) in values for name, values in filters.items())]
     if runs and not selected:
-        raise SelectionError(f"no run agrees with all of these conditions: {', '.join(conditions)}")
+        raise SelectionError(f"no run matches all of these conditions: {', '.join(conditions)}")
     return selected
 
 
 def _name_and_values(condition: str) -> tuple[str, str]:
-    """Return a condition's name, and its values as they are written; == is = here.
+    """Return a condition's name, and its values as they are written; == is the same as =.
 
     Raises:
-        SelectionError: it is written in another way; where it is clear what is meant, the message has it.
+        SelectionError: the condition has another form; if its meaning is clear, the message has the correct form.
     """
     match = CONDITION.fullmatch(condition)
     name, operator, values = (match[1], match[2].strip(), match[3]) if match else ("rule", "", "urfb")
@@ -164,21 +172,21 @@ def _name_and_values(condition: str) -> tuple[str, str]:
         return name, values
     if operator in ("", ":"):
         example = f"{name}={values}"
-        raise SelectionError(f"--where '{condition}': a condition is written name=value, as in --where {example}")
+        raise SelectionError(f"--where '{condition}': write a condition as name=value, as in --where {example}")
     raise SelectionError(
-        f"--where '{condition}': a condition has no '{operator}': name all the values that are wanted, as in "
+        f"--where '{condition}': '{operator}' is not allowed in a condition: list the values to select, as in "
         f"--where {name}=A,B"
     )
 
 
 def _value(text: str, kind: type) -> Any:
-    """Read a value of one kind; whole numbers are numbers, too."""
+    """Return the value that a text stands for, as an instance of `kind`."""
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise ValueError(text)
         return text.lower() == "true"
     value = kind(text)
-    if isinstance(value, int) and abs(value) >= 2**63:  # more than a database can compare
+    if isinstance(value, int) and abs(value) >= 2**63:  # too large for a comparison in a database
         raise ValueError(text)
     if isinstance(value, str):
         value.encode()

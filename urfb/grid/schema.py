@@ -1,13 +1,14 @@
-"""The schema of a grid file, and every mistake in a file with its place.
+"""The schema of a grid file. Every mistake in a file is reported with its place.
 
-defaults:      settings of every run, unless an experiment says otherwise
+defaults:      settings of every run, unless an experiment sets them
 networks:      name: text in the paper's notation
-reports:       a Python file beside this one, with figures and tables of the user's own
+reports:       a Python file next to this one, with custom figures and tables
 experiments:
   NAME:
-    description: for people
+    description: a text for readers
     defaults:    settings of every run of this experiment
-    matrix:      setting: [values…], plus `zip` (settings taken in step), `include` and `exclude` (as in CI files)
+    matrix:      setting: [values…], plus `zip` (settings that vary together), `include` and `exclude` (as in GitHub
+                 Actions)
 """
 
 from __future__ import annotations
@@ -40,18 +41,18 @@ from urfb.nn.networks import NETWORKS
 from urfb.nn.notation import canonical
 
 MAX_RUNS = 100_000
-"""Of one experiment; a plan of so many takes about 15 seconds."""
+"""The largest number of runs in an experiment. A plan of this size takes about 15 seconds."""
 
 
 def _name(name: str) -> str:
-    """Accept a name that needs no quotes in a shell, a file name or a list."""
+    """Return the name of an experiment if it needs no quotes in a shell, a file name or a list."""
     if not re.fullmatch(r"[\w.-]+", name):
-        raise PydanticCustomError("name", "an experiment's name has letters, digits, '_', '-' and '.' alone")
+        raise PydanticCustomError("name", "an experiment's name has only letters, digits, '_', '-' and '.'")
     return name
 
 
 class Strict(BaseModel):
-    """A part of a grid file, without unknown keys and values of other types."""
+    """A part of a grid file. It accepts no unknown keys, and converts no values from other types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
@@ -61,7 +62,7 @@ def _as_list(value: Any) -> Any:
 
 
 def _range(value: Any) -> range | None:
-    """Return the seeds that a text such as '0-9' stands for; None if it is no range."""
+    """Return the seeds of a range such as '0-9'; None if the value is not a range."""
     limits = re.fullmatch(r"(\d{1,18}) *- *(\d{1,18})", value) if isinstance(value, str) else None
     return range(int(limits[1]), int(limits[2]) + 1) if limits else None
 
@@ -71,7 +72,7 @@ def _seed_or_range(value: Any, validate: Callable[[Any], int]) -> int | range:
     if seeds is None:
         return validate(value)
     if not 0 < len(seeds) <= MAX_RUNS:
-        problem = f"a range goes from a lower seed to a higher one, and has {MAX_RUNS:,} at most"
+        problem = f"a range goes from a lower seed to a higher one and has at most {MAX_RUNS:,} seeds"
         raise PydanticCustomError("range", "{problem}", {"problem": problem})
     return seeds
 
@@ -81,17 +82,14 @@ def _written_out(seeds: list[int | range]) -> list[int]:
 
 
 def _naming_a_setting(entry: _AxesBase) -> _AxesBase:
-    """Refuse an entry that would agree with every combination."""
+    """Refuse an entry without settings, because it would match every combination."""
     if not entry.model_fields_set:
-        raise PydanticCustomError("no_setting", "this entry names no setting: name one, or take the entry away")
+        raise PydanticCustomError("no_setting", "this entry names no setting: name one, or remove the entry")
     return entry
 
 
 class _SettingsBase(Strict):
-    """The settings of a run that a grid file gives; the others have a default or follow from these.
-
-    The documentation's table of settings is made from the fields.
-    """
+    """The settings of a run in a grid file. A setting without a value has a default or follows from the others."""
 
     def values(self) -> dict[str, Any]:
         """Return the settings that have a value."""
@@ -99,10 +97,10 @@ class _SettingsBase(Strict):
 
 
 class _AxesBase(Strict):
-    """Settings with one value or several each; the fields are those of `Settings`."""
+    """Settings with one or more values each; the fields are those of `Settings`."""
 
     def axes(self) -> dict[str, list[Any]]:
-        """Return the values of each axis with values."""
+        """Return the values of each axis that has values."""
         return {name: getattr(self, name) for name in IN_GRID_FILE if getattr(self, name) is not None}
 
     @property
@@ -111,20 +109,20 @@ class _AxesBase(Strict):
         return math.prod(map(len, self.axes().values()))
 
     def in_step(self) -> list[dict[str, Any]]:
-        """Return a combination for each position of the axes, which have the same length."""
+        """Return one combination per position of the axes, which have the same length."""
         return [dict(zip(self.axes(), values, strict=True)) for values in zip(*self.axes().values(), strict=True)]
 
 
 IN_GRID_FILE = {
     name: setting.use.grid_type or setting.type for name, setting in SETTINGS.items() if setting.use.in_grid_file
 }
-"""The settings that a grid file can give, with their types there."""
+"""The settings that a grid file can set, with their types there."""
 
 if TYPE_CHECKING:
     Settings = _SettingsBase
     Axes = _AxesBase
 else:
-    # A setting may be left out, so it is `T | None`; a value of an axis may not.
+    # A setting may be missing, so its type is `T | None`. The values of an axis cannot be None.
     values_of = {name: Annotated[list[kind], Field(min_length=1)] for name, kind in IN_GRID_FILE.items()}
     seed_type = IN_GRID_FILE["seed"]
     seed_or_range = Annotated[seed_type, WrapValidator(_seed_or_range)]
@@ -144,21 +142,23 @@ Entry = Annotated[Axes, AfterValidator(_naming_a_setting)]
 
 
 class Matrix(Axes):
-    """The product of its axes and zips, without what `exclude` names, with what `include` adds."""
+    """The product of its axes and zips, without the combinations that `exclude` removes, with those of `include`."""
 
     zip: list[Entry] = Field(default_factory=list)
-    """Settings with as many values each, taken in step: an axis of the product. One mapping, or a list of them."""
+    """Settings that vary together, as one axis of the product. Each has the same number of values. Give one mapping, or
+    a list of mappings."""
     include: list[Entry] = Field(default_factory=list)
-    """Each entry is added to the combinations whose own values it agrees with, or else becomes one of its own."""
+    """Each entry is added to all combinations whose axes agree with it. An entry that agrees with none becomes a new
+    combination."""
     exclude: list[Entry] = Field(default_factory=list)
-    """The combinations that have every value of an entry are taken away."""
+    """A combination is removed if it has every value of an entry."""
 
     @model_validator(mode="after")
     def _refuse_too_many(self) -> Matrix:
         size = self.size * math.prod(max(map(len, zipped.axes().values()), default=1) for zipped in self.zip)
         most = max([size, *(entry.size for entry in (*self.include, *self.exclude))])
         if most > MAX_RUNS:
-            problem = f"this stands for {most:,} runs, and {MAX_RUNS:,} is the most that an experiment may have"
+            problem = f"this makes {most:,} runs, but an experiment may have at most {MAX_RUNS:,}"
             raise PydanticCustomError("too_many", "{problem}", {"problem": problem})
         return self
 
@@ -167,24 +167,24 @@ class Experiment(Strict):
     """A named part of the grid."""
 
     description: str = ""
-    """For people."""
+    """A text for readers of the file."""
     defaults: Settings = Settings()
-    """Settings of every run of this experiment, unless its matrix says otherwise."""
+    """Settings of every run of this experiment, unless its matrix sets them."""
     matrix: Matrix = Matrix()
-    """Settings with one value or a list of them each: the experiment's runs are their product."""
+    """Settings with one value or a list of values each. The experiment's runs are their product."""
 
 
 class GridFile(Strict):
     """A grid file."""
 
     defaults: Settings = Settings()
-    """Settings of every run, unless an experiment says otherwise."""
+    """Settings of every run, unless an experiment sets them."""
     networks: dict[str, Annotated[str, AfterValidator(checked_notation)]] = Field(default_factory=dict)
-    """Names of your own for networks, each a text in the paper's notation or the import path of a model."""
+    """Your own names for networks. Each network is a text in the paper's notation, or the import path of a model."""
     reports: str | None = None
-    """A Python file beside this one, with figures and tables of your own."""
+    """A Python file next to this one, with your own figures and tables."""
     experiments: dict[Annotated[str, AfterValidator(_name)], Experiment]
-    """The experiments, by their names."""
+    """The experiments, by name."""
 
     @field_validator("networks")
     @classmethod
@@ -196,7 +196,7 @@ class GridFile(Strict):
 
 
 def reports_of(path: Path) -> Path | None:
-    """Return the file of the user's figures and tables that a grid file names; None if it names none.
+    """Return the file with custom figures and tables that a grid file names; None if it names none.
 
     Raises:
         GridError: the grid file cannot be read, or its value of `reports` is not a file name.
@@ -208,7 +208,7 @@ def reports_of(path: Path) -> Path | None:
     if name is None:
         return None
     if not isinstance(name, str):
-        raise GridError([source.problem(("reports",), f"the name of one Python file is wanted (got {name!r})")])
+        raise GridError([source.problem(("reports",), f"give the name of one Python file (got {name!r})")])
     return path.parent / name
 
 
@@ -216,10 +216,10 @@ def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str]]:
     """Read a grid file.
 
     Returns:
-        The file as written; the grid file, without the experiments that have mistakes; and the mistakes, one line each.
+        The file as written; the grid file, without the experiments that have mistakes; the mistakes, one line each.
 
     Raises:
-        GridError: the file cannot be read, or is not a grid file.
+        GridError: the file cannot be read, or has mistakes outside its experiments.
     """
     source = SourceFile(path)
     data = dict(source.data)
@@ -228,7 +228,7 @@ def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str]]:
     context = {"networks": tuple(networks) if isinstance(networks, dict) else ()}
     mistakes = [*source.mistakes, *_zip_mistakes(experiments)]
     if experiments == {}:
-        mistakes.append((("experiments",), "no experiment is given, so there is nothing to run"))
+        mistakes.append((("experiments",), "no experiment is given: add one under 'experiments'"))
     try:
         file = GridFile.model_validate(data, context=context)
         if not mistakes:
@@ -249,7 +249,7 @@ def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str]]:
 
 
 def _zip_mistakes(experiments: Any) -> Iterator[tuple[Place, str]]:
-    """Return the mistakes in the zips of a file as written, whatever other mistakes it has."""
+    """Yield the mistakes in the zips of a file as written, even if the file has other mistakes."""
     for name, experiment in experiments.items() if isinstance(experiments, dict) else ():
         matrix = experiment.get("matrix") if isinstance(experiment, dict) else None
         if not isinstance(matrix, dict) or not isinstance(matrix.get("zip"), list):
@@ -265,15 +265,15 @@ def _zip_mistakes(experiments: Any) -> Iterator[tuple[Place, str]]:
             }
             if len(set(lengths.values())) > 1:
                 counted = ", ".join(f"{setting} has {length}" for setting, length in lengths.items())
-                yield place, f"settings that are taken in step have as many values each, and here {counted}"
+                yield place, f"the settings of a zip have the same number of values, but here {counted}"
             for setting in axes:
                 if setting in taken:
-                    yield (*place, setting), f"'{setting}' is an axis of this matrix already; keep it in one place"
+                    yield (*place, setting), f"'{setting}' is already an axis of this matrix; set it in one place only"
             taken |= set(axes) & IN_GRID_FILE.keys()
 
 
 def _message(detail: ErrorDetails) -> str:
-    """Return a mistake in the words of a grid file."""
+    """Return pydantic's mistake as a message in the terms of a grid file."""
     key, value = detail["loc"][-1], detail["input"]
     match detail["type"]:
         case "extra_forbidden":
@@ -285,17 +285,17 @@ def _message(detail: ErrorDetails) -> str:
         case "unknown_network" | "notation":
             return f"'{value}': {detail['msg']}"
         case "too_short":
-            return "the list is empty: give a value, or take the key away"
+            return "the list is empty: give a value, or remove the key"
         case "too_many" | "no_setting":
             return detail["msg"]
         case "int_type" if key == "seed" and _range(value):
-            return f"a range of seeds such as {value} stands under 'matrix'"
+            return f"put a range of seeds such as {value} under 'matrix'"
         case _:
             return f"{detail['msg']} (got {reprlib.repr(value)})"
 
 
 def _allowed_keys(place: Place) -> list[str]:
-    """Return the keys that may stand at `place`."""
+    """Return the keys that are allowed at `place`."""
     parent = place[-2:] if place and isinstance(place[-1], int) else place[-1:]
     match parent:
         case ():

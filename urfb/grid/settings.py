@@ -1,8 +1,9 @@
-"""Every setting of a run, declared once: type, default, doc, and where it counts.
+"""The settings of a run. Each is declared once: type, default, doc, and where it is used.
 
-What a grid file may set (`urfb.grid.schema`), `RunSpec` and its identity (`urfb.grid.spec`), the store's columns and
-views, the types of `--where`, the listings, the workloads that are timed, the runs that a figure compares and the
-reference page derive from `RunSettings`. A new setting is a field here and, for its column, a migration.
+The following derive from `RunSettings`: the settings that a grid file accepts (`urfb.grid.schema`), `RunSpec` and its
+identity (`urfb.grid.spec`), the store's columns and views, the types in `--where` conditions, listings, the workloads
+that are timed, the runs that a figure compares, and the reference page. To add a setting, add a field here and a
+migration for its column.
 """
 
 from __future__ import annotations
@@ -27,29 +28,29 @@ from urfb.nn.rules import RULES
 from urfb.plugins import is_import_path
 
 CONVENTIONS: dict[str, dict[str, Any]] = {
-    # Two readings of what the paper leaves open: its text, and its author's code.
+    # Values for the settings that the paper leaves open: from its text, and from its author's code.
     "paper": {"activation_slope": 1.0, "pool_padding": "centred", "untied_start": "independent"},
     "author-code": {"activation_slope": 0.5, "pool_padding": "end", "untied_start": "tied-copy"},
 }
 
 
 class OneOf:
-    """A validator for a word out of `words`, which suggests the nearest one."""
+    """A validator that accepts one of `words` and otherwise suggests the nearest one."""
 
     def __init__(self, words: Collection[str], *, or_import_path: bool = False) -> None:
-        """Take the words, and whether an import path is allowed, too."""
+        """Set the allowed words, and whether an import path is also allowed."""
         self.words = words
         self.or_import_path = or_import_path
 
     def __call__(self, word: str) -> str:
-        """Return the word, if it is allowed."""
+        """Return the word if it is allowed."""
         if word not in self.words and not (self.or_import_path and is_import_path(word)):
             raise PydanticCustomError("unknown_word", "{problem}", {"problem": nearest(word, self.words)})
         return word
 
 
 def checked_notation(text: str) -> str:
-    """Accept a network in the paper's notation, or the import path of a model."""
+    """Return a network's text in canonical notation, or a model's import path unchanged."""
     if is_import_path(text):
         return text
     try:
@@ -59,7 +60,10 @@ def checked_notation(text: str) -> str:
 
 
 def _network_name(value: str, info: ValidationInfo) -> str:
-    """Accept the name of a network, or a network written out; the context has the names of a grid file's networks."""
+    """Return a network's name or import path unchanged, or a network's text in canonical notation.
+
+    The validation context has the names of the grid file's networks.
+    """
     names = {*NETWORKS, *(info.context or {}).get("networks", ())}
     if value in names or is_import_path(value):
         return value
@@ -67,14 +71,14 @@ def _network_name(value: str, info: ValidationInfo) -> str:
         return checked_notation(value)
     raise PydanticCustomError(
         "unknown_network",
-        "{problem}; a network is one of these names, a name under 'networks:', a text such as 'Full 100; Output', "
+        "{problem}; use one of these names, a name under 'networks:', a text such as 'Full 100; Output', "
         "or a model's import path such as 'my_models:build'",
         {"problem": nearest(value, sorted(names))},
     )
 
 
 def _joined_numbers(value: Any) -> Any:
-    """Accept the numbers of conv layers as YAML has them, 2 or [2, 3], and the text '2 3'."""
+    """Return conv layers that YAML gives as numbers, 2 or [2, 3], as a text, '2' or '2 3'; other values unchanged."""
     numbers = value if isinstance(value, list) else [value]
     if numbers and all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
         return " ".join(str(number) for number in numbers)
@@ -82,17 +86,17 @@ def _joined_numbers(value: Any) -> Any:
 
 
 def _as_json(value: Any) -> Any:
-    """Accept a mapping as YAML has it, and JSON."""
+    """Return a mapping from YAML as JSON; other values unchanged."""
     return json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
 
 
 def _conv_layers(text: str) -> str:
-    """Accept 'none', 'all', or the numbers of conv layers, and write them in the canonical form of identities."""
+    """Return 'none', 'all' or the numbers of conv layers in the canonical form that identities use."""
     words = text.split()
     if words in (["none"], ["all"]):
         return words[0]
     if not words or not all(re.fullmatch("[1-9][0-9]{0,3}", word) for word in words):
-        raise PydanticCustomError("conv_layers", "conv layers are 'none', 'all' or numbers from 1, such as [2, 3]")
+        raise PydanticCustomError("conv_layers", "give conv layers as 'none', 'all' or numbers from 1, such as [2, 3]")
     return " ".join(str(number) for number in sorted({int(word) for word in words}))
 
 
@@ -108,7 +112,7 @@ UntiedStart = Annotated[str, AfterValidator(OneOf(("independent", "tied-copy")))
 ConventionName = Annotated[str, AfterValidator(OneOf(CONVENTIONS))]
 ConvLayers = Annotated[str, BeforeValidator(_joined_numbers), AfterValidator(_conv_layers)]
 ONE_ZERO = AfterValidator(lambda number: number + 0.0)
-"""Makes −0.0 0.0: one value must not give two identities."""
+"""A validator that turns −0.0 into 0.0, so that equal values give the same identity."""
 Decay = Annotated[float, Field(ge=0, lt=1), ONE_ZERO]
 Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -121,21 +125,21 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 @dataclass(frozen=True)
 class Use:
-    """Where a setting counts; the defaults hold for most settings.
+    """Where a setting is used. Most settings use the defaults.
 
     Attributes:
         in_grid_file: whether a grid file can set it.
-        grid_type: its type in a grid file, where that differs from a run's.
-        usual: the value of a run whose grid file does not set it; None for the field's default.
-        notation: whether only networks in the paper's notation have it.
-        workload: whether the time and the memory of a training step depend on it.
-        follows: the settings that its value follows from where a grid file does not set it; it tells runs apart only
-            where these do not.
-        compares: what it tells apart in a figure: the panels; the protocols of a panel; `untied`, the protocols of a
-            panel that compares tied networks with untied ones, else the panels; `hinge`, runs with the hinge loss, to
-            which alone it applies; or nothing, as the seed.
-        fixed: whether all of the paper's runs have the same value, by which its figures select runs.
-        paper: that value, where it is neither `usual` nor the field's default.
+        grid_type: its type in a grid file, if it differs from the type in a run.
+        usual: its value in a run if the grid file does not set it; None for the field's default.
+        notation: whether it applies only to networks in the paper's notation.
+        workload: whether the time and memory of a training step depend on it.
+        follows: the settings that determine its value if a grid file does not set it. It is part of the names of runs
+            only if these settings do not already distinguish them.
+        compares: what it distinguishes in a figure: `panels`; `protocols`, the protocols of a panel; `untied`, the
+            protocols of a panel that compares tied networks with untied ones, otherwise panels; `hinge`, runs with the
+            hinge loss, because it applies only to them; `nothing`, such as the seed.
+        fixed: whether all of the paper's runs have the same value. The paper's figures select runs by this value.
+        paper: that value, if it is neither `usual` nor the field's default.
     """
 
     in_grid_file: bool = True
@@ -150,45 +154,46 @@ class Use:
 
 
 class RunSettings(BaseModel):
-    """All settings that a run's numbers depend on, its name for people, and its target of epochs."""
+    """All settings that a run's numbers depend on, with the network's name and the target of epochs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     network: Annotated[str, Use(grid_type=NetworkName, fixed=False)]
-    """One of the paper's networks, a name under `networks:`, a text in the paper's notation, or the import path of a
-    model of your own, such as `my_models:build`."""
+    """One of the paper's networks, a name under `networks:`, a text in the paper's notation, or the import path of your
+    own model, such as `my_models:build`."""
     layers: Annotated[str, Use(follows=("network", "convention"), in_grid_file=False, workload=True, fixed=False)]
     """the network in the paper's notation, or a model's import path"""
     dataset: Annotated[DatasetName, Use(workload=True, fixed=False)]
-    """The images, cut into training, validation and test images the same way always, or the import path of a data set
-    of your own, such as `my_data:stripes`."""
+    """The data set, or the import path of your own, such as `my_data:stripes`. The split into training, validation and
+    test images is always the same."""
     rule: Annotated[RuleName, Use(workload=True, compares="protocols")]
-    """The learning rule, or the import path of one of your own, such as `my_models:halfway`."""
+    """The learning rule, or the import path of your own, such as `my_models:halfway`."""
     algorithm: Annotated[AlgorithmName, Use(workload=True)] = "feedback"
-    """The algorithm by which the network learns; `feedback` is that of every rule."""
+    """The learning algorithm. `feedback` trains with any rule."""
     algorithm_settings: Annotated[AlgorithmSettings, Use(follows=("algorithm",), workload=True)] = "{}"
-    """The settings of the algorithm, as a mapping; `feedback` has none."""
+    """The settings of the algorithm, as a mapping. `feedback` has none."""
     epsilon: Annotated[Finite | None, Use(compares="protocols")] = None
-    """ε, the multiple of W's increment that R takes, under a rule that leaves it open."""
+    """ε: R takes ε times the increment of W. Only rules that leave ε open accept it."""
     decay: Annotated[Decay | None, Use(compares="protocols")] = None
-    """λ, the fraction of W and R that each update takes away, under a rule that leaves it open."""
+    """λ: each update removes this fraction of W and R. Only rules that leave λ open accept it."""
     loss: Annotated[LossName, Use(usual="hinge", compares="protocols")]
-    """`hinge` is the paper's local multi-class hinge loss, `softmax` cross-entropy."""
+    """`hinge` is the paper's local multi-class hinge loss. `softmax` is cross-entropy."""
     connectivity: Annotated[Density, Use(workload=True, compares="protocols")] = 1.0
-    """The fraction of W's connections that exist, in every layer but the output."""
+    """The fraction of W's connections that exist. The output layer keeps all of its connections, unless `dense_output`
+    is false."""
     feedback_connectivity: Annotated[Density, Use(follows=("connectivity",), workload=True, compares="protocols")] = 1.0
-    """The fraction of R's connections that exist; as many as of W where nothing is said."""
+    """The fraction of R's connections that exist; by default, the same as `connectivity`."""
     dense_output: Annotated[bool, Use(notation=True)] = True
     """Whether the output layer keeps all of its connections."""
     untied: Annotated[ConvLayers, Use(notation=True, workload=True, compares="untied")] = "none"
-    """Conv layers that have filters of their own at every location: `none`, `all`, or numbers such as `[2, 3]`."""
+    """The conv layers with separate filters at each location: `none`, `all`, or numbers such as `[2, 3]`."""
     untied_start: Annotated[
         UntiedStart | None, Use(follows=("untied", "convention"), notation=True, compares="untied", fixed=False)
     ] = None
-    """Whether the locations of an untied layer start from draws of their own or from one filter."""
+    """How the locations of an untied layer start: with independent draws, or with copies of one filter."""
     pretraining_epochs: Annotated[NotNegativeInt, Use(notation=True, workload=True, compares="untied")] = 0
-    """The epochs of a first stage, in which all layers are tied. After it the layers in `frozen` keep W and R, all
-    others are drawn again, and `untied` holds. `epochs` counts both stages."""
+    """The number of epochs in a first stage, in which all layers are tied. After it, the layers in `frozen` keep W and
+    R, all other layers are drawn again, and `untied` takes effect. `epochs` counts both stages."""
     pretraining_rule: Annotated[
         RuleName | None,
         Use(follows=("pretraining_epochs",), notation=True, workload=True, compares="untied", fixed=False),
@@ -197,50 +202,51 @@ class RunSettings(BaseModel):
     frozen: Annotated[
         ConvLayers | None, Use(follows=("pretraining_epochs",), notation=True, compares="untied", fixed=False)
     ] = None
-    """The conv layers that keep what they have learned in the first stage, written as for `untied`."""
+    """The conv layers that keep the weights from the first stage, written as for `untied`."""
     activation_slope: Annotated[Positive, Use(follows=("convention",), notation=True, fixed=False)] = 1.0
     """The slope of σ between its bounds −1 and 1."""
     pool_padding: Annotated[PoolPadding, Use(follows=("convention",), notation=True, fixed=False)] = "centred"
-    """Where the zeros of overlapping pools stand: on every side, or on the bottom and right."""
+    """Where overlapping pools are padded with zeros: on every side (`centred`), or at the bottom and right (`end`)."""
     off_class_weight: Annotated[NotNegative | None, Use(follows=("loss", "dataset"), compares="hinge")] = None
-    """μ of the hinge loss: what each wrong class counts. 1 / (classes − 1) where nothing is said."""
+    """μ of the hinge loss: the weight of each wrong class; by default, 1 / (classes − 1)."""
     off_class_margin: Annotated[Finite | None, Use(follows=("loss",), compares="hinge")] = None
-    """The activity below which the hinge loss leaves a wrong class alone."""
+    """The hinge loss ignores a wrong class if its activity is below this value."""
     true_class_margin: Annotated[Finite, Use(compares="hinge")] = 1.0
-    """The activity above which the hinge loss leaves the true class alone."""
+    """The hinge loss ignores the true class if its activity is above this value."""
     input_offset: Annotated[Finite, Use()] = 0.0
-    """Subtracted from every pixel after scaling to 0 … 1; 0.5 centres them."""
+    """The value subtracted from every pixel after scaling to 0 … 1; 0.5 centres the pixels."""
     step_size: Annotated[Positive, Use(usual=0.1)]
-    """η, of plain stochastic gradient descent."""
+    """η, the step size of plain stochastic gradient descent."""
     batch_size: Annotated[Count, Use(follows=("dataset",), workload=True, paper=500)]
-    """Images an update. `author-code` has 50 at most where layers are untied."""
+    """The number of images per update. Under `author-code`, the default is at most 50 if layers are untied."""
     precision: Annotated[Precision, Use(workload=True)] = "float32"
-    """Of the arithmetic. `bfloat16` shortens activity and error signals, `tf32` (on a GPU) the factors of products;
-    W and R stay float32 under both."""
+    """The precision of the arithmetic. `bfloat16` computes activity and error signals in bfloat16. `tf32` (GPU only)
+    rounds the factors of products. W and R stay float32 under both."""
     seed: Annotated[Seed, Use(compares="nothing")] = 0
-    """Of weights, masks, the order of images and dropout. Runs that differ in the rule alone start from the same W."""
+    """The seed for weights, masks, the order of images, and dropout. Runs that differ only in the rule start from the
+    same W."""
     gradient_batch: Annotated[Count | None, Use()] = None
-    """On so many training images, the rule's gradient is compared with true back-propagation's wherever alignment is
-    measured."""
+    """The number of training images on which the rule's gradient is compared with true back-propagation's, whenever
+    alignment is measured; by default, the gradients are not compared."""
     source: Annotated[
         str | None, Use(follows=("network", "dataset", "rule"), in_grid_file=False, workload=True, compares="nothing")
     ] = None
-    """hash of the source of the user's own model, rule and data set; empty without"""
+    """hash of the source code of custom models, rules and data sets; empty without them"""
     epochs: Annotated[Count, Use(usual=1000, compares="nothing")]
-    """How far to train; a longer target later continues the same run."""
+    """The target: the number of epochs to train. A larger target later continues the same run."""
 
 
 class Setting(NamedTuple):
     """A declared setting.
 
     Attributes:
-        name: of the field, the column and the key in a grid file.
-        type: of its value, with the bounds that pydantic checks; None is no part of it.
+        name: the name of the field, the column and the key in a grid file.
+        type: the type of its value, without None, with the bounds that pydantic checks.
         kind: str, int, float or bool.
         optional: whether a run may have None.
-        default: of a run; None where there is none.
-        doc: what it is.
-        use: where it counts.
+        default: the field's default; None if there is none.
+        doc: its description in the reference.
+        use: where it is used.
     """
 
     name: str
@@ -253,7 +259,7 @@ class Setting(NamedTuple):
 
     @property
     def usual(self) -> Any:
-        """The value where nothing sets it; None where the value follows from other settings."""
+        """The value if nothing sets it; None if the value follows from other settings."""
         return self.default if self.use.usual is None else self.use.usual
 
     @property
@@ -279,11 +285,11 @@ CONVENTION = Setting(
     str,
     optional=False,
     default="paper",
-    doc="A reading of what the paper leaves open: it stands for `activation_slope`, `pool_padding` and `untied_start`, "
-    "which can also be given one by one.",
+    doc="A set of values for the settings that the paper leaves open: `activation_slope`, `pool_padding` and "
+    "`untied_start`. You can also set each of them directly.",
     use=Use(notation=True),
 )
-"""The name of the settings of a convention, in grid files and stores; not a field of a run."""
+"""The name of a convention, in grid files and stores; not a field of a run."""
 
 
 def _with_convention() -> Iterator[Setting]:
@@ -294,7 +300,7 @@ def _with_convention() -> Iterator[Setting]:
 
 
 SETTINGS: dict[str, Setting] = {setting.name: setting for setting in _with_convention()}
-"""All settings by name, in the order of their declarations."""
+"""All settings by name, in the order of declaration."""
 
 WORKLOAD_SETTINGS = tuple(name for name, setting in SETTINGS.items() if setting.use.workload)
-"""The settings that the time and the memory of a training step depend on."""
+"""The settings that the time and memory of a training step depend on."""

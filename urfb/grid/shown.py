@@ -1,4 +1,4 @@
-"""Networks and conventions as commands show them."""
+"""Networks and conventions, for `urfb network show` and `urfb convention diff`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from urfb.plugins import is_import_path
 
 MEANINGS = {
     "activation_slope": "slope of σ between its bounds −1 and 1",
-    "pool_padding": "zeros of overlapping pools: on every side, or at the bottom and right",
-    "untied_start": "untied layers start from a draw at each location, or from one at all",
+    "pool_padding": "zero padding of overlapping pools: on every side, or at the bottom and right",
+    "untied_start": "start of untied layers: an independent draw at each location, or copies of one draw",
 }
 """The meaning of each setting of a convention."""
 
 
 @dataclass(frozen=True)
 class ShownNetwork:
-    """A network and its costs, for the run that `spec` describes."""
+    """A network and its costs, in the run that `spec` describes."""
 
     spec: RunSpec
     costs: NetworkCosts
@@ -38,21 +38,21 @@ def shown_network(name: str, dataset: str, convention: str, rule: str, untied: s
     """Return a network and its costs.
 
     Raises:
-        InputError: with everything that is wrong with the arguments.
+        InputError: arguments are wrong; the message lists all mistakes.
     """
     if is_import_path(name):
-        raise InputError(f"'{name}' is a model of your own: only networks in the paper's notation can be shown")
+        raise InputError(f"'{name}' is a custom model: only networks in the paper's notation can be shown")
     settings = checked({"network": name, "dataset": dataset, "convention": convention, "rule": rule, "untied": untied})
-    # The costs do not depend on a rule's ε and λ.
+    # The costs do not depend on ε and λ, so resolve the run with a rule that needs neither.
     spec = resolved({**settings, "rule": "urfb"}).model_copy(update={"rule": settings["rule"]})
     return ShownNetwork(spec, costs_of(spec))
 
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that are not None, as a grid file would have them.
+    """Return the settings that are not None, checked like those of a grid file.
 
     Raises:
-        InputError: with everything that is wrong with them.
+        InputError: settings are wrong; the message lists all mistakes.
     """
     try:
         return Settings.model_validate({key: value for key, value in settings.items() if value is not None}).values()
@@ -63,7 +63,7 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolved(settings: dict[str, Any]) -> RunSpec:
-    """Return the run of settings.
+    """Return the spec of the run with these settings.
 
     Raises:
         InputError: the settings do not fit together.
@@ -75,13 +75,13 @@ def resolved(settings: dict[str, Any]) -> RunSpec:
 
 
 def costs_of(spec: RunSpec) -> NetworkCosts:
-    """Return the costs of a run's network, in its last stage."""
+    """Return the costs of a run's network in the last stage."""
     info = dataset_info(spec.dataset)
     return network_costs(spec.layers, info.shape, info.classes, spec.rule_of(spec.epochs), spec.untied_layers)
 
 
 def differences(first: str, second: str) -> list[list[str]]:
-    """Return the differences between two conventions: name, the two values, and meaning.
+    """Return the differences between two conventions, one row each: name, the two values, meaning.
 
     Raises:
         SelectionError: there is no such convention.
@@ -97,7 +97,7 @@ def differences(first: str, second: str) -> list[list[str]]:
     settings = {"network": "deepnet_s", "dataset": "cifar10", "rule": "bp", "untied": "all"}
     sizes = [str(resolve({**settings, "convention": name}, {}).batch_size) for name in (first, second)]
     if sizes[0] != sizes[1]:
-        rows.append(["batch_size", *sizes, "default where layers are untied"])
+        rows.append(["batch_size", *sizes, "default for untied layers"])
     for network in NETWORKS:
         texts = (network_text(network, first), network_text(network, second))
         for number, statements in enumerate(zip(*map(parse, texts), strict=True), start=1):

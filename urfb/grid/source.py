@@ -1,4 +1,4 @@
-"""A grid file as it is written: YAML as plain data, the place of each part, and the mistakes that no schema shows."""
+"""A grid file as written: plain data from YAML, the place of each part, and the mistakes that no schema finds."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from urfb.errors import GridError
 
 Place = tuple[int | str, ...]
-"""The keys and positions on the way from the top of a file to one of its parts."""
+"""The keys and positions on the path from the top of a file to one of its parts."""
 
 MERGE, MAPPING, LIST = (f"tag:yaml.org,2002:{kind}" for kind in ("merge", "map", "seq"))
 MAX_DEPTH = 20
-"""Of nested lists and mappings; what a grid file may say needs 7."""
+"""The maximum depth of nested lists and mappings. A valid grid file needs at most 7."""
 MAX_VALUES = 100_000
-"""With aliases written out: ten lines of them can stand for more values than fit into memory."""
+"""The maximum number of values, with aliases expanded. Ten lines of aliases can expand to more than memory holds."""
 
 LISTS_OF_MAPPINGS = ("zip", "include", "exclude")
-"""The keys of a matrix whose value is a list of mappings, or one."""
+"""The keys of a matrix whose value is a mapping or a list of mappings."""
 
 
 class SourceFile:
     """A grid file as written.
 
     Attributes:
-        path: of the file.
-        data: its plain data, with merges (<<) and aliases written out.
-        places: the line and column of each part, from 0.
-        mistakes: what is wrong whatever the schema says, each with its place.
+        path: the path of the file.
+        data: the plain data of the file, with merges (<<) and aliases expanded.
+        places: the line and column of each part, counted from 0.
+        mistakes: the mistakes that do not depend on the schema, each with its place.
     """
 
     def __init__(self, path: Path) -> None:
         """Read the file.
 
         Raises:
-            GridError: it cannot be read, is not YAML, its top level is not a mapping, or it stands for too much.
+            GridError: the file cannot be read, is not YAML, has no mapping at its top level, is nested too deeply, or
+                has too many values.
         """
         self.path = path
         self.places: dict[Place, tuple[int, int]] = {}
@@ -54,7 +55,7 @@ class SourceFile:
         self.data: dict[str, Any] = self._plain(root, ())
 
     def _compose(self) -> Node | None:
-        """Return the tree of the file."""
+        """Return the root of the file's tree of nodes; None for an empty file."""
         try:
             text = self.path.read_text(encoding="utf-8-sig")
             self._refuse_depth(text)
@@ -70,7 +71,7 @@ class SourceFile:
             raise GridError([f"{self.path}: not valid YAML: {error}"]) from error
 
     def _refuse_depth(self, text: str) -> None:
-        """Refuse what is nested without bounds by its events: they alone come without recursion."""
+        """Refuse a text that is nested too deeply. Reading YAML events, unlike nodes, needs no recursion."""
         depth = 0
         for event in YAML(typ="safe", pure=True).parse(text):
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
@@ -84,35 +85,35 @@ class SourceFile:
     def _count(self, node: Node) -> None:
         self._values += 1
         if self._values > MAX_VALUES:
-            raise self._unbounded(node, f"with its aliases written out, the file has more than {MAX_VALUES:,} values")
+            raise self._unbounded(node, f"with its aliases expanded, the file has more than {MAX_VALUES:,} values")
 
     def _plain(self, node: Node, place: Place) -> Any:
-        """Return plain Python data, and keep the place of each key and item."""
+        """Return a node as plain Python data, and record the place of each key and item."""
         self._count(node)
         if len(place) > MAX_DEPTH:
-            raise self._unbounded(node, "an alias stands within what it repeats")
+            raise self._unbounded(node, "an alias is inside the part that it repeats")
         if isinstance(node, ScalarNode):
             value = self._scalar(node, place)
             if value is None:
-                self.mistakes.append((place, "no value is given: give one, or take the key away"))
+                self.mistakes.append((place, "no value is given: add one, or remove the key"))
             return value
         if isinstance(node, MappingNode) and node.tag == MAPPING:
             if place[-2:-1] == ("matrix",) and place[-1] in LISTS_OF_MAPPINGS:
-                return [self._mapping(node, (*place, 0))]  # a single one needs no list
+                return [self._mapping(node, (*place, 0))]  # a single mapping needs no list
             return self._mapping(node, place)
         if isinstance(node, SequenceNode) and node.tag == LIST:
             for index, item in enumerate(node.value):
                 self._keep_place((*place, index), item)
             return [self._plain(item, (*place, index)) for index, item in enumerate(node.value)]
-        self.mistakes.append((place, f"the tag {node.tag} means nothing here; take it away"))
+        self.mistakes.append((place, f"the tag {node.tag} has no meaning here; remove it"))
         return None
 
     def _scalar(self, node: ScalarNode, place: Place) -> Any:
         try:
             return self._yaml.constructor.construct_object(node)
         except ConstructorError:
-            self.mistakes.append((place, f"the tag of '{node.value}' means nothing here; take it away"))
-        except ValueError as error:  # a number or a date that Python cannot hold
+            self.mistakes.append((place, f"the tag of '{node.value}' has no meaning here; remove it"))
+        except ValueError as error:  # a number or date that Python cannot represent
             self.mistakes.append((place, f"'{node.value[:40]}' cannot be read ({error})"))
         return ""
 
@@ -128,7 +129,7 @@ class SourceFile:
         return {name: self._plain(value, (*place, name)) for name, value in values.items()}
 
     def _pairs(self, node: MappingNode, place: Place, merging: tuple[Node, ...]) -> Iterator[tuple[ScalarNode, Node]]:
-        """Return the keys and values of a mapping, then those that it merges; the first of equal keys holds."""
+        """Yield the keys and values of a mapping, then those that it merges. The first of equal keys counts."""
         lines: dict[str, int] = {}
         merged: list[Node] = []
         for key, value in node.value:
@@ -137,11 +138,11 @@ class SourceFile:
                 merged += value.value if isinstance(value, SequenceNode) else [value]
                 continue
             if not isinstance(key, ScalarNode):
-                self.mistakes.append((place, "a key is a text, and this one is a list or a mapping"))
+                self.mistakes.append((place, "a key must be text, but this one is a list or a mapping"))
                 continue
             if key.value in lines:
                 self._keep_place((*place, key.value), key)
-                problem = f"the key stands here again, after line {lines[key.value]}; give it once"
+                problem = f"this key is already on line {lines[key.value]}; remove one of the two"
                 self.mistakes.append(((*place, key.value), problem))
             lines[key.value] = key.start_mark.line + 1
             yield key, value
@@ -149,13 +150,13 @@ class SourceFile:
             if isinstance(other, MappingNode) and other not in merging:
                 yield from self._pairs(other, place, (*merging, other))
             else:
-                self.mistakes.append((place, "what is merged (<<) is a mapping, such as *base, or a list of mappings"))
+                self.mistakes.append((place, "a merge (<<) takes a mapping, such as *base, or a list of mappings"))
 
     def _keep_place(self, place: Place, node: Node) -> None:
         self.places[place] = (node.start_mark.line, node.start_mark.column)
 
     def problem(self, place: Place, message: str) -> str:
-        """Return a message with the file, line and column of `place`, or of its nearest part in the file."""
+        """Return a message with the file, line and column of `place`, or of the nearest part above it in the file."""
         present = place
         while present and present not in self.places:
             present = present[:-1]

@@ -12,14 +12,14 @@ from urfb.nn.rules import Rule
 from urfb.plugins import find_rule, is_import_path
 
 SCIENCE_VERSION = 2
-"""Raised by hand when numbers change beyond rounding; runs of an older version then count as missing.
+"""The version of the numbers. Raise it by hand when numbers change beyond rounding; older runs then count as missing.
 
-2: dropout draws 16 bits a unit.
+2: dropout draws 16 bits per unit.
 """
 
 
 def conv_numbers(text: str, layers: str) -> frozenset[int]:
-    """Return the numbers of the conv layers that 'none', 'all' or a text such as '2 3 4' stands for in a network."""
+    """Return the numbers of the conv layers in 'none', 'all' or a text such as '2 3 4', for a network's layers."""
     if text == "none":
         return frozenset()
     if text == "all":
@@ -28,13 +28,13 @@ def conv_numbers(text: str, layers: str) -> frozenset[int]:
 
 
 class RunSpec(RunSettings):
-    """A run: all settings that its numbers depend on, resolved, with name and target of epochs; see `RunSettings`."""
+    """A run: all settings that its numbers depend on, resolved, with the network's name and the target of epochs."""
 
     @property
     def identity(self) -> str:
         """A hash of the settings that the numbers depend on.
 
-        Fields at their defaults are left out, so that a field added later changes no identity of a run without it.
+        Fields at their defaults are left out, so that a new field does not change the identities of existing runs.
         """
         fields = self.model_dump(exclude_defaults=True, exclude={"network", "epochs"})
         canonical = json.dumps({"science": SCIENCE_VERSION, **fields}, sort_keys=True, separators=(",", ":"))
@@ -51,10 +51,10 @@ class RunSpec(RunSettings):
         return conv_numbers(self.frozen or "none", self.layers)
 
     def rule_of(self, epoch: int) -> Rule:
-        """Return the rule that an epoch is trained under, with the ε and λ that the run gives it.
+        """Return the rule of an epoch, with the run's ε and λ.
 
         Raises:
-            PluginError: a user's rule cannot be imported.
+            PluginError: a custom rule cannot be imported.
         """
         if epoch <= self.pretraining_epochs:
             assert self.pretraining_rule is not None
@@ -67,23 +67,23 @@ class RunSpec(RunSettings):
         )
 
     def epoch_of_stage(self, epoch: int) -> int:
-        """Return the number of epochs of the current stage that have been trained after `epoch`."""
+        """Return the number of epochs that the current stage has after `epoch`."""
         return epoch if epoch <= self.pretraining_epochs else epoch - self.pretraining_epochs
 
     @property
     def import_paths(self) -> tuple[str, ...]:
-        """The import paths of the user's model, data set and rules."""
+        """The import paths of custom models, data sets and rules."""
         names = (self.layers, self.dataset, self.rule, self.pretraining_rule)
         return tuple(name for name in names if name and is_import_path(name))
 
     @property
     def run(self) -> str:
-        """The identity, by the name it has in the store's tables."""
+        """The identity, under its name in the store's tables."""
         return self.identity
 
     @property
     def convention(self) -> str:
-        """The name of the convention whose every value this run has, or 'custom'."""
+        """The name of the convention whose values this run has, or 'custom'."""
         for name, values in CONVENTIONS.items():
             if all(getattr(self, field) in (value, None) for field, value in values.items()):
                 return name
