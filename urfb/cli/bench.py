@@ -1,4 +1,4 @@
-"""`urfb bench`: what a training step takes here."""
+"""`urfb bench`: the speed of training steps on this machine."""
 
 from __future__ import annotations
 
@@ -14,37 +14,46 @@ def bench(
     networks: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NETWORK]...",
-            help="simpnet and deepernet where none is given.",
+            metavar="NETWORK",
+            help="Networks to measure.",
+            show_default="simpnet and deepernet",
             autocompletion=completion.networks,
         ),
     ] = None,
     dataset: Annotated[
         str,
         typer.Option(
-            "--dataset", help="Gives the size of the images and the classes.", autocompletion=completion.datasets
+            "--dataset",
+            metavar="NAME",
+            help="Data set, for the size of its images and its number of classes.",
+            autocompletion=completion.datasets,
         ),
     ] = "cifar10",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images a step.")] = 500,
-    rounds: Annotated[int, typer.Option("--rounds", min=2, help="Each measures every candidate once.")] = 7,
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images per step.")] = 500,
+    rounds: Annotated[
+        int,
+        typer.Option("--rounds", metavar="N", min=2, help="Number of measurements of each rule and of plain PyTorch."),
+    ] = 7,
     device: Annotated[
         str,
         typer.Option(
             "--device",
             metavar="auto|cpu|cuda",
-            help="Where to measure.",
+            help="Device to measure on.",
             autocompletion=completion.words("auto", "cpu", "cuda"),
         ),
     ] = "auto",
     default_malloc: Annotated[
-        bool, typer.Option("--default-malloc", help="Give freed memory back, as a plain script does.")
+        bool, typer.Option("--default-malloc", help="Return freed memory to the system, as a plain script does.")
     ] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every measured time to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all measured times to this file.")
+    ] = None,
 ) -> None:
-    """Time training steps beside the same network in plain PyTorch.
+    """Compare the speed of training steps with plain PyTorch.
 
-    The rules and the plain network take turns. Everything runs in one process on random images. The bare operations of
-    a step are its own convolutions and matrix products, alone, on the same tensors. Run it on an idle machine.
+    The rules and the same network in plain PyTorch are measured in turn, in one process, on random images. The bare
+    operations of a step are its convolutions and matrix products alone, on the same tensors. Use an idle machine.
 
     Example: urfb bench simpnet --json bench.json
     """

@@ -1,4 +1,4 @@
-"""`urfb convention`: the two readings of what the paper leaves open."""
+"""`urfb convention`: the two conventions for what the paper leaves open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def convention() -> None:
-    """Compare the readings of what the paper leaves open."""
+    """Make `convention` a group, although it has one command."""
 
 
 @app.command()
@@ -23,9 +23,7 @@ def diff(
     first: Annotated[str, typer.Argument(metavar="NAME", help="paper or author-code.", autocompletion=CONVENTIONS)],
     second: Annotated[str, typer.Argument(metavar="NAME", help="paper or author-code.", autocompletion=CONVENTIONS)],
 ) -> None:
-    """Print what differs between two conventions.
-
-    These are settings, with their meaning, and networks.
+    """Print the differences between two conventions, in settings and networks.
 
     Example: urfb convention diff paper author-code
     """
@@ -34,6 +32,6 @@ def diff(
 
     rows = differences(first, second)
     if rows:
-        table(["what", first, second, "meaning"], rows)
+        table(["setting or network", first, second, "meaning"], rows)
     else:
-        typer.echo(f"'{first}' and '{second}' are the same")
+        typer.echo(f"'{first}' and '{second}' are the same convention")

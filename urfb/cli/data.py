@@ -19,9 +19,9 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command("list")
 def list_datasets(data_dir: DataOption = None) -> None:
-    """List the data sets, and whether they are ready.
+    """List the data sets and their state on this machine.
 
-    One is ready, missing, damaged or unreadable.
+    A data set is ready, missing, damaged or unreadable.
 
     Example: urfb data list --data-dir /scratch/data
     """
@@ -33,20 +33,20 @@ def list_datasets(data_dir: DataOption = None) -> None:
     for info in CATALOG.values():
         sizes = (f"{size:,}" for size in (info.training, info.validation, info.test, info.classes))
         rows.append((info.name, state(info.name, directory), *sizes, "×".join(map(str, info.shape)), info.source))
-    typer.echo(f"Data directory: {directory}")
-    table(("name", "state", "training", "validation", "test", "classes", "shape", "what it is"), rows)
+    typer.echo(f"data folder: {directory}")
+    table(("name", "state", "training", "validation", "test", "classes", "shape", "description"), rows)
 
 
 @app.command()
 def fetch(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME", help="The data sets to fetch.", autocompletion=completion.datasets)
+        list[str], typer.Argument(metavar="NAME", help="Data sets to download.", autocompletion=completion.datasets)
     ],
     data_dir: DataOption = None,
 ) -> None:
-    """Download data sets, verify and unpack them.
+    """Download, verify and unpack data sets.
 
-    What is there and right is left alone.
+    Correct files that are already there are kept.
 
     Example: urfb data fetch cifar10 cifar100
     """
@@ -59,13 +59,18 @@ def fetch(
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Default: every data set.", autocompletion=completion.datasets),
+        typer.Argument(
+            metavar="NAME",
+            help="Data sets to verify.",
+            show_default="all data sets",
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Check every file of the data sets against its checksum.
+    """Verify the checksums of all files of the data sets.
 
-    Exit code 2: one is missing, damaged or unreadable.
+    Exit code 0: all are ready; 2: at least one is missing, damaged or unreadable.
 
     Example: urfb data verify cifar10
     """
@@ -75,8 +80,8 @@ def verify(
 
 
 def _for_each(action: Callable[[str, Path], None], names: list[str], directory: Path) -> None:
-    """Call `action` for every data set, also after errors; raises DataError with all of them at the end."""
-    add_import_folder(Path.cwd())  # where a user's data set may be
+    """Call `action` for every data set, and at the end raise a DataError with all problems."""
+    add_import_folder(Path.cwd())  # for a custom data set
     for name in names:
         dataset_info(name)  # reports a misspelt name before any work
     problems = []

@@ -1,4 +1,4 @@
-"""`urfb doctor`: what is in order here and what is not."""
+"""`urfb doctor`: problems of this machine, the store and the data sets."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from urfb.cli.options import DEFAULT_STORE, DataOption, Format, StoreOption
 def doctor(
     store: StoreOption = DEFAULT_STORE,
     data_dir: DataOption = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+    output: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
 ) -> None:
-    """Examine this machine, the store and the data sets.
+    """Check this machine, the store and the data sets for problems.
 
-    It looks at versions, the store and its disk, memory and GPUs, and says what to do about what is wrong.
+    This covers versions, the store and its disk, memory, GPUs and data sets. Each problem comes with its solution.
 
-    Exit code 0: there is no problem; 1: there is one.
+    Exit code 0: no problem; 1: at least one problem.
 
     Example: urfb doctor --store results/urfb.sqlite
     """

@@ -20,21 +20,29 @@ GridArguments = Annotated[
     list[str],
     typer.Argument(
         metavar="FILE|EXPERIMENT",
-        help="Grid files, which end in .yaml or .yml, and the experiments wanted; all where none is named.",
+        help="Grid files (.yaml or .yml), then names of experiments. Without names: all experiments.",
         show_default=False,
         autocompletion=completion.experiments,
     ),
 ]
 EpochsOption = Annotated[
-    int | None, typer.Option("--epochs", min=1, max=2**31 - 1, help="Train up to this epoch, whatever the file says.")
+    int | None,
+    typer.Option(
+        "--epochs",
+        metavar="N",
+        min=1,
+        max=2**31 - 1,
+        help="Train every run to this epoch, instead of the file's number.",
+    ),
 ]
-
 JobsOption = Annotated[
     int | None,
     typer.Option(
         "--jobs",
+        metavar="N",
         min=0,
-        help="Runs trained at a time: one a GPU, or one a CPU core, where not given. 0 trains in this process.",
+        help="Number of runs to train at the same time. 0 trains one after the other, in this process.",
+        show_default="one per GPU or CPU core, as memory allows",
     ),
 ]
 DeviceOption = Annotated[
@@ -42,7 +50,7 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="auto|cpu|cuda",
-        help="Where to train.",
+        help="Device to train on.",
         autocompletion=completion.words("auto", "cpu", "cuda"),
     ),
 ]
@@ -51,7 +59,7 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         metavar="local|ray",
-        help="Train on this machine, or on a Ray cluster.",
+        help="Train on this machine or on a Ray cluster.",
         autocompletion=completion.words("local", "ray"),
     ),
 ]
@@ -60,12 +68,13 @@ AddressOption = Annotated[
     typer.Option(
         "--address",
         metavar="auto|local|HOST:PORT",
-        help="Of the Ray cluster: the one that runs here, where not given; 'local' starts one on this machine.",
+        help="Ray cluster to use. 'local' starts one on this machine.",
+        show_default="$RAY_ADDRESS, or the cluster on this machine",
     ),
 ]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Train so many runs at most.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Train at most this many runs.")]
 FailFastOption = Annotated[
-    bool, typer.Option("--fail-fast", help="Stop after the first run that fails; the others keep a checkpoint.")
+    bool, typer.Option("--fail-fast", help="Stop after the first run that fails. The others keep a checkpoint.")
 ]
 CheckpointOption = Annotated[
     float,
@@ -74,12 +83,14 @@ CheckpointOption = Annotated[
         min=0,
         metavar="SECONDS",
         callback=finite,
-        help="How much training a crash may cost at most; 0 saves after each batch.",
+        help="Time between checkpoints: the most training that a crash can lose. 0 saves after every batch.",
     ),
 ]
 KeepOption = Annotated[
     bool,
-    typer.Option("--keep-checkpoints/--discard-checkpoints", help="Of runs that are done."),
+    typer.Option(
+        "--keep-checkpoints/--discard-checkpoints", help="Whether to keep the checkpoints of runs that are done."
+    ),
 ]
 
 
@@ -92,13 +103,14 @@ def plan(
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Measure a few steps of each unlike run here; takes a while.")
+        bool,
+        typer.Option("--calibrate", help="Measure time and memory of a few steps of each kind of run, which is slow."),
     ] = False,
 ) -> None:
-    """List the runs, each with its state and why; trains nothing.
+    """List the runs of a grid, with the reason for each state. Trains nothing.
 
-    A state is new, running, unfinished, failed, cancelled or done. Below the runs stands what the missing ones will
-    take, as far as stored times of like runs tell.
+    A run is new, running, unfinished, failed, cancelled or done. Below the list is an estimate of the time and disk
+    space for the missing runs, from the stored times of similar runs.
 
     Example: urfb grid plan experiments.yaml figure5 --where dataset=cifar10
     """
@@ -128,14 +140,15 @@ def run(
     checkpoint_every: CheckpointOption = 60.0,
     keep_checkpoints: KeepOption = True,
 ) -> None:
-    """Train what is missing, and what failed before. Running it again does nothing.
+    """Train the missing runs of a grid: new, unfinished or failed ones.
 
-    One seed of everything is trained first, then the next.
+    The first seed of all runs is trained before the next one. If you run the command again, it trains only what is
+    still missing.
 
-    Ctrl-C, SIGTERM or a closed terminal stops the training within seconds, in the middle of an epoch too; every run
-    keeps a checkpoint. A second one stops it at once.
+    Ctrl-C, SIGTERM or closing the terminal stops training within seconds, even in the middle of an epoch. Every run
+    saves a checkpoint and continues from there next time. A second signal stops at once.
 
-    Exit code 0: all done; 1: some run failed, the others were trained; 2: bad input; 130: interrupted.
+    Exit code 0: success; 1: a run failed, and the others were trained; 2: bad input; 130: interrupted.
 
     Example: urfb grid run experiments.yaml figure4 --epochs 25 --where seed=0
     """
@@ -157,9 +170,10 @@ def retry(
     data_dir: DataOption = None,
     epochs: EpochsOption = None,
     where: WhereOption = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed, not those cancelled.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only runs that failed, not cancelled ones.")] = False,
     max_attempts: Annotated[
-        int | None, typer.Option("--max-attempts", min=1, help="Leave those alone that have failed so often.")
+        int | None,
+        typer.Option("--max-attempts", metavar="N", min=1, help="Skip runs that have failed this many times."),
     ] = None,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
@@ -170,9 +184,9 @@ def retry(
     checkpoint_every: CheckpointOption = 60.0,
     keep_checkpoints: KeepOption = True,
 ) -> None:
-    """Train the runs that failed or were cancelled, and no others.
+    """Train only the runs that failed or were cancelled.
 
-    They go on from their last checkpoints.
+    They continue from their last checkpoints.
 
     Example: urfb grid retry experiments.yaml --failed --max-attempts 3
     """
@@ -183,7 +197,7 @@ def retry(
     grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
     runs = failed_or_cancelled(select(grid.runs, where or ()), store, cancelled=not failed, max_attempts=max_attempts)
     if not runs:
-        typer.echo("nothing to try again: none of these runs " + ("failed" if failed else "failed or was cancelled"))
+        typer.echo("nothing to retry: none of these runs " + ("failed" if failed else "failed or was cancelled"))
         return
     _train(
         runs, data_dir, store=store, jobs=jobs, device=device, engine=engine, address=address, cancelled=True,
@@ -193,7 +207,7 @@ def retry(
 
 
 def _train(runs: Sequence[GridRun], data_dir: Path | None, **settings: Any) -> None:
-    """Call `run_grid`, show its progress, and exit with the code of its outcome."""
+    """Call `run_grid`, show its progress, and exit with its exit code."""
     from urfb.cli.progress import watching
     from urfb.data.catalog import data_directory
     from urfb.engines.runner import run_grid
@@ -218,33 +232,38 @@ def cancel(
     store: StoreOption = DEFAULT_STORE,
     where: WhereOption = None,
 ) -> None:
-    """Let nobody train these runs any more.
+    """Cancel runs, so that `urfb grid run` no longer trains them.
 
-    Whoever trains them now stops. What is stored of them stays, and so do their checkpoints; `urfb grid retry` takes
-    it back.
+    A runner that is training one of them stops its training. Results and checkpoints stay. `urfb grid retry` trains
+    cancelled runs again.
 
     Example: urfb grid cancel --where rule=frfb --where seed=3,4
     """
+    from urfb.cli.listing import counted_runs
     from urfb.store import open_for_writing, open_store
 
     identities = open_store(store).identities(runs or (), where or ())
     cancelled = open_for_writing(store).cancel(identities)
-    typer.echo("\n  ".join([f"{len(cancelled)} runs cancelled", *cancelled]))
-    if len(cancelled) < len(identities):
-        typer.echo(f"{len(identities) - len(cancelled)} were done or cancelled already")
+    typer.echo("\n  ".join([f"cancelled {counted_runs(len(cancelled))}", *cancelled]))
+    if unchanged := len(identities) - len(cancelled):
+        typer.echo(f"{counted_runs(unchanged)} already done or cancelled")
 
 
 @app.command()
 def logs(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Its identity, or how that begins.", autocompletion=completion.runs)
+        str,
+        typer.Argument(
+            metavar="RUN", help="Identity of the run, or its first characters.", autocompletion=completion.runs
+        ),
     ],
     store: StoreOption = DEFAULT_STORE,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on while the run is trained.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing while the run is in training.")] = False,
 ) -> None:
     """Print the log of a run.
 
-    It says where and with what the run was trained, what it printed, and how it failed.
+    The log has the settings, machine and versions of each attempt, the output of your own code, and the traceback of a
+    failure.
 
     Example: urfb grid logs 3f2a --follow
     """
@@ -259,38 +278,43 @@ def logs(
 def clean(
     store: StoreOption = DEFAULT_STORE,
     orphans: Annotated[
-        bool, typer.Option("--orphans", help="Remove the files of runs that the store does not have, too.")
+        bool, typer.Option("--orphans", help="Also remove the files of runs that are not in the store.")
     ] = False,
 ) -> None:
     """Remove the checkpoints of runs that are done.
 
-    Their results stay; more epochs would train them anew.
+    Their results stay. If you later ask for more epochs, these runs start again at epoch 1.
 
     Example: urfb grid clean --store results/urfb.sqlite
     """
-    from urfb.cli.listing import counted_files
+    from urfb.cli.listing import counted_files, counted_runs
     from urfb.engines.runner import remove_checkpoints
     from urfb.store import open_store
     from urfb.store.removal import orphaned_files
 
     removed, freed = remove_checkpoints(store)
-    typer.echo(f"removed the checkpoints of {removed} runs, {freed / 1e6:,.1f} MB")
+    typer.echo(f"removed the checkpoints of {counted_runs(removed)} ({freed / 1e6:,.1f} MB)")
     files = orphaned_files(open_store(store))
     if orphans:
         files.remove()
-        typer.echo(f"removed {counted_files(files)} of runs that the store does not have")
+        typer.echo(f"removed {counted_files(files)} of runs that are not in the store")
     elif files.checkpoints or files.logs:
-        typer.echo(f"{counted_files(files)} are of runs that the store does not have: --orphans removes them")
+        typer.echo(f"{counted_files(files)} of runs that are not in the store: --orphans removes them")
 
 
 @app.command()
 def watch(
     store: StoreOption = DEFAULT_STORE,
     every: Annotated[
-        float, typer.Option("--every", min=0.1, max=86_400, callback=finite, help="Seconds between two looks.")
+        float,
+        typer.Option(
+            "--every", metavar="SECONDS", min=0.1, max=86_400, callback=finite, help="Time between two updates."
+        ),
     ] = 2.0,
 ) -> None:
-    """Show the runs that are being trained, by whomever, until none is.
+    """Show the runs in training until none is left.
+
+    These are the runs of all runners that use the store.
 
     Example: urfb grid watch --store postgresql://lab@server/urfb
     """
@@ -302,9 +326,9 @@ def watch(
 
 @app.command()
 def status(store: StoreOption = DEFAULT_STORE) -> None:
-    """Show how many runs of the store are in which state.
+    """Count the runs in the store by experiment and state.
 
-    It may be asked while another process trains them.
+    This works while runs are in training.
 
     Example: urfb grid status
     """

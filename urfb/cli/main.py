@@ -1,4 +1,4 @@
-"""The `urfb` command: its groups, and how errors reach the user."""
+"""The `urfb` command: its groups, and how it reports errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from urfb.errors import InputError, OutputError
 
 
 class Commands(TyperGroup):
-    """Turns errors that the user can fix into one message on stderr and exit code 2, never a traceback."""
+    """The main group: prints an error that the user can fix as one message on stderr, and exits with code 2."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands in the order of `--help`: groups first."""
+        return sorted(self.commands, key=lambda name: not isinstance(self.commands[name], TyperGroup))
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
@@ -29,7 +33,7 @@ class Commands(TyperGroup):
                 return super().main(*args, **kwargs)
         except OutputError as error:
             if isinstance(error.__cause__, BrokenPipeError):
-                sys.exit(128 + signal.SIGPIPE)  # as programs end whose reader has enough
+                sys.exit(128 + signal.SIGPIPE)  # the usual exit code of a program whose reader has closed the pipe
             complain(str(error))
             sys.exit(2)
 
@@ -49,30 +53,29 @@ def _refuse_deleted_folder() -> None:
     try:
         Path.cwd()
     except FileNotFoundError as error:
-        raise InputError("the folder that this command was called in is deleted: change to another one") from error
+        raise InputError("the current folder has been deleted: change to another folder") from error
 
 
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # its panels cut the names of options at 80 columns
-    help="The laboratory for learning with asymmetric feedback.",
+    rich_markup_mode=None,  # rich's panels cut the names of options at 80 columns
 )
 app.add_typer(grid.app, name="grid", help="Plan and run the experiments of a grid file.")
-app.add_typer(results.app, name="results", help="Read the results store, join several, and remove runs.")
-app.add_typer(report.app, name="report", help="Make figures, tables, claims and a page from the store.")
+app.add_typer(results.app, name="results", help="Query, export, merge and remove stored results.")
+app.add_typer(report.app, name="report", help="Make figures, tables, verdicts and a page from the store.")
+app.add_typer(data.app, name="data", help="List, download and verify the data sets.")
+app.add_typer(network.app, name="network", help="Show a network's layers, weights and arithmetic.")
+app.add_typer(convention.app, name="convention", help="Compare the conventions for what the paper leaves open.")
 app.add_typer(theory.app, name="theory", help="Simulate the linear network of the paper's section 5.")
-app.add_typer(network.app, name="network", help="Show the networks and what they cost.")
-app.add_typer(convention.app, name="convention", help="Compare the readings of what the paper leaves open.")
-app.command(name="bench")(bench.bench)
 app.command(name="doctor")(doctor.doctor)
-app.add_typer(data.app, name="data", help="List, fetch and verify the data sets.")
+app.command(name="bench")(bench.bench)
 
 
 def show_version(context: typer.Context, requested: bool) -> None:
-    """Print the versions that a bug report should name, torch's without importing it, and exit."""
-    if requested and not context.resilient_parsing:  # set while the shell completes
+    """Print the versions that a bug report should name, and exit. Does not import torch, which takes seconds."""
+    if requested and not context.resilient_parsing:  # set during shell completion
         versions = [f"urfb {__version__}", f"Python {platform.python_version()}"]
         with suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"torch {importlib.metadata.version('torch')}")
@@ -83,7 +86,19 @@ def show_version(context: typer.Context, requested: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and exit.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=show_version,
+            is_eager=True,
+            help="Show the versions of urfb, Python and torch, and exit.",
+        ),
     ] = False,
 ) -> None:
-    """The laboratory for learning with asymmetric feedback."""
+    """Run and analyse experiments on learning with asymmetric feedback.
+
+    A grid file describes runs. `urfb grid run` trains them and stores the results. `urfb report` makes figures, tables
+    and verdicts from the store.
+
+    Example: urfb grid run experiments.yaml quick
+    """

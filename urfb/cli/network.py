@@ -1,4 +1,4 @@
-"""`urfb network`: what the networks are, and what they cost."""
+"""`urfb network`: a network's layers, weights and arithmetic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def network() -> None:
-    """Show the networks."""
+    """Make `network` a group, although it has one command."""
 
 
 @app.command()
@@ -22,14 +22,17 @@ def show(
         str,
         typer.Argument(
             metavar="NAME",
-            help="simpnet, deepnet, deepernet, deepnet_s, or a network written out.",
+            help="simpnet, deepnet, deepernet, deepnet_s, or a network in the paper's notation.",
             autocompletion=completion.networks,
         ),
     ],
     dataset: Annotated[
         str,
         typer.Option(
-            "--dataset", help="Gives the size of the images and the classes.", autocompletion=completion.datasets
+            "--dataset",
+            metavar="NAME",
+            help="Data set, for the size of its images and its number of classes.",
+            autocompletion=completion.datasets,
         ),
     ] = "cifar10",
     convention: Annotated[
@@ -37,16 +40,24 @@ def show(
         typer.Option(
             "--convention",
             metavar="paper|author-code",
-            help="How to read what the paper leaves open.",
+            help="Convention for what the paper leaves open.",
             autocompletion=completion.words("paper", "author-code"),
         ),
     ] = "paper",
     rule: Annotated[
-        str, typer.Option("--rule", help="Says what feedback weights there are.", autocompletion=completion.rules)
+        str,
+        typer.Option(
+            "--rule", metavar="NAME", help="Rule, for the number of feedback weights.", autocompletion=completion.rules
+        ),
     ] = "urfb",
-    untied: Annotated[str, typer.Option("--untied", metavar="none|all|'2 3'", help="Untied conv layers.")] = "none",
+    untied: Annotated[
+        str,
+        typer.Option(
+            "--untied", metavar="none|all|'2 3'", help="Convolutional layers to untie: none, all, or their numbers."
+        ),
+    ] = "none",
 ) -> None:
-    """Print a network's layers, weights and arithmetic.
+    """Print each layer of a network with its output size, weights and arithmetic.
 
     Example: urfb network show deepnet_s --untied all --rule frfb
     """

@@ -16,7 +16,7 @@ DEFAULT_STORE = "results/urfb.sqlite"
 StoreOption = Annotated[
     str,
     typer.Option(
-        "--store", metavar="PATH|URL", help="The results store: an SQLite file, or postgresql://USER@HOST/DATABASE."
+        "--store", metavar="PATH|URL", help="Results store: an SQLite file, or postgresql://USER@HOST/DATABASE."
     ),
 ]
 WhereOption = Annotated[
@@ -24,29 +24,36 @@ WhereOption = Annotated[
     typer.Option(
         "--where",
         metavar="NAME=VALUE",
-        help="Only what this holds for, such as rule=urfb or seed=0,1. Repeatable.",
+        help="Select by value, such as rule=urfb or seed=0,1. Repeatable: all conditions must hold.",
         autocompletion=completion.conditions,
     ),
 ]
 RunsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RUN]...", help="Identities, or how they begin.", autocompletion=completion.runs),
+    typer.Argument(
+        metavar="RUN", help="Identities of runs, or their first characters.", autocompletion=completion.runs
+    ),
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="DIR", help="Where the data sets are; else $URFB_DATA_DIR or the user's cache."),
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Folder of the data sets.",
+        show_default="$URFB_DATA_DIR, or urfb/data in the user's cache",
+    ),
 ]
 
 
 def finite(value: float) -> float:
-    """Refuse inf and nan, which Click takes for numbers; the callback of every option that is a float."""
+    """Refuse inf and nan, which Click accepts as numbers. The callback of every option that is a float."""
     if not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number.")
     return value
 
 
 class Format(str, Enum):
-    """How a table is printed."""
+    """Output formats of a table."""
 
     TABLE = "table"
     CSV = "csv"

@@ -1,4 +1,4 @@
-"""`urfb results`: the store's tables, for people and for other programs, and several stores made one."""
+"""`urfb results`: print, export, merge and remove what is in a store."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ app = typer.Typer(no_args_is_help=True)
 
 NotInOption = Annotated[
     list[Path] | None,
-    typer.Option("--not-in", metavar="FILE", help="Only runs that this grid file does not ask for. Repeatable."),
+    typer.Option("--not-in", metavar="FILE", help="Only runs that are not in this grid file. Repeatable."),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print it.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Output format.")]
 
 
 @app.command()
@@ -28,7 +28,7 @@ def runs(
     not_in: NotInOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Print one row a run: what it is, its state and its last errors.
+    """Print one row per run: its settings, state and last errors.
 
     Example: urfb results runs --where rule=urfb --where seed=0,1 --format csv
     """
@@ -40,7 +40,7 @@ def runs(
 
 @app.command()
 def epochs(store: StoreOption = DEFAULT_STORE, where: WhereOption = None, output: FormatOption = Format.TABLE) -> None:
-    """Print one row a run and epoch: losses and errors.
+    """Print one row per run and epoch: losses and errors.
 
     Example: urfb results epochs --where seed=0 --format csv > epochs.csv
     """
@@ -51,7 +51,7 @@ def epochs(store: StoreOption = DEFAULT_STORE, where: WhereOption = None, output
 def alignment(
     store: StoreOption = DEFAULT_STORE, where: WhereOption = None, output: FormatOption = Format.TABLE
 ) -> None:
-    """Print one row a run, layer and moment: how W and R correlate.
+    """Print one row per run, layer and step: correlation of W and R.
 
     Example: urfb results alignment --where rule=frfb --where layer=3
     """
@@ -68,17 +68,17 @@ def remove(
         typer.Option(
             "--experiment",
             metavar="NAME",
-            help="Only runs that this experiment asks for, and no other.",
+            help="Only runs of this experiment. Runs that other experiments share stay.",
             autocompletion=completion.experiments_to_show,
         ),
     ] = None,
     not_in: NotInOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove runs, with their checkpoints and logs.
+    """Remove runs with their checkpoints and logs.
 
-    Those for which all that is given holds are listed, and removed when you agree. Runs that are being trained are
-    refused.
+    List the runs that match all arguments and options, and ask before removing them. If one of them is in training,
+    remove nothing.
 
     Example: urfb results remove --not-in experiments.yaml
     """
@@ -92,36 +92,36 @@ def remove(
     print_removal(removal, writable.location)
     if not yes:
         if sys.stdin is None or not sys.stdin.isatty():
-            raise InputError("nothing is removed, because nobody can be asked here: add --yes")
-        if not typer.confirm("Remove?", err=True):
-            typer.echo("nothing is removed")
+            raise InputError("nothing was removed: there is no terminal to ask for confirmation; add --yes")
+        if not typer.confirm("Remove these runs?", err=True):
+            typer.echo("nothing was removed")
             raise typer.Exit(1)
     typer.echo(f"removed {counted_runs(remove_runs(writable, removal))}")
 
 
 @app.command()
 def upgrade(store: StoreOption = DEFAULT_STORE) -> None:
-    """Bring an older version's store to this one's tables.
+    """Upgrade a store from an older version of urfb.
 
-    `urfb grid run` does so, too.
+    `urfb grid run` also upgrades its store.
 
     Example: urfb results upgrade --store results/urfb.sqlite
     """
     from urfb.store import upgrade_store
     from urfb.store.engine import Location
 
-    typer.echo(f"{Location.of(store)}: {'upgraded' if upgrade_store(store) else 'is of this version: nothing to do'}")
+    typer.echo(f"{Location.of(store)}: {'upgraded' if upgrade_store(store) else 'up to date, nothing to do'}")
 
 
 @app.command()
 def query(
-    statement: Annotated[str, typer.Argument(metavar="SQL", help="One statement that only reads.")],
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="One statement that only reads the store.")],
     store: StoreOption = DEFAULT_STORE,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Print what a SQL statement gives.
+    """Print the result of an SQL query.
 
-    It reads the views runs, epochs, alignment and trajectories, or the tables.
+    The views are runs, epochs, alignment and trajectories. The tables can be queried too.
 
     Example: urfb results query "SELECT host, sum(seconds) / 3600 FROM runs GROUP BY 1"
     """
@@ -136,7 +136,10 @@ def query(
 @app.command()
 def export(
     target: Annotated[
-        Path, typer.Argument(metavar="DIR|FILE", help="A folder for all tables, or runs.csv, trajectories.parquet, ….")
+        Path,
+        typer.Argument(
+            metavar="DIR|FILE", help="Folder for all tables, or a file for one: runs.csv, trajectories.parquet, …"
+        ),
     ],
     store: StoreOption = DEFAULT_STORE,
     where: WhereOption = None,
@@ -145,15 +148,16 @@ def export(
         typer.Option(
             "--format",
             metavar="parquet|csv",
-            help="What the file's name says, else parquet.",
+            help="File format.",
+            show_default="from the name of the file, or parquet",
             autocompletion=completion.words("parquet", "csv"),
         ),
     ] = None,
 ) -> None:
-    """Write runs, epochs and alignment to Parquet or CSV files.
+    """Export runs, epochs and alignment to Parquet or CSV files.
 
-    Simulations are written, too, where there are any. --where chooses runs, and leaves simulations out; for a file such
-    as trajectories.csv it chooses simulations.
+    Stored simulations are exported too, unless --where selects runs. For a file such as trajectories.csv, --where
+    selects simulations.
 
     Example: urfb results export exported --where rule=urfb --format csv
     """
@@ -166,13 +170,13 @@ def export(
 
 @app.command()
 def merge(
-    sources: Annotated[list[str], typer.Argument(metavar="OTHER...", help="The stores whose runs are taken.")],
+    sources: Annotated[list[str], typer.Argument(metavar="OTHER", help="Stores to copy from.")],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Take the runs and simulations of other stores into one.
+    """Copy the runs and simulations of other stores into one store.
 
-    It is made where there is none yet. All of a run comes from one store: where several have it, from the one with more
-    epochs. Merging again does nothing.
+    The store is created if it does not exist. If several stores have the same run, the one with the most epochs is
+    taken as a whole. Merging again changes nothing.
 
     Example: urfb results merge from-a/urfb.sqlite from-b/urfb.sqlite
     """

@@ -19,16 +19,19 @@ Number = TypeVar("Number", int, float)
 app = typer.Typer(no_args_is_help=True)
 
 EpsilonOption = Annotated[
-    str, typer.Option("--epsilon", metavar="ε,…", help="Of the feedback rules: 0 is FRFB, 1 is URFB. BP is always run.")
+    str,
+    typer.Option("--epsilon", metavar="ε,…", help="Feedback rules to simulate: 0 is FRFB, 1 is URFB. BP always runs."),
 ]
-LayersOption = Annotated[str, typer.Option("--layers", metavar="N,…", help="Sizes, input first, output last.")]
-DrawsOption = Annotated[int, typer.Option("--draws", min=1, help="How many draws of teacher, W(0) and R(0).")]
+LayersOption = Annotated[str, typer.Option("--layers", metavar="N,…", help="Layer sizes, from input to output.")]
+DrawsOption = Annotated[
+    int, typer.Option("--draws", metavar="N", min=1, help="Number of random draws of the teacher, W(0) and R(0).")
+]
 MethodOption = Annotated[
     str,
     typer.Option(
         "--method",
         metavar="both|ode|discrete",
-        help="An adaptive solver, or the paper's steps.",
+        help="An adaptive ODE solver, the paper's discrete steps, or both.",
         autocompletion=completion.words("both", "ode", "discrete"),
     ),
 ]
@@ -37,7 +40,7 @@ StartOption = Annotated[
     typer.Option(
         "--start",
         metavar="zero|random",
-        help="W(0) under the feedback rules; BP starts at random.",
+        help="W(0) under the feedback rules. BP always starts at random.",
         autocompletion=completion.words("zero", "random"),
     ),
 ]
@@ -46,13 +49,19 @@ TeacherOption = Annotated[
     typer.Option(
         "--teacher",
         metavar="product|random",
-        help="Y: of a network of such sizes, or any entries.",
+        help="Teacher Y: a random network of the same layer sizes, or a random matrix.",
         autocompletion=completion.words("product", "random"),
     ),
 ]
-ScaleOption = Annotated[float, typer.Option(metavar="SD", callback=finite, help="Standard deviation of its entries.")]
-StepOption = Annotated[float, typer.Option("--step-size", callback=finite, help="Time of an iteration.")]
-IterationsOption = Annotated[int, typer.Option("--iterations", min=1, help="How many; the ODE ends at the same time.")]
+StepOption = Annotated[float, typer.Option("--step-size", metavar="TIME", callback=finite, help="Time per iteration.")]
+IterationsOption = Annotated[
+    int,
+    typer.Option("--iterations", metavar="N", min=1, help="Number of iterations. The ODE ends at the same time."),
+]
+
+
+def _scale(matrix: str) -> Any:
+    return typer.Option(metavar="SD", callback=finite, help=f"Standard deviation of the entries of {matrix}.")
 
 
 @app.command()
@@ -63,21 +72,21 @@ def run(
     method: MethodOption = "both",
     start: StartOption = "zero",
     teacher: TeacherOption = "product",
-    teacher_scale: ScaleOption = 0.2,
-    weight_scale: ScaleOption = 0.2,
-    feedback_scale: ScaleOption = 0.2,
+    teacher_scale: Annotated[float, _scale("the teacher")] = 0.2,
+    weight_scale: Annotated[float, _scale("W(0)")] = 0.2,
+    feedback_scale: Annotated[float, _scale("R(0)")] = 0.2,
     step_size: StepOption = 5e-4,
     iterations: IterationsOption = 1000,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", callback=finite, help="Relative, of the adaptive solver.")
+        float, typer.Option("--tolerance", metavar="X", callback=finite, help="Relative tolerance of the ODE solver.")
     ] = 1e-10,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Run the simulations of section 5.1 (Figure 12) and print them.
+    """Run the simulations of section 5.1 (Figure 12) and print the results.
 
-    What is stored already is not run again. Printed are errors and the correlations of W and R.
+    The results are errors and the correlations of W and R. Stored simulations are not run again.
 
-    Exit code 0: every simulation went to its end; 1: one diverged.
+    Exit code 0: all simulations finished; 1: at least one diverged.
 
     Example: urfb theory run --draws 3 --epsilon 0,0.25,0.5,1
     """
@@ -110,15 +119,15 @@ def check(
     layers: LayersOption = "40,100,100,10",
     step_size: StepOption = 5e-4,
     iterations: IterationsOption = 1000,
-    output: Annotated[Format, typer.Option("--format", help="How to print it; csv and json have each case.")] = (
+    output: Annotated[Format, typer.Option("--format", help="Output format. csv and json list every case.")] = (
         Format.TABLE
     ),
 ) -> None:
-    """Check the integration against what is known without it.
+    """Check the simulations against known results.
 
-    That is expansions for small times, and what is conserved.
+    These are expansions for small times and conserved quantities. Nothing is stored.
 
-    Exit code 0: everything holds; 1: something does not. Nothing is stored.
+    Exit code 0: all checks pass; 1: at least one fails.
 
     Example: urfb theory check --layers 40,100,10 --draws 3
     """
@@ -141,7 +150,7 @@ def _specs(draws: int, epsilon: str, layers: str, methods: Sequence[str], **sett
 
 
 def _numbers(option: str, text: str, kind: Callable[[str], Number], expected: str) -> list[Number]:
-    """Read numbers with commas between them; `expected` describes them in the error."""
+    """Return the numbers of a comma-separated list. `expected` describes them in the error message."""
     try:
         return [kind(word) for word in text.split(",") if word.strip()]
     except ValueError as error:
