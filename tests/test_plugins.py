@@ -88,7 +88,7 @@ def test_a_users_model_and_rule_are_trained_stored_resumed_and_aligned(tmp_path:
     assert store.alignment(rule="bp")["gradient_cosine"].to_numpy() == pytest.approx(1.0)
 
     resumed = run(grid, "--epochs", "3", "--jobs", "0")
-    assert resumed.stdout.count("goes on after epoch 2") == 3
+    assert resumed.stdout.count("continues after epoch 2") == 3
     at_once = run(grid, "--epochs", "3", "--store", str(tmp_path / "whole.sqlite"))
     assert at_once.returncode == 0
     whole = urfb.open_store(str(tmp_path / "whole.sqlite")).epochs()
@@ -254,7 +254,7 @@ def test_a_models_output_goes_to_stderr_in_a_plan(tmp_path: Path) -> None:
     planned = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "built" in planned.stderr
     assert "shouted" in planned.stderr
-    assert planned.stdout.startswith("all: network mine, dataset digits\nrun ")
+    assert planned.stdout.startswith("all runs: network mine, dataset digits\nrun ")
     assert "built" not in planned.stdout
     assert "shouted" not in planned.stdout
 
@@ -351,7 +351,7 @@ def test_a_users_data_set_is_trained_on_and_resumed(tmp_path: Path) -> None:
     assert runs["source"].notna().all()
     assert (runs["test_error"] < 0.1).all()  # 0.67 is chance
     assert store.alignment(step=20 * 5, rule="urfb")["layer"].nunique() == 3  # 400 images in batches of 20
-    assert run(grid, "--epochs", "6", "--jobs", "0").stdout.count("goes on after epoch 5") == 2
+    assert run(grid, "--epochs", "6", "--jobs", "0").stdout.count("continues after epoch 5") == 2
     add_import_folder(tmp_path)
     first, *_ = urfb.load_weights(runs["run"][0], store=str(tmp_path / "s.sqlite"))
     assert tuple(first.W.shape) == (4, 2, 3, 3)

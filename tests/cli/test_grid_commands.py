@@ -69,14 +69,14 @@ def test_plan_lists_each_run_with_its_identity_and_trains_nothing(tmp_path: Path
     result = urfb("grid", "plan", grid_file(tmp_path), "--store", store, "--where", "rule=urfb")
     assert result.exit_code == 0
     common, header, *rows, summary, time, untimed, disk = result.output.splitlines()
-    assert common == "all: network tiny, dataset digits, rule urfb"
+    assert common == "all runs: network tiny, dataset digits, rule urfb"
     assert header.split() == ["run", "state", "epochs", "seed", "experiments", "reason"]
     assert [row.split()[1:5] for row in rows] == [["new", "0/2", seed, "tiny"] for seed in "01"]
     assert len({row.split()[0] for row in rows}) == 2
     assert all(row.endswith("never trained") for row in rows)
     assert summary == "2 runs: 2 new"
     assert time.startswith("time: unknown, ")
-    assert untimed == "  no timing of 2 runs: --calibrate measures them"
+    assert untimed == "  no stored times for 2 runs: --calibrate measures them"
     assert disk.startswith("disk: up to ")
     assert not store.exists()
 
@@ -97,7 +97,7 @@ def test_a_run_that_ends_at_chance_says_so(tmp_path: Path, store: Path) -> None:
     result = urfb("grid", "run", grid, "--store", store, "--jobs", 0, "--where", "rule=bp")
     assert result.exit_code == 0
     said = re.findall(r"done after 10 epochs, test error [\d.]+%(.*)$", result.output, re.MULTILINE)
-    assert sorted(said) == ["", ", no better than chance; is the step size right?"]
+    assert sorted(said) == ["", ", no better than chance; check the step size"]
 
 
 def test_plan_estimates_what_is_missing_from_stored_epochs_of_like_runs(tmp_path: Path, trained: Path) -> None:
@@ -105,15 +105,15 @@ def test_plan_estimates_what_is_missing_from_stored_epochs_of_like_runs(tmp_path
     farther = urfb("grid", "plan", path, "--store", trained, "--epochs", 4, "--jobs", 0)
     assert "trained 2 of 4 epochs" in farther.output
     assert re.search(r"^time: about \d+ s, 1 at a time on ", farther.output, re.MULTILINE)
-    assert "from 8 stored epochs of like runs on such a device with as many threads" in farther.output
+    assert "from 8 stored epochs of similar runs on such a device with as many threads" in farther.output
     assert "--calibrate" not in farther.output
     other = tmp_path / "other.yaml"
     other.write_text(path.read_text().replace("rule: [bp, urfb]", "rule: frfb\n      precision: [float32, float64]"))
     both = urfb("grid", "plan", path, other, "--store", trained, "--jobs", 0)
     assert "8 runs: 4 new, 4 done" in both.output
     assert "for 2 of 4 runs, 1 at a time" in both.output
-    assert "no timing of 2 runs: --calibrate measures them" in both.output
-    assert "with as many threads; 2 runs by another rule or connectivity" in both.output
+    assert "no stored times for 2 runs: --calibrate measures them" in both.output
+    assert "with as many threads; for 2 runs, from another rule or connectivity" in both.output
 
 
 def test_plan_measures_unlike_runs_on_random_images_where_it_is_asked_to(tmp_path: Path, store: Path) -> None:
@@ -126,8 +126,8 @@ def test_plan_measures_unlike_runs_on_random_images_where_it_is_asked_to(tmp_pat
     result = urfb("grid", "plan", path, "--store", store, "--calibrate", "--jobs", 1)
     assert result.exit_code == 0, result.output
     assert re.search(r"^time: about [\d.]+ (s|min|h|days), 1 at a time", result.output, re.MULTILINE)
-    assert "  from a few steps of each unlike run, measured now on random images" in result.output
-    assert "no timing" not in result.output
+    assert "  measured now, in a few steps of each kind of run on random images" in result.output
+    assert "no stored times" not in result.output
     assert re.search(r"^memory: up to \d+\.\d MiB, measured$", result.output, re.MULTILINE)
     assert [file.name for file in tmp_path.iterdir()] == ["grid.yaml"]
 
@@ -149,7 +149,7 @@ def test_a_model_of_ones_own_that_cannot_be_measured_is_bad_input(
     assert result.exit_code == 2
     assert f"urfb: {name}:build: cannot be measured ({said}, at {tmp_path / name}.py:8)" in result.stderr
     uncounted = urfb("grid", "plan", path, "--store", store)
-    assert "checkpoints 0.0 MiB, without those of 4 runs of a model of your own" in uncounted.output
+    assert "  plus the checkpoints of 4 runs of a custom model, of unknown size\n" in uncounted.output
 
 
 def test_plan_answers_without_torch(tmp_path: Path, trained: Path) -> None:
@@ -163,7 +163,7 @@ def test_plan_answers_without_torch(tmp_path: Path, trained: Path) -> None:
 def test_run_trains_what_is_missing_and_again_does_nothing_and_says_so(tmp_path: Path, trained: Path) -> None:
     again = urfb("grid", "run", grid_file(tmp_path), "--store", trained)
     assert again.exit_code == 0
-    assert "all 4 runs are done: nothing to do" in again.output
+    assert "4 runs: 4 done; nothing to do" in again.output
     plan = urfb("grid", "plan", grid_file(tmp_path), "--store", trained)
     assert plan.output.splitlines()[-1] == "4 runs: 4 done"
 
@@ -175,7 +175,7 @@ def test_epochs_and_conditions_choose_what_is_trained(tmp_path: Path, trained: P
     )  # fmt: skip
     assert result.exit_code == 0
     assert "1 run: 1 unfinished" in result.output
-    assert "tiny digits bp: goes on after epoch 2" in result.output
+    assert "tiny digits bp: continues after epoch 2" in result.output
     runs = open_store(str(trained)).runs()
     assert runs["epochs_done"].tolist() == [2, 3, 2, 2]
 
@@ -184,7 +184,7 @@ def test_a_run_that_fails_gives_exit_code_1_and_says_where_to_look(tmp_path: Pat
     path = grid_file(tmp_path, step_size="3.0e+38", loss="softmax")
     result = urfb("grid", "run", path, "--store", store, "--jobs", 0, "--where", "seed=0")
     assert result.exit_code == 1
-    (run,) = re.findall(r"bp: FAILED: DivergedError: .*; `urfb grid logs (\w+)` has more", result.output)
+    (run,) = re.findall(r"bp: FAILED: DivergedError: .*; see `urfb grid logs (\w+)`", result.output)
     assert "Traceback (most recent call last)" in urfb("grid", "logs", run, "--store", store).output
     status = urfb("grid", "status", "--store", store)
     assert "failed: " in status.output
@@ -286,8 +286,8 @@ def test_interrupt_keeps_checkpoints_and_a_rerun_resumes(
     os.killpg(running.pid, signal_sent)  # as a terminal or a batch system does: the workers get it too
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 130, output
-    assert "stopping: every run keeps a checkpoint" in output
-    assert "interrupted; `urfb grid run` goes on where it was" in output
+    assert "stopping: every run saves a checkpoint" in output
+    assert "interrupted; the same command continues\n" in output
     runs = open_store(str(store)).runs()
     assert runs["state"].tolist() == ["unfinished", "unfinished"]
     assert runs["reason"].tolist() == ["stopped on request, with a checkpoint"] * 2
@@ -295,7 +295,7 @@ def test_interrupt_keeps_checkpoints_and_a_rerun_resumes(
     done = int(runs.set_index("rule").loc["bp", "epochs_done"])
     again = urfb("grid", "run", path, "--store", store, "--jobs", 0, "--epochs", 2, "--where", "rule=bp")
     assert again.exit_code == 0, again.output
-    assert re.search(f"goes on (after epoch {done}|in epoch {done + 1}, after)", again.output), again.output
+    assert re.search(f"continues (after epoch {done}|in epoch {done + 1}, after)", again.output), again.output
     finished = open_store(str(store)).runs(rule="bp")
     assert finished["state"].tolist() == ["done"]
     assert finished["test_epoch"].tolist() == finished["epochs_done"].tolist()
@@ -330,14 +330,14 @@ def test_second_interrupt_stops_at_once_and_keeps_stored_epochs(tmp_path: Path, 
     running.send_signal(signal.SIGINT)
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 130, output
-    assert "interrupted; `urfb grid run` goes on from the last checkpoints" in output
+    assert "interrupted; the same command continues from the last checkpoints" in output
     runs = open_store(str(store)).runs()
     assert runs["outcome"].tolist() == ["interrupted"] * 2
     assert len(open_store(str(store)).epochs()) == runs["epochs_done"].sum()
     # Nothing is checkpointed in the first minute, unless a batch ends between the two signals; then its run is.
     again = urfb("grid", "run", path, "--store", store, "--jobs", 0, "--epochs", 1, "--where", "rule=bp")
     assert again.exit_code == 0
-    assert re.search("trains from epoch 1|goes on (after|in) epoch", again.output), again.output
+    assert re.search("trains from epoch 1|continues (after|in) epoch", again.output), again.output
 
 
 def test_runs_are_cancelled_and_taken_up_again(tmp_path: Path, store: Path) -> None:
@@ -345,17 +345,17 @@ def test_runs_are_cancelled_and_taken_up_again(tmp_path: Path, store: Path) -> N
     assert urfb("grid", "run", path, "--store", store, "--jobs", 0, "--limit", 1).exit_code == 0
     assert "which runs?" in urfb("grid", "cancel", "--store", store).stderr
     cancelled = urfb("grid", "cancel", "--store", store, "--where", "rule=urfb")
-    assert cancelled.output.startswith("2 runs cancelled\n")
+    assert cancelled.output.startswith("cancelled 2 runs\n")
     plan = urfb("grid", "plan", path, "--store", store)
     assert "4 runs: 1 new, 2 cancelled, 1 done\n" in plan.output
-    assert "2 were done or cancelled already" in urfb("grid", "cancel", "--store", store, "--where", "rule=urfb").output
+    assert "2 runs already done or cancelled" in urfb("grid", "cancel", "--store", store, "--where", "rule=urfb").output
     assert urfb("grid", "run", path, "--store", store, "--jobs", 0).exit_code == 0
-    assert "4 runs: 2 cancelled, 2 done: nothing to do" in urfb("grid", "run", path, "--store", store).output
+    assert "4 runs: 2 cancelled, 2 done; nothing to do" in urfb("grid", "run", path, "--store", store).output
     assert urfb("grid", "retry", path, "--store", store, "--jobs", 0, "--failed").exit_code == 0
     assert sorted(open_store(str(store)).runs()["state"]) == ["cancelled", "cancelled", "done", "done"]
     assert urfb("grid", "retry", path, "--store", store, "--jobs", 0).exit_code == 0
     assert open_store(str(store)).runs()["state"].tolist() == ["done"] * 4
-    assert "nothing to try again" in urfb("grid", "retry", path, "--store", store).output
+    assert "nothing to retry" in urfb("grid", "retry", path, "--store", store).output
     assert urfb("grid", "cancel", "--store", tmp_path / "typo.sqlite", "--where", "seed=0").exit_code == 2
     assert not (tmp_path / "typo.sqlite").exists()
 
@@ -411,7 +411,7 @@ def test_watching_tells_what_there_is_and_ends_when_nothing_is_trained(trained: 
 
 def test_cleaning_removes_the_checkpoints_of_runs_that_are_done(tmp_path: Path, store: Path) -> None:
     urfb("grid", "run", grid_file(tmp_path), "--store", store, "--jobs", 0)
-    assert urfb("grid", "clean", "--store", store).output.startswith("removed the checkpoints of 4 runs, 0.")
+    assert urfb("grid", "clean", "--store", store).output.startswith("removed the checkpoints of 4 runs (")
     plan = urfb("grid", "plan", tmp_path / "grid.yaml", "--store", store, "--epochs", 3)
     assert plan.output.count("trained 2 of 3 epochs; no checkpoint was found, so it starts over") == 4
 
@@ -419,8 +419,10 @@ def test_cleaning_removes_the_checkpoints_of_runs_that_are_done(tmp_path: Path, 
 def test_files_of_removed_runs_are_cleaned_up_where_that_is_wanted(trained: Path) -> None:
     orphan = trained.parent / "urfb.logs" / f"{'0' * 16}.log"
     orphan.touch()
-    assert "and 1 log are of runs that the store does not have" in urfb("grid", "clean", "--store", trained).output
+    assert "and 1 log of runs that are not in the store: --orphans" in urfb("grid", "clean", "--store", trained).output
     assert orphan.exists()
-    assert "and 1 log of runs that" in urfb("grid", "clean", "--store", trained, "--orphans").output
+    assert (
+        "and 1 log of runs that are not in the store\n" in urfb("grid", "clean", "--store", trained, "--orphans").output
+    )
     assert not orphan.exists()
-    assert "does not have" not in urfb("grid", "clean", "--store", trained).output
+    assert "not in the store" not in urfb("grid", "clean", "--store", trained).output

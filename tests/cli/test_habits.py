@@ -354,6 +354,6 @@ def test_a_table_is_whole_on_a_narrow_terminal(trained: Path, width: int) -> Non
 
 def test_what_a_table_has_in_common_stands_once_where_it_is_narrow(trained: Path) -> None:
     narrow = on_terminal("grid", "plan", "grid.yaml", folder=trained, width=40, NO_COLOR="1")
-    (common,) = re.findall(r"^in all rows: ((?:.*\n)+?)run ", narrow, re.MULTILINE)
+    (common,) = re.findall(r"^all rows: ((?:.*\n)+?)run ", narrow, re.MULTILINE)
     assert "epochs 2/2, experiments tiny" in " ".join(common.split())
-    assert "in all rows" not in on_terminal("grid", "plan", "grid.yaml", folder=trained, width=200, NO_COLOR="1")
+    assert "all rows" not in on_terminal("grid", "plan", "grid.yaml", folder=trained, width=200, NO_COLOR="1")

@@ -88,7 +88,7 @@ def test_a_stopped_run_does_not_count_as_done() -> None:
     assert bars(shown)[0].rstrip().endswith("0/3 runs")
     shown.interrupted(at_once=False)
     assert bars(shown) == []
-    assert "[0/3] seed 0: stopped, with a checkpoint" in written(shown)
+    assert "[0/3] seed 0: stopped; checkpoint saved" in written(shown)
 
 
 def test_a_run_that_was_dropped_and_taken_up_again_counts_once() -> None:
@@ -128,9 +128,9 @@ def test_each_line_of_a_file_is_whole_and_has_its_time() -> None:
     lines = [re.fullmatch(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (.*)", line) for line in written(shown).splitlines()]
     assert all(lines)
     assert [line[2] for line in lines if line][-3:] == [
-        "all: network simpnet, dataset digits, rule urfb",
+        "all runs: network simpnet, dataset digits, rule urfb",
         "[1/3] seed 0: done after 3 epochs, test error 25.0%",
-        f"[2/3] seed 1: FAILED: ValueError: bad; `urfb grid logs {SPECS[1].identity}` has more",
+        f"[2/3] seed 1: FAILED: ValueError: bad; see `urfb grid logs {SPECS[1].identity}`",
     ]
 
 

@@ -53,13 +53,13 @@ def test_a_merged_run_goes_on_from_the_checkpoint_that_came_with_it(tmp_path: Pa
     assert (merged.exit_code, merged.output) == (0, f"{trained}: 4 runs: 4 added\n")
     assert urfb("results", "merge", trained, "--store", store).output == f"{trained}: 4 runs: 4 unchanged\n"
     grid = grid_file(tmp_path)
-    assert "all 4 runs are done" in urfb("grid", "run", grid, "--store", store).output
+    assert "4 runs: 4 done; nothing to do" in urfb("grid", "run", grid, "--store", store).output
     farther = urfb("grid", "run", grid, "--store", store, "--jobs", 0, "--epochs", 3, "--where", "seed=0")
-    assert farther.output.count("goes on after epoch 2") == 2
+    assert farther.output.count("continues after epoch 2") == 2
     counts, *named = urfb("results", "merge", trained, "--store", store).output.splitlines()
     assert set(counts.removeprefix(f"{trained}: 4 runs: ").split(", ")) == {"2 kept", "2 unchanged"}
     runs = open_store(str(store)).runs(seed=0)["run"]
-    assert set(named) == {f"  kept: {run}: 3 epochs (done) stay; 2 epochs (done) are left out" for run in runs}
+    assert set(named) == {f"  kept: {run}: has 3 epochs (done), the other store only 2 epochs (done)" for run in runs}
 
 
 def test_a_merge_tells_all_its_mistakes_and_exits_with_2(tmp_path: Path, trained: Path) -> None:
@@ -96,14 +96,14 @@ def test_runs_have_a_column_for_each_setting_in_which_they_differ(tmp_path: Path
     settings = [{"gradient_batch": 20}, {"rule": "interpolated", "epsilon": 0.25}, {"dense_output": False}]
     open_for_writing(str(store)).register([tiny_run(**each) for each in settings])
     common, header, *rows, count = urfb("results", "runs", "--store", store).output.splitlines()
-    assert common.startswith("all: network Conv 4 3x3")
+    assert common.startswith("all runs: network Conv 4 3x3")
     assert header.split()[:6] == ["run", "rule", "epsilon", "dense_output", "gradient_batch", "state"]
     assert [row.split()[1:-2] for row in rows] == [
         ["urfb", "true", "20", "new"],
         ["interpolated", "0.25", "true", "new"],
         ["urfb", "false", "new"],
     ]
-    assert count == "3 rows (every column: --format csv)"
+    assert count == "3 rows (all columns: --format csv)"
 
 
 def test_runs_that_no_grid_file_asks_for_are_listed_and_removed(tmp_path: Path, trained: Path) -> None:
@@ -117,8 +117,8 @@ def test_runs_that_no_grid_file_asks_for_are_listed_and_removed(tmp_path: Path, 
     as_runs = urfb("results", "runs", *choice[2:]).output.splitlines()
     *shown, counts, removed = urfb(*choice, "--yes").output.splitlines()
     assert shown == as_runs
-    assert counts.startswith("1 run, 2 epochs, 1 checkpoint (0.")
-    assert counts.endswith(f" MB) and 1 log leave {trained}")
+    assert counts.startswith(f"to remove from {trained}: 1 run, 2 epochs, 1 checkpoint (0.")
+    assert counts.endswith(" MB) and 1 log")
     assert removed == "removed 1 run"
     assert sorted(open_store(str(trained)).runs()["seed"]) == [0, 0, 1]
 
@@ -129,7 +129,7 @@ def test_an_experiment_is_removed_but_not_what_another_asks_for(tmp_path: Path, 
     assert urfb("grid", "run", grid, "--store", trained).exit_code == 0
     removed = urfb("results", "remove", "--store", trained, "--experiment", "tiny", "--yes")
     *_, stay, last = removed.output.splitlines()
-    assert stay == "2 runs stay, because other experiments ask for the same; 'tiny' no longer does"
+    assert stay == "to remove from experiment 'tiny' only: 2 runs, which other experiments share"
     assert last == "removed 2 runs"
     assert open_store(str(trained)).runs()["experiments"].tolist() == ["other", "other"]
 
@@ -144,8 +144,8 @@ def test_removal_on_a_terminal_waits_for_a_yes(trained: Path, answer: str, code:
     os.close(its)
     os.close(ours)
     assert done.returncode == code
-    assert done.stderr.strip() == "Remove? [y/N]:"
-    assert done.stdout.splitlines()[-1].strip() == ("removed 1 run" if answer == "y" else "nothing is removed")
+    assert done.stderr.strip() == "Remove these runs? [y/N]:"
+    assert done.stdout.splitlines()[-1].strip() == ("removed 1 run" if answer == "y" else "nothing was removed")
     assert len(open_store(str(trained)).runs()) == left
 
 

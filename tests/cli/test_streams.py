@@ -69,8 +69,8 @@ def test_runs_are_trained_without_an_output(folder: Path, gone: str) -> None:
     grid_file(folder, epochs=1, seeds=2)
     done = shell(f"urfb grid run grid.yaml --store s.sqlite --jobs 0 {gone}", folder)
     assert done.returncode == 0
-    assert done.stderr.startswith("urfb: standard output is gone (")
-    assert done.stderr.endswith("); going on without it\n")
+    assert done.stderr.startswith("urfb: standard output failed (")
+    assert done.stderr.endswith("); continuing without it\n")
     assert len(open_store(str(folder / "s.sqlite")).runs(rule=["bp", "urfb"], state="done")) == 4
 
 
@@ -91,7 +91,7 @@ def test_an_encoding_without_a_letter_shows_its_code(folder: Path, encoding: str
 def test_a_deleted_folder_is_named_as_the_fault(folder: Path) -> None:
     done = shell(f"mkdir gone; cd gone; rmdir ../gone; urfb grid status --store {folder}/s.sqlite", folder)
     assert done.returncode == 2
-    assert done.stderr == "urfb: the folder that this command was called in is deleted: change to another one\n"
+    assert done.stderr == "urfb: the current folder has been deleted: change to another folder\n"
 
 
 @pytest.mark.slow

@@ -173,7 +173,7 @@ def test_a_runner_with_its_own_ray_stops_gently(tmp_path: Path, sent: signal.Sig
     wait_until(store, lambda opened: len(opened.epochs()) > 5)
     # Ctrl-C reaches every process of the terminal, including Ray's.
     (os.killpg if sent is signal.SIGINT else os.kill)(process.pid, sent)
-    assert "stopped, with a checkpoint" in end(process, 130)
+    assert "stopped; checkpoint saved" in end(process, 130)
     assert sorted(open_store(str(store)).runs()["state"]) == ["new", "unfinished"]
 
 

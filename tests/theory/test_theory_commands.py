@@ -29,15 +29,15 @@ def test_a_run_stores_what_is_missing_and_prints_errors_and_correlations(tmp_pat
     first = theory("run", *SMALL, "--draws", 2, "--epsilon", "0,1", "--store", store)
     assert first.exit_code == 0, first.output
     said, head, *lines = first.output.splitlines()
-    assert said.startswith(f"12 simulations in {store}: 12 run in ")
-    for column in ("rule", "log₁₀ e at 12", "log₁₀ e at 24", "log₁₀ e at 60", "corr 1", "corr 3", "apart"):
+    assert said.startswith(f"12 simulations in {store}: 12 new in ")
+    for column in ("rule", "log₁₀ e at 12", "log₁₀ e at 24", "log₁₀ e at 60", "corr 1", "corr 3", "gap"):
         assert column in head
     assert [line.split("  ")[0] for line in lines[:6]] == [
         "BP", "BP", "ε 0 (FRFB)", "ε 0 (FRFB)", "ε 1 (URFB)", "ε 1 (URFB)",
     ]  # fmt: skip
     more = theory("run", *SMALL, "--draws", 3, "--epsilon", "0,0.5,1", "--store", store)
-    assert ": 12 run in " in more.output
-    assert ", 12 stored before" in more.output
+    assert ": 12 new in " in more.output
+    assert ", 12 already stored" in more.output
     frame = open_store(str(store)).simulations()
     assert frame.groupby("method").size().to_dict() == {"discrete": 12, "ode": 12}
     assert set(frame["layers"]) == {"8-6-7-4"}
@@ -55,7 +55,7 @@ def test_one_method_alone_is_run(tmp_path: Path) -> None:
     result = theory("run", *SMALL, "--draws", 1, "--method", "ode", "--store", tmp_path / "urfb.sqlite")
     assert result.exit_code == 0
     assert "discrete" not in result.output
-    assert "apart" not in result.output.splitlines()[-1]
+    assert "gap" not in result.output.splitlines()[-1]
 
 
 def test_steps_that_diverge_are_named_and_exit_with_1_again_and_again(tmp_path: Path) -> None:
@@ -92,15 +92,15 @@ def test_invalid_arguments_give_a_message_and_store_nothing(
 def test_checks_print_numbers_and_name_the_failing_check(monkeypatch: pytest.MonkeyPatch) -> None:
     result = theory("check", *SMALL)
     assert result.exit_code == 0, result.output
-    assert result.output.count("holds") == 7
+    assert result.output.count("passed") == 7
     cases = json.loads(theory("check", *SMALL, "--format", "json").output)
     assert all(case["passed"] and case["low"] <= case["value"] <= case["high"] for case in cases)
     right = system.updated_feedback
     monkeypatch.setattr(experiment, "updated_feedback", lambda R, epsilon, W: right(R, 0.9 * epsilon, W))
     result = theory("check", *SMALL)
     assert result.exit_code == 1
-    assert "FAILS" in result.output
-    assert "fails: " in result.output
+    assert "FAILED" in result.output
+    assert "failed: " in result.output
 
 
 def test_the_documentations_example_reads_what_a_run_has_stored(

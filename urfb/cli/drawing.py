@@ -1,4 +1,4 @@
-"""matplotlib without the user's settings, so that a figure of one store is the same file everywhere."""
+"""Import matplotlib without the user's settings, so that a store gives the same figures on every machine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def import_matplotlib() -> None:
-    """Import matplotlib as it is by default: no `matplotlibrc`, no styles of the user's, no `MPLBACKEND`.
+    """Import matplotlib with its defaults: without the user's `matplotlibrc`, styles and `MPLBACKEND`.
 
-    matplotlib reads these when it is imported, and fails where they are broken. `matplotlibrc` in the working folder
-    comes first, whatever the environment says, so the import is done from matplotlib's own folder.
+    matplotlib reads them on import, and fails if they are broken. It always reads `matplotlibrc` in the working folder
+    first, so this function imports it from matplotlib's own folder.
     """
     spec = find_spec("matplotlib")
     if "matplotlib" in sys.modules or spec is None or spec.origin is None:
@@ -26,7 +26,7 @@ def import_matplotlib() -> None:
         import matplotlib
 
         configuration = matplotlib.get_configdir
-        matplotlib.get_configdir = lambda: folder  # where `stylelib` is looked for
+        matplotlib.get_configdir = lambda: folder  # it searches `stylelib` there
         import matplotlib.style
 
         matplotlib.get_configdir = configuration

@@ -1,4 +1,4 @@
-"""Tables and lists as the terminal shows them."""
+"""Print tables and lists."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ COLOURS = {
     "ok": "green", "warning": "yellow", "problem": "red",
 }  # fmt: skip
 COLOURED_ROWS = 1000
-"""A longer table is plain text on a terminal, too: rich, which measures each cell, takes seconds for it."""
+"""A longer table is plain text on a terminal too, because rich would take seconds to measure its cells."""
 
 MEASURED = {
     "runs": "state epochs_done epochs_target training_error validation_error test_error",
     "epochs": "epoch running_loss training_loss training_error validation_loss validation_error seconds",
     "alignment": "step epoch layer layer_name correlation correlation_shared",
 }
-"""What the table format shows of each row, after what tells the runs apart; csv and json have every column."""
+"""Columns of the table format, after the settings in which runs differ. csv and json have all columns."""
 
 
 def printable(text: str, *, keep: str = "") -> str:
     """Return a text that cannot control a terminal: control characters, except those in `keep`, are escaped."""
-    if text.isprintable():  # most texts are, and a long table has 100,000 of them
+    if text.isprintable():  # the fast path: a long table has 100,000 cells
         return text
     return "".join(
         character.encode("unicode_escape").decode()
@@ -65,10 +65,15 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
-    """Print a table: with colours on a terminal, as plain aligned text elsewhere; `right` has numbers.
+    """Print a table: with colours on a terminal, as aligned plain text elsewhere.
 
-    On a terminal that is too narrow, values that all rows share stand above, and the other columns follow in parts
-    below each other, each with the first column, which names the row. Nothing is cut.
+    If the terminal is too narrow, columns with the same value in all rows are printed as one line above the table. The
+    other columns are split into several tables, each with the first column. No text is cut.
+
+    Args:
+        columns: the headings.
+        rows: the cells of each row.
+        right: the headings of right-aligned columns, for numbers.
     """
     screen = console()
     columns, *rows = [[printable(cell) for cell in row] for row in (columns, *rows)]
@@ -88,7 +93,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
         shown = [index for index in shown if index == 0 or len({row[index] for row in rows}) > 1]
         common = [f"{columns[index]} {value or 'empty'}" for index, value in enumerate(rows[0]) if index not in shown]
         if common:
-            screen.print(Text(wrapped(f"in all rows: {', '.join(common)}", screen.width)))
+            screen.print(Text(wrapped(f"all rows: {', '.join(common)}", screen.width)))
     parts = [shown[:1]]
     for index in shown[1:]:
         if len(parts[-1]) > 1 and _width([widths[column] for column in (*parts[-1], index)]) > screen.width:
@@ -97,7 +102,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
     for part in parts:
         drawn = Table(box=None, header_style="bold", pad_edge=False)
         for index in part:
-            # As Text, so that square brackets in a name are not taken for markup.
+            # rich would read square brackets in a str as markup.
             drawn.add_column(
                 Text(columns[index]),
                 justify="right" if columns[index] in right else "left",
@@ -110,12 +115,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
 
 
 def _width(widths: Sequence[int]) -> int:
-    """Return how wide a table with columns of these widths is."""
+    """Return the width of a table with columns of these widths."""
     return sum(widths) + 2 * (len(widths) - 1)
 
 
 def print_plan(plan: GridPlan) -> None:
-    """Print each run of a plan with the reason for its state, the count of each state, and the estimate."""
+    """Print each run of a plan with the reason for its state, the number of runs in each state, and the estimate."""
     planned = plan.runs
     runs = [settings_of(planned_run.run.spec) for planned_run in planned]
     names = differing(runs)
@@ -135,15 +140,15 @@ def print_plan(plan: GridPlan) -> None:
         table(["run", "state", "epochs", *names, "experiments", "reason"], rows)
     counts = Counter(planned_run.state for planned_run in planned)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    typer.echo(f"{counted_runs(len(planned))}: {summary}" if planned else "no run agrees with these conditions")
+    typer.echo(f"{counted_runs(len(planned))}: {summary}" if planned else "no runs match these conditions")
     if plan.estimate is not None:
         _print_estimate(plan, plan.estimate)
 
 
 def shared_in_words(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the settings that all of some runs have, unless they are the usual ones; empty where there is none."""
+    """Return the unusual settings that all runs share, in words; an empty text if there are none."""
     common = [f"{name} {value_text(runs[0][name])}" for name in shared(runs)]
-    return f"{'all' if len(runs) > 1 else 'run'}: {', '.join(common)}" if common else ""
+    return f"{'all runs' if len(runs) > 1 else 'run'}: {', '.join(common)}" if common else ""
 
 
 def _print_shared(runs: Sequence[Mapping[str, Any]]) -> None:
@@ -153,12 +158,12 @@ def _print_shared(runs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _differences(run: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Return a run's cells in the columns of the settings in which runs differ."""
+    """Return a run's values of the settings in which the runs differ."""
     return ["" if run[name] is None else value_text(run[name]) for name in names]
 
 
 def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
-    """Print what the missing runs will take, and the basis of the estimate."""
+    """Print the time, memory and disk space that the missing runs need, and the basis of the estimate."""
     slots, threads = len(plan.slots), plan.slots[0].threads
     where = f"{slots} at a time on {plan.device_name}, {threads} CPU thread{'s' * (threads > 1)} each"
     time = "unknown" if estimate.seconds is None else f"about {_duration(estimate.seconds)}"
@@ -166,22 +171,23 @@ def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
         time += f" for {estimate.runs - estimate.untimed} of {estimate.runs} runs"
     typer.echo(f"time: {time}, {where}")
     if estimate.untimed:
-        typer.echo(f"  no timing of {counted_runs(estimate.untimed)}: --calibrate measures them")
+        typer.echo(f"  no stored times for {counted_runs(estimate.untimed)}: --calibrate measures them")
     if plan.calibrated:
-        typer.echo("  from a few steps of each unlike run, measured now on random images")
+        typer.echo("  measured now, in a few steps of each kind of run on random images")
     elif estimate.epochs:
         unlike = estimate.by_other_rules
-        rules = f"; {counted_runs(unlike)} by another rule or connectivity" if unlike else ""
-        typer.echo(f"  from {estimate.epochs} stored epochs of like runs on such a device with as many threads{rules}")
+        rules = f"; for {counted_runs(unlike)}, from another rule or connectivity" if unlike else ""
+        typer.echo(
+            f"  from {estimate.epochs} stored epochs of similar runs on such a device with as many threads{rules}"
+        )
     if estimate.memory is not None:
         typer.echo(f"memory: up to {_size(estimate.memory)}, measured")
-    models = (
-        f", without those of {counted_runs(estimate.uncounted)} of a model of your own" if estimate.uncounted else ""
-    )
     typer.echo(
         f"disk: up to {_size(estimate.checkpoints + estimate.rows)}: "
-        f"checkpoints {_size(estimate.checkpoints)}{models}, rows {_size(estimate.rows)}"
+        f"checkpoints {_size(estimate.checkpoints)}, rows {_size(estimate.rows)}"
     )
+    if estimate.uncounted:
+        typer.echo(f"  plus the checkpoints of {counted_runs(estimate.uncounted)} of a custom model, of unknown size")
 
 
 def counted_runs(number: int) -> str:
@@ -190,7 +196,7 @@ def counted_runs(number: int) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Return a duration in the unit that suits it."""
+    """Return a duration in seconds, minutes, hours or days."""
     minutes, hours = seconds / 60, seconds / 3600
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -202,11 +208,13 @@ def _duration(seconds: float) -> str:
 
 
 def _size(count: float) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+    """Return a number of bytes in KiB, MiB or GiB."""
+    power, unit = (30, "GiB") if count >= 2**30 else (20, "MiB") if count >= 2**20 else (10, "KiB")
+    return f"{count / 2**power:.1f} {unit}"
 
 
 def print_network(shown: ShownNetwork) -> None:
-    """Print a network, statement by statement, and its total cost."""
+    """Print the statements of a network with their weights and arithmetic, and the totals."""
     spec, costs = shown.spec, shown.costs
     columns = ["", "statement", "output", "W", "R", "MFLOP forward", "MFLOP step"]
     rows = [
@@ -225,17 +233,19 @@ def print_network(shown: ShownNetwork) -> None:
         f"{costs.forward / 1e6:.3f}",
         f"{costs.step / 1e6:.3f}",
     ]
-    rows.append(["", "in all", "", *total])
-    name = "network" if spec.network == spec.layers else spec.network  # the table below shows its text
+    rows.append(["", "total", "", *total])
+    name = "network" if spec.network == spec.layers else spec.network  # the table shows the statements
     typer.echo(f"{name} on {spec.dataset}, rule {spec.rule}, convention {spec.convention}")
     table(columns, rows, right=columns[3:])
-    typer.echo("MFLOP: a million multiplications and additions, an image; step: forward, increments and error signal.")
+    typer.echo(
+        "MFLOP: millions of multiplications and additions per image; step: forward pass, error signal and increments"
+    )
 
 
 def print_figures(measured: Sequence[Figures]) -> None:
-    """Print the measurements of a network."""
+    """Print the measured times of a network."""
     first, *_ = measured
-    columns = [first.network, "ms a step", "from", "to", "steps/s", "times as fast", "GFLOP/s", "bare ms", "step/bare"]
+    columns = [first.network, "ms/step", "min", "max", "steps/s", "speed-up", "GFLOP/s", "bare ms", "step/bare"]
     rows = []
     for figures in measured:
         median = statistics.median(figures.step_ms)
@@ -254,13 +264,13 @@ def print_figures(measured: Sequence[Figures]) -> None:
     columns += ["evaluation", "MiB"]
     table(columns, rows, right=columns[1:])
     typer.echo(
-        "medians, the fastest and the slowest; bare: a step's own products alone; evaluation: its share of an epoch; "
-        "MiB: of memory"
+        f"medians over rounds; speed-up: relative to {first.candidate}; bare: a step's convolutions and matrix "
+        "products alone; evaluation: its share of the time; MiB: peak memory of a step"
     )
 
 
 def print_status(runs: Sequence[RunStatus]) -> None:
-    """Print the number of runs in each state, by experiment and in total."""
+    """Print the number of runs in each state, by experiment and in total, and why runs failed."""
     if not runs:
         typer.echo("the store has no runs yet")
         return
@@ -280,7 +290,7 @@ def print_status(runs: Sequence[RunStatus]) -> None:
 
 
 def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
-    """Print a frame of the store."""
+    """Print a frame of one of the store's views."""
     match output:
         case Format.CSV if sys.stdout.isatty():
             _print_raw(frame.to_csv(index=False))
@@ -302,11 +312,11 @@ def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
             ]
             _print_shared(runs)
             table(columns, cells)
-            typer.echo(f"{len(frame)} rows" + (" (every column: --format csv)" if len(frame) else ""))
+            typer.echo(f"{len(frame)} rows" + (" (all columns: --format csv)" if len(frame) else ""))
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], output: Format) -> None:
-    """Print rows of any values.
+    """Print rows with values of any type.
 
     Raises:
         SelectionError: two columns have the same name, which JSON cannot hold.
@@ -319,7 +329,9 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], output:
         case Format.JSON:
             repeated = [name for name, times in Counter(columns).items() if times > 1]
             if repeated:
-                raise SelectionError(f"two columns are called '{repeated[0]}': give one another name with AS, for JSON")
+                raise SelectionError(
+                    f"two columns are called '{repeated[0]}', which JSON cannot hold: rename one with AS"
+                )
             records = [dict(zip(columns, map(_finite, map(_plain, row)), strict=True)) for row in rows]
             _print_raw(json.dumps(records, indent=1, ensure_ascii=False))
         case Format.TABLE:
@@ -327,11 +339,11 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], output:
 
 
 def print_merged(merged: Sequence[Merged]) -> None:
-    """Print the counts of each source, and the runs that two stores have or that could not be taken."""
+    """Print how many runs and simulations came from each source, and each run that was replaced, kept or busy."""
     sentences = {
-        "replaced": "{run}: {theirs} in place of {ours}",
-        "kept": "{run}: {ours} stay; {theirs} are left out",
-        "busy": "{run}: is being trained here and left alone; merge again when it has ended",
+        "replaced": "{run}: had {ours}, now has {theirs}",
+        "kept": "{run}: has {ours}, the other store only {theirs}",
+        "busy": "{run}: is in training, so it was not merged; merge again when it has ended",
     }
     for source in dict.fromkeys(result.source for result in merged):
         counted = []
@@ -350,15 +362,17 @@ def print_merged(merged: Sequence[Merged]) -> None:
 
 
 def print_removal(removal: Removal, location: Location) -> None:
-    """Print the runs that are to leave a store, and what goes with them."""
+    """Print the runs to remove from a store, and how many epochs and files belong to them."""
     if len(removal.runs):
         print_frame(removal.runs, "runs", Format.TABLE)
         epochs = removal.runs["epochs_done"].sum()
         files = counted_files(removal.files)
-        typer.echo(f"{counted_runs(len(removal.runs))}, {epochs:,} epochs, {files} leave {location}")
+        typer.echo(f"to remove from {location}: {counted_runs(len(removal.runs))}, {epochs:,} epochs, {files}")
     if removal.shared:
-        stay = "1 run stays" if len(removal.shared) == 1 else f"{len(removal.shared)} runs stay"
-        typer.echo(f"{stay}, because other experiments ask for the same; '{removal.experiment}' no longer does")
+        typer.echo(
+            f"to remove from experiment '{removal.experiment}' only: {counted_runs(len(removal.shared))}, "
+            "which other experiments share"
+        )
 
 
 def counted_files(files: RunFiles) -> str:
@@ -371,7 +385,7 @@ def counted_files(files: RunFiles) -> str:
 
 
 def print_findings(findings: Sequence[Finding], output: Format) -> None:
-    """Print the findings; a table has the advice in the same line."""
+    """Print the findings. A table has the finding and the advice in one column."""
     columns, rows = ["level", "what", "advice"], [tuple(finding) for finding in findings]
     if output == Format.TABLE:
         columns, rows = columns[:2], [(level, f"{what}: {advice}" if advice else what) for level, what, advice in rows]
@@ -379,20 +393,20 @@ def print_findings(findings: Sequence[Finding], output: Format) -> None:
 
 
 def _print_raw(text: str) -> None:
-    """Print a text unchanged for programs, and on a terminal with control characters escaped."""
-    # Not typer.echo, which removes colours unless it prints to a terminal, and so would change values.
+    """Print a text: unchanged to a file or pipe, with control characters escaped to a terminal."""
+    # typer.echo would remove colour codes from values, except on a terminal.
     sys.stdout.write((printable(text, keep="\n") if sys.stdout.isatty() else text) + "\n")
 
 
 def _plain(value: object) -> object:
-    """Return a value as CSV and JSON can hold it: bytes in hexadecimal."""
+    """Return a value that CSV and JSON can hold: bytes in hexadecimal, other types as text."""
     if isinstance(value, bytes):
         return value.hex()
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 def _finite(value: object) -> object:
-    """Return a value as JSON can hold it, which knows no infinity."""
+    """Return None for infinity and NaN, which JSON cannot hold."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

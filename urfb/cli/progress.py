@@ -1,4 +1,4 @@
-"""The progress of a grid: live bars on a terminal, lines with their time elsewhere."""
+"""The progress of a grid: live bars on a terminal, lines with timestamps elsewhere."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from urfb.grid.plan import STATES, PlannedRun
 from urfb.grid.spec import RunSpec
 
 WIDE = 100
-"""Bars are long from this number of characters on."""
+"""Bars are longer on a terminal of at least this many columns."""
 PLAIN_SECONDS = 30.0
-"""Without a terminal, a run prints a line after this many seconds."""
+"""Elsewhere than on a terminal, each run prints a line about every so many seconds."""
 FEW_RUNS = 20
-"""On a terminal, each run of so many leaves a line; of more, the latest are shown, and what needs attention stays."""
+"""If a grid has more runs, a terminal keeps only lines that need attention, and shows the `LATEST` others."""
 LATEST = 3
 ALIKE = 3
-"""On a terminal, so many of many runs that fail for one reason leave a line."""
+"""If many runs fail for the same reason, a terminal keeps the lines of the first ones: this many."""
 TREND = 8
-"""Epochs whose validation errors are drawn."""
+"""The number of latest epochs whose validation errors are drawn."""
 
 
 @contextmanager
 def watching() -> Iterator[GridProgress]:
-    """Show a grid's progress while the context is open; runs go on where it cannot be shown any more."""
+    """Show a grid's progress while the context is open. If standard output fails, the runs continue."""
     go_on_without_output()
     progress = GridProgress(console())
     try:
@@ -48,7 +48,7 @@ def watching() -> Iterator[GridProgress]:
 
 
 class _Line(ProgressColumn):
-    """Progress, what is counted or how far it is, and a note, which a narrow terminal has below; the rest is cut."""
+    """A count, a description and a note. A narrow terminal has the note in a second line. Longer text is cut."""
 
     def __init__(self, width: int) -> None:
         super().__init__(Column())
@@ -66,32 +66,32 @@ class _Line(ProgressColumn):
 
 
 class _Bars(Progress):
-    """Bars, and above them the latest of the lines that do not stay."""
+    """Bars, and above them the latest of the lines that are not kept."""
 
     def __init__(self, *columns: ProgressColumn, console: Console) -> None:
-        self.latest: deque[Text] = deque(maxlen=LATEST)  # before the rest, which looks at it
+        self.latest: deque[Text] = deque(maxlen=LATEST)  # before super().__init__, which reads it
         super().__init__(*columns, console=console)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        yield from tuple(self.latest)  # which grows while a thread draws it
+        yield from tuple(self.latest)  # a copy, because another thread may append
         yield from super().get_renderables()
 
 
 def trend(errors: Sequence[float]) -> str:
-    """Return errors as a row of bars, from the lowest to the highest of them: '█▅▃▁'."""
+    """Return errors as a row of bars such as '█▅▃▁', scaled from the lowest to the highest error."""
     lowest, highest = min(errors), max(errors)
     return "".join("▁▂▃▄▅▆▇█"[round(7 * (error - lowest) / (highest - lowest or 1.0))] for error in errors)
 
 
 class GridProgress:
-    """The runs done, each run's epoch, error and its trend, and the time left."""
+    """The number of runs done, each run's epoch, error and trend, and the time left."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         bar_width = 12 if console.width < WIDE else 24
         self.bars = _Bars(
             BarColumn(bar_width, table_column=Column(no_wrap=True)),
-            # The terminal shows ^C at the end of the last line; one that it filled would go on in a line of its own.
+            # Room for the ^C that a terminal prints after the last line; without it, the line would wrap.
             _Line(max(console.width - bar_width - len(" ^C "), 1)),
             console=console,
         )
@@ -111,7 +111,7 @@ class GridProgress:
         self._reasons: Counter[str] = Counter()
 
     def measuring(self, done: int, total: int) -> None:
-        """Show how many memory checks are done; there is one for each kind of run."""
+        """Show the number of finished memory checks. There is one for each kind of run."""
         if self.console.is_terminal:
             if self._measuring is None:
                 self._measuring = self.bars.add_task("memory checks", total=total, note="")
@@ -122,21 +122,16 @@ class GridProgress:
             self._print(f"{done} of {total} memory checks done")
 
     def planned(self, planned: Sequence[PlannedRun], slots: Sequence[Slot]) -> None:
-        """Print the missing runs and where they are trained."""
+        """Print the number of runs in each state, and where the missing ones are trained."""
         if not planned:
-            self._print("no run agrees with these conditions")
+            self._print("no runs match these conditions")
             return
         counts = Counter(planned_run.state for planned_run in planned)
         states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
         missing = [planned_run for planned_run in planned if planned_run.missing]
         self._count = len(missing)
         if not missing:
-            summary = (
-                f"all {len(planned)} runs are done"
-                if counts["done"] == len(planned)
-                else f"{counted_runs(len(planned))}: {states}"
-            )
-            self._print(f"{summary}: nothing to do")
+            self._print(f"{counted_runs(len(planned))}: {states}; nothing to do")
             return
         devices = Counter(slot.device for slot in slots)
         where = ", ".join(f"{number} at a time on {device}" for device, number in devices.items())
@@ -168,11 +163,11 @@ class GridProgress:
                 self._last_shown[spec.identity] = time.monotonic()
                 stored = self._stored.get(spec.identity, 0)
                 if epochs_done < stored:
-                    self._line(f"{name}: no checkpoint of epoch {stored} is there; trains from epoch {epochs_done + 1}")
+                    self._line(f"{name}: no checkpoint of epoch {stored}; trains from epoch {epochs_done + 1}")
                 elif steps_done:
-                    self._passing(f"{name}: goes on in epoch {epochs_done + 1}, after {steps_done} steps")
+                    self._passing(f"{name}: continues in epoch {epochs_done + 1}, after {steps_done} steps")
                 elif epochs_done:
-                    self._passing(f"{name}: goes on after epoch {epochs_done}")
+                    self._passing(f"{name}: continues after epoch {epochs_done}")
             case EpochEnded():
                 self._epochs += 1
                 validation, running = f"{event.validation_error:.1%}", f"{event.running_error:.1%}"
@@ -185,26 +180,26 @@ class GridProgress:
                     self.bars.update(self._tasks[spec.identity], completed=event.epoch, description=errors)
                 elif time.monotonic() - self._last_shown[spec.identity] > PLAIN_SECONDS:
                     self._last_shown[spec.identity] = time.monotonic()
-                    errors = f"error {running} running, {validation} validation"
+                    errors = f"validation error {validation}, running {running}"
                     self._line(f"{name}: epoch {event.epoch}/{spec.epochs}, {errors}{self._time_left()}")
             case Finished():
                 self._end(spec)
                 text = f"{name}: done after {event.epoch} epochs, test error {event.test_error:.1%}"
                 if is_chance(event.test_error, dataset_info(spec.dataset)):
-                    self._line(f"{text}, no better than chance; is the step size right?", style="yellow")
+                    self._line(f"{text}, no better than chance; check the step size", style="yellow")
                 else:
                     self._passing(text)
             case Stopped():
                 self._forget(spec)
-                self._line(f"{name}: stopped, with a checkpoint")
+                self._line(f"{name}: stopped; checkpoint saved")
             case Lost(reason):
                 self._forget(spec)
-                self._line(f"{name}: {reason}; it goes on from its last checkpoint", style="yellow")
+                self._line(f"{name}: {reason}; continues from its last checkpoint", style="yellow")
             case Failed():
                 self._failed += 1
                 self._reasons[event.reason] += 1
                 self._end(spec)
-                text = f"{name}: FAILED: {event.reason}; `urfb grid logs {spec.identity}` has more"
+                text = f"{name}: FAILED: {event.reason}; see `urfb grid logs {spec.identity}`"
                 if self._reasons[event.reason] <= ALIKE:
                     self._line(text, style="red")
                 else:
@@ -216,29 +211,29 @@ class GridProgress:
             self.bars.update(self._total, completed=self._ended, note=failed + self._time_left())
 
     def dropped(self, spec: RunSpec) -> None:
-        """Print that this runner no longer trains the run."""
+        """Print that this runner skips the run."""
         self._forget(spec)
-        self._line(f"{self._name(spec)}: was cancelled or removed, or another process has it; it is left alone")
+        self._line(f"{self._name(spec)}: skipped, because it was cancelled or removed, or another runner has it")
 
     def waiting(self, specs: Sequence[RunSpec]) -> None:
-        """Print once that another runner has the remaining runs."""
+        """Print, once, that other runners train the remaining runs."""
         if not self._waiting:
             self._waiting = True
-            self._line(f"waiting for {len(specs)} run{'s' * (len(specs) > 1)} that another process trains")
+            self._line(f"waiting for {counted_runs(len(specs))} that another runner trains")
 
     def stopping(self) -> None:
-        """Print what happens before the command ends."""
+        """Print that the runs are stopping."""
         self._stopping = True
-        self._line("stopping: every run keeps a checkpoint; once more (Ctrl-C) to stop at once")
+        self._line("stopping: every run saves a checkpoint; press Ctrl-C again to stop at once")
 
     def interrupted(self, *, at_once: bool) -> None:
-        """Print where interrupted runs go on."""
+        """Print where interrupted runs will continue."""
         self.stop()
-        where = "from the last checkpoints" if at_once else "where it was"
-        self._print(f"interrupted; `urfb grid run` goes on {where}")
+        where = " from the last checkpoints" if at_once else ""
+        self._print(f"interrupted; the same command continues{where}")
 
     def stop(self) -> None:
-        """Leave no bar on the screen but that of all runs, if all have ended."""
+        """Remove all bars from the screen, except the total if all runs have ended."""
         self.bars.latest.clear()
         for task in self.bars.task_ids:
             if task != self._total or self._ended < self._count:
@@ -251,7 +246,7 @@ class GridProgress:
         self._forget(spec)
 
     def _name(self, spec: RunSpec) -> str:
-        """Return what tells a run from the others of the grid."""
+        """Return the settings in which a run differs from the others of the grid."""
         return self._names.get(spec.identity) or in_words(settings_of(spec), ALONE)
 
     def _forget(self, spec: RunSpec) -> None:
@@ -259,7 +254,7 @@ class GridProgress:
             self.bars.remove_task(self._tasks.pop(spec.identity))
 
     def _time_left(self) -> str:
-        """Return the time left, estimated from the epochs so far, or the time taken when all runs have ended."""
+        """Return the time left, estimated from the epochs so far; when all runs have ended, the time that they took."""
         elapsed = time.monotonic() - self._began
         if self._ended == self._count:
             return f", in {timedelta(seconds=round(elapsed))}"
@@ -269,7 +264,7 @@ class GridProgress:
         return f", {timedelta(seconds=round(seconds))} left"
 
     def _passing(self, text: str, style: str = "") -> None:
-        """Print a line that need not stay on a terminal, where there are many runs."""
+        """Print a line that a terminal does not keep if there are many runs."""
         if self.console.is_terminal and self._count > FEW_RUNS:
             line = wrapped(f"[{self._ended}/{self._count}] {printable(text)}", self.console.width)
             self.bars.latest.append(Text(line, style))
@@ -282,6 +277,6 @@ class GridProgress:
     def _print(self, text: str, style: str = "") -> None:
         if self.console.is_terminal:
             text = wrapped(text, self.console.width)
-        else:  # each line of a log stands on its own
+        else:  # a log has one line per message, with its time
             text = f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}"
         self.console.print(text, style=style or None, markup=False, soft_wrap=True)

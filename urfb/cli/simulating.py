@@ -1,4 +1,4 @@
-"""What simulations print: their progress, results and checks."""
+"""Print the progress, results and checks of simulations."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from urfb.theory.summary import Spread, Summary
 
 
 def show_progress(results: Iterable[Simulated | None], total: int, store: str) -> None:
-    """Show a bar on a terminal while simulations end, then print their number; None is one that was stored before."""
+    """Show a bar on a terminal while simulations run, then print their number. None stands for a stored simulation."""
     began, new = time.monotonic(), 0
     screen = console(stderr=True)
     shown = track(results, "simulating", total, console=screen, transient=True) if screen.is_terminal else results
     for result in shown:
         new += result is not None
     seconds = time.monotonic() - began
-    typer.echo(printable(f"{total} simulations in {store}: {new} run in {seconds:.1f} s, {total - new} stored before"))
+    typer.echo(printable(f"{total} simulations in {store}: {new} new in {seconds:.1f} s, {total - new} already stored"))
 
 
 def print_summaries(summaries: Sequence[Summary]) -> None:
-    """Print errors and correlations of each rule and method, and name what diverged."""
+    """Print errors and correlations of each rule and method, and the simulations that diverged."""
     iterations = list(summaries[0].errors)
     layers = sorted({layer for summary in summaries for layer in summary.correlations})
     columns = [
         "rule", "method", "draws", *(f"log₁₀ e at {iteration}" for iteration in iterations),
-        *(f"corr {layer}" for layer in layers), "apart",
+        *(f"corr {layer}" for layer in layers), "gap",
     ]  # fmt: skip
     rows = [
         [
@@ -47,10 +47,10 @@ def print_summaries(summaries: Sequence[Summary]) -> None:
         for summary in summaries
     ]
     table(columns, rows, right=columns[2:])
-    typer.echo("means over draws, the lowest and the highest; e = tr(EᵗE); corr l: of W_l and R_lᵗ at the end")
+    typer.echo("means over draws (lowest to highest); e = tr(EᵗE); corr l: correlation of W_l and R_lᵗ at the end")
     if any(summary.method_gap is not None for summary in summaries):
         typer.echo(
-            "apart: the most that log₁₀ e of the discrete steps and of the ODE differ by, above the solver's own error"
+            "gap: largest difference in log₁₀ e between the discrete steps and the ODE, above the solver's error"
         )
     for summary in summaries:
         for draw, iteration in summary.diverged.items():
@@ -59,7 +59,7 @@ def print_summaries(summaries: Sequence[Summary]) -> None:
 
 
 def print_checks(checks: Sequence[Check], output: Format) -> None:
-    """Print each statement with the lowest and highest value of its cases, then the cases that fail."""
+    """Print each check with the lowest and highest value of its cases, then the failed cases."""
     if output != Format.TABLE:
         columns = ("what", "of", "value", "low", "high", "passed")
         print_rows(columns, [(*check, check.passed) for check in checks], output)
@@ -68,21 +68,21 @@ def print_checks(checks: Sequence[Check], output: Format) -> None:
     for statement in dict.fromkeys(check.statement for check in checks):
         cases = [check for check in checks if check.statement == statement]
         values = [check.value for check in cases]
-        holds = all(check.passed for check in cases)
+        passed = all(check.passed for check in cases)
         rows.append(
             [
                 statement,
                 str(len(cases)),
                 *(f"{value:.5g}" for value in (min(values), max(values))),
                 f"{cases[0].low:g} to {cases[0].high:g}",
-                "holds" if holds else "FAILS",
+                "passed" if passed else "FAILED",
             ]
         )
-    headers = ["what", "cases", "lowest", "highest", "allowed", ""]
+    headers = ["check", "cases", "lowest", "highest", "allowed", ""]
     table(headers, rows, right=headers[1:4])
     for check in checks:
         if not check.passed:
-            typer.echo(f"fails: {check.statement}: {check.case}: {check.value:.5g}")
+            typer.echo(f"failed: {check.statement}: {check.case}: {check.value:.5g}")
 
 
 def _rule(summary: Summary) -> str:

@@ -1,4 +1,4 @@
-"""Where to print: a terminal with colours and bars, or plain text; and what happens where nothing can be printed."""
+"""Consoles, line breaks, and standard streams that are closed, full or in another encoding."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from urfb.errors import OutputError
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console; it prints plain text if NO_COLOR is set or the terminal knows no escape codes."""
+    """Return a console. It prints plain text if NO_COLOR is set or the terminal does not support escape codes."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     return Console(stderr=stderr, highlight=False, force_terminal=False if plain else None)
 
 
 def wrapped(text: str, width: int) -> str:
-    """Break a line between phrases, which end with a comma, semicolon or colon, and within those that are too long."""
+    """Break a line after commas, semicolons and colons, and between words where that is not enough."""
     lines = [""]
     for phrase in re.split(r"(?<=[,;:]) ", text):
         for piece in textwrap.wrap(phrase, max(width - 2, 1), break_on_hyphens=False):
@@ -39,13 +39,13 @@ def wrapped(text: str, width: int) -> str:
 
 
 def complain(text: str) -> None:
-    """Print a message on standard error, if that can be written: it may have been on the same terminal."""
+    """Print a message on standard error. Ignore errors, because it may be on the same closed terminal."""
     with suppress(OSError):
         typer.echo(f"urfb: {text}", err=True)
 
 
 class _Output:
-    """Standard output, which raises `OutputError` where it cannot be written, or says so once and goes on."""
+    """Standard output that raises `OutputError` if it cannot be written, or reports that once and continues."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -69,25 +69,25 @@ class _Output:
                 return
             except OSError as error:
                 self._error = error
-                # What the stream still holds would fail again when Python ends.
+                # Buffered text would cause the same error again when Python exits.
                 with Path(os.devnull).open("wb") as nothing:
                     os.dup2(nothing.fileno(), self._stream.fileno())
                 if self.goes_on:
-                    complain(f"standard output is gone ({error.strerror}); going on without it")
+                    complain(f"standard output failed ({error.strerror}); continuing without it")
         if not self.goes_on:
             raise OutputError(f"standard output cannot be written ({self._error.strerror})") from self._error
 
 
 @contextmanager
 def usable_streams() -> Iterator[None]:
-    """Make the standard streams take any text, and say where they do not."""
-    # A stream that was closed before this process began leaves its number to the first file that is opened.
+    """Make the standard streams accept any text, and report errors as `OutputError`."""
+    # If a standard stream is closed, the next file that is opened would take its number.
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # of an encoding that lacks ε
+            stream.reconfigure(errors="backslashreplace")  # for an encoding without ε
     output = _Output(sys.stdout or os.fdopen(1, "w", closefd=False))
     with redirect_stdout(cast(TextIO, output)):
         try:
@@ -97,6 +97,6 @@ def usable_streams() -> Iterator[None]:
 
 
 def go_on_without_output() -> None:
-    """Let no closed pipe or full disk on standard output end this command from now on."""
+    """Continue after errors on standard output, such as a closed pipe or a full disk."""
     if isinstance(sys.stdout, _Output):
         sys.stdout.goes_on = True

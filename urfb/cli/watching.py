@@ -1,4 +1,4 @@
-"""The progress of a store's runs: live on a terminal, a line for every change elsewhere."""
+"""The progress of a store's runs: live on a terminal, one line per change elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from urfb.store import Store
 
 
 def watch_store(store: Store, every: float) -> None:
-    """Show the runs in training until there are none; Ctrl-C ends the watching, not the training."""
+    """Show the runs in training until there are none. Ctrl-C ends the display, not the training."""
     screen = console()
     shown, names = "", dict[str, str]()
     try:
@@ -34,7 +34,10 @@ def watch_store(store: Store, every: float) -> None:
                     )
                 else:
                     line = " · ".join(
-                        [summary, *(f"{run} {what} {epochs}" for run, epochs, _, what, _ in _rows(store, names))]
+                        [
+                            summary,
+                            *(f"{run} {settings} {epochs}" for run, epochs, _, settings, _ in _rows(store, names)),
+                        ]
                     )
                     if line != shown:
                         shown = line
@@ -48,7 +51,7 @@ def watch_store(store: Store, every: float) -> None:
 
 def _running(store: Store, names: dict[str, str]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("run", "epochs", "validation", "what", "on"):
+    for name in ("run", "epochs", "validation error", "settings", "machine"):
         table.add_column(name)
     for row in _rows(store, names):
         table.add_row(*(Text(printable(cell)) for cell in row))
@@ -56,7 +59,7 @@ def _running(store: Store, names: dict[str, str]) -> Table:
 
 
 def _rows(store: Store, names: dict[str, str]) -> list[tuple[str, str, str, str, str]]:
-    """Return the cells of each run in training; `names` keeps what its runs are called, which takes all runs to say."""
+    """Return the cells of each run in training. `names` caches the runs' names, because they depend on all runs."""
     running = store.runs(state="running").astype(object)
     if not set(running["run"]) <= names.keys():
         names |= _names(store, set(running["run"]))
@@ -65,7 +68,7 @@ def _rows(store: Store, names: dict[str, str]) -> list[tuple[str, str, str, str,
             row["run"],
             f"{row['epochs_done']}/{row['epochs_target']}",
             f"{row['validation_error']:.1%}" if row["epochs_done"] else "",
-            names.get(row["run"], ""),  # it may have been removed since
+            names.get(row["run"], ""),  # missing if the run was removed meanwhile
             " ".join(str(row[name]) for name in ("host", "device") if row[name]),
         )
         for row in running.where(running.notna(), None).to_dict("records")
@@ -73,7 +76,10 @@ def _rows(store: Store, names: dict[str, str]) -> list[tuple[str, str, str, str,
 
 
 def _names(store: Store, running: Set[str]) -> dict[str, str]:
-    """Return a name for each run in training, by its identity; it tells the run from all runs of its experiments."""
+    """Return a name for each run in training, by identity.
+
+    A name has the settings in which the run differs from the other runs of its experiments.
+    """
     frame = store.runs()
     runs = {
         run: (set(split_names(names)), settings)
