@@ -7,10 +7,12 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from io import StringIO
 from pathlib import Path
 
@@ -166,6 +168,17 @@ def test_run_trains_what_is_missing_and_again_does_nothing_and_says_so(tmp_path:
     assert "4 runs: 4 done; nothing to do" in again.output
     plan = urfb("grid", "plan", grid_file(tmp_path), "--store", trained)
     assert plan.output.splitlines()[-1] == "4 runs: 4 done"
+
+
+def test_run_says_which_trained_runs_are_new_again(tmp_path: Path, trained: Path) -> None:
+    with closing(sqlite3.connect(trained)) as connection:
+        connection.execute("UPDATE run SET science_version = 1, identity = 'old-' || id")
+        connection.commit()
+    choice = ("grid", "run", grid_file(tmp_path), "--store", trained, "--jobs", 0, "--where", "rule=bp")
+    first, again = urfb(*choice).output, urfb(*choice).output
+    reasons = "; ".join(f"an older urfb trained run old-{run} (2 epochs); its numbers differ" for run in (1, 2))
+    assert f" new although trained before: 2 runs: {reasons}\n" in first
+    assert "new although" not in again
 
 
 def test_epochs_and_conditions_choose_what_is_trained(tmp_path: Path, trained: Path) -> None:

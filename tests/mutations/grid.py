@@ -12,8 +12,8 @@ MUTATIONS = [
         "urfb/engines/runner.py",
         "tests/engines/test_runner.py::test_one_seed_of_everything_is_trained_first",
         (
-            "one_seed_first(plan(runs, stored_progress(store), checkpoints=checkpoints))",
-            "plan(runs, stored_progress(store), checkpoints=checkpoints)",
+            "one_seed_first(plan(runs, progress, checkpoints=checkpoints))",
+            "plan(runs, progress, checkpoints=checkpoints)",
         ),
     ),
     *of(

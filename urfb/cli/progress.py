@@ -137,6 +137,9 @@ class GridProgress:
         where = ", ".join(f"{number} at a time on {device}" for device, number in devices.items())
         threads = slots[0].threads
         self._print(f"{counted_runs(len(planned))}: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
+        if changed := [planned_run.reason for planned_run in missing if planned_run.changed]:
+            reasons = "; ".join(changed[:ALIKE]) + "; …" * (len(changed) > ALIKE)
+            self._print(f"new although trained before: {counted_runs(len(changed))}: {reasons}")
         specs = [planned_run.run.spec for planned_run in planned]
         self._names = named(specs)
         if common := shared_in_words([settings_of(spec) for spec in specs]):

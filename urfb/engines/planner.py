@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,12 +11,11 @@ from urfb.engines import Slot
 from urfb.engines.checking import refuse_broken
 from urfb.engines.estimate import Estimate, estimate, stored_epochs
 from urfb.engines.measuring import measured_epochs, measured_memory, peaks
-from urfb.engines.runner import capacity, divide, find_devices, refuse_precision, refuse_unfit
+from urfb.engines.runner import capacity, divide, find_devices, refuse_precision, refuse_unfit, with_changes
 from urfb.grid.expand import GridRun
 from urfb.grid.plan import PlannedRun, plan
-from urfb.store import Store, open_store, stored_progress
+from urfb.store import open_store, stored_progress
 from urfb.store.engine import Location
-from urfb.store.status import changes
 from urfb.training.files import runs_with_checkpoint
 from urfb.training.provenance import device_name
 
@@ -62,7 +61,7 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
         stored.reasons() if stored else {},
         checkpoints=runs_with_checkpoint(Location.of(store).checkpoints),
     )
-    planned = _with_changes(planned, stored) if stored else planned
+    planned = with_changes(planned, stored) if stored else planned
     missing = [run for run in planned if run.missing]
     specs = [run.run.spec for run in missing]
     if not missing:
@@ -90,9 +89,3 @@ def plan_grid(runs: Sequence[GridRun], *, store: str, jobs: int | None, device: 
         bytes_per_epoch=stored.bytes_per_epoch() if stored else None,
     )
     return GridPlan(planned, total, slots, name, calibrate)
-
-
-def _with_changes(planned: Sequence[PlannedRun], store: Store) -> list[PlannedRun]:
-    """Set the reason of each new run that is only new because its source or the science version has changed."""
-    reasons = iter(changes(store, [run.run.spec for run in planned if run.state == "new"]))
-    return [replace(run, reason=next(reasons) or run.reason) if run.state == "new" else run for run in planned]

@@ -24,8 +24,9 @@ from urfb.grid.expand import GridRun
 from urfb.grid.naming import named
 from urfb.grid.plan import PlannedRun, one_seed_first, plan
 from urfb.grid.spec import RunSpec
-from urfb.store import WritableStore, open_for_writing, open_store, stored_progress, upgrade_store
+from urfb.store import Store, WritableStore, open_for_writing, open_store, stored_progress, upgrade_store
 from urfb.store.engine import Location
+from urfb.store.status import changes
 from urfb.training.files import CheckpointFiles, runs_with_checkpoint
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -107,8 +108,20 @@ def run_grid(
 def _planned(runs: Sequence[GridRun], store: str, *, cancelled: bool) -> list[PlannedRun]:
     """Compare runs with a store, in the order of training; with `cancelled`, cancelled runs count as unfinished."""
     checkpoints = runs_with_checkpoint(Location.of(store).checkpoints)
-    planned = one_seed_first(plan(runs, stored_progress(store), checkpoints=checkpoints))
+    progress = stored_progress(store)
+    planned = one_seed_first(plan(runs, progress, checkpoints=checkpoints))
+    if progress:
+        planned = with_changes(planned, open_store(store))
     return [replace(run, state="unfinished") if cancelled and run.state == "cancelled" else run for run in planned]
+
+
+def with_changes(planned: Sequence[PlannedRun], store: Store) -> list[PlannedRun]:
+    """Set the reason of each run that is new only because its source or the science version has changed."""
+    reasons = iter(changes(store, [run.run.spec for run in planned if run.state == "new"]))
+    found = [next(reasons) if run.state == "new" else None for run in planned]
+    return [
+        replace(run, reason=reason, changed=True) if reason else run for run, reason in zip(planned, found, strict=True)
+    ]
 
 
 def _register_members(runs: Sequence[GridRun], store: str) -> None:

@@ -30,6 +30,7 @@ class PlannedRun:
         epochs_done: the number of stored epochs.
         reason: the reason for the state, in a few words.
         goes_on_after: the epoch after which training continues; 0 if there is no checkpoint.
+        changed: whether the run is new only because its source or the science version has changed.
     """
 
     run: GridRun
@@ -37,6 +38,7 @@ class PlannedRun:
     epochs_done: int
     reason: str
     goes_on_after: int
+    changed: bool = False
 
     @property
     def missing(self) -> bool:
