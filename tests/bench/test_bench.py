@@ -1,4 +1,4 @@
-"""The baseline is the same network, and what is measured is written down."""
+"""The baseline is the same network as urfb's, and the measurements are printed and written to a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_baseline_takes_the_same_step_as_back_propagation(digits: Dataset) -
     positions = torch.arange(50)
     x, labels = images_of(spec, digits, digits.training, positions)
     model(x)
-    grid = model.steps[5][1].in_features // 3  # the baseline lays its grid out by channels, ours by places
+    grid = model.steps[5][1].in_features // 3  # the baseline flattens by channel, urfb by location
     weights = [parameter.detach().clone() for parameter in network.parameters()]
     weights[3] = weights[3].view(20, grid, 3).mT.flatten(1)
     with torch.no_grad():
@@ -44,38 +44,43 @@ def test_the_baseline_takes_the_same_step_as_back_propagation(digits: Dataset) -
 
 def test_every_product_of_a_step_is_recorded() -> None:
     bp = next(
-        one for one in candidates("Conv 4 3x3; Conv 4 3x3; Full 20; Output", "digits", 50, CPU) if one.name == "bp"
+        candidate
+        for candidate in candidates("Conv 4 3x3; Conv 4 3x3; Full 20; Output", "digits", 50, CPU)
+        if candidate.name == "bp"
     )
     with _Recorded() as recorded:
         bp.prepare(1, CPU).step()
-    # Two convolutions forward, two back (each with the increment), two products of three each but the first's.
+    # Two convolutions forward, two backward (each with its increment), and three products for each of two full layers.
     assert len(recorded.calls) == 2 + 2 + 2 * 3
     for call in recorded.calls:
         call()
 
 
 def test_candidates_are_measured_against_the_baseline() -> None:
-    names = [one.name for one in candidates("simpnet", "cifar10", 500, CPU) if one.code != "biotorch"]
+    measured = candidates("simpnet", "cifar10", 500, CPU)
+    names = [candidate.name for candidate in measured if candidate.code != "biotorch"]
     assert names == [
         "plain PyTorch, NCHW", "plain PyTorch, channels last", "bp", "frfb", "urfb", "urfb 50 %", "urfb untied",
         "urfb bfloat16",
     ]  # fmt: skip
-    assert "urfb tf32" in [one.name for one in candidates("simpnet", "cifar10", 500, torch.device("cuda"))]
+    on_a_gpu = candidates("simpnet", "cifar10", 500, torch.device("cuda"))
+    assert "urfb tf32" in [candidate.name for candidate in on_a_gpu]
 
 
-def test_ratios_are_of_the_same_round_and_evaluation_is_of_a_long_run() -> None:
-    one = Figures("n", "cifar10", "a", (10.0, 20.0), (8.0, 10.0), (5.0, 5.0), 100, 1)
-    other = Figures("n", "cifar10", "b", (20.0, 30.0), (8.0, 10.0), (), 100, 1)
-    assert one.ratios(other) == [2.0, 1.5]
-    assert one.over_bare == pytest.approx((10 / 8 + 20 / 10) / 2)
+def test_figures_have_ratios_by_round_and_an_evaluation_share() -> None:
+    figures = Figures("n", "cifar10", "a", (10.0, 20.0), (8.0, 10.0), (5.0, 5.0), 100, 1)
+    baseline = Figures("n", "cifar10", "b", (20.0, 30.0), (8.0, 10.0), (), 100, 1)
+    assert figures.ratios(baseline) == [2.0, 1.5]
+    assert figures.over_bare == pytest.approx((10 / 8 + 20 / 10) / 2)
     evaluation = 5 * (1 / 5 + 5_000 / 45_000)
-    assert one.evaluation_share == pytest.approx(evaluation / (evaluation + 15))
+    assert figures.evaluation_share == pytest.approx(evaluation / (evaluation + 15))
 
 
 @pytest.mark.slow
-def test_memory_is_of_the_candidate_whatever_this_process_has() -> None:
+def test_memory_leaves_out_what_this_process_uses() -> None:
     ours = torch.ones(2**28)  # 1 GiB
-    bp = next(one for one in candidates("Conv 4 3x3; Output", "digits", 50, CPU) if one.name == "bp")
+    measured = candidates("Conv 4 3x3; Output", "digits", 50, CPU)
+    bp = next(candidate for candidate in measured if candidate.name == "bp")
     assert 0 < peak_memory(bp, CPU) < ours.nbytes / 4
 
 
@@ -98,7 +103,7 @@ def test_a_bench_is_printed_and_written(tmp_path: Path) -> None:
     assert (written["figures"][0]["candidate"], written["figures"][0]["evaluation_ms"]) == ("plain PyTorch, NCHW", [])
 
 
-def test_what_cannot_be_measured_is_said() -> None:
+def test_an_unknown_network_is_refused() -> None:
     result = CliRunner().invoke(app, ["bench", "simplenet"])
     assert result.exit_code == 2
     assert "simpnet" in result.stderr

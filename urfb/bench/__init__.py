@@ -1,1 +1,1 @@
-"""What a training step takes, measured against the same network in plain PyTorch."""
+"""The time and memory of a training step, compared with the same network in plain PyTorch."""

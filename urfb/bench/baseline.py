@@ -1,4 +1,4 @@
-"""Back-propagation as one would write it in plain PyTorch: what `urfb bench` measures urfb's own step against."""
+"""Back-propagation in plain PyTorch, the baseline with which `urfb bench` compares urfb's training step."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from urfb.nn.notation import Conv, Drop, Full, Maxpool, Sum, parse
 
 
 class Baseline(nn.Module):
-    """A network of the paper, but for its pools' padding with −∞ in place of 0, which takes less time here."""
+    """A network of the paper, except that its pools pad with −∞ in place of 0, because that is faster in PyTorch."""
 
     def __init__(self, text: str, classes: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Baseline(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs [batch, classes]."""
-        before_last = last = x  # outputs of the two preceding conv layers
+        before_last = last = x  # the outputs of the two preceding conv layers
         for step, is_sum in zip(self.steps, self.is_sum, strict=False):
             x = before_last + last if is_sum else step(x)
             if isinstance(step, nn.Sequential):
@@ -41,7 +41,7 @@ class Baseline(nn.Module):
 
 
 def training_step(model: nn.Module, optimizer: torch.optim.SGD, x: Tensor, labels: Tensor) -> None:
-    """Update the model once, on images that are in memory already."""
+    """Update the model once, on images that are already in memory."""
     optimizer.zero_grad()
     nn.functional.cross_entropy(model(x), labels).backward()  # type: ignore[no-untyped-call]
     optimizer.step()

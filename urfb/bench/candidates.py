@@ -1,4 +1,4 @@
-"""What is measured: a training step of plain PyTorch, of biotorch where it is installed, and of urfb's own rules."""
+"""The candidates: training steps of plain PyTorch, of biotorch if it is installed, and of urfb's own rules."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BASELINE = "plain PyTorch, NCHW"
 
 
 class Prepared(NamedTuple):
-    """What is measured of a candidate.
+    """The parts of a candidate that are measured.
 
     Attributes:
-        epoch: does as many training steps as the data set has batches.
-        step: does one, launched as usual.
-        evaluate: evaluates the training split; of urfb's code alone.
+        epoch: a function that does one training step per batch of the data set.
+        step: a function that does one training step, launched as usual (without a CUDA graph).
+        evaluate: a function that evaluates the training split; None for code other than urfb's.
     """
 
     epoch: Callable[[], object]
@@ -41,10 +41,10 @@ class Candidate:
     """One way to do a training step.
 
     Attributes:
-        name: for people.
-        spec: the run that it does a step of.
-        code: whose code does it.
-        memory_format: of other code than urfb's, which chooses its own.
+        name: the name in the output.
+        spec: the run whose training step it does.
+        code: the library whose code does the step.
+        memory_format: the memory format of images and weights; urfb's code ignores it and chooses its own.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Candidate:
     memory_format: torch.memory_format = torch.channels_last
 
     def prepare(self, steps: int, device: torch.device) -> Prepared:
-        """Build the network and random images, for epochs of `steps` steps."""
+        """Build the network and random images for epochs of `steps` steps."""
         dataset = random_images(dataset_info(self.spec.dataset), steps * self.spec.batch_size, device)
         if self.code == "urfb":
             return _prepare_urfb(self.spec, dataset)
@@ -90,7 +90,7 @@ def _prepare_urfb(spec: RunSpec, dataset: Dataset) -> Prepared:
 
 
 def candidates(network: str, dataset: str, batch_size: int, device: torch.device) -> list[Candidate]:
-    """Return what is measured for a network: the baseline first, then what is measured against it.
+    """Return the candidates for a network: the baseline first, then those that are compared with it.
 
     Raises:
         InputError: there is no such network or data set, or they do not fit together.

@@ -1,4 +1,4 @@
-"""Measures candidates side by side: interleaved, so that the machine's changes of speed meet all of them alike."""
+"""Measure candidates in turn, round by round, so that changes in the machine's speed affect all of them equally."""
 
 from __future__ import annotations
 
@@ -26,22 +26,24 @@ from urfb.training.arithmetic import arithmetic
 from urfb.training.provenance import provenance
 
 STEPS_ON_A_GPU = 100
-"""Timed together there, for one is too short for the clock; on a CPU each is timed alone."""
+"""The steps that are timed together on a GPU, because one is too short for the clock. On a CPU each is timed alone."""
 PRODUCTS = {"aten::convolution", "aten::convolution_backward", "aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"}
-"""What a network's arithmetic is done by; everything else of a step comes on top."""
+"""The operations that do a network's arithmetic. Everything else in a step is overhead."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of one candidate on one network.
+    """The measurements of one candidate on one network.
 
     Attributes:
         network, dataset, candidate: their names.
-        step_ms: of each round, the milliseconds of a training step.
-        bare_ms: of each round, those of the step's own convolutions and matrix products, alone on the same tensors.
-        evaluation_ms: of each round, those of evaluating as many images as a step has; of urfb's code alone.
-        flop: floating-point operations of a step.
-        memory: bytes that a step takes at its peak besides PyTorch and the data.
+        step_ms: the milliseconds per training step in each round.
+        bare_ms: the milliseconds in each round that the step's convolutions and matrix products take alone, on the same
+            tensors.
+        evaluation_ms: the milliseconds in each round for evaluating as many images as a step has; empty for code other
+            than urfb's.
+        flop: the floating-point operations per step.
+        memory: the peak memory of a step in bytes, without PyTorch and the data.
     """
 
     network: str
@@ -54,17 +56,20 @@ class Figures:
     memory: int
 
     def ratios(self, baseline: Figures) -> list[float]:
-        """Return how many times as fast as `baseline` this is, round by round."""
+        """Return, for each round, how many times as fast as `baseline` this candidate is."""
         return [reference / step for step, reference in zip(self.step_ms, baseline.step_ms, strict=True)]
 
     @property
     def over_bare(self) -> float:
-        """How many times its bare operations a step takes."""
+        """The time of a step as a multiple of the time of its bare operations."""
         return statistics.median(step / bare for step, bare in zip(self.step_ms, self.bare_ms, strict=True))
 
     @property
     def evaluation_share(self) -> float:
-        """Which part of a long run evaluation takes: of validation images each epoch, of training images each fifth."""
+        """The fraction of a long run that evaluation takes.
+
+        Validation images are evaluated after every epoch, training images after every fifth.
+        """
         info = dataset_info(self.dataset)
         images = 1 / 5 + info.validation / info.training
         evaluation, step = statistics.median(self.evaluation_ms) * images, statistics.median(self.step_ms)
@@ -74,7 +79,7 @@ class Figures:
 def measure(
     network: str, tested: Sequence[Candidate], *, rounds: int, steps: int, device: torch.device
 ) -> Iterator[Figures]:
-    """Measure the candidates of one network in turn, `rounds` times after a warm-up of two."""
+    """Measure the candidates of one network in turn, for `rounds` rounds after two warm-up rounds."""
     memory = [peak_memory(candidate, device) for candidate in tested]
     all_prepared = [candidate.prepare(steps, device) for candidate in tested]
     all_times: list[dict[str, list[float]]] = [{"step": [], "bare": [], "evaluation": []} for _ in tested]
@@ -102,7 +107,7 @@ def measure(
 
 
 class _Recorded(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records every convolution and matrix product that is done in the context, with its arguments."""
+    """A context that records every convolution and matrix product in it, with its arguments."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -115,7 +120,7 @@ class _Recorded(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def bare_seconds(candidate: Candidate, prepared: Prepared, device: torch.device) -> float:
-    """Return how long a step's own convolutions and matrix products take, one after the other."""
+    """Return the seconds that a step's convolutions and matrix products take alone, one after the other."""
     with _Recorded() as recorded:
         prepared.step()
 
@@ -128,7 +133,10 @@ def bare_seconds(candidate: Candidate, prepared: Prepared, device: torch.device)
 
 
 def peak_memory(candidate: Candidate, device: torch.device) -> int:
-    """Return the bytes that a candidate's steps take at their peak beyond those before; on a CPU in a new process."""
+    """Return the peak memory of a candidate's steps in bytes, without what the process used before them.
+
+    On a CPU, the steps run in a new process.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -141,10 +149,10 @@ def peak_memory(candidate: Candidate, device: torch.device) -> int:
 
 
 def _growth(candidate: Candidate, threads: int) -> int:
-    """Return by how much this new process has grown at most."""
+    """Return the peak growth of this new process in bytes."""
     keep_freed_memory()
     torch.set_num_threads(threads)
-    torch.ones(300, 300) @ torch.ones(300, 300)  # libraries take memory of their own when they are first used
+    torch.ones(300, 300) @ torch.ones(300, 300)  # libraries allocate memory at their first use
     before = psutil.Process().memory_info().rss
     prepared = candidate.prepare(1, torch.device("cpu"))
     for _ in range(3):
@@ -162,10 +170,10 @@ def run_bench(
     default_malloc: bool,
     json_file: Path | None,
 ) -> Iterator[list[Figures]]:
-    """Measure networks one after the other, and yield the figures of each; write all of them to `json_file`.
+    """Measure networks one after the other. Yield the figures of each, and write all of them to `json_file`.
 
     Raises:
-        InputError: a network, the data set or the device is not one, or `json_file` cannot be written.
+        InputError: a network, the data set or the device is invalid, or `json_file` cannot be written.
     """
     where = torch.device(find_devices(device)[0])
     planned = [(name, candidates(name, dataset, batch_size, where)) for name in networks]
