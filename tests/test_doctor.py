@@ -1,4 +1,4 @@
-"""The findings of `urfb doctor` for stores, data sets and disks in various states."""
+"""The checks of `urfb doctor` on stores, data and disks that the tests prepare."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def findings(tmp_path: Path, about: str, *, store: str | None = None) -> list[Fi
 
 def test_a_new_machine_has_no_problem_and_every_check_reports(tmp_path: Path) -> None:
     subject = Subject(str(tmp_path / "results" / "urfb.sqlite"), tmp_path / "data")
-    found = examine(subject)
-    assert {finding.level for finding in found} <= {"ok", "warning"}
-    assert len(found) >= len(CHECKS)
-    assert any("there is no store at" in finding.message for finding in found)
+    results = examine(subject)
+    assert {finding.level for finding in results} <= {"ok", "warning"}
+    assert len(results) >= len(CHECKS)
+    assert any("there is no store at" in finding.message for finding in results)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_intact_store_is_reported_with_its_runs(tmp_path: Path) -> None:
+def test_an_undamaged_store_is_reported_with_its_runs(tmp_path: Path) -> None:
     open_for_writing(str(tmp_path / "urfb.sqlite")).register([tiny_run(), tiny_run(seed=1)])
-    assert [finding.level for finding in findings(tmp_path, "urfb.sqlite is whole")] == ["ok"]
-    (schema,) = findings(tmp_path, "schema is this version's; it has 2 runs")
+    assert [finding.level for finding in findings(tmp_path, "urfb.sqlite is undamaged")] == ["ok"]
+    (schema,) = findings(tmp_path, "the store has this version's schema, and 2 runs")
     assert schema.level == "ok"
 
 
@@ -54,18 +54,18 @@ def test_damage_is_a_problem(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("store", "said"),
+    ("store", "message"),
     [
         ("{folder}", "is a folder"),
         ("{folder}/notes.txt", "not a urfb store"),
         ("postgresql://somebody:secret@127.0.0.1:1/urfb", "somebody"),
     ],
 )
-def test_a_location_without_a_store_is_a_problem_and_hides_passwords(tmp_path: Path, store: str, said: str) -> None:
-    (tmp_path / "notes.txt").write_text("a text as long as a database " * 50)
-    found = examine(Subject(store.format(folder=tmp_path), tmp_path / "data"))
-    assert [finding.level for finding in found if said in finding.message] == ["problem"]
-    assert "secret" not in str(found)
+def test_an_invalid_store_is_a_problem_and_hides_the_password(tmp_path: Path, store: str, message: str) -> None:
+    (tmp_path / "notes.txt").write_text("no database, but as long as one would be " * 50)
+    results = examine(Subject(store.format(folder=tmp_path), tmp_path / "data"))
+    assert [finding.level for finding in results if message in finding.message] == ["problem"]
+    assert "secret" not in str(results)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,6 @@ def test_data_sets_are_ready_missing_or_damaged(tmp_path: Path) -> None:
 def test_every_gpu_is_reported_with_its_precisions(tmp_path: Path) -> None:
     import torch
 
-    found = findings(tmp_path, "GPU cuda:")
-    assert len(found) == torch.cuda.device_count()
-    assert all("TF32" in finding.message and "bfloat16" in finding.message for finding in found)
+    results = findings(tmp_path, "GPU cuda:")
+    assert len(results) == torch.cuda.device_count()
+    assert all("TF32" in finding.message and "bfloat16" in finding.message for finding in results)

@@ -1,4 +1,4 @@
-"""Examines this machine, the store and the data sets, and says what to do about what is wrong."""
+"""Examine this machine, the store and the data sets, and say how to fix each problem."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ NETWORK_FILE_SYSTEMS = frozenset(
     ("nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "afpfs", "9p", "davfs", "webdav", "lustre",
      "gpfs", "beegfs", "ceph", "pvfs2", "panfs", "glusterfs", "sshfs", "rclone", "s3fs", "gcsfuse", "davfs2")
 )  # fmt: skip
-"""Their names, which may follow `fuse.` or `macfuse.`"""
+"""The names of network file systems, to which the system may add the prefix `fuse.` or `macfuse.`."""
 FIRST_WITH_WAL_BUG, LAST_WITH_WAL_BUG = (3, 7, 0), (3, 51, 2)
 LITTLE_DISK, TOO_LITTLE_DISK = 2**30, 2**26
 LITTLE_MEMORY = 2**29
-"""PyTorch alone takes about as much."""
+"""About the memory that PyTorch alone takes, in bytes."""
 
 
 class Finding(NamedTuple):
-    """A result of a check: its level, what was seen, and what to do about it, if anything."""
+    """A result of a check: its level, what the check found, and advice if something is wrong."""
 
     level: Literal["ok", "warning", "problem"]
     message: str
@@ -43,7 +43,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Subject:
-    """What is examined with the machine: a store's location, and the folder of the data sets."""
+    """The location of the store and the folder of the data sets, which are examined with the machine."""
 
     store: str
     data: Path
@@ -58,7 +58,7 @@ class Subject:
 
 
 def examine(subject: Subject) -> list[Finding]:
-    """Run every check; a check that raises is itself a finding, and the next ones still run."""
+    """Run every check. If a check raises an error, that is a finding, and the next checks still run."""
     findings: list[Finding] = []
     for check in CHECKS:
         try:
@@ -70,7 +70,7 @@ def examine(subject: Subject) -> list[Finding]:
 
 
 def versions(subject: Subject) -> Iterator[Finding]:
-    """Look at Python and the packages that do the work."""
+    """Report the versions of Python and the main packages."""
     installed, missing = [], []
     for name in PACKAGES:
         try:
@@ -83,7 +83,7 @@ def versions(subject: Subject) -> Iterator[Finding]:
 
 
 def sqlite_version(subject: Subject) -> Iterator[Finding]:
-    """Look for the bug by which SQLite can, rarely, damage a database that several processes write at once."""
+    """Check for the bug by which SQLite can, rarely, damage a database that several processes write at once."""
     if subject.file is None:
         return
     version = tuple(map(int, sqlite3.sqlite_version.split(".")))
@@ -92,49 +92,51 @@ def sqlite_version(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"{message} can, very rarely, damage a store that several processes write at once",
-            "one `urfb grid run` at a time on a store is safe; for more use SQLite 3.51.3 or later, or PostgreSQL",
+            "run only one `urfb grid run` at a time on a store, or use SQLite 3.51.3 or later, or PostgreSQL",
         )
     else:
         yield Finding("ok", message)
 
 
 def file_system(subject: Subject) -> Iterator[Finding]:
-    """Look at the kind of file system that has the store."""
+    """Check the kind of file system that has the store."""
     if subject.file is not None:
         mounts = psutil.disk_partitions(all=True)
         yield judge_file_system(subject.file, [(mount.mountpoint, mount.fstype) for mount in mounts])
 
 
 def judge_file_system(file: Path, mounts: Iterable[tuple[str, str]]) -> Finding:
-    """Return whether SQLite can keep a store in this file, which takes memory shared by all its processes.
+    """Return whether the file system allows SQLite to keep a store in this file.
+
+    SQLite needs memory that all processes of the store share, which network file systems do not provide.
 
     Args:
-        file: the store's, which need not exist yet.
-        mounts: where each file system is mounted, and its kind.
+        file: the store's file, which need not exist yet.
+        mounts: the mount point and kind of each file system.
     """
     folder = _existing(file.parent).resolve()
     holding = [(where, kind) for where, kind in mounts if folder.is_relative_to(where)]
     if not holding:
-        return Finding("warning", f"{folder}: its file system is unknown", "it should be a disk of this machine")
-    _, kind = max(reversed(holding), key=lambda mount: len(mount[0]))  # of two at one place the later hides the other
+        return Finding("warning", f"{folder}: its file system is unknown", "keep the store on a disk of this machine")
+    _, kind = max(reversed(holding), key=lambda mount: len(mount[0]))  # a later mount hides an earlier one
     if kind.lower().rpartition(".")[2] in NETWORK_FILE_SYSTEMS:
         return Finding(
             "problem",
             f"{folder} is on a network file system ({kind}), on which SQLite's locks and shared memory do not work",
             "keep the store on a disk of this machine, or in PostgreSQL with --store postgresql://…",
         )
-    return Finding("ok", f"{folder} is on a file system of this machine ({kind})")
+    return Finding("ok", f"{folder} is on a local file system ({kind})")
 
 
 def store(subject: Subject) -> Iterator[Finding]:
-    """Look at the store: whether it can be read, is of this version, is whole and can be written."""
+    """Check that the store can be read, has this version's schema, is undamaged and can be written."""
     file = subject.file
     if file is not None and not file.exists():
         folder = _existing(file.parent)
         if os.access(folder, os.W_OK):
-            yield Finding("ok", f"there is no store at {file} yet; `urfb grid run` makes it")
+            yield Finding("ok", f"there is no store at {file} yet; `urfb grid run` creates it")
         else:
-            yield Finding("problem", f"no store can be made at {file}: {folder} cannot be written", "choose --store")
+            yield Finding("problem", f"cannot create a store at {file}: {folder} is not writable", "choose a --store")
         return
     try:
         opened = open_store(subject.store)
@@ -147,29 +149,29 @@ def store(subject: Subject) -> Iterator[Finding]:
         yield Finding("ok", f"the database server answers: {version}")
     else:
         yield from _integrity(opened, file)
-    yield Finding("ok", f"the store's schema is this version's; it has {runs} runs")
+    yield Finding("ok", f"the store has this version's schema, and {runs} runs")
 
 
 def _integrity(opened: Store, file: Path) -> Iterator[Finding]:
     try:
         damage = [row[0] for row in query(opened, "SELECT quick_check FROM pragma_quick_check(5)").rows]
-    except SelectionError as error:  # so damaged that it cannot even be checked
+    except SelectionError as error:  # too damaged to check
         damage = [str(error.__cause__ or error)]
     if damage == ["ok"]:
-        yield Finding("ok", f"{file} is whole (PRAGMA quick_check)")
+        yield Finding("ok", f"{file} is undamaged (PRAGMA quick_check)")
     else:
         yield Finding(
             "problem",
             f"{file} is damaged: {'; '.join(damage)}",
-            "put a copy aside; `urfb results merge` takes runs from whole copies, and `sqlite3 FILE .recover` what "
-            "can still be read of this one",
+            "make a copy first; then take runs from undamaged copies with `urfb results merge`, or recover what is "
+            "readable with `sqlite3 FILE .recover`",
         )
     if not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
-        yield Finding("warning", f"{file} cannot be written by this user", "reading it and drawing from it work")
+        yield Finding("warning", f"this user cannot write {file}", "you can still read it and make reports")
 
 
 def disk(subject: Subject) -> Iterator[Finding]:
-    """Look at the free space for the store and for its checkpoints."""
+    """Check the free disk space for the store and its checkpoints."""
     if subject.file is None:
         return
     checkpoints = Location.of(subject.store).checkpoints
@@ -182,24 +184,26 @@ def disk(subject: Subject) -> Iterator[Finding]:
         if free >= LITTLE_DISK:
             yield Finding("ok", message)
         else:
-            advice = "a run's checkpoints take up to three times its weights; make room, or choose another --store"
+            advice = (
+                "a run's checkpoints take up to three times its weights; free some space, or choose another --store"
+            )
             yield Finding("problem" if free < TOO_LITTLE_DISK else "warning", message, advice)
 
 
 def processor_and_memory(subject: Subject) -> Iterator[Finding]:
-    """Look at the CPU's cores and at the memory that is free for runs."""
+    """Check the number of CPU cores and the free memory."""
     memory = psutil.virtual_memory()
     message = f"{cores()} CPU cores, {_size(memory.available)} of {_size(memory.total)} memory free"
     if memory.available < LITTLE_MEMORY:
-        yield Finding("problem", message, f"PyTorch alone takes about {_size(LITTLE_MEMORY)}; end something")
+        yield Finding("problem", message, f"PyTorch alone takes about {_size(LITTLE_MEMORY)}; stop another program")
     elif memory.available < LITTLE_MEMORY * cores():
-        yield Finding("warning", message, "fewer runs than cores may fit at a time; `urfb grid run` measures that")
+        yield Finding("warning", message, "memory may not suffice for one run per core; `urfb grid run` measures this")
     else:
         yield Finding("ok", message)
 
 
 def gpu(subject: Subject) -> Iterator[Finding]:
-    """Look at the GPUs that PyTorch can use, and how they compute."""
+    """Check the GPUs that PyTorch can use, their free memory and the precisions that they support."""
     import torch
 
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
@@ -210,7 +214,7 @@ def gpu(subject: Subject) -> Iterator[Finding]:
         free, total = torch.cuda.mem_get_info(index)
         message = f"GPU cuda:{index}: {device.name}, {_size(free)} of {_size(total)} free, {', '.join(ability)}"
         if free < LITTLE_MEMORY:
-            yield Finding("warning", message, "something else has its memory; end that, or choose --device cpu")
+            yield Finding("warning", message, "another program uses its memory; stop it, or choose --device cpu")
         else:
             yield Finding("ok", message)
     if not torch.cuda.is_available():
@@ -219,30 +223,30 @@ def gpu(subject: Subject) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 f"GPU: there is a driver, but PyTorch {torch.__version__}, built {build}, finds no GPU",
-                "compare the driver's CUDA version (nvidia-smi) with PyTorch's, and install the PyTorch that fits it",
+                "compare the driver's CUDA version (nvidia-smi) with PyTorch's, and install a matching PyTorch",
             )
         else:
-            yield Finding("ok", "no GPU; runs are trained on the CPU")
+            yield Finding("ok", "no GPU; runs train on the CPU")
 
 
 def datasets(subject: Subject) -> Iterator[Finding]:
-    """Look at every file of the data sets."""
+    """Check every file of the data sets."""
     from urfb.data.datasets import state
 
     for name in CATALOG:
-        found = state(name, subject.data)
-        if found == "ready":
+        present = state(name, subject.data)
+        if present == "ready":
             yield Finding("ok", f"data set {name} is ready")
         else:
             yield Finding(
-                "warning" if found == "missing" else "problem",
-                f"data set {name} is {found} in {subject.data}",
+                "warning" if present == "missing" else "problem",
+                f"data set {name} is {present} in {subject.data}",
                 f"`{fetch_command(name, subject.data)}`",
             )
 
 
 def _existing(path: Path) -> Path:
-    """Return a path, or the nearest folder above it, that exists."""
+    """Return the path if it exists, otherwise the nearest existing folder above it."""
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
 
 
