@@ -1,4 +1,4 @@
-"""Declares one more setting in memory, then looks for it everywhere; all else derives from it as it is imported.
+"""Declare a new setting in memory, then check that everything that derives from the declarations has it.
 
 python -m tests.grid.extra_setting FOLDER DEFAULT_IDENTITY
 """
@@ -32,14 +32,19 @@ def declare() -> None:
     source = Path(spec.origin).read_text(encoding="utf-8")
     assert source.count("    epochs: Annotated") == 1
     source = source.replace("    epochs: Annotated", f"{DECLARATION.strip(chr(10))}\n    epochs: Annotated")
-    linecache.cache[spec.origin] = (len(source), None, source.splitlines(keepends=True), spec.origin)  # for its doc
+    linecache.cache[spec.origin] = (
+        len(source),
+        None,
+        source.splitlines(keepends=True),
+        spec.origin,
+    )  # for its docstring
     module = importlib.util.module_from_spec(spec)
     sys.modules["urfb.grid.settings"] = module
     exec(compile(source, spec.origin, "exec"), vars(module))
 
 
 def check_everywhere(folder: Path, default_identity: str) -> None:
-    """Fail where the setting is missing."""
+    """Fail if the setting is missing anywhere."""
     import pytest
     from typer.testing import CliRunner
 
@@ -57,7 +62,7 @@ def check_everywhere(folder: Path, default_identity: str) -> None:
         assert result.exit_code == 0, result.output
         return result.stdout
 
-    # A grid file takes it, with its bounds; a model of one's own does not.
+    # A grid file accepts it, with its bounds; a custom model does not.
     grid = folder / "grid.yaml"
     head = "experiments:\n  a:\n    defaults: {dataset: digits, rule: bp, network: %s}\n    matrix: {momentum: %s}\n"
     grid.write_text(head % ("'Full 9; Output'", "[0, 0.5]"))
@@ -70,12 +75,12 @@ def check_everywhere(folder: Path, default_identity: str) -> None:
     with pytest.raises(GridError, match="momentum: only a network in the paper's notation has this"):
         load_grid(folder / "model.yaml")
 
-    # It is part of the identity, except at its default, and of what runs alike have.
+    # It is part of the identity, except at its default, and of a run's workload.
     without, with_it = tiny_spec(), tiny_spec(momentum=0.5)
     assert without.identity == default_identity != with_it.identity
     assert workloads(without) != workloads(with_it)
 
-    # The store has it, and gives it back; frames, exports and conditions know it.
+    # The store saves and returns it; frames, exports and conditions have it.
     store = open_for_writing(str(folder / "urfb.sqlite"))
     store.register([tiny_run(), tiny_run(momentum=0.5)])
     assert store.runs()["momentum"].tolist() == [0.0, 0.5]
@@ -86,17 +91,17 @@ def check_everywhere(folder: Path, default_identity: str) -> None:
     assert with_it.identity in listed
     assert without.identity not in listed
 
-    # A plan has a column for it where runs differ in it, and conditions.
+    # A plan has a column for it if runs differ in it, and accepts conditions on it.
     plan = ("grid", "plan", grid, "--store", store.location)
     assert "momentum" in printed(*plan).splitlines()[1]
     assert "1 run" in printed(*plan, "--where", "momentum=0.5")
 
-    # Runs that differ in it share no panel, and none with it is taken for the paper's.
+    # Runs that differ in it share no panel, and runs with it do not count as the paper's.
     shown = panels(store.runs().assign(experiments="a"), Selection(experiment="a"))
     assert sorted(panel.title.rpartition(", ")[2] for panel in shown) == ["momentum 0", "momentum 0.5"]
     assert PAPER["momentum"] == 0.0
 
-    # The reference tells of it.
+    # The reference describes it.
     sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
     import hooks
 

@@ -1,4 +1,4 @@
-"""The algorithm of a run, and its settings: checked by its row of the catalog, written in one way."""
+"""The algorithm of a run and its settings: checked against the catalog, and stored in canonical form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urfb.store import open_for_writing, open_store
 
 
 class Momentum(Settings):
-    """The settings of an algorithm that is in no catalog."""
+    """The settings of an algorithm that the catalog does not have."""
 
     momentum: float = 0.9
     nesterov: bool = False
@@ -32,7 +32,7 @@ def grid(folder: Path, settings: str) -> Path:
     return path
 
 
-def test_settings_are_written_in_one_way(tmp_path: Path) -> None:
+def test_settings_have_one_canonical_form(tmp_path: Path) -> None:
     path = grid(tmp_path, "algorithm: momentum, algorithm_settings: {nesterov: true, momentum: 0.5}")
     (run,) = load_grid(path).runs
     assert run.spec.algorithm_settings == '{"momentum":0.5,"nesterov":true}'
@@ -50,7 +50,7 @@ def test_the_default_algorithm_changes_no_identity() -> None:
     assert tiny_spec(algorithm="momentum").identity != tiny_spec().identity
 
 
-def test_an_axis_can_be_of_settings(tmp_path: Path) -> None:
+def test_algorithm_settings_can_be_an_axis(tmp_path: Path) -> None:
     path = tmp_path / "grid.yaml"
     path.write_text(
         "experiments:\n  a:\n    defaults: {network: Full 9; Output, dataset: digits, rule: bp, algorithm: momentum}\n"
@@ -77,7 +77,7 @@ def test_wrong_settings_are_named(tmp_path: Path, settings: str, message: str) -
         load_grid(grid(tmp_path, settings))
 
 
-def test_a_store_keeps_both(tmp_path: Path) -> None:
+def test_a_store_keeps_algorithm_and_settings(tmp_path: Path) -> None:
     location = str(tmp_path / "urfb.sqlite")
     run = tiny_run(algorithm="momentum", algorithm_settings='{"momentum":0.5}')
     open_for_writing(location).register([run])

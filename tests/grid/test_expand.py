@@ -29,7 +29,7 @@ def test_a_matrix_is_the_product_of_its_axes_in_their_order(tmp_path: Path) -> N
     assert fields(grid, "rule", "seed") == [("bp", 0), ("bp", 1), ("urfb", 0), ("urfb", 1)]
 
 
-def test_exclude_takes_every_combination_with_its_values(tmp_path: Path) -> None:
+def test_exclude_removes_every_combination_with_its_values(tmp_path: Path) -> None:
     grid = expand(
         tmp_path, "rule: [bp, urfb]\nloss: [softmax, hinge]\nseed: [0, 1]\nexclude: [{rule: urfb, loss: softmax}]"
     )
@@ -43,22 +43,22 @@ def test_exclude_takes_every_combination_with_its_values(tmp_path: Path) -> None
         ("{rule: bp, seed: 0}", [("bp", 1), ("urfb", 0), ("urfb", 1)]),
         ("{rule: bp, seed: [0, 1]}", [("urfb", 0), ("urfb", 1)]),
         ("{rule: [bp, urfb], seed: 1}", [("bp", 0), ("urfb", 0)]),
-        ("{rule: bp, epochs: 3}", [("bp", 0), ("bp", 1), ("urfb", 0), ("urfb", 1)]),  # the epochs are no axis
+        ("{rule: bp, epochs: 3}", [("bp", 0), ("bp", 1), ("urfb", 0), ("urfb", 1)]),  # epochs is not an axis
     ],
 )
-def test_exclude_takes_what_has_all_its_values_and_nothing_else(
+def test_exclude_removes_only_combinations_with_all_its_values(
     tmp_path: Path, exclude: str, left: list[tuple[Any, ...]]
 ) -> None:
     grid = expand(tmp_path, f"rule: [bp, urfb]\nseed: [0, 1]\nexclude: [{exclude}]")
     assert fields(grid, "rule", "seed") == left
 
 
-def test_include_may_bring_back_what_exclude_takes(tmp_path: Path) -> None:
+def test_include_may_restore_an_excluded_combination(tmp_path: Path) -> None:
     grid = expand(tmp_path, "seed: [0, 1]\nexclude: [{seed: 1}]\ninclude: [{seed: 1, step_size: 0.5}]")
     assert fields(grid, "seed", "step_size") == [(0, 0.1), (1, 0.5)]
 
 
-def test_a_zip_takes_its_settings_in_step_beside_the_product(tmp_path: Path) -> None:
+def test_settings_of_a_zip_vary_together(tmp_path: Path) -> None:
     grid = expand(tmp_path, "rule: [bp, urfb]\nzip: {network: [simpnet, deepnet], epochs: [10, 20]}")
     assert fields(grid, "rule", "network", "epochs") == [
         ("bp", "simpnet", 10), ("bp", "deepnet", 20), ("urfb", "simpnet", 10), ("urfb", "deepnet", 20),
@@ -86,7 +86,7 @@ def test_later_include_changes_earlier_includes_but_not_axes(tmp_path: Path) -> 
     assert fields(grid, "seed", "step_size") == [(0, 0.5), (1, 0.25)]
 
 
-def test_include_that_agrees_with_none_is_a_combination_of_its_own(tmp_path: Path) -> None:
+def test_include_that_agrees_with_none_is_a_new_combination(tmp_path: Path) -> None:
     grid = expand(tmp_path, "rule: [urfb]\nloss: hinge\ninclude: [{rule: bp, loss: softmax, seed: [4, 5]}]")
     assert fields(grid, "rule", "loss", "seed") == [("urfb", "hinge", 0), ("bp", "softmax", 4), ("bp", "softmax", 5)]
 
@@ -108,19 +108,19 @@ def test_conventions_and_defaults_are_resolved_into_values(tmp_path: Path) -> No
     assert custom.spec.convention == "custom"
 
 
-def test_the_papers_networks_go_by_their_own_names(tmp_path: Path) -> None:
+def test_the_papers_networks_keep_their_names(tmp_path: Path) -> None:
     (written_out,) = expand(tmp_path, "network: conv 32 5x5; maxpool 3; drop .8; full 500; drop .3; output").runs
     assert written_out.spec.network == "simpnet"
 
 
-def test_r_has_as_many_connections_as_w_unless_it_is_said(tmp_path: Path) -> None:
+def test_feedback_connectivity_defaults_to_connectivity(tmp_path: Path) -> None:
     grid = expand(tmp_path, "rule: urfb\nconnectivity: 0.5\ninclude: [{feedback_connectivity: 0.25, seed: 1}]")
     assert fields(grid, "connectivity", "feedback_connectivity") == [(0.5, 0.25)]
     grid = expand(tmp_path, "rule: urfb\nconnectivity: 0.5")
     assert fields(grid, "connectivity", "feedback_connectivity") == [(0.5, 0.5)]
 
 
-def test_run_shared_by_two_experiments_has_the_farther_target(tmp_path: Path) -> None:
+def test_run_shared_by_two_experiments_has_the_larger_target(tmp_path: Path) -> None:
     path = tmp_path / "grid.yaml"
     path.write_text(
         HEAD.replace("matrix:", "matrix: {seed: [0, 1]}")
@@ -134,18 +134,18 @@ def test_run_shared_by_two_experiments_has_the_farther_target(tmp_path: Path) ->
     assert [run.experiments for run in load_grid(path, ["two"]).runs] == [("two",)]
 
 
-def test_the_identity_is_of_what_the_numbers_depend_on(tmp_path: Path) -> None:
+def test_the_identity_depends_on_what_changes_the_numbers(tmp_path: Path) -> None:
     (run,) = expand(tmp_path, "{}").runs
     spec = run.spec
     for update in ({"epochs": 99}, {"network": "another name"}):
         assert spec.model_copy(update=update).identity == spec.identity
     for update in ({"seed": 1}, {"step_size": 0.2}, {"precision": "float64"}, {"input_offset": 0.5}):
         assert spec.model_copy(update=update).identity != spec.identity
-    # Held: an identity that changes silently would make every stored run look missing.
+    # If this identity changed unnoticed, all stored runs would count as missing.
     assert spec.identity == "1ab9e00499eb0994"
 
 
-def test_every_setting_but_a_name_and_the_target_is_in_the_identity() -> None:
+def test_the_identity_has_all_settings_but_name_and_target() -> None:
     spec, values = tiny_spec(), {str: "another", bool: False, int: 7, float: 7.5}
     same = [
         name
@@ -172,7 +172,7 @@ def test_the_papers_experiments_have_the_runs_of_its_figures() -> None:
     assert len(shared.runs) == len(grid.runs)
 
 
-def test_each_run_of_a_large_grid_has_an_identity_of_its_own(tmp_path: Path) -> None:
+def test_each_run_of_a_large_grid_has_its_own_identity(tmp_path: Path) -> None:
     seeds = ", ".join(str(seed) for seed in range(2500))
     grid = expand(tmp_path, f"rule: [bp, urfb, frfb]\nloss: [hinge, softmax]\nseed: [{seeds}]")
     assert len(grid.runs) == 15_000
@@ -180,5 +180,5 @@ def test_each_run_of_a_large_grid_has_an_identity_of_its_own(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("epochs", [1, 50])
-def test_epochs_given_apart_replace_the_files(tmp_path: Path, epochs: int) -> None:
+def test_an_epochs_argument_replaces_the_targets_in_files(tmp_path: Path, epochs: int) -> None:
     assert fields(expand(tmp_path, "{}", epochs=epochs), "epochs") == [(epochs,)]

@@ -37,7 +37,7 @@ def test_arguments_are_files_or_experiments(arguments: list[str], files: list[st
     assert files_and_experiments(arguments) == ([Path(file) for file in files], experiments)
 
 
-def test_arguments_without_a_file_are_answered_with_how_to_name_one() -> None:
+def test_arguments_without_a_grid_file_are_refused() -> None:
     with pytest.raises(SelectionError, match=r"'figure4', 'grid.json': no grid file \(.yaml or .yml\) is given"):
         files_and_experiments(["figure4", "grid.json"])
 
@@ -67,7 +67,7 @@ def test_files_form_a_grid_but_keep_own_defaults_and_networks(tmp_path: Path) ->
     assert load_grids([first, first]).runs == load_grids([first]).runs
 
 
-def test_all_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_of_all_files_are_reported_together(tmp_path: Path) -> None:
     schema = write(tmp_path / "schema.yaml", "experiments: {a: {matrix: {rulee: bp}}}")
     fitting = write(tmp_path / "fitting.yaml", "experiments: {a: {defaults: {rule: bp, dataset: digits}}}")
     empty = write(tmp_path / "empty.yaml", "")
@@ -84,7 +84,7 @@ def test_all_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         assert problem.startswith(start)
 
 
-def test_every_experiment_that_no_file_has_is_told(tmp_path: Path) -> None:
+def test_every_unknown_experiment_is_reported(tmp_path: Path) -> None:
     settings = "{defaults: {network: simpnet, rule: bp, dataset: digits}}"
     files = [write(tmp_path / f"{name}.yaml", f"experiments: {{{name}: {settings}}}") for name in ("first", "second")]
     with pytest.raises(SelectionError) as caught:
@@ -95,12 +95,12 @@ def test_every_experiment_that_no_file_has_is_told(tmp_path: Path) -> None:
 
 
 def plan(*arguments: Path) -> subprocess.CompletedProcess[str]:
-    """Plan in a process of its own: Python imports a module's name once a process."""
+    """Run `urfb grid plan` in a new process, because Python imports a module name only once per process."""
     command = [sys.executable, "-c", "from urfb.cli import app; app()", "grid", "plan", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_each_file_finds_the_users_modules_in_its_own_folder_alone(tmp_path: Path) -> None:
+def test_each_file_imports_modules_only_from_its_own_folder(tmp_path: Path) -> None:
     def file(folder: str, module: str) -> Path:
         text = f"experiments: {{{folder}: {{defaults: {{network: '{module}:build', dataset: digits, rule: bp}}}}}}"
         return write(tmp_path / folder / "grid.yaml", text)
@@ -110,13 +110,13 @@ def test_each_file_finds_the_users_modules_in_its_own_folder_alone(tmp_path: Pat
     store = [Path("--store"), tmp_path / "none.sqlite"]
     good = plan(file("here", "mine"), file("there", "theirs"), *store)
     assert "2 runs: 2 new" in good.stdout, good.stderr
-    # The second file would be given the first one's module, whose name Python knows by then.
+    # The second file would get the first file's module, because Python has imported that name already.
     clash = plan(file("here", "mine"), file("there", "mine"), *store)
     assert clash.returncode == 2
     assert (
         f"{tmp_path}/there/grid.yaml:1:15: experiments.there: 'mine:build' is found in {tmp_path}/here" in clash.stderr
     )
-    # A module in another file's folder alone is not found by this file either.
+    # A file also must not import a module that is only in another file's folder.
     for order in (1, -1):
         stray = plan(*[file("here", "theirs"), file("there", "theirs")][::order], *store)
         assert stray.returncode == 2

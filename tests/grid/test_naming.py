@@ -25,13 +25,13 @@ def names(*settings: dict[str, Any]) -> list[str]:
     ],
     ids=["rule", "step size", "loss and seed", "optional", "alone"],
 )
-def test_runs_are_named_by_what_they_differ_in(settings: list[dict[str, Any]], expected: list[str]) -> None:
+def test_runs_are_named_by_their_differences(settings: list[dict[str, Any]], expected: list[str]) -> None:
     assert names(*settings) == expected
 
 
 def test_a_setting_that_follows_from_another_is_left_out() -> None:
     two_data_sets = [{"network": "Full 5; Output", "dataset": name, "loss": "hinge"} for name in ("digits", "cifar100")]
-    assert names(*two_data_sets) == ["digits", "cifar100"]  # which imply the batch size and μ
+    assert names(*two_data_sets) == ["digits", "cifar100"]  # the data sets determine the batch size and μ
     weights = [{**two_data_sets[0]}, {**two_data_sets[1]}, {**two_data_sets[1], "off_class_weight": 0.5}]
     assert names(*weights) == [
         "digits",
@@ -54,7 +54,7 @@ def test_a_setting_that_follows_from_another_is_left_out() -> None:
     ]
 
 
-def test_names_of_different_runs_differ_whatever_they_differ_in() -> None:
+def test_different_runs_have_different_names() -> None:
     one_value = {
         "network": "Full 7; Output", "rule": "bp", "loss": "softmax", "connectivity": 0.5, "untied": "all",
         "feedback_connectivity": 0.25, "dense_output": False, "pretraining_epochs": 1, "activation_slope": 0.25,
@@ -74,13 +74,13 @@ def test_names_of_different_runs_differ_whatever_they_differ_in() -> None:
         and not {"network", "pretraining_epochs"} <= dict(settings).keys()
     ]
     distinct = {spec.identity: spec for spec in specs}
-    told = named(list(distinct.values()))
-    assert len(set(told.values())) == len(distinct)
+    run_names = named(list(distinct.values()))
+    assert len(set(run_names.values())) == len(distinct)
     for pair in combinations(list(distinct.values())[:25], 2):
         assert len(set(named(pair).values())) == 2
 
 
-def test_what_runs_share_is_said_unless_it_is_the_usual() -> None:
+def test_shared_settings_leave_out_usual_values() -> None:
     runs = [settings_of(tiny_spec(rule=rule, step_size=0.3)) for rule in ("bp", "urfb")]
     assert shared(runs) == ["network", "dataset", "step_size"]
     assert in_words(runs[0], ["dataset", "step_size"]) == "digits step_size 0.3"
@@ -88,7 +88,7 @@ def test_what_runs_share_is_said_unless_it_is_the_usual() -> None:
     assert differing([]) == shared([]) == []
 
 
-def test_a_run_is_told_from_all_runs_of_its_experiments() -> None:
+def test_runs_are_distinguished_within_their_experiments() -> None:
     runs = [
         ({"a"}, settings_of(tiny_spec(step_size=0.1))),
         ({"a", "b"}, settings_of(tiny_spec(step_size=0.2))),
@@ -100,5 +100,5 @@ def test_a_run_is_told_from_all_runs_of_its_experiments() -> None:
     assert distinguishing({"a"}, runs[:1]) == ["network", "dataset", "rule"]
 
 
-def test_what_a_setting_follows_from_is_a_setting() -> None:
+def test_settings_follow_only_from_settings() -> None:
     assert {cause for setting in SETTINGS.values() for cause in setting.use.follows} <= SETTINGS.keys()

@@ -101,7 +101,7 @@ def test_the_store_says_why_runs_failed_and_where_others_are_trained(tmp_path: P
         ([f"run={RUNS[0].spec.identity}"], 1),
     ],
 )
-def test_all_conditions_hold_and_of_the_values_of_one_any(conditions: list[str], count: int) -> None:
+def test_conditions_select_runs(conditions: list[str], count: int) -> None:
     assert len(select(RUNS, conditions)) == count
 
 

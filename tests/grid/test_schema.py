@@ -113,11 +113,11 @@ experiments:
         ("networks: {simpnet: Full 10; Output}\nexperiments: {a: {}}", "'simpnet' is the paper's network"),
     ],
 )
-def test_what_a_grid_file_may_not_say(tmp_path: Path, text: str, message: str) -> None:
+def test_mistakes_in_a_grid_file_are_reported(tmp_path: Path, text: str, message: str) -> None:
     assert any(message in problem for problem in problems(tmp_path, text))
 
 
-def test_mistakes_of_zips_come_with_all_others_each_with_its_place(tmp_path: Path) -> None:
+def test_mistakes_in_zips_are_reported_with_all_others(tmp_path: Path) -> None:
     reported = problems(
         tmp_path,
         """\
@@ -186,7 +186,7 @@ def test_an_empty_list_of_values_is_a_mistake(tmp_path: Path, matrix: str) -> No
     assert "seed: the list is empty: give a value, or remove the key" in problem
 
 
-def test_a_papers_network_may_be_written_out_under_its_own_name(tmp_path: Path) -> None:
+def test_a_file_may_repeat_a_network_of_the_paper(tmp_path: Path) -> None:
     text = "conv 32 5x5; maxpool 3; drop .8; full 500; drop .3; output"
     settings = "{network: simpnet, dataset: digits, rule: bp}"
     path = grid_file(tmp_path, f"networks: {{simpnet: {text}}}\nexperiments: {{a: {{defaults: {settings}}}}}")
@@ -230,7 +230,7 @@ def test_mappings_are_merged_anywhere(tmp_path: Path, experiments: str, rules: l
         ("pretraining_epochs", 0), ("untied", [1]),
     ],
 )  # fmt: skip
-def test_an_anchored_value_is_what_it_is_without(tmp_path: Path, setting: str, value: object) -> None:
+def test_an_anchor_does_not_change_a_value(tmp_path: Path, setting: str, value: object) -> None:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     grid = load_grid(
         grid_file(
@@ -256,12 +256,12 @@ def test_an_anchored_value_is_what_it_is_without(tmp_path: Path, setting: str, v
         ("experiments: {a: {defaults: {seed: 2001-99-99}}}", "a.defaults.seed: '2001-99-99' cannot be read"),
     ],
 )  # fmt: skip
-def test_mistakes_of_yaml_have_their_place(tmp_path: Path, text: str, message: str) -> None:
+def test_mistakes_in_yaml_are_reported_with_their_place(tmp_path: Path, text: str, message: str) -> None:
     assert any(message in problem for problem in problems(tmp_path, text))
 
 
 def _multiplied(pattern: str) -> str:
-    """Return a file of ten lines that stands for 9⁹ values."""
+    """Return a file of ten lines that expands to 9⁹ values."""
     lines = [f"a{n}: &a{n} " + pattern.format(", ".join([f"*a{n - 1}"] * 9)) for n in range(1, 10)]
     return "\n".join(["a0: &a0 {a: [0]}", *lines, "experiments: {t: {}}"])
 
@@ -283,7 +283,7 @@ def _multiplied(pattern: str) -> str:
     ],
     ids=str,
 )  # fmt: skip
-def test_a_file_that_stands_for_too_much_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_expands_to_too_much_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (problem,) = problems(tmp_path, text)
     assert message in problem
 
@@ -313,7 +313,7 @@ def test_seeds_are_given_as_ranges(tmp_path: Path) -> None:
         ("defaults: {seed: 0-9}", "defaults.seed: put a range of seeds such as 0-9 under 'matrix'"),
     ],
 )  # fmt: skip
-def test_mistakes_of_ranges(tmp_path: Path, settings: str, message: str) -> None:
+def test_mistakes_in_ranges_are_reported(tmp_path: Path, settings: str, message: str) -> None:
     assert any(message in problem for problem in problems(tmp_path, f"experiments: {{a: {{{settings}}}}}"))
 
 
@@ -328,11 +328,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_grid(tmp_path / "absent.yaml")
 
 
-def test_an_experiment_that_is_not_there_suggests_the_nearest() -> None:
+def test_an_unknown_experiment_suggests_the_nearest() -> None:
     with pytest.raises(SelectionError, match="did you mean 'figure4'"):
         load_grid(ROOT / "experiments.yaml", ["figur4"])
 
 
-def test_a_condition_without_its_option_is_told_where_it_stands() -> None:
+def test_a_condition_without_its_option_is_explained() -> None:
     with pytest.raises(SelectionError, match="put a condition after --where"):
         load_grid(ROOT / "experiments.yaml", ["seed=0"])

@@ -1,4 +1,4 @@
-"""What settings are resolved to: rules with parameters, untied layers, stages."""
+"""How settings are resolved: rules with parameters, untied layers, stages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def from_yaml(folder: Path, settings: str, matrix: str = "") -> list[RunSpec]:
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
-def test_every_rule_can_be_named_and_has_a_run_of_its_own(rule: str) -> None:
+def test_every_rule_has_its_own_run(rule: str) -> None:
     parameters = dict.fromkeys(RULES[rule].required, 0.5)
     spec = tiny_spec(rule=rule, **parameters)
     assert spec.rule_of(1).description == RULES[rule].description
@@ -68,7 +68,7 @@ def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], 
         spec_of(**settings)
 
 
-def test_settings_reach_to_their_bounds(tmp_path: Path) -> None:
+def test_settings_may_equal_their_bounds(tmp_path: Path) -> None:
     spec = spec_of(batch_size=45_000, gradient_batch=45_000, off_class_weight=0.0)
     assert (spec.batch_size, spec.gradient_batch, spec.off_class_weight) == (45_000, 45_000, 0.0)
     one_stage, explicit = (from_yaml(tmp_path, settings) for settings in ("", "pretraining_epochs: 0"))
@@ -77,7 +77,7 @@ def test_settings_reach_to_their_bounds(tmp_path: Path) -> None:
     assert spec_of(rule="kolen-pollack", decay=0.0).rule_of(1).decay == 0.0
 
 
-def test_a_run_is_trained_for_as_long_as_the_papers_where_nothing_is_said() -> None:
+def test_the_default_target_is_the_papers() -> None:
     assert spec_of().epochs == 1000
 
 
@@ -92,15 +92,13 @@ def test_a_run_is_trained_for_as_long_as_the_papers_where_nothing_is_said() -> N
         ("untied: [1, 2, 3, 4, 5, 6]", "all"),
     ],
 )
-def test_untied_layers_have_one_spelling_however_a_file_writes_them(
-    tmp_path: Path, written: str, resolved: str
-) -> None:
+def test_untied_layers_have_one_canonical_form(tmp_path: Path, written: str, resolved: str) -> None:
     (spec,) = from_yaml(tmp_path, written)
     assert spec.untied == resolved
     assert spec.untied_start == (None if resolved == "none" else "independent")
 
 
-def test_a_list_in_a_matrix_is_one_value_each(tmp_path: Path) -> None:
+def test_each_item_of_a_list_in_a_matrix_is_a_value(tmp_path: Path) -> None:
     runs = from_yaml(tmp_path, "", "untied: [none, 2, [2, 3], all], seed: [0]")
     assert [spec.untied for spec in runs] == ["none", "2", "2 3", "all"]
 
@@ -114,7 +112,7 @@ def test_conventions_set_start_and_batch_size_of_untied_layers() -> None:
     assert spec_of(untied="all", untied_start="tied-copy").convention == "custom"
 
 
-def test_a_network_is_built_as_the_convention_has_it() -> None:
+def test_a_network_depends_on_the_convention() -> None:
     paper, author = (spec_of(network="deepernet", convention=name) for name in ("paper", "author-code"))
     assert (paper.network, author.network) == ("deepernet", "deepernet")
     assert (paper.layers.count("2x2"), author.layers.count("2x2")) == (0, 1)

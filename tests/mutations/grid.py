@@ -2,7 +2,7 @@
 
 from tests.mutations.mutation import of
 
-IDENTITY = "tests/grid/test_expand.py::test_every_setting_but_a_name_and_the_target_is_in_the_identity"
+IDENTITY = "tests/grid/test_expand.py::test_the_identity_has_all_settings_but_name_and_target"
 DECLARATIONS = "tests/grid/test_declarations.py"
 SETTINGS = "tests/grid/test_settings.py"
 SCHEDULER = "tests/engines/test_scheduler.py"
@@ -63,7 +63,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/grid/spec.py",
-        "tests/grid/test_expand.py::test_the_identity_is_of_what_the_numbers_depend_on",
+        "tests/grid/test_expand.py::test_the_identity_depends_on_what_changes_the_numbers",
         ('exclude={"network", "epochs"}', 'exclude={"epochs"}'),
     ),
     *of(

@@ -23,11 +23,11 @@ def transposed(matrices: Matrices) -> list[np.ndarray]:
 
 def close(left: Matrices, right: Matrices, tolerance: float = 1e-12) -> None:
     assert len(left) == len(right)
-    for one, other in zip(left, right, strict=True):
-        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+    for actual, expected in zip(left, right, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_two_layers_move_as_the_papers_formulas_say() -> None:
+def test_two_layers_follow_the_papers_formulas() -> None:
     W1, W2 = random_matrices(sizes=(5, 4, 3))
     R1, R2 = transposed(random_matrices("feedback", (5, 4, 3)))
     (sigma,) = random_matrices("teacher", (5, 3))
@@ -37,7 +37,7 @@ def test_two_layers_move_as_the_papers_formulas_say() -> None:
     assert error([W1, W2], sigma) == pytest.approx(np.trace(E.T @ E), rel=1e-13)
 
 
-def test_three_layers_move_as_the_papers_formulas_say() -> None:
+def test_three_layers_follow_the_papers_formulas() -> None:
     W1, W2, W3 = random_matrices()
     R1, R2, R3 = transposed(random_matrices("feedback"))
     (sigma,) = random_matrices("teacher", (5, 3))
@@ -61,7 +61,7 @@ def test_transposed_feedback_descends_gradient_of_half_the_error() -> None:
 
 
 def test_epsilon_1_started_at_the_transpose_is_back_propagation() -> None:
-    """Zipser and Rumelhart: R_l = R_l(0) + W_lᵗ − W_l(0)ᵗ is W_lᵗ for ever."""
+    """The rule of Zipser and Rumelhart: R_l = R_l(0) + W_lᵗ − W_l(0)ᵗ always equals W_lᵗ."""
     W, moved = random_matrices(), random_matrices("teacher")
     (sigma,) = random_matrices("teacher", (5, 3))
     offset = updated_feedback(transposed(W), -1.0, W)
@@ -77,8 +77,8 @@ def test_correlation_is_pearsons_and_not_defined_where_w_is_0() -> None:
 
 @pytest.mark.parametrize("epsilon", [None, 0.0, 0.5, 1.0, -0.5])
 @pytest.mark.parametrize("layers", [(5, 4, 3), (5, 4, 6, 3), (4, 3, 3, 5, 2)])
-def test_what_is_conserved_does_not_move_along_the_derivative(layers: tuple[int, ...], epsilon: float | None) -> None:
-    """Its own derivative, by the product rule, is 0 wherever the weights are."""
+def test_conserved_matrices_are_constant_along_the_derivative(layers: tuple[int, ...], epsilon: float | None) -> None:
+    """Their derivative, by the product rule, is 0 for any weights."""
     start = "random" if epsilon is None else "zero"
     rule = "bp" if epsilon is None else "feedback"
     problem = draw_problem(SimulationSpec(layers=layers, rule=rule, epsilon=epsilon, start=start))
@@ -97,7 +97,7 @@ def test_what_is_conserved_does_not_move_along_the_derivative(layers: tuple[int,
 
 
 def plain_euler(problem: LinearProblem, step_size: float, steps: int) -> list[np.ndarray]:
-    """Three layers and R itself, updated by the shared increment, as one would write it in a notebook."""
+    """Update three layers and R itself by the shared increment, in plain code."""
     W1, W2, W3 = (matrix.copy() for matrix in problem.W)
     R1, R2, R3 = (matrix.copy() for matrix in problem.feedback(problem.W))
     for _ in range(steps):
@@ -110,12 +110,12 @@ def plain_euler(problem: LinearProblem, step_size: float, steps: int) -> list[np
 
 
 def runge_kutta(problem: LinearProblem, end: float, steps: int) -> list[np.ndarray]:
-    """The classical method of order 4, on W and R with Ṙ = εẆᵗ, by itself."""
+    """Integrate W and R with Ṙ = εẆᵗ by the classical method of order 4, independently of urfb."""
     depth, step = len(problem.W), end / steps
 
     def motion(state: list[np.ndarray]) -> list[np.ndarray]:
         W_dot = derivative(state[:depth], state[depth:], problem.sigma)
-        return [*W_dot, *(problem.epsilon * one.T for one in W_dot)]
+        return [*W_dot, *(problem.epsilon * W_l_dot.T for W_l_dot in W_dot)]
 
     def moved(state: list[np.ndarray], by: list[np.ndarray], times: float) -> list[np.ndarray]:
         return [M + times * M_dot for M, M_dot in zip(state, by, strict=True)]
@@ -135,7 +135,7 @@ CASES = [("feedback", 0.0, "zero"), ("feedback", 0.5, "zero"), ("feedback", 1.0,
 
 
 @pytest.mark.parametrize(("rule", "epsilon", "start"), CASES)
-def test_discrete_steps_are_those_of_a_plain_loop(rule: str, epsilon: float | None, start: str) -> None:
+def test_discrete_steps_equal_a_plain_loop(rule: str, epsilon: float | None, start: str) -> None:
     problem = draw_problem(
         SimulationSpec(layers=(12, 10, 11, 6), rule=rule, epsilon=epsilon, start=start, weight_scale=0.4)
     )

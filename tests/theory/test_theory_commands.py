@@ -1,4 +1,4 @@
-"""`urfb theory`, as a user calls it."""
+"""The commands of `urfb theory`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_a_run_stores_what_is_missing_and_prints_errors_and_correlations(tmp_pat
     store = tmp_path / "urfb.sqlite"
     first = theory("run", *SMALL, "--draws", 2, "--epsilon", "0,1", "--store", store)
     assert first.exit_code == 0, first.output
-    said, head, *lines = first.output.splitlines()
-    assert said.startswith(f"12 simulations in {store}: 12 new in ")
+    summary, head, *lines = first.output.splitlines()
+    assert summary.startswith(f"12 simulations in {store}: 12 new in ")
     for column in ("rule", "log₁₀ e at 12", "log₁₀ e at 24", "log₁₀ e at 60", "corr 1", "corr 3", "gap"):
         assert column in head
     assert [line.split("  ")[0] for line in lines[:6]] == [
@@ -43,7 +43,7 @@ def test_a_run_stores_what_is_missing_and_prints_errors_and_correlations(tmp_pat
     assert set(frame["layers"]) == {"8-6-7-4"}
 
 
-def test_what_rounds_to_0_has_no_sign(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_number_that_rounds_to_0_has_no_sign(capsys: pytest.CaptureFixture[str]) -> None:
     small = Spread(-0.001, -0.002, 0.001)
     print_summaries([Summary("feedback", 0.0, "discrete", 2, {}, {60: small}, {1: small}, None)])
     shown = capsys.readouterr().out
@@ -58,7 +58,7 @@ def test_one_method_alone_is_run(tmp_path: Path) -> None:
     assert "gap" not in result.output.splitlines()[-1]
 
 
-def test_steps_that_diverge_are_named_and_exit_with_1_again_and_again(tmp_path: Path) -> None:
+def test_diverging_steps_are_named_and_exit_with_1_each_time(tmp_path: Path) -> None:
     arguments = ("run", "--layers", "8,6,4", "--step-size", "50", "--iterations", 20, "--method", "discrete",
                  "--epsilon", "1", "--draws", 1, "--store", tmp_path / "urfb.sqlite")  # fmt: skip
     for _ in range(2):
@@ -70,7 +70,7 @@ def test_steps_that_diverge_are_named_and_exit_with_1_again_and_again(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--layers", "40,x"), "--layers '40,x': give whole numbers with commas between them, as in 40,100,100,10"),
         (("--epsilon", "half"), "--epsilon 'half': give numbers with commas between them, as in 0,0.25,0.5,1"),
@@ -80,12 +80,12 @@ def test_steps_that_diverge_are_named_and_exit_with_1_again_and_again(tmp_path: 
     ],
 )
 def test_invalid_arguments_give_a_message_and_store_nothing(
-    tmp_path: Path, arguments: tuple[str, ...], said: str
+    tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     store = tmp_path / "urfb.sqlite"
     result = theory("run", *arguments, "--store", store)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in result.stderr
+    assert message in result.stderr
     assert not store.exists()
 
 
@@ -103,9 +103,7 @@ def test_checks_print_numbers_and_name_the_failing_check(monkeypatch: pytest.Mon
     assert "failed: " in result.output
 
 
-def test_the_documentations_example_reads_what_a_run_has_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_documentations_example_reads_stored_simulations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import matplotlib.pyplot as plt
 
     plt.switch_backend("Agg")
