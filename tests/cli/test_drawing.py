@@ -1,4 +1,4 @@
-"""Figures by the command, in folders and environments where matplotlib is set up otherwise."""
+"""Figures do not depend on the user's matplotlib settings."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ FILES = ("figure01.png", "figure01.pdf", "figure01.csv")
 
 
 def drawn(folder, **environment):
-    """Draw Figure 1 in a folder, and return its files; nothing is said on standard error."""
+    """Draw Figure 1 in a folder without output on standard error, and return its files."""
     known = {name: value for name, value in os.environ.items() if not name.startswith(("MPLBACKEND", "MATPLOTLIB"))}
     command = [sys.executable, "-m", "urfb", "report", "figures", "1", "--store", "s.sqlite", "--out", "f", "--force"]
     done = subprocess.run(command, cwd=folder, env={**known, **environment}, capture_output=True, text=True)
@@ -49,7 +49,7 @@ def test_matplotlibrc_in_the_working_folder_changes_no_file(folder, plain, conte
 
 
 @pytest.mark.parametrize("backend", ["nonsense", "module://no_such_module"])
-def test_settings_of_the_environment_change_no_file(folder, plain, backend):
+def test_environment_variables_change_no_file(folder, plain, backend):
     styles = folder / "config" / "matplotlib" / "stylelib"
     styles.mkdir(parents=True, exist_ok=True)
     (styles / "mine.mplstyle").write_bytes(b"no setting: caf\xe9\n")

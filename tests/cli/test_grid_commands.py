@@ -1,4 +1,4 @@
-"""The commands as a user calls them: what they print, their exit codes, and the store afterwards."""
+"""`urfb grid` and the tables of `urfb results`: their output, exit codes and effects on the store."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def trained(tmp_path: Path, trained_once: Path) -> Path:
-    """A store of a trained grid, the test's own copy, with its checkpoints."""
+    """A copy of the store of a trained grid, with its checkpoints."""
     shutil.copytree(trained_once, tmp_path, dirs_exist_ok=True)
     return tmp_path / "urfb.sqlite"
 
@@ -93,22 +93,22 @@ def test_a_file_gets_a_line_when_memory_checks_take_long(
     assert re.match(rf"{TIME} 0 of 1 memory checks done\n{TIME} 2 runs: ", output)
 
 
-def test_a_run_that_ends_at_chance_says_so(tmp_path: Path, store: Path) -> None:
+def test_a_run_that_is_no_better_than_chance_is_reported(tmp_path: Path, store: Path) -> None:
     grid = grid_file(tmp_path, seeds=1, epochs=10)
     grid.write_text(grid.read_text().replace("seed: [0]", "seed: [0]\n      step_size: [0.1, 1000]"))
     result = urfb("grid", "run", grid, "--store", store, "--jobs", 0, "--where", "rule=bp")
     assert result.exit_code == 0
-    said = re.findall(r"done after 10 epochs, test error [\d.]+%(.*)$", result.output, re.MULTILINE)
-    assert sorted(said) == ["", ", no better than chance; check the step size"]
+    endings = re.findall(r"done after 10 epochs, test error [\d.]+%(.*)$", result.output, re.MULTILINE)
+    assert sorted(endings) == ["", ", no better than chance; check the step size"]
 
 
-def test_plan_estimates_what_is_missing_from_stored_epochs_of_like_runs(tmp_path: Path, trained: Path) -> None:
+def test_plan_estimates_missing_runs_from_similar_stored_runs(tmp_path: Path, trained: Path) -> None:
     path = grid_file(tmp_path)
-    farther = urfb("grid", "plan", path, "--store", trained, "--epochs", 4, "--jobs", 0)
-    assert "trained 2 of 4 epochs" in farther.output
-    assert re.search(r"^time: about \d+ s, 1 at a time on ", farther.output, re.MULTILINE)
-    assert "from 8 stored epochs of similar runs on such a device with as many threads" in farther.output
-    assert "--calibrate" not in farther.output
+    longer = urfb("grid", "plan", path, "--store", trained, "--epochs", 4, "--jobs", 0)
+    assert "trained 2 of 4 epochs" in longer.output
+    assert re.search(r"^time: about \d+ s, 1 at a time on ", longer.output, re.MULTILINE)
+    assert "from 8 stored epochs of similar runs on such a device with as many threads" in longer.output
+    assert "--calibrate" not in longer.output
     other = tmp_path / "other.yaml"
     other.write_text(path.read_text().replace("rule: [bp, urfb]", "rule: frfb\n      precision: [float32, float64]"))
     both = urfb("grid", "plan", path, other, "--store", trained, "--jobs", 0)
@@ -118,7 +118,7 @@ def test_plan_estimates_what_is_missing_from_stored_epochs_of_like_runs(tmp_path
     assert "with as many threads; for 2 runs, from another rule or connectivity" in both.output
 
 
-def test_plan_measures_unlike_runs_on_random_images_where_it_is_asked_to(tmp_path: Path, store: Path) -> None:
+def test_plan_calibrate_measures_each_kind_of_run(tmp_path: Path, store: Path) -> None:
     path = tmp_path / "grid.yaml"
     path.write_text(
         "defaults: {network: 'Conv 2 3x3; Maxpool 2; Output', dataset: mnist, batch_size: 20, epochs: 3, rule: bp}\n"
@@ -135,21 +135,21 @@ def test_plan_measures_unlike_runs_on_random_images_where_it_is_asked_to(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "failure", "said"),
+    ("name", "failure", "message"),
     [
         ("raising", "raise RuntimeError('not today')", "RuntimeError: not today"),
         ("leaving", "sys.exit('not today')", "SystemExit: not today"),
     ],
 )
-def test_a_model_of_ones_own_that_cannot_be_measured_is_bad_input(
-    tmp_path: Path, store: Path, name: str, failure: str, said: str
+def test_a_custom_model_that_cannot_be_measured_is_bad_input(
+    tmp_path: Path, store: Path, name: str, failure: str, message: str
 ) -> None:
     (tmp_path / f"{name}.py").write_text(LARGE_BATCHES.format(failure=failure))
     path = grid_file(tmp_path)
     path.write_text(path.read_text().replace("network: tiny", f"network: '{name}:build'"))
     result = urfb("grid", "plan", path, "--store", store, "--calibrate", "--jobs", 1)
     assert result.exit_code == 2
-    assert f"urfb: {name}:build: cannot be measured ({said}, at {tmp_path / name}.py:8)" in result.stderr
+    assert f"urfb: {name}:build: cannot be measured ({message}, at {tmp_path / name}.py:8)" in result.stderr
     uncounted = urfb("grid", "plan", path, "--store", store)
     assert "  plus the checkpoints of 4 runs of a custom model, of unknown size\n" in uncounted.output
 
@@ -162,7 +162,7 @@ def test_plan_answers_without_torch(tmp_path: Path, trained: Path) -> None:
     assert planned.stdout.splitlines()[-1] == "False"
 
 
-def test_run_trains_what_is_missing_and_again_does_nothing_and_says_so(tmp_path: Path, trained: Path) -> None:
+def test_a_second_run_of_a_finished_grid_does_nothing(tmp_path: Path, trained: Path) -> None:
     again = urfb("grid", "run", grid_file(tmp_path), "--store", trained)
     assert again.exit_code == 0
     assert "4 runs: 4 done; nothing to do" in again.output
@@ -181,7 +181,7 @@ def test_run_says_which_trained_runs_are_new_again(tmp_path: Path, trained: Path
     assert "new although" not in again
 
 
-def test_epochs_and_conditions_choose_what_is_trained(tmp_path: Path, trained: Path) -> None:
+def test_epochs_and_conditions_select_the_runs_to_train(tmp_path: Path, trained: Path) -> None:
     result = urfb(
         "grid", "run", grid_file(tmp_path), "tiny", "--store", trained, "--jobs", 0, "--epochs", 3,
         "--where", "rule=bp", "--where", "seed=1",
@@ -193,7 +193,7 @@ def test_epochs_and_conditions_choose_what_is_trained(tmp_path: Path, trained: P
     assert runs["epochs_done"].tolist() == [2, 3, 2, 2]
 
 
-def test_a_run_that_fails_gives_exit_code_1_and_says_where_to_look(tmp_path: Path, store: Path) -> None:
+def test_a_failed_run_gives_exit_code_1_and_names_its_log(tmp_path: Path, store: Path) -> None:
     path = grid_file(tmp_path, step_size="3.0e+38", loss="softmax")
     result = urfb("grid", "run", path, "--store", store, "--jobs", 0, "--where", "seed=0")
     assert result.exit_code == 1
@@ -205,7 +205,7 @@ def test_a_run_that_fails_gives_exit_code_1_and_says_where_to_look(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["grid", "plan", "absent.yaml"], "absent.yaml: cannot be read"),
         (["grid", "plan", "{grid}", "other.yml"], "other.yml: cannot be read"),
@@ -221,13 +221,13 @@ def test_a_run_that_fails_gives_exit_code_1_and_says_where_to_look(tmp_path: Pat
     ],
 )
 def test_bad_input_gives_exit_code_2_and_one_message(
-    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = grid_file(tmp_path)
     result = urfb(*(argument.format(grid=path) for argument in arguments))
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.output
     assert [file.name for file in tmp_path.iterdir()] == ["grid.yaml"]
 
@@ -255,11 +255,11 @@ def test_results_are_printed_for_people_and_for_programs(trained: Path, view: st
 
 
 @pytest.mark.parametrize("condition", ["attempts=1", "test_epoch=2", "epochs_done=2", "state=done"])
-def test_results_can_be_asked_for_by_what_became_of_a_run(trained: Path, condition: str) -> None:
+def test_results_can_be_selected_by_state_and_progress(trained: Path, condition: str) -> None:
     assert "4 rows" in urfb("results", "runs", "--store", trained, "--where", condition).output
 
 
-def test_results_refuse_a_column_that_is_not_there(trained: Path) -> None:
+def test_results_refuse_an_unknown_column(trained: Path) -> None:
     result = urfb("results", "epochs", "--store", trained, "--where", "epoc=1")
     assert result.exit_code == 2
     assert "did you mean 'epoch'" in result.stderr
@@ -272,12 +272,12 @@ def test_help_answers_without_the_heavy_libraries() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
-def test_the_program_says_its_version() -> None:
+def test_version_is_printed() -> None:
     assert urfb("--version").output.startswith("urfb 0.")
 
 
 def start(path: Path, store: Path, *options: str) -> subprocess.Popen[str]:
-    """Start the program as a person does, and wait until both of its runs have stored some epochs."""
+    """Start a grid in a process of its own, and wait until both of its runs have stored some epochs."""
     arguments = ["grid", "run", str(path), "--store", str(store), "--jobs", "2", *options]
     running = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
@@ -287,7 +287,7 @@ def start(path: Path, store: Path, *options: str) -> subprocess.Popen[str]:
             status = open_store(str(store)).runs()
             if (status["state"] == "running").all() and (status["epochs_done"] > 2).all():
                 return running
-    raise AssertionError("the runs have not come so far in two minutes")
+    raise AssertionError("the runs stored too few epochs in two minutes")
 
 
 @pytest.mark.parametrize("signal_sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -296,7 +296,7 @@ def test_interrupt_keeps_checkpoints_and_a_rerun_resumes(
 ) -> None:
     path = grid_file(tmp_path, epochs=100_000, seeds=1)
     running = start(path, store)
-    os.killpg(running.pid, signal_sent)  # as a terminal or a batch system does: the workers get it too
+    os.killpg(running.pid, signal_sent)  # as a terminal or batch system does: the workers get the signal too
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 130, output
     assert "stopping: every run saves a checkpoint" in output
@@ -312,11 +312,11 @@ def test_interrupt_keeps_checkpoints_and_a_rerun_resumes(
     finished = open_store(str(store)).runs(rule="bp")
     assert finished["state"].tolist() == ["done"]
     assert finished["test_epoch"].tolist() == finished["epochs_done"].tolist()
-    assert finished["epochs_done"].item() in (done, done + 1)  # one that was begun is trained to its end
+    assert finished["epochs_done"].item() in (done, done + 1)  # an epoch that was begun is finished
 
 
 def test_a_runner_under_nohup_outlives_its_terminal(tmp_path: Path, store: Path) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which a process inherits, as from nohup
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; child processes inherit it
     try:
         running = start(grid_file(tmp_path, epochs=100_000, seeds=1), store)
     finally:
@@ -333,7 +333,7 @@ def test_a_runner_under_nohup_outlives_its_terminal(tmp_path: Path, store: Path)
 
 
 def test_second_interrupt_stops_at_once_and_keeps_stored_epochs(tmp_path: Path, store: Path) -> None:
-    # A batch takes long enough to be interrupted in.
+    # Each batch takes long enough to be interrupted.
     (tmp_path / "slow_model.py").write_text(LARGE_BATCHES.format(failure="import time; time.sleep(0.4)"))
     path = grid_file(tmp_path, epochs=100_000, seeds=1, network="slow_model:build", batch_size=1297)
     path.write_text(path.read_text().replace("network: tiny, ", ""))
@@ -347,13 +347,13 @@ def test_second_interrupt_stops_at_once_and_keeps_stored_epochs(tmp_path: Path, 
     runs = open_store(str(store)).runs()
     assert runs["outcome"].tolist() == ["interrupted"] * 2
     assert len(open_store(str(store)).epochs()) == runs["epochs_done"].sum()
-    # Nothing is checkpointed in the first minute, unless a batch ends between the two signals; then its run is.
+    # There is no checkpoint in the first minute, unless a batch ended between the two signals.
     again = urfb("grid", "run", path, "--store", store, "--jobs", 0, "--epochs", 1, "--where", "rule=bp")
     assert again.exit_code == 0
     assert re.search("trains from epoch 1|continues (after|in) epoch", again.output), again.output
 
 
-def test_runs_are_cancelled_and_taken_up_again(tmp_path: Path, store: Path) -> None:
+def test_cancelled_runs_can_be_retried(tmp_path: Path, store: Path) -> None:
     path = grid_file(tmp_path)
     assert urfb("grid", "run", path, "--store", store, "--jobs", 0, "--limit", 1).exit_code == 0
     assert "which runs?" in urfb("grid", "cancel", "--store", store).stderr
@@ -373,7 +373,7 @@ def test_runs_are_cancelled_and_taken_up_again(tmp_path: Path, store: Path) -> N
     assert not (tmp_path / "typo.sqlite").exists()
 
 
-def test_a_runs_log_is_printed_without_what_could_move_the_cursor(tmp_path: Path, store: Path) -> None:
+def test_a_log_is_printed_without_control_characters(tmp_path: Path, store: Path) -> None:
     (tmp_path / "colourful.py").write_text(
         "from torch import nn\n\n\ndef build(shape, classes):\n    print('\\x1b[31mred')\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
@@ -390,7 +390,7 @@ def test_a_runs_log_is_printed_without_what_could_move_the_cursor(tmp_path: Path
     assert "there is no run 'zz'" in urfb("grid", "logs", "zz", "--store", store).stderr
 
 
-def test_the_log_of_a_run_that_fails_before_it_begins_says_why(tmp_path: Path, store: Path) -> None:
+def test_the_log_of_a_run_that_fails_at_its_start_says_why(tmp_path: Path, store: Path) -> None:
     begins = "import multiprocessing\n\n\ndef build(shape, classes):\n    if multiprocessing.parent_process() is None:"
     (tmp_path / "unbuilt.py").write_text(
         f"from torch import nn\n{begins}\n        raise ValueError('nothing can be built here')\n"
@@ -404,7 +404,7 @@ def test_the_log_of_a_run_that_fails_before_it_begins_says_why(tmp_path: Path, s
     assert "ValueError: nothing can be built here" in log.output
 
 
-def test_watching_names_runs_apart_from_those_that_ended(tmp_path: Path) -> None:
+def test_watch_names_runs_by_the_settings_in_which_they_differ(tmp_path: Path) -> None:
     store = tmp_path / "s.sqlite"
     writable = open_for_writing(str(store))
     runs = [tiny_run(step_size=step) for step in (0.1, 0.2)]
@@ -418,18 +418,18 @@ def test_watching_names_runs_apart_from_those_that_ended(tmp_path: Path) -> None
     assert last == "1 new, 1 unfinished"
 
 
-def test_watching_tells_what_there_is_and_ends_when_nothing_is_trained(trained: Path) -> None:
+def test_watch_ends_when_no_run_is_in_training(trained: Path) -> None:
     assert urfb("grid", "watch", "--store", trained).output == "4 done\n"
 
 
-def test_cleaning_removes_the_checkpoints_of_runs_that_are_done(tmp_path: Path, store: Path) -> None:
+def test_clean_removes_the_checkpoints_of_runs_that_are_done(tmp_path: Path, store: Path) -> None:
     urfb("grid", "run", grid_file(tmp_path), "--store", store, "--jobs", 0)
     assert urfb("grid", "clean", "--store", store).output.startswith("removed the checkpoints of 4 runs (")
     plan = urfb("grid", "plan", tmp_path / "grid.yaml", "--store", store, "--epochs", 3)
     assert plan.output.count("trained 2 of 3 epochs; no checkpoint was found, so it starts over") == 4
 
 
-def test_files_of_removed_runs_are_cleaned_up_where_that_is_wanted(trained: Path) -> None:
+def test_clean_removes_files_of_unknown_runs_only_with_orphans(trained: Path) -> None:
     orphan = trained.parent / "urfb.logs" / f"{'0' * 16}.log"
     orphan.touch()
     assert "and 1 log of runs that are not in the store: --orphans" in urfb("grid", "clean", "--store", trained).output

@@ -1,4 +1,4 @@
-"""What people expect of any command: help with examples, versions, typos answered, completion, plain text where due."""
+"""Help, versions, suggestions after typos, completion, and output on terminals and in files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ESCAPE = "\x1b"
 
 
 def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Return the path of each command that is no group: ('grid', 'run'), …"""
+    """Return the path of each command that is not a group: ('grid', 'run'), …"""
     for name, command in (group or get_command(app)).commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, (*path, name))
@@ -52,32 +52,33 @@ def run(*arguments: object, folder: Path | None = None, **environment: str) -> s
 
 
 def on_terminal(*arguments: object, width: int = 80, folder: Path, **environment: str) -> str:
-    """Run a command on a terminal of its own and return all that it wrote there."""
-    ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    """Run a command on a new terminal and return what it printed there."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
     plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
     process = subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
-        cwd=folder, stdin=its, stdout=its, stderr=its, env={**plain, "TERM": "xterm-256color", **environment},
+        cwd=folder, stdin=terminal, stdout=terminal, stderr=terminal,
+        env={**plain, "TERM": "xterm-256color", **environment},
     )  # fmt: skip
-    os.close(its)
+    os.close(terminal)
     written = b""
     while True:
         try:
-            read = os.read(ours, 65536)
-        except OSError:  # Linux says so when the last process on the terminal has ended
+            read = os.read(controller, 65536)
+        except OSError:  # Linux raises it when the last process on the terminal has ended
             break
         if not read:
             break
         written += read
-    os.close(ours)
+    os.close(controller)
     process.wait()
     return written.decode().replace("\r\n", "\n")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a grid and the default store of its runs."""
+    """A folder with a grid file and the trained runs in the default store."""
     folder = tmp_path_factory.mktemp("habits")
     grid = grid_file(folder)
     result = CliRunner().invoke(
@@ -93,7 +94,7 @@ def test_help_has_a_command_example_and_explains_each_option(path: tuple[str, ..
     (example,) = re.findall(r"^  Example: (urfb .*)$", shown, re.MULTILINE)
     assert example.split()[1 : 1 + len(path)] == list(path)
     assert not re.search(r"^ {4,}\S", shown.partition("Example:")[2].partition("\n\n")[0], re.MULTILINE)
-    assert not re.search(r"^  --[\w-]+( \S+)?$(?!\n {10,}\S)", shown, re.MULTILINE), "an option without a word on it"
+    assert not re.search(r"^  --[\w-]+( \S+)?$(?!\n {10,}\S)", shown, re.MULTILINE), "an option without help"
 
 
 @pytest.mark.parametrize("group", ["", *sorted({path[0] for path in commands() if len(path) > 1})])
@@ -103,16 +104,16 @@ def test_lists_of_commands_are_not_cut(group: str) -> None:
     assert "..." not in shown.partition("Commands:")[2]
 
 
-def test_options_are_told_with_their_whole_names_on_a_narrow_terminal(tmp_path: Path) -> None:
+def test_option_names_are_not_cut_on_a_narrow_terminal(tmp_path: Path) -> None:
     shown = on_terminal("grid", "run", "--help", width=60, folder=tmp_path)
     assert "--keep-checkpoints / --discard-checkpoints" in shown
     assert max(map(len, shown.splitlines())) <= 60
 
 
-def test_version_names_what_a_report_of_a_mistake_needs() -> None:
-    told = run("--version").stdout
+def test_version_names_urfb_python_and_torch() -> None:
+    shown = run("--version").stdout
     python = ".".join(map(str, sys.version_info[:3]))
-    assert told == f"urfb {__version__}, Python {python}, torch {metadata.version('torch')}\n"
+    assert shown == f"urfb {__version__}, Python {python}, torch {metadata.version('torch')}\n"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_version_names_what_a_report_of_a_mistake_needs() -> None:
         (["network", "show", "simpnet", "--rule", "urbf"], "urfb"),
     ],
 )
-def test_a_typo_is_bad_input_answered_with_the_nearest(
+def test_a_typo_is_answered_with_the_nearest_name(
     trained: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str], suggested: str
 ) -> None:
     monkeypatch.chdir(trained)
@@ -140,7 +141,7 @@ def test_a_typo_is_bad_input_answered_with_the_nearest(
 
 
 def float_options() -> Iterator[tuple[str, ...]]:
-    """Return the path of each command with each of its options that is a float."""
+    """Return the path of each command, with each of its float options."""
     for path in commands():
         command: Any = get_command(app)
         for name in path:
@@ -159,7 +160,7 @@ def test_a_number_that_is_not_finite_is_bad_input(typed: tuple[str, ...]) -> Non
 
 
 def completed(line: str) -> list[str]:
-    """Return what completes a line that is typed so far, by the protocol of fish, without the explanations."""
+    """Return the completions of a line by the protocol of fish, without their descriptions."""
     typed = {"_URFB_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": line}
     answered = CliRunner().invoke(app, env=typed, prog_name="urfb")
     assert answered.exit_code == 0
@@ -197,7 +198,7 @@ def completed(line: str) -> list[str]:
         ("urfb grid logs --store postgresql://somebody@nowhere.invalid/urfb ", []),
     ],
 )
-def test_the_tab_key_completes_names_and_nothing_where_something_is_wrong(
+def test_tab_completes_names_and_nothing_after_an_error(
     trained: Path, monkeypatch: pytest.MonkeyPatch, line: str, expected: list[str]
 ) -> None:
     monkeypatch.chdir(trained)
@@ -205,7 +206,7 @@ def test_the_tab_key_completes_names_and_nothing_where_something_is_wrong(
     assert completed(line) == expected
 
 
-def test_the_tab_key_completes_identities_of_the_store_named_before_them(
+def test_tab_completes_identities_of_the_store_on_the_command_line(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = trained / "results" / "urfb.sqlite"
@@ -218,7 +219,7 @@ def test_the_tab_key_completes_identities_of_the_store_named_before_them(
     assert sorted(completed(f"urfb grid cancel --store {store} ")) == whole
 
 
-def test_the_tab_key_completes_nothing_that_a_shell_could_evaluate(
+def test_tab_completes_nothing_that_a_shell_could_evaluate(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -226,7 +227,7 @@ def test_the_tab_key_completes_nothing_that_a_shell_could_evaluate(
         closing(sqlite3.connect(trained / "results" / "urfb.sqlite")) as source,
         closing(sqlite3.connect("others.sqlite")) as connection,
     ):
-        source.backup(connection)  # a copy of the file would lack what is in its log yet
+        source.backup(connection)  # a copy of the file alone would lack the rows in its log
         honest = [identity for (identity,) in connection.execute("SELECT identity FROM run")]
         changed = connection.execute(r"UPDATE run SET identity = 'a\$(touch owned)' WHERE identity = ?", honest[:1])
         connection.execute("UPDATE experiment SET name = 'a$(touch owned)'")
@@ -257,7 +258,7 @@ def test_bash_completes_with_the_script_that_urfb_gives_it(trained: Path, tmp_pa
     assert (shown.stdout.split(), shown.stderr) == (["tiny"], "")
 
 
-def test_completed_words_are_those_that_the_commands_know() -> None:
+def test_completed_words_are_the_names_of_exhibits_and_claims() -> None:
     assert list(completion.FIGURES) == [exhibit.name for exhibit in FIGURES]
     assert list(completion.TABLES) == [exhibit.name for exhibit in TABLES]
     assert list(completion.CLAIMS) == list(CLAIMS)
@@ -317,7 +318,7 @@ def test_a_dumb_terminal_gets_plain_text(trained: Path, tmp_path: Path, argument
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", SHOWING, ids=" ".join)
-def test_what_is_no_terminal_gets_plain_text(
+def test_a_file_or_pipe_gets_plain_text(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
@@ -343,7 +344,7 @@ def test_terminal_gets_bars_and_time_left_and_file_gets_run_lines(trained: Path,
 
 
 @pytest.mark.parametrize("width", [40, 80])
-def test_a_table_is_whole_on_a_narrow_terminal(trained: Path, width: int) -> None:
+def test_a_table_is_not_cut_on_a_narrow_terminal(trained: Path, width: int) -> None:
     wide = CliRunner().invoke(app, ["grid", "plan", str(trained / "grid.yaml"), "--store", "no.sqlite"]).stdout
     shown = on_terminal("grid", "plan", "grid.yaml", "--store", "no.sqlite", folder=trained, width=width, NO_COLOR="1")
     heads, *rows = [line.split() for line in wide.splitlines()[1:6]]
@@ -352,7 +353,7 @@ def test_a_table_is_whole_on_a_narrow_terminal(trained: Path, width: int) -> Non
     assert max(map(len, shown.partition(" runs: ")[0].splitlines())) <= width
 
 
-def test_what_a_table_has_in_common_stands_once_where_it_is_narrow(trained: Path) -> None:
+def test_a_narrow_table_prints_common_values_once(trained: Path) -> None:
     narrow = on_terminal("grid", "plan", "grid.yaml", folder=trained, width=40, NO_COLOR="1")
     (common,) = re.findall(r"^all rows: ((?:.*\n)+?)run ", narrow, re.MULTILINE)
     assert "epochs 2/2, experiments tiny" in " ".join(common.split())

@@ -1,4 +1,4 @@
-"""`urfb network show` and `urfb convention diff`, as they are typed and read."""
+"""`urfb network show` and `urfb convention diff`: their output and messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_network_is_shown_statement_by_statement() -> None:
     assert max(map(len, out.splitlines()[1:9])) < 110
 
 
-def test_what_is_asked_for_is_shown() -> None:
+def test_options_change_the_network_that_is_shown() -> None:
     _, tied, _ = urfb("network", "show", "deepernet", "--rule", "bp")
     _, other, _ = urfb(
         "network", "show", "deepernet", "--untied", "2 1", "--convention", "author-code", "--dataset", "cifar100",
@@ -38,14 +38,14 @@ def test_what_is_asked_for_is_shown() -> None:
 
 
 @pytest.mark.parametrize("rule", ["interpolated", "kolen-pollack"])
-def test_a_rule_with_parameters_is_shown_without_them(rule: str) -> None:
+def test_a_rule_with_parameters_needs_no_values(rule: str) -> None:
     code, out, problem = urfb("network", "show", "simpnet", "--rule", rule)
     assert code == 0, problem
     assert f"rule {rule}" in out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["simpnt"], "did you mean 'simpnet'?"),
         (["my_models:build"], "'my_models:build' is a custom model: only networks in the paper's notation"),
@@ -56,10 +56,10 @@ def test_a_rule_with_parameters_is_shown_without_them(rule: str) -> None:
         (["simpnet", "--dataset", "cifar"], "did you mean 'cifar10'?"),
     ],
 )
-def test_mistakes_are_told_in_one_message(arguments: list[str], said: str) -> None:
+def test_mistakes_are_reported_in_one_message(arguments: list[str], message: str) -> None:
     code, out, problem = urfb("network", "show", *arguments)
     assert (code, out) == (2, "")
-    assert said in problem
+    assert message in problem
 
 
 def test_conventions_are_compared_setting_by_setting() -> None:

@@ -1,4 +1,4 @@
-"""What the progress of a grid shows, as a person sees it on a terminal and in a file."""
+"""The progress of a grid on a terminal and in a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPECS = [run.spec for run in RUNS]
 
 
 def progress(width: int = 80, *, terminal: bool = True, runs: list[GridRun] = RUNS) -> GridProgress:
-    """Return the progress of some runs; the test draws the bars."""
+    """Return the progress of some runs, without automatic refresh."""
     shown = GridProgress(Console(file=StringIO(), width=width, height=50, force_terminal=terminal))
     shown.bars.live.auto_refresh = False
     shown.planned(plan(runs, {}, checkpoints=set()), [Slot("", "", "", "cpu", 1)] * 2)  # type: ignore[arg-type]
@@ -30,7 +30,7 @@ def progress(width: int = 80, *, terminal: bool = True, runs: list[GridRun] = RU
 
 
 def bars(shown: GridProgress) -> list[str]:
-    """Return the bars as they stand on the screen now."""
+    """Return the lines of the bars on the screen."""
     console = Console(file=StringIO(), width=shown.console.width, force_terminal=False)
     console.print(shown.bars.get_renderable())
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
@@ -45,7 +45,7 @@ def test_a_runs_bar_has_its_validation_error(width: int, errors: str) -> None:
     shown = progress(width)
     shown.recorded(SPECS[0], started())
     assert "0/3 epochs  seed 0" in bars(shown)[1]
-    shown.recorded(SPECS[0], epoch(1, error=0.15))  # of the validation images: 0.25
+    shown.recorded(SPECS[0], epoch(1, error=0.15))  # the validation error is then 0.25
     total, run = bars(shown)
     assert "0/3 runs, " in total
     assert f"1/3 {errors} ▁  seed 0" in run
@@ -67,7 +67,7 @@ def test_lines_break_between_phrases(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 2, 10])
-def test_a_terminal_of_any_width_will_do(width: int) -> None:
+def test_progress_fits_a_terminal_of_any_width(width: int) -> None:
     shown = progress(width)
     shown.recorded(SPECS[0], started())
     shown.recorded(SPECS[0], epoch(1))
@@ -91,7 +91,7 @@ def test_a_stopped_run_does_not_count_as_done() -> None:
     assert "[0/3] seed 0: stopped; checkpoint saved" in written(shown)
 
 
-def test_a_run_that_was_dropped_and_taken_up_again_counts_once() -> None:
+def test_a_run_that_was_skipped_and_then_trained_counts_once() -> None:
     shown = progress(200)
     shown.recorded(SPECS[0], started())
     shown.dropped(SPECS[0])
@@ -100,7 +100,7 @@ def test_a_run_that_was_dropped_and_taken_up_again_counts_once() -> None:
     assert "1/3 runs" in bars(shown)[0]
 
 
-def test_the_last_bar_stays_where_all_runs_have_ended() -> None:
+def test_the_total_bar_stays_after_all_runs_have_ended() -> None:
     shown = progress(200)
     for spec in SPECS:
         shown.recorded(spec, started())
@@ -112,14 +112,14 @@ def test_the_last_bar_stays_where_all_runs_have_ended() -> None:
     assert re.search(r"3/3 runs, 1 failed, in \d:\d\d:\d\d", total)
 
 
-def test_what_ends_a_grid_early_leaves_no_bar() -> None:
+def test_a_grid_that_ends_early_leaves_no_bar() -> None:
     shown = progress()
     shown.recorded(SPECS[0], started())
     shown.stop()
     assert bars(shown) == []
 
 
-def test_each_line_of_a_file_is_whole_and_has_its_time() -> None:
+def test_each_line_of_a_file_is_unbroken_and_has_its_time() -> None:
     shown = progress(40, terminal=False)
     shown.recorded(SPECS[0], started())
     shown.recorded(SPECS[0], Finished(3, 1.0, 0.25))
@@ -134,7 +134,7 @@ def test_each_line_of_a_file_is_whole_and_has_its_time() -> None:
     ]
 
 
-def test_of_many_runs_the_latest_are_shown_and_what_failed_stays() -> None:
+def test_many_runs_show_the_latest_lines_and_keep_failures() -> None:
     runs = [tiny_run(seed=seed, step_size=step) for seed in range(250) for step in (0.1, 0.2)]
     shown = progress(80, runs=runs)
     for run in runs[:200]:
@@ -149,7 +149,7 @@ def test_of_many_runs_the_latest_are_shown_and_what_failed_stays() -> None:
     assert "200/500 runs, 20 failed" in total
     assert running.rstrip().endswith("0/2 epochs  step_size 0.1 seed 100")
     failed = [f"step_size {step} seed {seed}: FAILED" for step, seed in ((0.1, 7), (0.2, 7), (0.1, 17))]
-    assert [written(shown).count(line) for line in failed] == [1, 1, 1]  # what stays is not drawn again
+    assert [written(shown).count(line) for line in failed] == [1, 1, 1]  # lines that are kept are printed once
     shown.stop()
     assert bars(shown) == []
 

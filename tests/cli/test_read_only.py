@@ -1,4 +1,4 @@
-"""Commands that only read, on a store where nothing can be written."""
+"""Commands on a store that cannot be written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.store.recorded import epoch, finish, started
 from urfb.store import open_for_writing
 
 READ_ONLY = ["unshare", "--map-root-user", "--mount", "bash", "-ec"]
-"""Linux lets any user mount, in a name space of their own."""
+"""In a new name space, Linux lets any user mount."""
 READING = [
     "grid status",
     "grid plan grid.yaml",
@@ -34,9 +34,9 @@ READING = [
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A grid file, and a store of its runs in `made`; `store` is where a command finds it."""
+    """A folder with a grid file, a store of its runs in `made`, and an empty folder `store` to mount a copy in."""
     if shutil.which("unshare") is None or subprocess.run([*READ_ONLY, "true"], check=False).returncode:
-        pytest.skip("this machine lets nobody mount")
+        pytest.skip("needs the right to mount in a new name space")
     grid_file(tmp_path)
     store = open_for_writing(str(tmp_path / "made" / "urfb.sqlite"))
     for rule in ("bp", "urfb"):
@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def on_read_only_mount(folder: Path, commands: str) -> subprocess.CompletedProcess[str]:
-    """Run commands where `store` is a copy of `made` that cannot be written."""
+    """Run commands with a read-only copy of `made` mounted at `store`."""
     mount = "mount -t tmpfs tmpfs store; cp made/urfb.sqlite* store; rm -f store/*-shm; mount -o remount,ro store; "
     return subprocess.run([*READ_ONLY, mount + commands], cwd=folder, capture_output=True, text=True, check=False)
 
@@ -73,7 +73,7 @@ def test_every_command_that_reads_works_on_a_read_only_mount(folder: Path) -> No
 
 
 @pytest.mark.slow
-def test_what_would_write_there_says_where_else(folder: Path) -> None:
+def test_commands_that_write_suggest_another_place(folder: Path) -> None:
     grid_file(folder, epochs=3)
     for command, advice in (
         ("grid run grid.yaml", "cannot be written; choose another location with --store"),
@@ -85,7 +85,7 @@ def test_what_would_write_there_says_where_else(folder: Path) -> None:
         assert advice in done.stderr
 
 
-def test_a_log_that_cannot_be_read_there_is_named(folder: Path) -> None:
+def test_a_write_ahead_log_that_cannot_be_read_is_named(folder: Path) -> None:
     run = tiny_run(seed=9)
     store = open_for_writing(str(folder / "made" / "urfb.sqlite"))
     store.register([run])

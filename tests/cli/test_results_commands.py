@@ -1,4 +1,4 @@
-"""`urfb results` beyond its tables, and `urfb doctor`, as a user calls them."""
+"""`urfb results` and `urfb doctor`: their output, exit codes and effects on the store."""
 
 from __future__ import annotations
 
@@ -42,38 +42,38 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def trained(tmp_path: Path, trained_once: Path) -> Path:
-    """A store of a trained grid of four runs, the test's own copy, with its checkpoints."""
+    """A copy of the store of a trained grid of four runs, with its checkpoints."""
     shutil.copytree(trained_once, tmp_path / "trained")
     return tmp_path / "trained" / "urfb.sqlite"
 
 
-def test_a_merged_run_goes_on_from_the_checkpoint_that_came_with_it(tmp_path: Path, trained: Path) -> None:
+def test_a_merged_run_continues_from_its_merged_checkpoint(tmp_path: Path, trained: Path) -> None:
     store = tmp_path / "urfb.sqlite"
     merged = urfb("results", "merge", trained, "--store", store)
     assert (merged.exit_code, merged.output) == (0, f"{trained}: 4 runs: 4 added\n")
     assert urfb("results", "merge", trained, "--store", store).output == f"{trained}: 4 runs: 4 unchanged\n"
     grid = grid_file(tmp_path)
     assert "4 runs: 4 done; nothing to do" in urfb("grid", "run", grid, "--store", store).output
-    farther = urfb("grid", "run", grid, "--store", store, "--jobs", 0, "--epochs", 3, "--where", "seed=0")
-    assert farther.output.count("continues after epoch 2") == 2
+    longer = urfb("grid", "run", grid, "--store", store, "--jobs", 0, "--epochs", 3, "--where", "seed=0")
+    assert longer.output.count("continues after epoch 2") == 2
     counts, *named = urfb("results", "merge", trained, "--store", store).output.splitlines()
     assert set(counts.removeprefix(f"{trained}: 4 runs: ").split(", ")) == {"2 kept", "2 unchanged"}
     runs = open_store(str(store)).runs(seed=0)["run"]
     assert set(named) == {f"  kept: {run}: has 3 epochs (done), the other store only 2 epochs (done)" for run in runs}
 
 
-def test_a_merge_tells_all_its_mistakes_and_exits_with_2(tmp_path: Path, trained: Path) -> None:
+def test_a_merge_reports_all_mistakes_and_exits_with_2(tmp_path: Path, trained: Path) -> None:
     result = urfb("results", "merge", trained, tmp_path / "absent.sqlite", "--store", trained)
     assert result.exit_code == 2
     assert "leave it out" in result.stderr
     assert "there is no store at" in result.stderr
 
 
-def test_exported_files_are_named_with_their_rows(tmp_path: Path, trained: Path) -> None:
+def test_export_prints_each_file_with_its_number_of_rows(tmp_path: Path, trained: Path) -> None:
     out = tmp_path / "out"
     result = urfb("results", "export", out, "--store", trained, "--format", "csv", "--where", "rule=bp")
     assert result.exit_code == 0
-    measured = open_store(str(trained)).alignment(rule="bp")  # which has no feedback to align, but units to saturate
+    measured = open_store(str(trained)).alignment(rule="bp")  # BP has no R to align, but its units can saturate
     assert len(measured) > 0
     assert measured["correlation"].isna().all()
     assert result.output.splitlines() == [
@@ -85,7 +85,7 @@ def test_exported_files_are_named_with_their_rows(tmp_path: Path, trained: Path)
 
 
 @pytest.mark.parametrize("view", ["runs", "epochs", "alignment"])
-def test_conditions_on_experiment_and_state_choose_runs_of_any_table(trained: Path, view: str) -> None:
+def test_experiment_and_state_select_rows_of_any_table(trained: Path, view: str) -> None:
     where = ["--where", "experiments=tiny", "--where", "state=done", "--where", "seed=1"]
     listed = urfb("results", view, "--store", trained, "--format", "csv", *where)
     assert set(pd.read_csv(StringIO(listed.output))["seed"]) == {1}
@@ -106,7 +106,7 @@ def test_runs_have_a_column_for_each_setting_in_which_they_differ(tmp_path: Path
     assert count == "3 rows (all columns: --format csv)"
 
 
-def test_runs_that_no_grid_file_asks_for_are_listed_and_removed(tmp_path: Path, trained: Path) -> None:
+def test_runs_that_are_in_no_grid_file_are_listed_and_removed(tmp_path: Path, trained: Path) -> None:
     grid = grid_file(tmp_path, seeds=1)
     listed = urfb("results", "runs", "--store", trained, "--not-in", grid, "--format", "csv")
     assert set(pd.read_csv(StringIO(listed.output))["seed"]) == {1}
@@ -123,7 +123,7 @@ def test_runs_that_no_grid_file_asks_for_are_listed_and_removed(tmp_path: Path, 
     assert sorted(open_store(str(trained)).runs()["seed"]) == [0, 0, 1]
 
 
-def test_an_experiment_is_removed_but_not_what_another_asks_for(tmp_path: Path, trained: Path) -> None:
+def test_removing_an_experiment_keeps_runs_that_another_shares(tmp_path: Path, trained: Path) -> None:
     grid = grid_file(tmp_path, seeds=1)
     grid.write_text(grid.read_text().replace("tiny:\n    defaults", "other:\n    defaults"))
     assert urfb("grid", "run", grid, "--store", trained).exit_code == 0
@@ -136,13 +136,13 @@ def test_an_experiment_is_removed_but_not_what_another_asks_for(tmp_path: Path, 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, 3), ("n", 1, 4)])
 def test_removal_on_a_terminal_waits_for_a_yes(trained: Path, answer: str, code: int, left: int) -> None:
-    ours, its = os.openpty()
+    controller, terminal = os.openpty()
     run = open_store(str(trained)).runs()["run"][0]
     arguments = [*COMMAND, "results", "remove", run, "--store", str(trained)]
-    os.write(ours, f"{answer}\n".encode())
-    done = subprocess.run(arguments, stdin=its, capture_output=True, text=True, check=False)
-    os.close(its)
-    os.close(ours)
+    os.write(controller, f"{answer}\n".encode())
+    done = subprocess.run(arguments, stdin=terminal, capture_output=True, text=True, check=False)
+    os.close(terminal)
+    os.close(controller)
     assert done.returncode == code
     assert done.stderr.strip() == "Remove these runs? [y/N]:"
     assert done.stdout.splitlines()[-1].strip() == ("removed 1 run" if answer == "y" else "nothing was removed")
@@ -150,7 +150,7 @@ def test_removal_on_a_terminal_waits_for_a_yes(trained: Path, answer: str, code:
 
 
 @pytest.mark.parametrize(
-    ("choice", "said"),
+    ("choice", "message"),
     [
         ((), "which runs?"),
         (("--where", "seed=7"), "nothing to remove"),
@@ -161,9 +161,9 @@ def test_removal_on_a_terminal_waits_for_a_yes(trained: Path, answer: str, code:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_removal_of_what_is_not_there_is_bad_input(trained: Path, choice: tuple[str, ...], said: str) -> None:
+def test_removing_unknown_runs_is_bad_input(trained: Path, choice: tuple[str, ...], message: str) -> None:
     result = urfb("results", "remove", "--store", trained, "--yes", *choice)
-    assert (result.exit_code, result.stderr.count("\n"), said in result.stderr) == (2, 1, True)
+    assert (result.exit_code, result.stderr.count("\n"), message in result.stderr) == (2, 1, True)
     assert len(open_store(str(trained)).runs()) == 4
 
 
@@ -201,14 +201,14 @@ def test_a_query_that_is_refused_gives_one_message_and_exit_code_2(trained: Path
     assert len(open_store(str(trained)).runs()) == 4
 
 
-def test_two_columns_of_one_name_are_no_json(trained: Path) -> None:
+def test_two_columns_of_the_same_name_cannot_be_json(trained: Path) -> None:
     ask = ("results", "query", "SELECT 1 AS a, 2 AS a", "--store", trained)
     assert urfb(*ask, "--format", "csv").output == "a,a\n1,2\n"
     result = urfb(*ask, "--format", "json")
     assert (result.exit_code, "two columns are called 'a'" in result.stderr) == (2, True)
 
 
-def test_values_are_given_to_programs_as_they_are(trained: Path) -> None:
+def test_csv_and_json_have_unchanged_values(trained: Path) -> None:
     as_csv = urfb("results", "query", HOSTILE, "--store", trained, "--format", "csv").output
     assert list(csv.reader(StringIO(as_csv))) == [
         ["a\x1b[35mb", "empty", "bytes", "number"],
@@ -219,14 +219,14 @@ def test_values_are_given_to_programs_as_they_are(trained: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["table", "csv", "json"])
-def test_values_do_nothing_to_a_terminal(trained: Path, output: str) -> None:
-    ours, its = os.openpty()
+def test_values_cannot_control_a_terminal(trained: Path, output: str) -> None:
+    controller, terminal = os.openpty()
     arguments = [*COMMAND, "results", "query", HOSTILE, "--store", str(trained), "--format", output]
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
-    subprocess.run(arguments, stdout=its, check=True, env=environment)
-    os.close(its)
-    shown = os.read(ours, 100_000).decode()
-    os.close(ours)
+    subprocess.run(arguments, stdout=terminal, check=True, env=environment)
+    os.close(terminal)
+    shown = os.read(controller, 100_000).decode()
+    os.close(controller)
     assert "[bold]" in shown
     assert "\x1b[31m" not in shown
     assert "\x1b[35m" not in shown
@@ -234,13 +234,13 @@ def test_values_do_nothing_to_a_terminal(trained: Path, output: str) -> None:
     assert "\\x9b" in shown
 
 
-def test_a_table_shows_control_characters_written_out(trained: Path) -> None:
+def test_a_table_escapes_control_characters(trained: Path) -> None:
     shown = urfb("results", "query", HOSTILE, "--store", trained).output.splitlines()
     assert shown[1].split() == [r"[bold]\x1b[31m\n\x9b", "2", "bytes", "0.5"]
 
 
 @pytest.mark.parametrize("store", ["urfb.sqlite", "notes.txt"])
-def test_the_doctor_says_in_one_line_each_what_it_finds(tmp_path: Path, store: str) -> None:
+def test_doctor_prints_one_line_per_finding(tmp_path: Path, store: str) -> None:
     (tmp_path / "notes.txt").write_text("no database, but as long as one would be " * 50)
     arguments = ["doctor", "--store", tmp_path / store, "--data-dir", tmp_path / "data"]
     result, as_json = urfb(*arguments), urfb(*arguments, "--format", "json")

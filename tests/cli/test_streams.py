@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, without a reader, or in an encoding that lacks letters; and no folder."""
+"""Standard streams that are closed, full or in another encoding, and a current folder that is deleted."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from urfb import open_store
 from urfb.store import open_for_writing, stored_progress
 
 URFB = f"{shlex.quote(sys.executable)} -m urfb"
-ENDED_BY_READER = 128 + signal.SIGPIPE
+CLOSED_PIPE = 128 + signal.SIGPIPE
 
 
 def shell(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a line of Bash, in which `urfb` is this one."""
+    """Run a line of Bash in which `urfb` is the version under test."""
     return subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"urfb() {{ {URFB} \"$@\"; }}; {command}"],
         cwd=folder, capture_output=True, encoding="latin-1", env={**os.environ, **environment}, check=False,
@@ -34,7 +34,7 @@ def shell(command: str, folder: Path, **environment: str) -> subprocess.Complete
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a store of one run, whose name has a Greek letter."""
+    """A folder with a store of one run whose name has a Greek letter."""
     store, run = open_for_writing(str(tmp_path / "s.sqlite")), tiny_run(rule="interpolated", epsilon=0.5)
     store.register([run])
     finish(store, run)
@@ -51,9 +51,9 @@ def test_a_full_disk_is_one_message(folder: Path, command: str, buffered: str) -
 
 
 @pytest.mark.parametrize("command", ["--help", "results epochs --store s.sqlite", "grid status --store s.sqlite"])
-def test_a_reader_that_has_enough_ends_a_command_quietly(folder: Path, command: str) -> None:
+def test_a_closed_pipe_ends_a_command_quietly(folder: Path, command: str) -> None:
     done = shell(f"urfb {command} | true", folder)
-    assert (done.returncode, done.stderr) == (ENDED_BY_READER, "")
+    assert (done.returncode, done.stderr) == (CLOSED_PIPE, "")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
@@ -65,7 +65,7 @@ def test_closed_streams_change_nothing(folder: Path, closed: str) -> None:
 
 
 @pytest.mark.parametrize("gone", ["| true", ">/dev/full"])
-def test_runs_are_trained_without_an_output(folder: Path, gone: str) -> None:
+def test_runs_are_trained_although_output_fails(folder: Path, gone: str) -> None:
     grid_file(folder, epochs=1, seeds=2)
     done = shell(f"urfb grid run grid.yaml --store s.sqlite --jobs 0 {gone}", folder)
     assert done.returncode == 0
@@ -75,7 +75,7 @@ def test_runs_are_trained_without_an_output(folder: Path, gone: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
-def test_an_encoding_without_a_letter_shows_its_code(folder: Path, encoding: str) -> None:
+def test_a_letter_that_the_encoding_lacks_is_escaped(folder: Path, encoding: str) -> None:
     (folder / "grid.yaml").write_text(
         "experiments: {t: {defaults: {network: Full 9; Output, dataset: digits, rule: interpolated, epochs: 3}, "
         "matrix: {epsilon: [0.5, 0.25]}}}"
@@ -88,14 +88,14 @@ def test_an_encoding_without_a_letter_shows_its_code(folder: Path, encoding: str
     assert help_text.returncode == 0
 
 
-def test_a_deleted_folder_is_named_as_the_fault(folder: Path) -> None:
+def test_a_deleted_current_folder_is_reported(folder: Path) -> None:
     done = shell(f"mkdir gone; cd gone; rmdir ../gone; urfb grid status --store {folder}/s.sqlite", folder)
     assert done.returncode == 2
     assert done.stderr == "urfb: the current folder has been deleted: change to another folder\n"
 
 
 @pytest.mark.slow
-def test_a_folder_deleted_meanwhile_costs_nothing(folder: Path) -> None:
+def test_deleting_the_current_folder_does_not_stop_training(folder: Path) -> None:
     grid_file(folder, epochs=40, seeds=1)
     done = shell(
         f"mkdir gone; (cd gone; urfb grid run ../grid.yaml --store {folder}/t.sqlite --jobs 1) & "
@@ -109,17 +109,17 @@ def test_a_folder_deleted_meanwhile_costs_nothing(folder: Path) -> None:
 @pytest.mark.slow
 def test_a_terminal_that_is_closed_costs_at_most_an_epoch(folder: Path) -> None:
     grid_file(folder, epochs=100_000, seeds=1)
-    ours, its = pty.openpty()
+    controller, terminal = pty.openpty()
     running = subprocess.Popen(
         [sys.executable, "-m", "urfb", "grid", "run", "grid.yaml", "--store", "t.sqlite", "--jobs", "2"],
-        cwd=folder, stdin=its, stdout=its, stderr=its, start_new_session=True,
+        cwd=folder, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip
-    os.close(its)
+    os.close(terminal)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and min(epochs_done(folder / "t.sqlite"), default=0) < 3:
         time.sleep(0.2)
-    os.close(ours)  # as when its window is closed
+    os.close(controller)  # as when a terminal window is closed
     running.wait(timeout=60)
     reasons = open_store(str(folder / "t.sqlite")).runs()["reason"].tolist()
     assert reasons == ["stopped on request, with a checkpoint"] * 2

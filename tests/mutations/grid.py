@@ -33,7 +33,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/cli/watching.py",
-        "tests/cli/test_grid_commands.py::test_watching_names_runs_apart_from_those_that_ended",
+        "tests/cli/test_grid_commands.py::test_watch_names_runs_by_the_settings_in_which_they_differ",
         (
             "distinguishing({name for run in shown for name in runs[run][0]}, runs.values())",
             "distinguishing(set(), runs.values())",
@@ -260,7 +260,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/grid/shown.py",
-        "tests/cli/test_network_commands.py::test_a_rule_with_parameters_is_shown_without_them",
+        "tests/cli/test_network_commands.py::test_a_rule_with_parameters_needs_no_values",
         ('resolved({**settings, "rule": "urfb"}).model_copy(update={"rule": settings["rule"]})', "resolved(settings)"),
     ),
     *of(
