@@ -5,9 +5,9 @@ Semicolons separate the statements. Upper and lower case are the same. Plain Pyt
     Conv F HxW              A convolutional layer of F filters of H×W, which keeps the size of the grid, then σ.
     Full N                  A fully connected layer of N units, then σ.
     Output                  The linear output layer, with one unit per class. Always the last statement.
-    Maxpool K[, stride S]   The maximum over K×K windows; S is 2 by default. Overlapping windows (K > S, K odd) are
-                            centred and include zeros outside the grid. Disjoint windows (K = S) include none; the last
-                            one is cut short.
+    Maxpool K[, stride S]   The maximum over K×K windows; S is 2 by default. Overlapping windows (K > S, K odd) include
+                            zeros outside the grid, and are centred unless `pool_padding` is `end`. Disjoint windows
+                            (K = S) include no zeros; the last one may be cut short.
     Drop P                  Dropout: zeroes the fraction P of the units and scales the rest by 1/(1−P).
     SUM                     The sum of the outputs of the two conv layers right before it.
 """
