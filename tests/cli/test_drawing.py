@@ -15,7 +15,7 @@ axes.prop_cycle: cycler('color', ['k'])
 font.size: 30
 no setting at all
 """
-FILES = ("figure01.png", "figure01.pdf", "figure01.csv")
+FILES = ("figure01.png", "figure01.pdf", "figure01.txt", "figure01.tex", "figure01.csv")
 
 
 def drawn(folder, **environment):

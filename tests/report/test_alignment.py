@@ -15,7 +15,7 @@ def test_urfb_is_left_and_frfb_right_with_a_line_a_layer(store):
     left, right = drawn.figure.get_axes()
     assert left.get_title() == "URFB (3 seeds, 4 epochs)"
     assert right.get_title() == "FRFB (3 seeds, 4 epochs)"
-    assert "No error passes through R of layer 1." in drawn.figure.texts[0].get_text()
+    assert "No error passes through R of layer 1." in drawn.explanation
     for axes, rule in ((left, "urfb"), (right, "frfb")):
         measured = store.alignment(rule=rule, connectivity=1.0)
         lines = lines_of(axes)
@@ -209,7 +209,7 @@ def test_gradients_are_drawn_as_cosines_of_the_runs_that_measured_them(store):
         line = lines_of(axes)["Conv 32 5x5, all entries"]
         assert line.get_ydata() == pytest.approx(measured["gradient_cosine"].to_numpy())
         assert lines_of(axes)["Output, all entries"].get_ydata() == pytest.approx(1)
-    assert "Of layer 3, the output, the gradient is BP's own." in drawn.figure.texts[0].get_text()
+    assert "Of layer 3, the output, the gradient is BP's own." in drawn.explanation
     assert "cosine" in drawn.meaning
 
 
@@ -237,7 +237,7 @@ def test_hidden_layer_saturation_is_drawn_for_each_loss(store):
         assert lines["Full 500, all entries"].get_ydata() == pytest.approx(measured.to_numpy())
         assert len(measured) == 10
         assert set(lines) == {"Conv 32 5x5, all entries", "Full 500, all entries"}
-    assert "passes no error signal on" in drawn.figure.texts[0].get_text()
+    assert "passes no error signal on" in drawn.explanation
 
 
 def test_a_run_whose_saturation_was_never_measured_is_no_curve_at_0(store):

@@ -113,7 +113,7 @@ def test_without_runs_of_back_propagation_there_are_no_levels(store):
     drawn = made("alignment-and-error", store)
     assert not any(label.startswith("BP") for label in lines_of(drawn.figure.get_axes()[1]))
     assert "BP-H, FRFB: no run" in drawn.shortfalls
-    assert not any("level lines" in text.get_text() for text in drawn.figure.texts)
+    assert "level lines" not in drawn.explanation
 
 
 def test_an_empty_store_gives_empty_axes(store):

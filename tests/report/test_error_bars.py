@@ -55,7 +55,7 @@ def test_two_seeds_are_dots_without_a_whisker(store):
     assert sorted(heights) == pytest.approx(sorted(100 * store.runs()["test_error"]))
     assert axes.get_ylim()[1] > 90
     assert "from three seeds on" in drawn.meaning
-    assert "from three seeds on" in drawn.figure.texts[0].get_text().replace("\n", " ")
+    assert "from three seeds on" in drawn.explanation
 
 
 def test_several_seeds_are_dots_and_one_is_not(store):

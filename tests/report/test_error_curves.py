@@ -13,8 +13,8 @@ def legend_of(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def notes_of(drawn):
-    return " ".join(" ".join(text.get_text() for text in drawn.figure.texts).split())
+def status_of(drawn):
+    return [text.get_text() for text in drawn.figure.texts]
 
 
 def test_the_lines_are_the_mean_errors_in_percent(store):
@@ -53,7 +53,7 @@ def test_the_band_goes_from_the_smallest_to_the_largest_seed(store):
     assert rows["low"].to_numpy() == pytest.approx(100 * training.min().to_numpy())
     assert rows["high"].to_numpy() == pytest.approx(100 * training.max().to_numpy())
     assert len(drawn.figure.axes[0].collections) == 2
-    assert "the band goes from the smallest to the largest" in notes_of(drawn)
+    assert "bands span the smallest to the largest value" in drawn.explanation
 
 
 def test_the_table_holds_the_lines_and_bands_that_are_drawn(store, edges_of):
@@ -91,7 +91,7 @@ def test_one_seed_has_no_band(store):
     store.add(4)
     drawn = made("4", store)
     assert not drawn.figure.axes[0].collections
-    assert "band" not in notes_of(drawn)
+    assert "band" not in drawn.explanation
 
 
 def test_a_mean_ends_with_the_shortest_seed_and_longer_ones_go_on_alone(store):
@@ -114,7 +114,7 @@ def test_a_mean_ends_with_the_shortest_seed_and_longer_ones_go_on_alone(store):
         assert thin.get_color() == thick.get_color()
         assert thin.get_linewidth() < thick.get_linewidth()
     assert not any(runs[1] in label for label in lines)
-    assert "Thin lines: single seeds" in notes_of(drawn)
+    assert "Thin lines are single seeds" in drawn.explanation
     assert drawn.figure.axes[0].get_title() == "simpnet, CIFAR-10 (3 seeds, 4 to 8 epochs)"
 
 
@@ -124,7 +124,7 @@ def test_seeds_of_one_length_have_no_thin_line(store):
     drawn = made("4", store)
     assert not drawn.data["alone"].any()
     assert len(lines_of(drawn)) == 2
-    assert "Thin" not in notes_of(drawn)
+    assert "Thin" not in drawn.explanation
 
 
 def test_seeds_without_an_epoch_in_common_are_thin_lines(store):
@@ -165,7 +165,7 @@ def test_what_is_lacking_is_said_on_the_figure_too(store):
         "FRFB: 12 of the paper's 1,000 epochs",
         "FRFB: seed 2 failed",
     ]
-    assert all(shortfall in notes_of(drawn) for shortfall in drawn.shortfalls)
+    assert status_of(drawn) == ["Incomplete. See the caption."]
 
 
 def test_a_run_that_has_only_been_planned_is_not_drawn(store):
@@ -190,7 +190,7 @@ def test_a_complete_figure_lacks_nothing(store):
 def test_an_empty_store_gives_empty_axes_and_says_so(store):
     drawn = made("4", store)
     assert drawn.shortfalls == ["no run of this figure in the store"]
-    assert "no run of this figure in the store" in notes_of(drawn)
+    assert status_of(drawn) == ["Incomplete: no run of this figure in the store. See the caption."]
     [axes] = drawn.figure.axes
     assert not axes.get_lines()
     assert axes.get_title() == "simpnet, CIFAR-10"

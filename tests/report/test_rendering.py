@@ -15,6 +15,7 @@ from urfb.errors import InputError, SelectionError
 from urfb.report import rendering
 from urfb.report.exhibits import chosen
 from urfb.report.figures import FIGURES
+from urfb.report.rendering import SUFFIXES
 
 NUMBERS = [figure.name for figure in FIGURES]
 
@@ -50,11 +51,13 @@ def head_of(path):
     return [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
 
 
-def test_each_figure_becomes_three_files(everything):
+def test_each_figure_becomes_a_picture_a_caption_and_numbers(everything):
     assert [figure.exhibit.name for figure in everything.told] == NUMBERS
-    names = sorted(f"{figure.stem}.{suffix}" for figure in FIGURES for suffix in ("png", "pdf", "csv"))
+    names = sorted(f"{figure.stem}.{suffix}" for figure in FIGURES for suffix in SUFFIXES["figure"])
     assert list(everything.files[0]) == names
-    assert [path.name for path in everything.told[0].files] == ["figure01.png", "figure01.pdf", "figure01.csv"]
+    assert [path.name for path in everything.told[0].files] == [
+        f"figure01.{suffix}" for suffix in ("png", "pdf", "txt", "tex", "csv")
+    ]
 
 
 def test_the_picture_is_sharp_and_says_where_it_comes_from(store, tmp_path):
@@ -124,7 +127,7 @@ def test_settings_of_a_notebook_change_no_file_and_stay(store, tmp_path):
 def test_pandas_reads_the_table_and_people_its_head(store, tmp_path, number):
     store.add_protocols(3, seeds=2)
     [rendered] = render(store, [number], tmp_path, location="my results.sqlite")
-    path = rendered.files[2]
+    path = rendered.files[-1]
     table = pd.read_csv(path, comment="#")
     assert {"panel", "protocol", "mean", "low", "high", "n", "runs"} <= set(table.columns)
     assert set(table["n"]) <= {0, 2}
@@ -153,7 +156,7 @@ def test_the_table_holds_what_is_drawn(store, tmp_path):
 def test_an_experiment_has_files_of_its_own(store, tmp_path):
     store.add_protocols(2, experiments="quick")
     rendered = render(store, [4, 4], tmp_path, "quick", "a.sqlite")
-    assert [path.name for path in rendered[0].files] == [f"quick-figure04.{suffix}" for suffix in ("png", "pdf", "csv")]
+    assert [path.name for path in rendered[0].files] == [f"quick-figure04.{suffix}" for suffix in SUFFIXES["figure"]]
     assert len(rendered) == 1
     assert rendered[0].completing_command == "urfb grid run experiments.yaml quick --store a.sqlite"
     assert "selection: the runs of the experiment quick" in head_of(tmp_path / "quick-figure04.csv")

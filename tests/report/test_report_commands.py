@@ -40,10 +40,12 @@ def test_figures_go_beside_the_store_and_say_what_they_lack(run, store, tmp_path
     assert result.opened == ["some.sqlite"]
     assert (tmp_path / "figures" / "figure04.pdf").exists()
     folder = tmp_path / "figures"
-    assert result.stdout.splitlines()[:7] == [
+    assert result.stdout.splitlines()[:9] == [
         "Figure 4",
         f"  {folder / 'figure04.png'}",
         f"  {folder / 'figure04.pdf'}",
+        f"  {folder / 'figure04.txt'}",
+        f"  {folder / 'figure04.tex'}",
         f"  {folder / 'figure04.csv'}",
         "  incomplete: 25 of the paper's 1,000 epochs",
         "  incomplete: 1 of 3 seeds",
@@ -56,7 +58,7 @@ def test_the_store_has_a_default_and_all_figures_are_drawn(run, tmp_path):
     result = run("--out", tmp_path / "elsewhere")
     assert result.exit_code == 0
     assert result.opened == ["results/urfb.sqlite"]
-    assert len(list((tmp_path / "elsewhere").iterdir())) == 3 * len(FIGURES)
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 5 * len(FIGURES)
 
 
 def test_a_complete_figure_asks_for_nothing(run, store):

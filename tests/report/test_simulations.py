@@ -96,8 +96,7 @@ def test_the_ode_is_drawn_where_it_can_be_seen_beside_the_steps(theory):
     assert thin == ["ε = 1 (URFB), log10_error, ODE"]
     assert set(drawn.data.loc[drawn.data["method"] == "ode", "simulation"]) == {far}
     assert near not in set(drawn.runs["simulation"])
-    [words] = [text.get_text() for text in drawn.figure.texts]
-    assert "differ by 2.00 at most." in words.replace("\n", " ")
+    assert "differ by 2.00 at most." in drawn.explanation
 
 
 def test_other_settings_and_later_draws_are_not_the_papers(theory):

@@ -30,6 +30,7 @@ class _Measure:
     Attributes:
         columns: where it is in the alignment's frame, and what each is called in the figure's table.
         quantity: the vertical axis's label.
+        about: a sentence that says what is drawn.
         about_lowest, about_highest: a sentence about that layer, if it needs one, with its number in braces.
         meaning: as of `Drawn`.
         losses_abreast: whether protocols that differ in loss stand side by side, too.
@@ -37,6 +38,7 @@ class _Measure:
 
     columns: Mapping[str, str]
     quantity: str
+    about: str
     about_lowest: str
     about_highest: str
     meaning: str
@@ -49,6 +51,7 @@ WORDS = {"all": "all entries", "shared": "connections of both"}
 CORRELATION = _Measure(
     {"correlation": "all", "correlation_shared": "shared"},
     "correlation of W and Rᵗ",
+    "Each line is the correlation between the entries of W and Rᵗ in one layer.",
     "No error passes through R of layer {}.",
     "",
     "mean, low and high: the correlation of W and Rᵗ, its mean and its range over n seeds; entries: over which it is; "
@@ -57,6 +60,8 @@ CORRELATION = _Measure(
 GRADIENT_COSINE = _Measure(
     {"gradient_cosine": "all"},
     "cosine with BP's gradient",
+    "Each line is the cosine of the angle between one layer's gradient of W and back-propagation's gradient at the "
+    "same weights.",
     "",
     "Of layer {}, the output, the gradient is BP's own.",
     "mean, low and high: the cosine of the angle between the rule's gradient of W and back-propagation's at the same "
@@ -66,6 +71,7 @@ GRADIENT_COSINE = _Measure(
 SATURATION = _Measure(
     {"saturation": "all"},
     "saturated units",
+    "Each line is the fraction of saturated units in one layer.",
     "A saturated unit is beyond the bounds of σ, where σ′ = 0 and it passes no error signal on; without dropout.",
     "",
     "mean, low and high: the fraction of a layer's units that are beyond the bounds of σ, over a fixed set of training "
@@ -73,7 +79,7 @@ SATURATION = _Measure(
     f"{MEANING_ALONE}",
     losses_abreast=True,
 )
-ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
+ABOUT_SEEDS = "Lines are means over seeds; bands span the smallest to the largest value."
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +141,7 @@ def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
     rows = [row for panel in panels for row in _rows(panel, measured, depths, measure.losses_abreast)]
 
     columns = max(len(row.protocols) for row in rows)
-    about = [explain([row.table for row in rows], ABOUT_SEEDS)]
+    about = [measure.about, explain([row.table for row in rows], ABOUT_SEEDS)]
     if reached:
         about.append(measure.about_lowest.format(min(measured["layer"])))
         about.append(measure.about_highest.format(max(measured["layer"])))
@@ -146,7 +152,7 @@ def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
         2.35 + 0.12 * (title.count("\n") + max(text.count("\n") for text in of_axes)) + key.height
         for (title, of_axes), key in zip(titles, keys, strict=True)
     ]
-    figure = page(columns, sum(heights), explanation, lacking)
+    figure = page(columns, sum(heights), lacking)
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, row, (title, of_axes), key in zip(parts, rows, titles, keys, strict=True):
         part.suptitle(title)
@@ -160,7 +166,7 @@ def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
     lowest = min(0.0, shown["low"].min()) if len(shown) else 0.0
     for axes in figure.get_axes():
         axes.set_ylim(1.05 * lowest - 0.02, 1.02)
-    return Drawn(figure, shown, drawn_runs(panels, total), lacking, measure.meaning)
+    return Drawn(figure, shown, drawn_runs(panels, total), lacking, measure.meaning, explanation)
 
 
 def last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

@@ -49,7 +49,11 @@ MEANING = (
     "validation error in percent by epoch, beside the correlation at that epoch, averaged over these layers; "
     f"mean, low and high: the mean and the range over n seeds; {MEANING_ALONE}"
 )
-ABOUT = "Layers without those whose R carries no error."
+ABOUT = (
+    "Left: the correlation of W and Rᵗ by step, a line style for each layer. Right: the validation error against the "
+    "mean of these correlations, with marks after some epochs."
+)
+ABOUT_LAYERS = "Layers whose R carries no error are left out."
 ABOUT_SEEDS = "Means over seeds; bands and bars go from the smallest to the largest."
 ABOUT_MANY = "Means over seeds; bars go from the smallest to the largest."
 ABOUT_REFERENCE = "Numbers: epochs; level lines: the error of {} after as many, whose feedback is Wᵗ, so 1."
@@ -69,9 +73,9 @@ def draw(data: Data) -> Drawn:
 
     references = [_reference(panel) for panel in panels]
     most = max(_lines(panel, table) for panel, table in zip(panels, tables, strict=True))
-    about = [explain(tables, ABOUT_SEEDS if most <= MANY else ABOUT_MANY)]
+    about = [ABOUT, explain(tables, ABOUT_SEEDS if most <= MANY else ABOUT_MANY)]
     if len(alignment):
-        about.append(ABOUT)
+        about.append(ABOUT_LAYERS)
     names = [
         reference.name
         for reference, panel in zip(references, panels, strict=True)
@@ -80,12 +84,19 @@ def draw(data: Data) -> Drawn:
     about += [ABOUT_REFERENCE.format(names[0])] if names else []
     keys = [_key(*of_panel, reached) for of_panel in zip(panels, tables, references, strict=True)]
     heights = [2.3 + key.height for key in keys]
-    figure = page(2, sum(heights), " ".join(words for words in about if words), lacking)
+    figure = page(2, sum(heights), lacking)
     parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, panel, table, reference, key in zip(parts, panels, tables, references, keys, strict=True):
         _draw_panel(part, panel, table, reference)
         part.legend(**key.options, loc="outside lower center")
-    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
+    return Drawn(
+        figure,
+        stack(tables),
+        drawn_runs(panels, reached),
+        lacking,
+        MEANING,
+        " ".join(words for words in about if words),
+    )
 
 
 def _carrying(data: Data) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The page that figures are drawn on: sizes, type and the small lines below."""
+"""The page that figures are drawn on: sizes, type and the line that says that a figure is incomplete."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from matplotlib.transforms import ScaledTranslation
 
+from urfb.report.drawn import in_brief
+
 PANEL_WIDTH = 3.4  # inches: one column of the journal
 MARKERS = 5  # on each line, at even distances, however many epochs it has
 GREY = "0.35"
@@ -31,7 +33,7 @@ NOTE_SIZE = 6.0
 LEGEND_SIZE = 6.5
 THIN: Any = {"linewidth": 0.6, "marker": "", "alpha": 0.8}
 """How a seed is drawn that goes on when others have ended."""
-LINE_HEIGHT = 0.105  # inches a line of notes
+STATUS_HEIGHT = 0.185  # inches
 
 STYLE: Any = {
     **{name: value for name, value in rcParamsDefault.items() if not name.startswith("backend")},
@@ -55,27 +57,27 @@ STYLE: Any = {
 """For `matplotlib.rc_context`: matplotlib's defaults, whatever the user's settings are, and what differs from them."""
 
 
-def page(columns: int, height: float, explanation: str, shortfalls: Sequence[str]) -> Figure:
+def page(columns: int, height: float, shortfalls: Sequence[str]) -> Figure:
     """Return an empty figure, `columns` panels wide.
 
-    Below the room for the panels it says in small type what is drawn and what is lacking.
+    If the figure lacks something, one line below the room for the panels says so; the caption says more.
     """
     width = columns * PANEL_WIDTH
-    room = width - 0.1
-    # A line breaks between shortfalls where it can: spaces within one hold it together.
-    whole = [
-        text.replace(" ", "\N{NO-BREAK SPACE}") if text_width(text, NOTE_SIZE) < room - 0.1 else text
-        for text in shortfalls
-    ]
-    paragraphs = [words for words in (explanation, "\N{NO-BREAK SPACE}· ".join(whole)) if words]
-    lines = [line for words in paragraphs for line in wrapped(words, room, NOTE_SIZE).split("\n")]
-    below = len(lines) * LINE_HEIGHT + (0.08 if lines else 0)
+    status = _status(shortfalls, width - 0.1)
+    below = STATUS_HEIGHT if status else 0.0
     engine = ConstrainedLayoutEngine(rect=(0, below / (height + below), 1, height / (height + below)))
     figure = Figure(figsize=(width, height + below), layout=engine)
-    if lines:
-        text = figure.text(0.5, 0.04 / (height + below), "\n".join(lines), ha="center", va="bottom")
-        text.set(fontsize=NOTE_SIZE, color=GREY, linespacing=1.25)
+    if status:
+        figure.text(0.5, 0.04 / (height + below), status, ha="center", va="bottom", fontsize=NOTE_SIZE, color=GREY)
     return figure
+
+
+def _status(shortfalls: Sequence[str], inches: float) -> str:
+    """Return one line that says that a figure is incomplete, and how if that fits; empty for a complete figure."""
+    if not shortfalls:
+        return ""
+    whole = f"Incomplete: {in_brief(shortfalls)}. See the caption."
+    return whole if text_width(whole, NOTE_SIZE) <= inches else "Incomplete. See the caption."
 
 
 def curve(axes: Axes, line: pd.DataFrame, number: int = 0, of: int = 1, **style: Any) -> None:

@@ -61,7 +61,7 @@ def samples() -> tuple[pd.DataFrame, np.ndarray]:
 def draw(_: Data) -> Drawn:
     """Draw ten images of each class of CIFAR-10, a row each, and one of each class of CIFAR-100."""
     table, images = samples()
-    figure = page(2, HEIGHT, EXPLANATION, [])
+    figure = page(2, HEIGHT, [])
     figure.set_layout_engine("none")
     width, height = figure.get_size_inches()
     left = 0.0
@@ -76,7 +76,7 @@ def draw(_: Data) -> Drawn:
         axes.set(xlim=(0, WIDTHS[dataset]), ylim=(HEIGHT, 0), aspect="equal")  # inches from the upper left corner
         axes.set_axis_off()
         axes.text(WIDTHS[dataset] / 2, TITLE_HEIGHT / 2, title, ha="center", va="center", fontsize="medium")
-    return Drawn(figure, table, pd.DataFrame(), [], MEANING)
+    return Drawn(figure, table, pd.DataFrame(), [], MEANING, EXPLANATION)
 
 
 def _draw_classes_by_row(axes: Axes, shown: pd.DataFrame, images: np.ndarray) -> None:

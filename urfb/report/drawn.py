@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from urfb.report.selection import Panel
 
 FEWEST = 3
 """Seeds that a mean has an interval from; of two, Student's t gives one of twelve times their distance."""
-ABOUT_ALONE = "Thin lines: single seeds, where others have nothing."
+ABOUT_ALONE = "Thin lines are single seeds at epochs that the other seeds lack."
 MEANING_ALONE = "alone: whether a row is of one seed, where others of its line have nothing"
 
 Interval = Callable[[Any], tuple[Any, Any]]
@@ -32,6 +33,7 @@ class Drawn:
         runs: the runs that were drawn, one row each, with `protocol` and `drawn_epochs`.
         shortfalls: what the figure lacks, one line each; empty if it is complete.
         meaning: what `mean`, `low` and `high` are.
+        explanation: whole sentences for the caption: what is drawn, and how; empty for none.
     """
 
     figure: Figure
@@ -39,6 +41,7 @@ class Drawn:
     runs: pd.DataFrame
     shortfalls: list[str] = field(default_factory=list)
     meaning: str = ""
+    explanation: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +153,38 @@ def extent(epochs: Sequence[int]) -> str:
     return f"{len(epochs)} seed{'s' * (len(epochs) != 1)}, {span(epochs)} epoch{'s' * (max(epochs) != 1)}"
 
 
+def extents(panels: Sequence[Panel], reached: Mapping[str, int]) -> str:
+    """Return sentences about the seeds and epochs of each line or bar: "BP has 3 seeds and 10 epochs."
+
+    Args:
+        panels: the panels of a figure or table.
+        reached: the epochs that are drawn of each run; runs that are not drawn are absent.
+    """
+    sentences: dict[str, list[str]] = {}
+    for title, panel in zip(_titles(panels), panels, strict=True):
+        names: dict[str, list[str]] = {}
+        for protocol in panel.protocols:
+            epochs = [reached[run] for run in panel.runs_of(protocol)["run"] if run in reached]
+            if epochs:
+                names.setdefault(extent(epochs).replace(", ", " and "), []).append(protocol.name)
+        if len(names) == 1 and 1 < sum(map(len, names.values())) == len(panel.protocols):
+            sentence = f"each protocol has {next(iter(names))}"
+        else:
+            having = {words: "has" if len(who) == 1 else "have" for words, who in names.items()}
+            sentence = "; ".join(f"{listed(who)} {having[words]} {words}" for words, who in names.items())
+        if sentence:
+            sentences.setdefault(sentence, []).append(title)
+    if len(sentences) == 1 and len(next(iter(sentences.values()))) == len(panels):
+        [sentence] = sentences
+        return f"{sentence[:1].upper()}{sentence[1:]}."
+    return " ".join(f"{' and '.join(titles)}: {sentence}." for sentence, titles in sentences.items())
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
 def explain(tables: Sequence[pd.DataFrame], words: str) -> str:
     """Return the words about several seeds if any line or bar has several, and about those that are drawn alone."""
     several = any((table["n"] > 1).any() for table in tables)
@@ -169,9 +204,7 @@ def shortfalls(panels: Sequence[Panel], reached: Mapping[str, int], lacking: str
     Returns:
         One line for each thing that is lacking, with the protocols and panels that it concerns.
     """
-    # Panels of one network are told apart by the rest of their titles.
-    one_network = len({panel.network for panel in panels}) == 1
-    titles = [panel.description if one_network else panel.title for panel in panels]
+    titles = _titles(panels)
     if all(panel.runs.empty for panel in panels):
         return [f"no run of this {kind} in the store"]
     everywhere = dict(zip(titles, ([protocol.name for protocol in panel.protocols] for panel in panels), strict=True))
@@ -181,6 +214,12 @@ def shortfalls(panels: Sequence[Panel], reached: Mapping[str, int], lacking: str
             for text in _protocol_shortfalls(panel, panel.runs_of(protocol), reached, lacking):
                 places.setdefault(text, []).append((title, protocol.name))
     return [_placed(text, concerned, everywhere) for text, concerned in places.items()]
+
+
+def _titles(panels: Sequence[Panel]) -> list[str]:
+    """Return the panels' titles, without the network if all have the same."""
+    one_network = len({panel.network for panel in panels}) == 1
+    return [panel.description if one_network else panel.title for panel in panels]
 
 
 def _protocol_shortfalls(panel: Panel, runs: pd.DataFrame, reached: Mapping[str, int], lacking: str) -> list[str]:
@@ -223,3 +262,46 @@ def _placed(text: str, concerned: list[tuple[str, str]], everywhere: Mapping[str
         else:
             parts.append(title if names == everywhere[title] else f"{title} ({', '.join(names)})")
     return f"{'; '.join(parts)}: {text}"
+
+
+_COUNTED = re.compile(r"([\d,]+)(?: to ([\d,]+))? of ((?:the paper's )?)([\d,]+)(?: to ([\d,]+))? (epochs|seeds)")
+
+
+def in_brief(shortfalls: Sequence[str]) -> str:
+    """Return what is missing in one line, such as "10 of 1,000 epochs, 1 of 3 seeds, some without runs"."""
+    counts, _, others = _counted(shortfalls)
+    briefly = [f"{span(done)} of {span(expected)} {unit}" for unit, (done, expected) in counts.items()]
+    for place, text in others:
+        some = f"some with {text}" if place and text.startswith("no") else text
+        briefly.append("some without runs" if text == "no run" else some)
+    return ", ".join(dict.fromkeys(briefly))
+
+
+def in_sentence(shortfalls: Sequence[str]) -> str:
+    """Return what is missing as a sentence, given that others say how many seeds and epochs there are."""
+    counts, of_paper, others = _counted(shortfalls)
+    parts = []
+    for unit, (_, expected) in counts.items():
+        number = f"{span(expected)} {unit}"
+        parts.append(f"the paper trains {number}" if unit == "epochs" and of_paper else f"{number} are planned")
+    parts += [f"{text} for {place.replace('; ', ' and ')}" if place else text for place, text in others]
+    return f"Incomplete: {'; '.join(parts)}." if parts else ""
+
+
+def _counted(
+    shortfalls: Sequence[str],
+) -> tuple[dict[str, tuple[list[int], list[int]]], bool, list[tuple[str, str]]]:
+    """Sort shortfalls: numbers done and expected by unit, whether the paper expects them, and places of all others."""
+    counts: dict[str, tuple[list[int], list[int]]] = {}
+    of_paper, others = False, []
+    for shortfall in shortfalls:
+        place, _, text = shortfall.rpartition(": ")
+        if counted := _COUNTED.match(text):
+            low, high, paper, least, most, unit = counted.groups()
+            done, expected = counts.setdefault(unit, ([], []))
+            done += [int(word.replace(",", "")) for word in (low, high) if word]
+            expected += [int(word.replace(",", "")) for word in (least, most) if word]
+            of_paper |= bool(paper)
+        else:
+            others.append((place, text))
+    return counts, of_paper, others

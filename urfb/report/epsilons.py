@@ -26,6 +26,7 @@ MEANING = (
     "same number of epochs; mean, low and high: the mean over n seeds and, from three seeds on, the 95 % interval of "
     "that mean (t)"
 )
+ABOUT = "Left: the validation error against ε. Right: the correlation of W and Rᵗ of each layer."
 ABOUT_COLOURS = "Filled markers: an ε, as in other figures; open ones: layers."
 ABOUT_SEEDS = "Mean over seeds, from three seeds on with its 95 % interval (Student's t); dots: seeds."
 TICK_SIZE = 7.04
@@ -49,14 +50,21 @@ def draw(data: Data) -> Drawn:
     depths = [int(_depth(panel, data.measured["alignment"])) for panel in panels]
     keys = [_key(table, depth) for table, depth in zip(tables, depths, strict=True)]
     heights = [2.45 + key.height for key in keys]
-    about = [explain(tables, ABOUT_SEEDS), ABOUT_COLOURS if reached else ""]
-    figure = page(2, sum(heights), " ".join(words for words in about if words), lacking)
+    about = [ABOUT, explain(tables, ABOUT_SEEDS), ABOUT_COLOURS if reached else ""]
+    figure = page(2, sum(heights), lacking)
     parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for number, part in enumerate(parts):
         _draw_panel(part, panels[number], tables[number], seeds[number], depths[number])
         if keys[number].height:
             part.legend(**keys[number].options, loc="outside lower center")
-    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
+    return Drawn(
+        figure,
+        stack(tables),
+        drawn_runs(panels, reached),
+        lacking,
+        MEANING,
+        " ".join(words for words in about if words),
+    )
 
 
 def _epsilon(protocol: Protocol) -> float | None:

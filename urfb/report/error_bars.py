@@ -21,7 +21,10 @@ MEANING = (
     "mean, low and high: the test error in percent, its mean over n seeds and, from three seeds on, the 95 % interval "
     "of that mean (t)"
 )
-ABOUT_SEEDS = "Bars: mean over seeds, from three seeds on with its 95 % interval (Student's t); dots: seeds."
+ABOUT = "Each bar is the test error after the last epoch; the number at its end is the error in percent."
+ABOUT_SEEDS = (
+    "Bars are means over seeds, from three seeds on with the 95 % interval of the mean (Student's t); dots are seeds."
+)
 NUMBER_SIZE = 6.5
 NOTE_SIZES = (6, 5.5)  # of the numbers of seeds and epochs: usually, and where bars stand in pairs
 NAME_SIZE = 7.04
@@ -77,7 +80,7 @@ def _draw(panels: list[Panel], expected: list[Panel]) -> Drawn:
     lengths = [max(one.length for one in row) if lying else 1.75 for row in rows]
     height = sum(lengths) + sum(max(one.margins for one in row) for row in rows)
     shown = stack(tables)
-    figure = page(columns, height, explain(tables, ABOUT_SEEDS), lacking)
+    figure = page(columns, height, lacking)
     spread = figure.subplots(len(rows), columns, squeeze=False, height_ratios=lengths, sharex=lying, sharey=not lying)
     grid = list(spread.flat)
     for axes, one in zip(grid, bars, strict=False):
@@ -99,7 +102,9 @@ def _draw(panels: list[Panel], expected: list[Panel]) -> Drawn:
             axes.set_ylabel("" if number % columns else "test error (%)")
     for unused in grid[len(panels) :]:
         unused.remove()
-    return Drawn(figure, shown, drawn_runs(panels, reached), lacking, MEANING)
+    return Drawn(
+        figure, shown, drawn_runs(panels, reached), lacking, MEANING, f"{ABOUT} {explain(tables, ABOUT_SEEDS)}".strip()
+    )
 
 
 def tested(panel: Panel) -> pd.DataFrame:

@@ -31,8 +31,9 @@ SETS: dict[str, Any] = {"training": "-", "validation": ":"}  # the paper's line 
 MEANING = f"mean, low and high: the error in percent, its mean and its range over n seeds; {MEANING_ALONE}"
 CROWD = 12
 """Protocols of which more need a panel of double width."""
-ABOUT_MANY = "Mean over seeds; ranges, too many to be drawn, are in the CSV file."
-ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
+ABOUT = "Solid lines are training errors, dotted lines validation errors."
+ABOUT_MANY = "Lines are means over seeds; the CSV file has the ranges, which are too many to draw."
+ABOUT_SEEDS = "Lines are means over seeds; bands span the smallest to the largest value."
 
 
 def draw(data: Data) -> Drawn:
@@ -51,14 +52,14 @@ def draw(data: Data) -> Drawn:
     columns = 1 if crowded else min(len(panels), 2)
     width = 2 if crowded else 1
     rows = math.ceil(len(panels) / columns)
-    explanation = explain(tables, ABOUT_SEEDS if len(SETS) * most <= MANY else ABOUT_MANY)
+    explanation = f"{ABOUT} {explain(tables, ABOUT_SEEDS if len(SETS) * most <= MANY else ABOUT_MANY)}".strip()
     titles, keys = zip(*(_in_words(panel, reached, width * PANEL_WIDTH) for panel in panels), strict=True)
     heights = [
         (3.4 if crowded else 2.25) + 0.11 * title.count("\n") + key.height
         for title, key in zip(titles, keys, strict=True)
     ]
     height = sum(max(heights[start : start + columns]) for start in range(0, len(panels), columns))
-    figure = page(columns * width, height, explanation, lacking)
+    figure = page(columns * width, height, lacking)
     grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for axes, panel, table, title, key in zip(grid, panels, tables, titles, keys, strict=False):
         _draw_panel(axes, panel, table)
@@ -70,7 +71,7 @@ def draw(data: Data) -> Drawn:
         leftmost.set_ylabel("error (%)")
     for unused in grid[len(panels) :]:
         unused.remove()
-    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
+    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING, explanation)
 
 
 def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:

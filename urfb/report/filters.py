@@ -40,7 +40,7 @@ ABOUT_COLOURS = (
     "Above the filters: the row and column of each location. Grey is a weight of 0; each picture is scaled by its own "
     "largest weight."
 )
-ABOUT_SEEDS = "Mean over seeds; the band goes from the smallest to the largest."
+ABOUT_SEEDS = "Lines are means over seeds; bands span the smallest to the largest value."
 ABOUT_SIMILARITY = (
     "Similarity: the correlation of a filter at two locations, averaged over all filters and all pairs of locations."
 )
@@ -68,14 +68,14 @@ def draw(data: Data) -> Drawn:
 
     drawn_any = any(len(filters) for _, _, filters in shown)
     explanation = f"{ABOUT_COLOURS} {ABOUT_SIMILARITY}" if drawn_any else ""
-    figure = page(len(panels), 5.2 if drawn_any else 1.4, explanation, lacking)
+    figure = page(len(panels), 5.2 if drawn_any else 1.4, lacking)
     parts = figure.subfigures(1, len(panels), squeeze=False)[0]
     for part, (panel, run, filters), rows in zip(parts, shown, tables[1::2], strict=True):
         caption = f"\n{_run_in_words(panel, run, filters)}" if run is not None else ""
         part.suptitle(wrapped(panel.title, TITLE_WIDTH) + caption)
         part.supxlabel(_at_both_ends(rows), fontsize=NOTE_SIZE + 0.5)
         _draw_filters(part, filters)
-    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
+    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING, explanation)
 
 
 def draw_starts(data: Data) -> Drawn:
@@ -90,7 +90,7 @@ def draw_starts(data: Data) -> Drawn:
     key = _key(panels, reached)
     titles = [wrapped(panel.title, TITLE_WIDTH) for panel in panels]
     heights = (1.93 + 0.15 * max(title.count("\n") for title in titles), 2.0 + key.height)
-    figure = page(len(panels), sum(heights), explanation, lacking)
+    figure = page(len(panels), sum(heights), lacking)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, panel, rows in zip(above.subfigures(1, len(panels), squeeze=False)[0], panels, rows_of, strict=True):
         run, filters = _filters_of_lowest_seed(panel, data.measured["filters"])
@@ -107,7 +107,7 @@ def draw_starts(data: Data) -> Drawn:
             _draw_filters(moment_part, of_epoch)
     _draw_similarity(below.subplots(), panels, rows_of)
     below.legend(**key.options, loc="outside lower center")
-    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING)
+    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING, explanation)
 
 
 def picture(weights: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -16,12 +16,13 @@ import pandas as pd
 from urfb import __version__
 from urfb.files import write_file
 from urfb.report.canvas import STYLE
+from urfb.report.captions import Caption, caption
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import Exhibit, Frames
 from urfb.report.fingerprints import fingerprint
 from urfb.report.texts import latex, markdown
 
-SUFFIXES = {"figure": ("png", "pdf", "csv"), "table": ("md", "tex", "csv")}
+SUFFIXES = {"figure": ("png", "pdf", "txt", "tex", "csv"), "table": ("md", "tex", "csv")}
 """The files of each kind of exhibit; the last one has all of its provenance in its head."""
 
 
@@ -86,7 +87,11 @@ def render(
                 continue
         with matplotlib.rc_context(STYLE):
             made = exhibit.build(data)
-            contents = _contents(exhibit, made, provenance(exhibit, made, command, stamp), stem)
+            lines = provenance(exhibit, made, command, stamp)
+            if isinstance(made, Tabulated):
+                contents = _of_table(exhibit, made, lines, stem)
+            else:
+                contents = _of_figure(exhibit, made, lines, caption(exhibit, data, made, completing))
         for file, content in zip(files, contents, strict=True):
             write_file(file, content)
         yield Rendered(exhibit, files, made.shortfalls, completing, made=True)
@@ -158,16 +163,23 @@ def _description(run: Mapping[Any, Any]) -> str:
     return f"run {run['run']}: {run['network']}, {run['dataset']}, {run['protocol']}, seed {run['seed']}, {trained}"
 
 
-def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str], label: str) -> list[bytes]:
-    """Return the bytes of an exhibit's files; the same data give the same bytes."""
+def _numbers(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str]) -> bytes:
+    """Return an exhibit's CSV file."""
     head = "".join(f"# {line}\n" for line in [" ".join(exhibit.heading.split()), *lines])
-    numbers = (head + made.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
-    if isinstance(made, Tabulated):
-        notes = [*made.notes, *(f"Incomplete: {line}." for line in made.shortfalls)]
-        as_markdown = markdown(exhibit.heading, made.shown, notes, lines)
-        caption = exhibit.caption[:1].upper() + exhibit.caption[1:]  # LaTeX numbers its tables itself
-        as_latex = latex(caption, made.shown, notes, lines, label)
-        return [as_markdown.encode(), as_latex.encode(), numbers]
+    return (head + made.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
+
+
+def _of_table(exhibit: Exhibit, made: Tabulated, lines: list[str], label: str) -> list[bytes]:
+    """Return the contents of a table's files, the same for the same data."""
+    notes = [*made.notes, *(f"Incomplete: {line}." for line in made.shortfalls)]
+    as_markdown = markdown(exhibit.heading, made.shown, notes, lines)
+    above = exhibit.caption[:1].upper() + exhibit.caption[1:]  # LaTeX numbers its tables itself
+    as_latex = latex(above, made.shown, notes, lines, label)
+    return [as_markdown.encode(), as_latex.encode(), _numbers(exhibit, made, lines)]
+
+
+def _of_figure(exhibit: Exhibit, made: Drawn, lines: list[str], words: Caption) -> list[bytes]:
+    """Return the contents of a figure's files, the same for the same data."""
     subject = ". ".join(lines)
     png, pdf = io.BytesIO(), io.BytesIO()
     title, maker = exhibit.heading, f"urfb {__version__}"
@@ -175,7 +187,8 @@ def _contents(exhibit: Exhibit, made: Drawn | Tabulated, lines: list[str], label
     pdf_metadata = {"Title": title, "Subject": subject, "Creator": maker, "CreationDate": None}
     made.figure.savefig(png, format="png", dpi=200, metadata=png_metadata)
     made.figure.savefig(pdf, format="pdf", metadata=pdf_metadata)
-    return [png.getvalue(), pdf.getvalue(), numbers]
+    texts = [words.as_text().encode(), words.as_latex(lines).encode()]
+    return [png.getvalue(), pdf.getvalue(), *texts, _numbers(exhibit, made, lines)]
 
 
 def _head(file: Path) -> list[str]:

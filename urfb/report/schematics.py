@@ -42,7 +42,7 @@ ABOUT_FEEDBACK = (
 def feedforward(_: Data) -> Drawn:
     """Draw the feedforward computation: every activity, and the sum and σ of unit (2, 2)."""
     sample = example()
-    figure, axes = _canvas(4.6, ABOUT_FORWARD)
+    figure, axes = _canvas(4.6)
     heights = {0: 1.22, 1: 2.2, 2: 3.18, 3: 4.16}
     places = {layer: [(across, height) for across in ACROSS] for layer, height in heights.items()}
     for layer in (1, 2, 3):
@@ -64,13 +64,13 @@ def feedforward(_: Data) -> Drawn:
             _unit(axes, place, text, saturated=_saturated(sample, layer, i), emphasised=(layer, i) == (2, CHOSEN))
     _write(axes, (0.03, 0.42), _sum_in_words(sample), ha="left", linespacing=1.6)
     _draw_sigma(axes, sample)
-    return Drawn(figure, table(sample, ("h", "x", "W")), pd.DataFrame(), [], MEANING)
+    return Drawn(figure, table(sample, ("h", "x", "W")), pd.DataFrame(), [], MEANING, ABOUT_FORWARD)
 
 
 def feedback(_: Data) -> Drawn:
     """Draw the feedback: δ₂,₂ made of δ₃ through R₃, and the increments of W and R made of δ₂,₂."""
     sample = example()
-    figure, axes = _canvas(4.75, ABOUT_FEEDBACK)
+    figure, axes = _canvas(4.75)
     heights = {1: 0.8, 2: 2.4, 3: 4.2}
     places = {layer: [(across, height) for across in (0.62, 1.7, 2.78)] for layer, height in heights.items()}
     chosen = places[2][CHOSEN]
@@ -87,7 +87,7 @@ def feedback(_: Data) -> Drawn:
     names = {1: "layer 1", 2: "layer 2", 3: r"layer 3 (output): $\delta_3$ is the derivative of the loss"}
     for layer, name in names.items():
         _write(axes, (0.03, heights[layer] + 0.36), name, ha="left")
-    return Drawn(figure, table(sample), pd.DataFrame(), [], MEANING)
+    return Drawn(figure, table(sample), pd.DataFrame(), [], MEANING, ABOUT_FEEDBACK)
 
 
 def _draw_combination(axes: Axes, sample: Example, places: dict[int, list[Point]], combined: Point) -> None:
@@ -185,9 +185,9 @@ def _draw_sigma(axes: Axes, sample: Example) -> None:
     inset.set_ylabel(r"$\sigma(h)$", fontsize=LETTERS, labelpad=0)
 
 
-def _canvas(height: float, explanation: str) -> tuple[Figure, Axes]:
+def _canvas(height: float) -> tuple[Figure, Axes]:
     """Return a page one column wide and axes that measure it in inches."""
-    figure = page(1, height, explanation, [])
+    figure = page(1, height, [])
     figure.set_layout_engine("none")
     whole = figure.get_size_inches()[1]
     axes = figure.add_axes((0, 1 - height / whole, 1, height / whole))

@@ -69,7 +69,7 @@ def draw(data: Data) -> Drawn:
     rows = rows[(rows["method"] == "discrete") | rows["simulation"].isin(visible)]
 
     lacking = _shortfalls(discrete, draws)
-    figure = page(2, 6.6, _explanation(simulations, visible, largest), lacking)
+    figure = page(2, 6.6, lacking)
     grid = figure.subplots(len(LAYERS), max(len(draws), DRAWS), sharex=True, sharey="row", squeeze=False)
     quantities = ["log10_error", *reversed(CORRELATIONS)]
     for number, column in enumerate(grid.T):
@@ -89,7 +89,9 @@ def draw(data: Data) -> Drawn:
         keys.append(Line2D([], [], color="0.1", linewidth=0.5, label="the ODE"))
     grid[0, -1].legend(handles=by_rows(keys, 1), loc="lower left", borderaxespad=0.2)
     drawn = simulations[simulations["simulation"].isin(rows["simulation"])]
-    return Drawn(figure, rows, drawn.assign(rule=_named(drawn)), lacking, MEANING)
+    return Drawn(
+        figure, rows, drawn.assign(rule=_named(drawn)), lacking, MEANING, _explanation(simulations, visible, largest)
+    )
 
 
 def of_paper(simulations: pd.DataFrame) -> pd.DataFrame:

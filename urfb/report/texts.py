@@ -62,7 +62,7 @@ def latex(caption: str, shown: pd.DataFrame, notes: Sequence[str], provenance: S
     """
     kinds, places = _kinds(shown), list(range(shown.shape[1]))
     heads: dict[Any, str] = {
-        place: f"\\multicolumn{{2}}{{c}}{{{_in_latex(name)}}}" if kinds[place] == "interval" else _in_latex(name)
+        place: f"\\multicolumn{{2}}{{c}}{{{in_latex(name)}}}" if kinds[place] == "interval" else in_latex(name)
         for place, name in enumerate(shown.columns)
     }
     shown = shown.set_axis(places, axis=1).reset_index(drop=True)  # Styler takes no name twice
@@ -70,16 +70,16 @@ def latex(caption: str, shown: pd.DataFrame, notes: Sequence[str], provenance: S
     repeated = (shown == shown.shift()).iloc[:, : max(texts - 1, 0)].cumprod(axis=1).astype(bool)
     groups: dict[Any, str] = {}
     if not repeated.empty and repeated.iloc[:, 0].any():
-        groups = shown.loc[~repeated[0], 0].map(_in_latex).to_dict()
+        groups = shown.loc[~repeated[0], 0].map(in_latex).to_dict()
         shown, places = shown.mask(repeated.reindex(columns=places, fill_value=False), ""), places[1:]
     styler = shown[places].style.hide(axis="index").format_index(heads.__getitem__, axis=1)
-    styler.format({place: _interval_in_latex if kinds[place] == "interval" else _in_latex for place in places})
+    styler.format({place: _interval_in_latex if kinds[place] == "interval" else in_latex for place in places})
     table = styler.to_latex(
         column_format="".join(_form(kinds[place], shown[place]) for place in places),
         position_float="centering",
         hrules=True,
         label=f"tab:{label}",
-        caption=(" ".join([f"{_in_latex(caption)}.", *map(_in_latex, notes)]), _in_latex(caption)),
+        caption=(" ".join([f"{in_latex(caption)}.", *map(in_latex, notes)]), in_latex(caption)),
     )
     lines = table.split("\n")
     width, first_row = len(places) + kinds.count("interval"), lines.index(r"\midrule") + 1
@@ -121,24 +121,30 @@ def _in_markdown(text: object) -> str:
     return escaped.replace("$", "&#36;")  # on GitHub, \$ begins mathematics, too
 
 
+_GREEK = (
+    r"\alpha", r"\beta", r"\gamma", r"\delta", r"\varepsilon", r"\eta", r"\lambda", r"\mu", r"\sigma", r"\Delta",
+    r"\Sigma",
+)  # fmt: skip
 # What LaTeX reads as its own, and signs that its usual letters lack.
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
         "|": r"\textbar{}", "`": r"\textasciigrave{}", "[": "{[}", "]": "{]}", "*": "{*}",
-        "±": r"$\pm$", "−": r"$-$", "–": "--", "ε": r"$\varepsilon$", "λ": r"$\lambda$", "μ": r"$\mu$", "ᵗ": r"$^t$",
+        **{sign: f"${name}$" for sign, name in zip("αβγδεηλμσΔΣ", _GREEK, strict=True)},
+        "±": r"$\pm$", "−": r"$-$", "–": "--", "′": r"$'$", "½": r"$\frac12$", "ᵗ": r"$^t$",
         **{sign: f"$_{digit}$" for digit, sign in enumerate("₀₁₂₃₄₅₆₇₈₉")}, "≤": r"$\le$", "≥": r"$\ge$",
         "×": r"$\times$", "≈": r"$\approx$", "\N{NO-BREAK SPACE}": "~",
     }
 )  # fmt: skip
 
 
-def _in_latex(text: object) -> str:
+def in_latex(text: object) -> str:
+    """Return a text in one line that LaTeX sets as it is."""
     return _plain(text).translate(_LATEX)
 
 
 def _interval_in_latex(text: object) -> str:
     """Return the two cells of a mean and its interval, if any."""
     mean, _, half = str(text).partition(PLUS_MINUS)
-    return f"{_in_latex(mean)} &" + (f" $\\,\\pm\\,${_in_latex(half)}" if half else "")
+    return f"{in_latex(mean)} &" + (f" $\\,\\pm\\,${in_latex(half)}" if half else "")

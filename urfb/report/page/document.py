@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from urfb import __version__
 from urfb.files import write_file
 from urfb.report.canvas import STYLE
+from urfb.report.captions import caption
 from urfb.report.claims import ClaimResult, Verdict
 from urfb.report.claims.formatting import as_json, claimed, measured, missing, tested_by, undecided
 from urfb.report.drawn import Drawn, Tabulated
@@ -57,6 +58,7 @@ class Shown:
     Attributes:
         exhibit: what it is.
         picture: of a figure, a `data:` URL; `width` and `height` are in CSS pixels.
+        caption: of a figure, what is drawn, from which runs, and what is missing, in sentences without markup.
         columns, rows, notes: of a table, all text.
         shortfalls: what it lacks, one line each.
         command: the one that completes it; empty if there is none.
@@ -67,6 +69,7 @@ class Shown:
     picture: str
     width: int
     height: int
+    caption: str
     columns: list[str]
     rows: list[list[str]]
     notes: list[str]
@@ -194,7 +197,7 @@ def _summaries(runs: pd.DataFrame, claims: Sequence[ClaimResult]) -> dict[str, A
 
 def _shown(inputs: _Inputs, location: str) -> Shown:
     exhibit = inputs.exhibit
-    picture, width, height = "", 0, 0
+    picture, width, height, words = "", 0, 0, ""
     columns: list[str] = []
     cells: list[list[str]] = []
     notes: list[str] = []
@@ -203,6 +206,7 @@ def _shown(inputs: _Inputs, location: str) -> Shown:
         if isinstance(made, Drawn):
             picture = _picture(made)
             width, height = (round(96 * MAGNIFIED * inches) for inches in made.figure.get_size_inches())
+            words = caption(exhibit, inputs.data, made, completing_command(exhibit, location)).body
     if isinstance(made, Tabulated):
         columns = [str(name) for name in made.shown.columns]
         cells = [[str(cell) for cell in row] for row in made.shown.itertuples(index=False)]
@@ -212,6 +216,7 @@ def _shown(inputs: _Inputs, location: str) -> Shown:
         picture=picture,
         width=width,
         height=height,
+        caption=words,
         columns=columns,
         rows=cells,
         notes=notes,
