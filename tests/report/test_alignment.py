@@ -150,7 +150,7 @@ def test_what_is_lacking_is_said(store):
         "URFB: 1 of 3 seeds",
         "FRFB: nothing measured yet",
     ]
-    assert drawn.figure.get_axes()[1].get_title() == "FRFB (nothing measured)"
+    assert [axes.get_title() for axes in drawn.figure.get_axes()] == ["URFB (1 seed, 3 epochs)"]
 
 
 def test_rows_of_one_panel_say_how_they_differ(store):
@@ -178,11 +178,11 @@ def test_a_row_alone_has_the_title_of_its_panel(store):
 
 
 @pytest.mark.parametrize("experiment", [None, "quick"])
-def test_without_a_run_that_has_feedback_the_axes_are_empty(store, experiment):
+def test_without_a_run_that_has_feedback_the_picture_says_so(store, experiment):
     store.add(3, rule="bp", experiments="quick")
     drawn = made("10", store, experiment)
     assert drawn.shortfalls == ["no run of this figure in the store"]
-    assert [axes.get_lines()[:] for axes in drawn.figure.get_axes()] == [[], []]
+    assert [text.get_text() for text in drawn.figure.texts] == ["No run of this figure is in the store."]
     assert drawn.data.empty
 
 
@@ -240,13 +240,27 @@ def test_hidden_layer_saturation_is_drawn_for_each_loss(store):
     assert "passes no error signal on" in drawn.explanation
 
 
+def test_protocols_without_measurements_leave_the_others_aligned(store):
+    store.add_protocols(3, sparse=False, input_offset=0.5)
+    for rule in ("urfb", "frfb"):
+        store.add(3, rule=rule)
+    parts = made("saturation", store).figure.subfigs
+    assert len(parts) == 2, "without the panels of deepernet"
+    columns = [
+        {axes.get_title().partition(" ")[0]: axes.get_subplotspec().colspan.start for axes in part.get_axes()}
+        for part in parts
+    ]
+    assert columns == [{"URFB": 0, "FRFB": 1}, {"URFB": 0, "FRFB": 1, "BP": 2, "BP-H": 3}]
+    assert all(part.get_axes()[0].get_ylabel() == "saturated units" for part in parts[:1])
+
+
 def test_a_run_whose_saturation_was_never_measured_is_no_curve_at_0(store):
     store.add(3, rule="urfb")
     for row in store.alignment_rows:
         row.pop("saturation", None)
     drawn = made("saturation", store)
     assert drawn.data.empty
-    assert "nothing measured" in drawn.figure.get_axes()[0].get_title()
+    assert not drawn.figure.get_axes()
 
 
 def test_seed_measured_from_a_later_epoch_keeps_the_line_in_order(store):
@@ -254,10 +268,10 @@ def test_seed_measured_from_a_later_epoch_keeps_the_line_in_order(store):
         store.add(20, rule="urfb", seed=seed)
     store.alignment_rows = [row for row in store.alignment_rows if row["seed"] == 1 or row["epoch"] > 12]
     drawn = made("saturation", store)
-    lines = lines_of(drawn.figure.subfigs[0].get_axes()[2])
+    lines = lines_of(drawn.figure.get_axes()[0])
     line = lines["Full 500, all entries"]
     assert line.get_xdata().tolist() == list(range(13, 21))
     [alone] = [line for label, line in lines.items() if label.startswith("Full 500, all entries, run")]
     early = [step / STEPS_AN_EPOCH for step in EARLY_STEPS]
-    assert alone.get_xdata() == pytest.approx([0, *early, *range(1, 14)])
+    assert alone.get_xdata() == pytest.approx([0, *early, *range(1, 21)])
     drawn.figure.canvas.draw()  # matplotlib only then looks where markers are to be

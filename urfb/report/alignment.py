@@ -8,11 +8,24 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from urfb.nn.rules import RULES
-from urfb.report.canvas import GREY, PANEL_WIDTH, TITLE_WIDTH, Key, curve, epoch_axis, fitting_key, page, wrapped
+from urfb.report.canvas import (
+    GREY,
+    PANEL_WIDTH,
+    TITLE_SIZE,
+    TITLE_WIDTH,
+    Key,
+    curve,
+    epoch_axis,
+    fitting_key,
+    page,
+    placeholder,
+    text_width,
+    wrapped,
+)
 from urfb.report.colours import layer_looks
 from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, shortfalls, stack
 from urfb.report.exhibits import Data
@@ -79,6 +92,8 @@ SATURATION = _Measure(
     f"{MEANING_ALONE}",
     losses_abreast=True,
 )
+COLUMNS = ["panel", "protocol", "layer", "layer_name", "step", "epoch", "entries", "mean", "low", "high", "n", "alone"]
+COLUMNS += ["runs"]
 ABOUT_SEEDS = "Lines are means over seeds; bands span the smallest to the largest value."
 
 
@@ -97,15 +112,15 @@ class _Row:
         """The colour and the marker of each layer, the highest one first."""
         return layer_looks(sorted({int(layer) for layer in self.table["layer"]}, reverse=True), self.depth)
 
-    def key(self, columns: int) -> Key:
-        """Return its legend, which fits below so many panels."""
+    def key(self, width: float) -> Key:
+        """Return its legend, which fits into so many inches."""
         names = dict(zip(self.table["layer"], self.table["layer_name"], strict=True))
         handles = [Line2D([], [], label=f"layer {layer}: {names[layer]}", **look) for layer, look in self.looks.items()]
-        across = min(len(handles), 2 * columns)
+        across = min(len(handles), round(2 * width / PANEL_WIDTH))
         kinds = sorted(set(self.table["entries"]))
         if len(kinds) > 1:
             handles += [Line2D([], [], color=GREY, linestyle=STYLES[kind], label=WORDS[kind]) for kind in kinds]
-        return fitting_key(handles, columns * PANEL_WIDTH - 0.1, across)
+        return fitting_key(handles, width - 0.1, across)
 
 
 def draw(data: Data) -> Drawn:
@@ -139,33 +154,41 @@ def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
     lacking = shortfalls(panels, total, "nothing measured yet")
     depths = data.measured["alignment"].groupby("run")["layer"].max()
     rows = [row for panel in panels for row in _rows(panel, measured, depths, measure.losses_abreast)]
+    if not rows:
+        return Drawn(placeholder(), pd.DataFrame(columns=COLUMNS), drawn_runs(panels, total), lacking, measure.meaning)
 
     columns = max(len(row.protocols) for row in rows)
+    width = min(columns, 2) * PANEL_WIDTH
     about = [measure.about, explain([row.table for row in rows], ABOUT_SEEDS)]
-    if reached:
-        about.append(measure.about_lowest.format(min(measured["layer"])))
-        about.append(measure.about_highest.format(max(measured["layer"])))
+    about.append(measure.about_lowest.format(min(measured["layer"])))
+    about.append(measure.about_highest.format(max(measured["layer"])))
     explanation = " ".join(words for words in about if words)
-    titles = [_titles(row, reached, columns) for row in rows]
-    keys = [row.key(columns) for row in rows]
+    titles = [_titles(row, reached, width / columns) for row in rows]
+    keys = [row.key(width) for row in rows]
     heights = [
-        2.35 + 0.12 * (title.count("\n") + max(text.count("\n") for text in of_axes)) + key.height
-        for (title, of_axes), key in zip(titles, keys, strict=True)
+        (2.35 if columns < 3 else 1.95) + 0.12 * (wrapped(row.title, width - 0.4).count("\n") + lines) + key.height
+        for row, lines, key in zip(
+            rows, (max(text.count("\n") for text in texts) for texts in titles), keys, strict=True
+        )
     ]
-    figure = page(columns, sum(heights), lacking)
+    figure = page(min(columns, 2), sum(heights), lacking)
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for part, row, (title, of_axes), key in zip(parts, rows, titles, keys, strict=True):
-        part.suptitle(title)
-        grid = _draw_row(part, row, columns)
-        grid[0].set_ylabel(measure.quantity)
-        for axes, words in zip(grid, of_axes, strict=True):
-            axes.set_title(words)
-        if key.height:
-            part.legend(**key.options, loc="outside lower center")
+    places = _places(rows, columns)
+    for part, row, texts, key in zip(parts, rows, titles, keys, strict=True):
+        part.suptitle(wrapped(row.title, width - 0.4))
+        grid = list(part.subplots(1, columns, squeeze=False, sharey=True)[0])
+        taken = [places.get(protocol.name, number) for number, protocol in enumerate(row.protocols)]
+        _draw_row([grid[place] for place in taken], row, texts, ticks=5 if columns < 3 else 3)
+        grid[min(taken)].set_ylabel(measure.quantity)
+        grid[min(taken)].tick_params(labelleft=True)
+        for place in set(range(columns)) - set(taken):
+            grid[place].remove()
+        part.legend(**key.options, loc="outside lower center")
     shown = stack([row.table for row in rows])
-    lowest = min(0.0, shown["low"].min()) if len(shown) else 0.0
+    lowest = min(0.0, shown["low"].min())
     for axes in figure.get_axes():
-        axes.set_ylim(1.05 * lowest - 0.02, 1.02)
+        axes.set_ylim(1.05 * lowest - 0.02, 1.04)  # so that markers at 1 are whole
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     return Drawn(figure, shown, drawn_runs(panels, total), lacking, measure.meaning, explanation)
 
 
@@ -206,12 +229,13 @@ def _rows(panel: Panel, measured: pd.DataFrame, depths: pd.Series[int], losses_a
             words += f", feedback connectivity {protocol.feedback():g}"
         groups.setdefault(words, []).append(protocol)
     rows = []
-    for words, protocols in ((words, part) for words, members in groups.items() for part in _parts(members)):
+    drawn = {words: [one for one in members if _runs(panel, one, measured)] for words, members in groups.items()}
+    for words, protocols in ((words, part) for words, members in drawn.items() for part in _parts(members)):
         sparse = min(protocols[0].connectivity, protocols[0].feedback()) < 1
         runs = pd.concat([panel.runs_of(protocol)[["run", "seed", "protocol"]] for protocol in protocols])
         values = runs.merge(measured if sparse else measured[measured["entries"] == "all"], on="run")
         title = f"{panel.title}, {words}" if len(groups) > 1 else panel.title
-        depth = int(depths.reindex(panel.runs["run"]).max() if len(values) else 0)
+        depth = int(depths.reindex(panel.runs["run"]).max())
         rows.append(_Row(title, panel, protocols, depth, _table(panel, values)))
     return rows
 
@@ -223,31 +247,43 @@ def _parts(protocols: list[Protocol]) -> list[list[Protocol]]:
 def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
     line = ["protocol", "layer", "layer_name", "entries"]
     table = by_moment(values, line, "value", ["step", "epoch"]).assign(panel=panel.title)
-    by = ["protocol", "layer", "layer_name", "step", "epoch", "entries"]
-    return table[["panel", *by, "mean", "low", "high", "n", "alone", "runs"]]
+    return table[COLUMNS]
 
 
-def _titles(row: _Row, reached: Mapping[str, int], columns: int) -> tuple[str, list[str]]:
-    """Return the title of a row, and of each of its axes."""
+def _runs(panel: Panel, protocol: Protocol, measured: pd.DataFrame) -> list[str]:
+    """Return a protocol's runs that something is measured in."""
+    runs = panel.runs_of(protocol)["run"]
+    return runs[runs.isin(measured["run"])].to_list()
+
+
+def _titles(row: _Row, reached: Mapping[str, int], width: float) -> list[str]:
+    """Return the title of each of a row's axes, which are so many inches wide."""
     words = []
     for protocol in row.protocols:
         epochs = [reached[run] for run in row.panel.runs_of(protocol)["run"] if run in reached]
-        words.append(wrapped(f"{protocol.name} ({extent(epochs) if epochs else 'nothing measured'})", TITLE_WIDTH))
-    return wrapped(row.title, columns * PANEL_WIDTH - 0.4), words
+        words.append((protocol.name, f"({extent(epochs)})"))
+    room = width - (PANEL_WIDTH - TITLE_WIDTH if width > 2 else 0.1)
+    if all(text_width(" ".join(pair), TITLE_SIZE) <= room for pair in words):
+        return [" ".join(pair) for pair in words]
+    return ["\n".join(wrapped(text, room) for text in pair) for pair in words]
 
 
-def _draw_row(part: FigureBase, row: _Row, columns: int) -> list[Axes]:
-    """Draw a row's lines, and return its sets of axes."""
+def _places(rows: Sequence[_Row], columns: int) -> dict[str, int]:
+    """Return the column of each protocol if all rows can share them, those that most rows have first; else nothing."""
+    names = [protocol.name for row in rows for protocol in row.protocols]
+    order = sorted(dict.fromkeys(names), key=names.count, reverse=True)
+    return {name: column for column, name in enumerate(order)} if len(order) <= columns else {}
+
+
+def _draw_row(grid: Sequence[Axes], row: _Row, titles: Sequence[str], ticks: int) -> None:
+    """Draw a row's lines, on one set of axes for each protocol."""
     looks = row.looks
     names = dict(zip(row.table["layer"], row.table["layer_name"], strict=True))
-    grid = list(part.subplots(1, columns, squeeze=False, sharey=True)[0])
-    for axes, protocol in zip(grid, row.protocols, strict=False):
+    for axes, protocol, title in zip(grid, row.protocols, titles, strict=True):
+        axes.set_title(title)
         lines = row.table[row.table["protocol"] == protocol.name]
-        for layer, look in looks.items():
+        for number, (layer, look) in enumerate(looks.items()):
             for kind, style in STYLES.items():
                 line = lines[(lines["layer"] == layer) & (lines["entries"] == kind)]
-                curve(axes, line, linestyle=style, label=f"{names[layer]}, {WORDS[kind]}", **look)
-        epoch_axis(axes, max(row.table["epoch"], default=0) or 1)
-    for unused in grid[len(row.protocols) :]:
-        unused.remove()
-    return grid[: len(row.protocols)]
+                curve(axes, line, number, len(looks), linestyle=style, label=f"{names[layer]}, {WORDS[kind]}", **look)
+        epoch_axis(axes, max(row.table["epoch"]) or 1, ticks=ticks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -33,6 +33,8 @@ NOTE_SIZE = 6.0
 LEGEND_SIZE = 6.5
 THIN: Any = {"linewidth": 0.6, "marker": "", "alpha": 0.8}
 """How a seed is drawn that goes on when others have ended."""
+OPEN: Any = {"markerfacecolor": "white", "markersize": 4.0, "markeredgewidth": 0.8}
+"""How markers are drawn that are not filled; their edge has the line's colour."""
 STATUS_HEIGHT = 0.185  # inches
 
 STYLE: Any = {
@@ -80,6 +82,13 @@ def _status(shortfalls: Sequence[str], inches: float) -> str:
     return whole if text_width(whole, NOTE_SIZE) <= inches else "Incomplete. See the caption."
 
 
+def placeholder(words: str = "No run of this figure is in the store.") -> Figure:
+    """Return a small picture in place of a figure that has nothing to show."""
+    figure = Figure(figsize=(PANEL_WIDTH, 0.5))
+    figure.text(0.5, 0.5, words, ha="center", va="center", fontsize=TITLE_SIZE, color=GREY)
+    return figure
+
+
 def curve(axes: Axes, line: pd.DataFrame, number: int = 0, of: int = 1, **style: Any) -> None:
     """Draw a line's `mean` by `epoch` and, where it is over several seeds, a band from `low` to `high`.
 
@@ -98,31 +107,21 @@ def curve(axes: Axes, line: pd.DataFrame, number: int = 0, of: int = 1, **style:
         sns.lineplot(together, x="epoch", y="mean", estimator=None, ax=axes, **own)
     repeated = together[together["n"] > 1]
     if len(repeated) and of <= MANY:
-        band: dict[str, Any] = {"color": style["color"], "alpha": 0.2 * min(1, 8 / of), "linewidth": 0}
+        band: dict[str, Any] = {"color": style["color"], "alpha": 0.12 * min(1, 8 / of), "linewidth": 0}
         axes.fill_between(repeated["epoch"], repeated["low"], repeated["high"], **band)
     thin: dict[str, Any] = THIN | {name: style[name] for name in ("color", "linestyle") if name in style}
-    for run, x, y in _alone(line, "epoch"):
-        axes.plot(x, y, label=f"{style.get('label')}, run {run}", **thin)
+    if "alone" in line:
+        for run, of_seed in line[line["alone"]].groupby("runs", sort=False):
+            axes.plot(of_seed["epoch"], of_seed["mean"], label=f"{style.get('label')}, run {run}", **thin)
     axes.set_ylabel("")  # to be said once
 
 
-def _alone(line: pd.DataFrame, along: str) -> Iterator[tuple[str, pd.Series[float], pd.Series[float]]]:
-    """Yield each piece of a line that is of one seed alone: the run, and the values along it."""
-    if "alone" not in line:
-        return
-    together, alone = line.loc[~line["alone"], along], line[line["alone"]]
-    for run, rows in alone.groupby("runs", sort=False):
-        before = rows[along] <= together.min() if len(together) else rows[along].notna()
-        for piece in (rows[before], rows[~before]):
-            if len(piece):
-                yield str(run), piece[along], piece["mean"]
-
-
-def epoch_axis(axes: Axes, last: float) -> None:
-    """Let the horizontal axis go from epoch 0 to the last, with whole numbers on it."""
+def epoch_axis(axes: Axes, last: float, first: float = 0, ticks: int = 5) -> None:
+    """Let the horizontal axis go from the first epoch to the last, with whole numbers at about so many ticks."""
+    margin = 0.02 * (last - first or 1)  # so that the first and the last marker are whole
     axes.set_xlabel("epoch")
-    axes.set_xlim(-0.02 * last, 1.02 * last)  # so that the first and the last marker are whole
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    axes.set_xlim(first - margin, last + margin)
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 

@@ -16,8 +16,8 @@ from urfb.report.selection import Panel
 
 FEWEST = 3
 """Seeds that a mean has an interval from; of two, Student's t gives one of twelve times their distance."""
-ABOUT_ALONE = "Thin lines are single seeds at epochs that the other seeds lack."
-MEANING_ALONE = "alone: whether a row is of one seed, where others of its line have nothing"
+ABOUT_ALONE = "Thin lines are single seeds with more epochs than others."
+MEANING_ALONE = "alone: whether a row is of one seed that has epochs which others of its line lack"
 
 Interval = Callable[[Any], tuple[Any, Any]]
 """Low and high of a series, as seaborn asks for them, or of each group of a grouped one, as the table does."""
@@ -105,8 +105,8 @@ def by_moment(
         moments: the columns that say when; by the first one moments are compared.
 
     Returns:
-        Rows over all of a line's seeds, of the moments that all have. A seed that has moments after the last of
-        these, or before the first, goes on from there in rows that are `alone`, over that seed only.
+        Rows over all of a line's seeds, for the moments that all of them have. A seed that has moments before the
+        first or after the last of these has rows for all of its moments, too, which are `alone`: over that seed only.
     """
     moment = moments[0]
     of_line, when = values.groupby(list(line)), values[moment]
@@ -115,8 +115,8 @@ def by_moment(
     seeds = values.groupby([*line, "run"])[moment]
     common = when.where(shared).groupby([values[name] for name in line])
     first, last = common.transform("min"), common.transform("max")
-    before, after = (when <= first) & (seeds.transform("min") < first), (when >= last) & (seeds.transform("max") > last)
-    alone = values[before | after | first.isna()]
+    longer = (seeds.transform("min") < first) | (seeds.transform("max") > last)
+    alone = values[longer | first.isna()]
     together = over_seeds(values[shared], [*line, *moments], value).assign(alone=False)
     if alone.empty:
         return together
@@ -128,6 +128,16 @@ def stack(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put tables of the same columns below one another; empty ones have no say in the types."""
     filled = [table for table in tables if not table.empty]
     return pd.concat(filled, ignore_index=True) if filled else tables[0]
+
+
+def with_runs(panels: Sequence[Panel], reached: Mapping[str, int]) -> list[Panel]:
+    """Return the panels that have a run to draw.
+
+    Args:
+        panels: the panels of a figure.
+        reached: the epochs that are drawn of each run; runs that are not drawn are absent.
+    """
+    return [panel for panel in panels if panel.runs["run"].isin(list(reached)).any()]
 
 
 def drawn_runs(panels: Sequence[Panel], reached: Mapping[str, int]) -> pd.DataFrame:

@@ -6,14 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from urfb.report.canvas import (
     GREY,
     MANY,
+    OPEN,
     PANEL_WIDTH,
+    TITLE_SIZE,
     TITLE_WIDTH,
     Key,
     curve,
@@ -21,9 +25,21 @@ from urfb.report.canvas import (
     fitting_key,
     legend_below,
     page,
+    placeholder,
+    text_width,
     wrapped,
 )
-from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, shortfalls, stack
+from urfb.report.drawn import (
+    MEANING_ALONE,
+    Drawn,
+    by_moment,
+    drawn_runs,
+    explain,
+    extent,
+    shortfalls,
+    stack,
+    with_runs,
+)
 from urfb.report.exhibits import Data
 from urfb.report.selection import Panel
 
@@ -31,21 +47,26 @@ SETS: dict[str, Any] = {"training": "-", "validation": ":"}  # the paper's line 
 MEANING = f"mean, low and high: the error in percent, its mean and its range over n seeds; {MEANING_ALONE}"
 CROWD = 12
 """Protocols of which more need a panel of double width."""
+TICKS = MaxNLocator(5, steps=[1, 2, 5, 10])
+FROM_ZERO = 20
+"""Percent: an axis starts at 0 if some error is as low as this."""
 ABOUT = "Solid lines are training errors, dotted lines validation errors."
 ABOUT_MANY = "Lines are means over seeds; the CSV file has the ranges, which are too many to draw."
 ABOUT_SEEDS = "Lines are means over seeds; bands span the smallest to the largest value."
 
 
 def draw(data: Data) -> Drawn:
-    """Draw training and validation error by epoch, one set of axes for each panel."""
+    """Draw training and validation error by epoch, one set of axes for each panel that has epochs."""
     panels, epochs = data.panels, data.measured["epochs"]
     measured = epochs.rename(columns={f"{name}_error": name for name in SETS})
     measured = measured.melt(["run", "epoch"], list(SETS), "set", "error").dropna(subset=["error"])
     measured = measured.assign(error=100 * measured["error"])
     reached = {str(run): int(last) for run, last in measured.groupby("run")["epoch"].max().items()}
-    lines = [panel.runs[["run", "seed", "protocol"]].merge(measured, on="run") for panel in panels]
-    tables = [_table(panel, rows) for panel, rows in zip(panels, lines, strict=True)]
     lacking = shortfalls(panels, reached, "no epoch yet")
+    panels = with_runs(panels, reached)
+    tables = [_table(panel, measured) for panel in panels]
+    if not panels:
+        return Drawn(placeholder(), _table(data.panels[0], measured), drawn_runs(data.panels, {}), lacking, MEANING)
 
     most = max(len(panel.protocols) for panel in panels)
     crowded = most > CROWD
@@ -55,27 +76,29 @@ def draw(data: Data) -> Drawn:
     explanation = f"{ABOUT} {explain(tables, ABOUT_SEEDS if len(SETS) * most <= MANY else ABOUT_MANY)}".strip()
     titles, keys = zip(*(_in_words(panel, reached, width * PANEL_WIDTH) for panel in panels), strict=True)
     heights = [
-        (3.4 if crowded else 2.25) + 0.11 * title.count("\n") + key.height
+        (3.4 if crowded else 2.45) + 0.11 * title.count("\n") + key.height
         for title, key in zip(titles, keys, strict=True)
     ]
     height = sum(max(heights[start : start + columns]) for start in range(0, len(panels), columns))
     figure = page(columns * width, height, lacking)
-    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-    for axes, panel, table, title, key in zip(grid, panels, tables, titles, keys, strict=False):
-        _draw_panel(axes, panel, table)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for number, (axes, panel, title, key) in enumerate(zip(grid, panels, titles, keys, strict=False)):
+        _draw_panel(axes, panel, tables[number])
         axes.set_title(title)
         legend_below(axes, key)
-    top = max((table["high"].max() for table in tables if len(table)), default=100)
-    grid[0].set_ylim(0, min(1.05 * top, 102))
-    for leftmost in grid[::columns]:
-        leftmost.set_ylabel("error (%)")
+        _set_limits(
+            axes, stack([table for table, other in zip(tables, panels, strict=True) if other.dataset == panel.dataset])
+        )
+        if number % columns == 0:
+            axes.set_ylabel("error (%)")
     for unused in grid[len(panels) :]:
         unused.remove()
     return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING, explanation)
 
 
-def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
+def _table(panel: Panel, measured: pd.DataFrame) -> pd.DataFrame:
     """Return the panel's lines, in percent, one row for each protocol, set and epoch."""
+    values = panel.runs[["run", "seed", "protocol"]].merge(measured, on="run")
     table = by_moment(values, ["protocol", "set"], "error").assign(panel=panel.title)
     return table[["panel", "protocol", "set", "epoch", "mean", "low", "high", "n", "alone", "runs"]]
 
@@ -84,22 +107,39 @@ def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame) -> None:
     lines = [(protocol, name) for protocol in panel.protocols for name in SETS]
     for number, (protocol, name) in enumerate(lines):
         line = table[(table["protocol"] == protocol.name) & (table["set"] == name)]
-        appearance = {"color": protocol.colour, "marker": protocol.marker, "linestyle": SETS[name]}
-        curve(axes, line, number, len(lines), label=f"{protocol.name}, {name}", **appearance)
-    epoch_axis(axes, max(table["epoch"], default=1))
+        look: dict[str, Any] = {"color": protocol.colour, "marker": protocol.marker, "linestyle": SETS[name]}
+        if name == "validation":
+            look |= OPEN | {"markeredgecolor": protocol.colour}
+        curve(axes, line, number, len(lines), label=f"{protocol.name}, {name}", **look)
+
+
+def _set_limits(axes: Axes, compared: pd.DataFrame) -> None:
+    """Let the axes span the lines of all panels that are compared with this one: those of its data set."""
+    epoch_axis(axes, compared["epoch"].max(), compared["epoch"].min())
+    lowest, highest = compared["low"].min(), compared["high"].max()
+    if lowest < FROM_ZERO:
+        lowest = 0.0
+    ticks = np.asarray(TICKS.tick_values(lowest, max(highest, lowest + 1)))
+    axes.set_yticks(ticks[ticks <= 100])
+    axes.set_ylim(ticks[0], min(highest + 0.04 * (highest - ticks[0]), 102))  # the lowest tick names the end
 
 
 def _in_words(panel: Panel, reached: Mapping[str, int], width: float) -> tuple[str, Key]:
-    """Return a panel's title and legend; what all its lines have in common is said once, in the title."""
-    extents = {}
-    for protocol in panel.protocols:
-        epochs = [reached[run] for run in panel.runs_of(protocol)["run"] if run in reached]
-        if epochs:
-            extents[protocol] = extent(epochs)
-    distinct = set(extents.values())
-    common = f" ({distinct.pop()})" if len(distinct) == 1 else ""
+    """Return a panel's title and legend; the title has the seeds and epochs that all protocols have in common."""
+    epochs = {
+        protocol: [reached[run] for run in panel.runs_of(protocol)["run"] if run in reached]
+        for protocol in panel.protocols
+    }
+    seen = {protocol: of_protocol for protocol, of_protocol in epochs.items() if of_protocol}
+    extents = {extent(of_protocol) for of_protocol in seen.values()}
     handles = [Line2D([], [], color=GREY, linestyle=style, label=name) for name, style in SETS.items()]
-    for protocol, words in extents.items():
-        label = protocol.name if common else f"{protocol.name} ({words})"
-        handles.append(Line2D([], [], color=protocol.colour, marker=protocol.marker, label=label))
-    return wrapped(panel.title + common, width - PANEL_WIDTH + TITLE_WIDTH), fitting_key(handles, width - 0.02)
+    handles[1].set(marker="o", **OPEN, markeredgecolor=GREY)
+    for protocol, of_protocol in seen.items():
+        seeds = f" ({len(of_protocol)} seed{'s' * (len(of_protocol) > 1)})" if len(extents) > 1 else ""
+        handles.append(Line2D([], [], color=protocol.colour, marker=protocol.marker, label=f"{protocol.name}{seeds}"))
+    title, room = panel.title, width - PANEL_WIDTH + TITLE_WIDTH
+    if len(extents) == 1:
+        words = f"({extents.pop()})"
+        separator = " " if text_width(f"{title} {words}", TITLE_SIZE) <= room else "\n"
+        return f"{wrapped(title, room)}{separator}{words}", fitting_key(handles, width - 0.02)
+    return wrapped(title, room), fitting_key(handles, width - 0.02)
