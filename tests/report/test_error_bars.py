@@ -50,8 +50,9 @@ def test_two_seeds_are_dots_without_a_whisker(store):
     [bar] = drawn.data.query("n > 0").to_dict("records")
     assert (bar["n"], math.isnan(bar["low"]), math.isnan(bar["high"])) == (2, True, True)
     axes = drawn.figure.axes[0]
-    assert all(np.isnan(np.array(line.get_ydata(), float)).all() for line in axes.get_lines())
-    heights = [height for collection in axes.collections for _, height in collection.get_offsets().tolist()]
+    assert not axes.get_lines()
+    [dots] = axes.collections
+    heights = [height for _, height in dots.get_offsets().tolist()]
     assert sorted(heights) == pytest.approx(sorted(100 * store.runs()["test_error"]))
     assert axes.get_ylim()[1] > 90
     assert "from three seeds on" in drawn.meaning
@@ -63,7 +64,7 @@ def test_several_seeds_are_dots_and_one_is_not(store):
         store.add(3, seed=seed)
     store.add(3, rule="frfb")
     axes = made("5", store).figure.axes[0]
-    dots = [dot for collection in axes.collections for dot in collection.get_offsets().tolist()]
+    dots = axes.collections[-1].get_offsets().tolist()
     errors = 100 * store.runs(rule="urfb")["test_error"]
     assert [height for _, height in dots] == pytest.approx(errors.to_list())
     assert len({x for x, _ in dots}) == 3
@@ -77,12 +78,12 @@ def test_the_table_holds_the_bars_and_whiskers_that_are_drawn(store):
     drawn = made("5", store)
     axes, table = drawn.figure.axes[0], drawn.data.query("n > 0 and panel == 'simpnet, CIFAR-10'")
     assert [bar.get_height() for bar in axes.patches] == pytest.approx(table["mean"].to_list())
-    for line, bar in zip(axes.get_lines(), table.to_dict("records"), strict=True):
-        ends = np.array(line.get_ydata())
-        if bar["n"] < 3:
-            assert np.isnan(ends).all()
-        else:
-            assert (np.nanmin(ends), np.nanmax(ends)) == pytest.approx((bar["low"], bar["high"]))
+    several = table.query("n >= 3")
+    assert len(several) == 4
+    *whiskers, _ = axes.collections
+    for whisker, bar in zip(whiskers, several.to_dict("records"), strict=True):
+        [ends] = whisker.get_segments()
+        assert ends[:, 1] == pytest.approx((bar["low"], bar["high"]))
 
 
 def test_each_bar_says_its_error_seeds_and_epochs(store):
@@ -101,6 +102,7 @@ def test_what_is_missing_is_missing_in_its_place(store):
     assert missing["no test error yet"].xy[0] == 3
     assert texts_of(axes).count("no run") == 4
     assert len(axes.patches) == 1
+    assert len(drawn.figure.axes) == 1, "nothing of CIFAR-100"
     assert "CIFAR-10 (FRFB): no test error yet" in drawn.shortfalls
     assert "CIFAR-10 (BP, BP-H, URFB 50 %, FRFB 50 %); CIFAR-100: no run" in drawn.shortfalls
     lacking = drawn.data[drawn.data["n"] == 0]
@@ -118,11 +120,56 @@ def test_a_bar_never_averages_over_different_epochs(store):
     assert list(drawn.runs["run"]) == [long]
 
 
-def test_each_bar_has_the_epochs_of_its_own_protocol(store):
-    store.add(3)
-    store.add(6, rule="frfb")
-    bars = made("5", store).data.query("n > 0")
-    assert dict(zip(bars["protocol"], bars["epochs"], strict=True)) == {"URFB": 3, "FRFB": 6}
+@pytest.mark.parametrize("experiment", [None, "quick"])
+def test_unequal_bars_are_validation_errors_after_the_same_epoch(store, experiment):
+    for seed, epochs in enumerate((3, 6)):
+        store.add(epochs, seed=seed, experiments="quick")
+        store.add(6, rule="frfb", seed=seed, experiments="quick")
+        store.add(3, rule="bp", seed=seed, experiments="quick")
+    drawn = made("5", store, experiment)
+    bars = drawn.data.query("n > 0").set_index("protocol")
+    errors = 100 * store.epochs(epoch=3).groupby("rule")["validation_error"].mean()
+    assert bars["mean"].to_dict() == pytest.approx(
+        {"BP-H": errors["bp"], "URFB": errors["urfb"], "FRFB": errors["frfb"]}
+    )
+    assert set(bars["epochs"]) == {3}
+    assert set(bars["n"]) == {2}, "the seed of 6 epochs has a third epoch, too"
+    assert set(bars["set"]) == {"validation"}
+    assert drawn.figure.axes[0].get_ylabel() == "validation error (%)"
+    assert "different numbers of epochs" in drawn.explanation
+    assert set(drawn.runs["drawn_epochs"]) == {3}
+
+
+def test_bars_of_equal_epochs_are_test_errors(store):
+    store.add_protocols(3)
+    store.add_protocols(6, dataset="cifar100", off_class_weight=1 / 99)
+    drawn = made("5", store)
+    assert set(drawn.data["set"]) == {"test"}
+    assert "different" not in drawn.explanation
+
+
+TWO_STAGES = {"untied": "all", "untied_start": "independent", "pretraining_epochs": 100, "pretraining_rule": "urfb"}
+
+
+@pytest.mark.parametrize(
+    ("tied", "untied", "comparable"),
+    [(3, 106, False), (500, 1100, False), (106, 106, True)],  # 500 and 1,100 are the paper's own
+)
+def test_a_first_stage_is_never_compared(store, tied, untied, comparable):
+    store.add(tied, network="deepnet_s", rule="frfb")
+    store.add(untied, network="deepnet_s", frozen="1", **TWO_STAGES)
+    drawn = made("9", store)
+    bars = drawn.data.query("n > 0")
+    assert dict(zip(bars["protocol"], bars["epochs"], strict=True)) == {"FRFB tied": tied, "URFB untied": untied}
+    assert set(bars["set"]) == {"test"}
+    assert ("are not comparable" in drawn.explanation) != comparable
+
+
+def test_validation_errors_of_a_second_stage_are_compared(store):
+    store.add(106, network="deepnet_s", frozen="1", **TWO_STAGES)
+    store.add(103, network="deepnet_s", frozen="1", rule="frfb", **TWO_STAGES)
+    bars = made("9", store).data.query("n > 0")
+    assert dict(zip(bars["set"], bars["epochs"], strict=True)) == {"validation": 103}
 
 
 def test_the_epochs_are_those_of_the_test_not_of_the_training(store):
@@ -131,10 +178,10 @@ def test_the_epochs_are_those_of_the_test_not_of_the_training(store):
     assert drawn.data.query("n > 0")["epochs"].item() == 4
 
 
-def test_an_empty_store_gives_empty_axes_and_says_so(store):
+def test_an_empty_store_gives_a_picture_that_says_so(store):
     drawn = made("5", store)
     assert drawn.shortfalls == ["no run of this figure in the store"]
-    assert [len(axes.patches) for axes in drawn.figure.axes] == [0, 0]
+    assert [text.get_text() for text in drawn.figure.texts] == ["No run of this figure is in the store."]
     assert (drawn.data["n"] == 0).all()
     assert len(drawn.data) == 12
 
@@ -181,19 +228,18 @@ def add_tied_and_untied(store, epochs=3, seeds=2, **changed):
 
 def test_tied_and_untied_bars_stand_in_pairs_with_one_name_below(store):
     add_tied_and_untied(store)
-    left, right = made("9", store).figure.axes
-    bars = sorted((bar.get_x() + bar.get_width() / 2, bar) for bar in left.patches)
+    [axes] = made("9", store).figure.axes
+    bars = sorted((bar.get_x() + bar.get_width() / 2, bar) for bar in axes.patches)
     places = [place for place, _ in bars]
     assert np.diff(places) == pytest.approx([1, 2, 1, 2, 1, 2, 1])
     colours = [to_hex(bar.get_facecolor()) for _, bar in bars]
     assert colours == [protocol.colour for protocol in PROTOCOLS[:4] for _ in range(2)]
     assert [(bar.get_hatch() or "") for _, bar in bars] == ["", UNTIED] * 4
-    for axes in (left, right):
-        assert [label.get_text() for label in axes.get_xticklabels()] == ["BP", "BP-H", "URFB", "FRFB"]
-        assert axes.get_xticks() == pytest.approx([0.5, 3.5, 6.5, 9.5])
-        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["tied", "untied"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["BP", "BP-H", "URFB", "FRFB"]
+    assert axes.get_xticks() == pytest.approx([0.5, 3.5, 6.5, 9.5])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["tied", "untied"]
     # The numbers stand at their bars.
-    numbers = {text.xy[0]: text.get_text() for text in left.texts if text.get_text().count(".") == 1}
+    numbers = {text.xy[0]: text.get_text() for text in axes.texts if text.get_text().count(".") == 1}
     assert numbers == {round(place): f"{bar.get_height():.1f}" for place, bar in bars}
 
 
@@ -222,6 +268,5 @@ def test_unlike_batches_pair_largest_tied_with_smallest_untied(store):
 def test_of_one_batch_there_is_nothing_unlike(store):
     add_tied_and_untied(store)
     drawn = made("9-batch", store)
-    titles = [axes.get_title() for axes in drawn.figure.axes]
-    assert titles == ["simpnet, CIFAR-10, batch size 500", "simpnet, CIFAR-10, batch size 50"]
+    assert [axes.get_title() for axes in drawn.figure.axes] == ["simpnet, CIFAR-10, batch size 500"]
     assert "CIFAR-10, batch size 50: no run" in drawn.shortfalls

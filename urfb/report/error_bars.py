@@ -1,27 +1,54 @@
-"""Figures 5, 6 and 9: test error by protocol."""
+"""Figures 5, 6 and 9: the error of each protocol after training."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from urfb.report.canvas import GREY, PANEL_WIDTH, TITLE_WIDTH, fitting_key, legend_below, page, text_width, wrapped
+from urfb.report.canvas import (
+    GREY,
+    PANEL_WIDTH,
+    TITLE_WIDTH,
+    fitting_key,
+    legend_below,
+    page,
+    placeholder,
+    text_width,
+    wrapped,
+)
 from urfb.report.colours import UNTIED
-from urfb.report.drawn import Drawn, drawn_runs, explain, longest, over_seeds, shortfalls, stack, students_interval
+from urfb.report.drawn import (
+    Drawn,
+    drawn_runs,
+    explain,
+    longest,
+    over_seeds,
+    shortfalls,
+    stack,
+    students_interval,
+)
 from urfb.report.exhibits import Data
+from urfb.report.protocols import Protocol
 from urfb.report.selection import DATASET_NAMES, Panel
 
 MEANING = (
-    "mean, low and high: the test error in percent, its mean over n seeds and, from three seeds on, the 95 % interval "
-    "of that mean (t)"
+    "mean, low and high: the error in percent on the set of images in column `set`, its mean over n seeds and, from "
+    "three seeds on, the 95 % interval of that mean (t)"
 )
-ABOUT = "Each bar is the test error after the last epoch; the number at its end is the error in percent."
+ABOUT_TEST = "Each bar is the test error after training, and the number at its end the error in percent."
+ABOUT_VALIDATION = (
+    "Each bar is the validation error after the last epoch that all bars of its network and data set share, and the "
+    "number at its end the error in percent. This is not the test error, which is measured only at the end of a run, "
+    "because the runs have different numbers of epochs."
+)
+ABOUT_UNEQUAL = f"{ABOUT_TEST} Bars with different numbers of epochs are not comparable."
 ABOUT_SEEDS = (
     "Bars are means over seeds, from three seeds on with the 95 % interval of the mean (Student's t); dots are seeds."
 )
@@ -29,15 +56,17 @@ NUMBER_SIZE = 6.5
 NOTE_SIZES = (6, 5.5)  # of the numbers of seeds and epochs: usually, and where bars stand in pairs
 NAME_SIZE = 7.04
 NAME_WIDTH = 1.45  # inches, of names at the left
+SPREAD = (0.14, 0.42)  # of a bar's width: the distance of its seeds' dots from its middle
+CLEARANCE = 3.5  # points between the highest dot or whisker of a bar and its number
 
 
 def draw(data: Data) -> Drawn:
-    """Draw the test error of each protocol at its last epoch, one set of axes for each panel.
+    """Draw the error of each protocol, one set of axes for each panel that has finished runs.
 
-    The seeds of a bar have the same number of epochs, the largest that any of them has a test error for; the others
-    are left out, since a mean over different epochs is nobody's error.
+    The bars show the test error. If unfinished training makes the bars of a network and data set differ in epochs,
+    all bars of the figure show the validation error instead, after the last epoch that these bars share.
     """
-    return _draw(data.panels, data.panels)
+    return _draw(data.panels, data.panels, data)
 
 
 def draw_batches(data: Data) -> Drawn:
@@ -48,7 +77,7 @@ def draw_batches(data: Data) -> Drawn:
         for network in networks
         for panel in _mixed_batches([panel for panel in data.panels if (panel.network, panel.dataset) == network])
     ]
-    return _draw([*data.panels, *mixed], data.panels)
+    return _draw([*data.panels, *mixed], data.panels, data)
 
 
 def _mixed_batches(panels: list[Panel]) -> list[Panel]:
@@ -64,47 +93,38 @@ def _mixed_batches(panels: list[Panel]) -> list[Panel]:
     return [replace(with_large, description=description, runs=runs)]
 
 
-def _draw(panels: list[Panel], expected: list[Panel]) -> Drawn:
-    """Draw one set of axes for each of `found`; of those of `expected`, say what they lack."""
-    measured = [tested(panel) for panel in panels]
+def _draw(panels: list[Panel], expected: list[Panel], data: Data) -> Drawn:
+    """Draw one set of axes for each panel with errors; the shortfalls are those of the `expected` panels."""
+    kind, errors, about = _errors(panels, data)
     reached = {
-        str(run): int(epochs) for rows in measured for run, epochs in zip(rows["run"], rows["epochs"], strict=True)
+        str(run): int(epochs) for rows in errors for run, epochs in zip(rows["run"], rows["epochs"], strict=True)
     }
-    tables = [_table(panel, rows) for panel, rows in zip(panels, measured, strict=True)]
     lacking = shortfalls(expected, reached, "no test error yet")
+    tables = [_table(panel, rows, kind) for panel, rows in zip(panels, errors, strict=True)]
+    bars = [_Bars(panel, table, rows) for panel, table, rows in zip(panels, tables, errors, strict=True) if len(rows)]
+    if not bars:
+        return Drawn(placeholder(), stack(tables), drawn_runs(panels, reached), lacking, MEANING)
 
-    bars = [_Bars(panel, table, seeds) for panel, table, seeds in zip(panels, tables, measured, strict=True)]
     lying = not all(one.fit_upright for one in bars)
-    columns = min(len(panels), 2)
+    columns = min(len(bars), 2)
     rows = [bars[start : start + columns] for start in range(0, len(bars), columns)]
     lengths = [max(one.length for one in row) if lying else 1.75 for row in rows]
     height = sum(lengths) + sum(max(one.margins for one in row) for row in rows)
-    shown = stack(tables)
+    explanation = f"{about} {explain(tables, ABOUT_SEEDS)}".strip()
     figure = page(columns, height, lacking)
-    spread = figure.subplots(len(rows), columns, squeeze=False, height_ratios=lengths, sharex=lying, sharey=not lying)
-    grid = list(spread.flat)
-    for axes, one in zip(grid, bars, strict=False):
-        _draw_panel(axes, one, lying)
-    seeds = stack(measured)["error"]
-    highest = (
-        max(shown["high"].max(), seeds.max()) if shown["high"].notna().any() else seeds.max() if len(seeds) else 100
-    )
+    grid = list(figure.subplots(len(rows), columns, squeeze=False, height_ratios=lengths).flat)
     # Room for the numbers at the ends of the bars and, where it is above them, the legend.
     room = 120 if lying else 125 if any(one.paired for one in bars) else 112
-    end = min(room / 100 * highest, room)
-    for number, axes in enumerate(grid[: len(panels)]):
+    end = min(room / 100 * max(one.highest for one in bars), room)
+    for number, (axes, one) in enumerate(zip(grid, bars, strict=False)):
+        _draw_panel(axes, one, lying)
         if lying:
-            axes.set_xlim(0, end)
-            axes.set_xlabel("test error (%)")
-            axes.xaxis.set_tick_params(labelbottom=True)
+            axes.set(xlim=(0, end), xlabel=f"{kind} error (%)")
         else:
-            axes.set_ylim(0, end)
-            axes.set_ylabel("" if number % columns else "test error (%)")
-    for unused in grid[len(panels) :]:
+            axes.set(ylim=(0, end), ylabel="" if number % columns else f"{kind} error (%)")
+    for unused in grid[len(bars) :]:
         unused.remove()
-    return Drawn(
-        figure, shown, drawn_runs(panels, reached), lacking, MEANING, f"{ABOUT} {explain(tables, ABOUT_SEEDS)}".strip()
-    )
+    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING, explanation)
 
 
 def tested(panel: Panel) -> pd.DataFrame:
@@ -114,13 +134,49 @@ def tested(panel: Panel) -> pd.DataFrame:
     return longest(runs)
 
 
-def _table(panel: Panel, measured: pd.DataFrame) -> pd.DataFrame:
-    """Return the panel's bars, in percent, one row a protocol; one without a test error has n = 0."""
-    table = over_seeds(measured, ["protocol", "epochs"], "error", students_interval)
-    protocols = pd.DataFrame({"panel": panel.title, "protocol": [protocol.name for protocol in panel.protocols]})
-    table = protocols.merge(table, on="protocol", how="left").fillna({"n": 0, "runs": ""})
-    table = table.astype({"n": int, "epochs": "Int64"})
-    return table[["panel", "protocol", "epochs", "mean", "low", "high", "n", "runs"]]
+def _errors(panels: Sequence[Panel], data: Data) -> tuple[str, list[pd.DataFrame], str]:
+    """Return which errors the bars show, the runs behind each panel's bars, and what the caption says of them."""
+    errors = [tested(panel) for panel in panels]
+    last: dict[tuple[str, str], int] = {}  # the last epoch that all bars of a network and data set have reached
+    differ = False
+    for panel, rows in zip(panels, errors, strict=True):
+        for epochs in rows["epochs"].astype(int).unique():
+            shared = last.setdefault((panel.network, panel.dataset), epochs)
+            last[panel.network, panel.dataset] = min(shared, epochs)
+            differ |= shared != epochs
+    if not differ:
+        return "test", errors, ABOUT_TEST
+    as_in_paper = all(
+        panel.of_paper and (rows["epochs"] >= rows["expected_epochs"]).all()
+        for panel, rows in zip(panels, errors, strict=True)
+    )
+    if not as_in_paper and "epochs" in data.measured:
+        validated = [
+            _validated(panel, data.measured["epochs"], last.get((panel.network, panel.dataset))) for panel in panels
+        ]
+        # An epoch of a first stage is not comparable, and a store may lack an epoch.
+        if all(set(rows["protocol"]) == set(other["protocol"]) for rows, other in zip(errors, validated, strict=True)):
+            return "validation", validated, ABOUT_VALIDATION
+    return "test", errors, ABOUT_UNEQUAL
+
+
+def _validated(panel: Panel, epochs: pd.DataFrame, last: int | None) -> pd.DataFrame:
+    """Return the panel's finished runs with their validation `error` in percent after an epoch of the last stage."""
+    runs = panel.runs[panel.runs["test_error"].notna()].drop(columns="validation_error")
+    runs = runs[(runs["pretraining_epochs"] < last) if last else runs["run"].isna()]
+    rows = runs.merge(epochs.loc[epochs["epoch"] == last, ["run", "epoch", "validation_error"]].dropna(), on="run")
+    return rows.rename(columns={"epoch": "epochs"}).assign(error=100 * rows["validation_error"])
+
+
+def _table(panel: Panel, errors: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Return the panel's bars, in percent, one row a protocol; a protocol without a finished run has n = 0."""
+    table = over_seeds(errors, ["protocol", "epochs"], "error", students_interval)
+    protocols = [protocol.name for protocol in panel.protocols]
+    table = pd.DataFrame({"panel": panel.title, "set": kind, "protocol": protocols}).merge(
+        table, on="protocol", how="left"
+    )
+    table = table.fillna({"n": 0, "runs": ""}).astype({"n": int, "epochs": "Int64"})
+    return table[["panel", "protocol", "set", "epochs", "mean", "low", "high", "n", "runs"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +185,7 @@ class _Bars:
 
     panel: Panel
     table: pd.DataFrame  # one row a bar
-    seeds: pd.DataFrame  # one row a run
+    errors: pd.DataFrame  # one row a run
 
     @cached_property
     def order(self) -> list[str]:
@@ -161,9 +217,42 @@ class _Bars:
         return {name: sum(where) / len(where) for name, where in places.items()}
 
     @property
+    def known(self) -> list[tuple[int, Protocol, dict[Any, Any]]]:
+        """The place, the protocol and the row of each bar that has a run."""
+        rows = zip(self.positions, self.panel.protocols, self.table.to_dict("records"), strict=True)
+        return [bar for bar in rows if bar[2]["n"]]
+
+    @property
+    def highest(self) -> float:
+        """The largest error that a bar, whisker or dot of the panel reaches, in percent."""
+        return max(self.ends.values())
+
+    @cached_property
+    def ends(self) -> dict[str, float]:
+        """The largest error that each bar reaches with its whisker and dots: 100 % at most."""
+        largest = self.errors.groupby("protocol")["error"].max()
+        high = self.table.set_index("protocol")["high"].clip(upper=100)
+        return {str(name): float(end) for name, end in largest.combine(high, np.fmax).dropna().items()}
+
+    def dots(self, thickness: float) -> np.ndarray:
+        """Return the place and the error of each seed of bars with several, on both sides of the whiskers."""
+        dots = []
+        for position, protocol, _ in self.known:
+            own = self.errors[self.errors["protocol"] == protocol.name].sort_values("seed")["error"].to_list()
+            left = np.linspace(*SPREAD, (len(own) + 1) // 2)[::-1]
+            right = np.linspace(*SPREAD, len(own) // 2)
+            places = position + thickness * np.concatenate((-left, right))
+            dots += [*zip(places, own, strict=True)] if len(own) > 1 else []
+        return np.array(dots).reshape(-1, 2)
+
+    def place(self, lying: bool) -> float:
+        """Return how many points a bar and the gap after it take."""
+        return 72 * (self.length if lying else PANEL_WIDTH - 0.55) / (len(self.order) + 0.2)
+
+    @property
     def fit_upright(self) -> bool:
         """Whether nothing below or above upright bars would lie on its neighbour."""
-        place = (PANEL_WIDTH - 0.55) / (len(self.order) + 0.2)
+        place = self.place(lying=False) / 72
         numbers = [f"{mean:.1f}" for mean in self.table["mean"].dropna()]
         epochs = [f"{epochs:,}" for epochs in self.table["epochs"].dropna()]
         widest = max((text_width(text, NUMBER_SIZE) for text in numbers), default=0)
@@ -191,25 +280,26 @@ def _draw_panel(axes: Axes, bars: _Bars, lying: bool) -> None:
     Bars stand or, where their names do not fit below, lie. Tied and untied bars of a protocol are together, with a gap
     after them.
     """
-    panel, measured = bars.panel, bars.seeds
-    names = [protocol.name for protocol in panel.protocols]
-    where: dict[str, Any] = {"y": "protocol", "x": "error"} if lying else {"x": "protocol", "y": "error"}
-    where |= {"order": bars.order, "ax": axes, "legend": False, "orient": "h" if lying else "v"}
-    colours = {"hue": "protocol", "hue_order": names, "palette": [protocol.colour for protocol in panel.protocols]}
-    style = {"saturation": 1, "width": 0.9 if bars.paired else 0.72, "edgecolor": "white", "linewidth": 0}
-    whiskers = {"capsize": 0.15, "err_kws": {"color": "0.15", "linewidth": 0.8}}
-    sns.barplot(measured, errorbar=students_interval, **where, **colours, **style, **whiskers)
-    for drawn, protocol in zip(axes.containers, panel.protocols, strict=False):
-        for bar in drawn:
-            bar.set_hatch(protocol.hatch)  # white, without edges
-    repeated = measured[measured.duplicated("protocol", keep=False)]
-    places = sorted(set(repeated["seed"]))
-    places += [-1] * (len(places) % 2)  # an even number, so that no seed is behind the whisker
-    white = {"palette": dict.fromkeys(places, "white"), "edgecolor": "0.15", "linewidth": 0.5, "size": 2.2}
-    sns.stripplot(repeated, hue="seed", hue_order=places, dodge=True, jitter=False, **where, **white)
+    thickness = 0.9 if bars.paired else 0.72
+    whisker: dict[str, Any] = {"color": "0.15", "linewidth": 0.8, "capsize": 0.08 * bars.place(lying), "capthick": 0.8}
+    for position, protocol, bar in bars.known:
+        hatch: dict[str, Any] = {"hatch": protocol.hatch, "edgecolor": "white", "linewidth": 0}  # bars have no edge
+        low, high = max(bar["low"], 0), min(bar["high"], max(bar["mean"], 100))
+        if lying:
+            axes.barh(position, bar["mean"], thickness, color=protocol.colour, **hatch)
+        else:
+            axes.bar(position, bar["mean"], thickness, color=protocol.colour, **hatch)
+        if not np.isnan(bar["low"]):
+            lengths = [[bar["mean"] - low], [high - bar["mean"]]]
+            if lying:
+                axes.errorbar(bar["mean"], position, xerr=lengths, **whisker)
+            else:
+                axes.errorbar(position, bar["mean"], yerr=lengths, **whisker)
+    dots = bars.dots(thickness)
+    look: dict[str, Any] = {"s": 2.2**2, "facecolor": "white", "edgecolor": "0.15", "linewidth": 0.5, "zorder": 3}
+    axes.scatter(*(dots[:, ::-1] if lying else dots).T, **look)
     _write_numbers(axes, bars, lying)
-    axes.set_title(wrapped(panel.title, TITLE_WIDTH), pad=14 if lying else None)
-    axes.set(xlabel="", ylabel="")
+    axes.set_title(wrapped(bars.panel.title, TITLE_WIDTH), pad=14 if lying else None)
     ticks = bars.ticks(lying)
     ends = (len(bars.order) - 0.4, -0.6)
     if lying:
@@ -219,7 +309,7 @@ def _draw_panel(axes: Axes, bars: _Bars, lying: bool) -> None:
     axes.tick_params(axis="y" if lying else "x", length=0)
     axes.grid(visible=False, axis="y" if lying else "x")
     if bars.paired:
-        kinds = {protocol.tying: UNTIED if protocol.untied else "" for protocol in panel.protocols}
+        kinds = {protocol.tying: UNTIED if protocol.untied else "" for protocol in bars.panel.protocols}
         handles = [Patch(fc=GREY, hatch=hatch, ec="white", lw=0, label=kind) for kind, hatch in kinds.items()]
         if lying:
             legend_below(axes, fitting_key(handles, TITLE_WIDTH))
@@ -229,9 +319,8 @@ def _draw_panel(axes: Axes, bars: _Bars, lying: bool) -> None:
 
 def _write_numbers(axes: Axes, bars: _Bars, lying: bool) -> None:
     """Write the mean at the end of each bar, and seeds and epochs: below, or at the right of lying bars."""
-    largest = bars.seeds.groupby("protocol")["error"].max()
     beside: Any = axes.get_yaxis_transform() if lying else axes.get_xaxis_transform()
-    at_end: dict[str, Any] = {"ha": "left", "va": "center"} if lying else {"ha": "center", "va": "bottom"}
+    at_end: dict[str, Any] = {"ha": "left", "va": "center"} if lying else {"ha": "center", "va": "baseline"}
     at_side: dict[str, Any] = {"ha": "right", "va": "center"} if lying else {"ha": "center", "va": "top"}
     first = 23 if any("\n" in name for name in bars.ticks(lying)) and not lying else 15  # points from the axes
     second = first + (28 if lying else 8)
@@ -245,9 +334,9 @@ def _write_numbers(axes: Axes, bars: _Bars, lying: bool) -> None:
         bars.positions, bars.panel.protocols, bars.table.to_dict("records"), strict=True
     ):
         if bar["n"]:
-            # An interval of few seeds may leave the axes, its number not.
-            end = min(max(largest[bar["protocol"]], bar["high"]), 100)
-            write(f"{bar['mean']:.1f}", position, end, 4 if lying else 2.5, NUMBER_SIZE, xycoords="data", **at_end)
+            end = bars.ends[bar["protocol"]]
+            backed = {"bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.3}}  # hides the grid
+            write(f"{bar['mean']:.1f}", position, end, CLEARANCE, NUMBER_SIZE, xycoords="data", **at_end, **backed)
         else:
             why = "no run" if bars.panel.runs_of(protocol).empty else "no test error yet"
             turned = {} if lying else {"rotation": 90}

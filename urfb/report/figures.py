@@ -88,9 +88,10 @@ FIGURES: tuple[Exhibit, ...] = (
         kind="figure",
         paper_figure=5,
         subject="simpnet",
-        shows="test error of every protocol",
+        shows="error of every protocol",
         make=error_bars.draw,
         selection=Selection((SIMPNET10, SIMPNET100), PROTOCOLS),
+        measured=("epochs",),
         completed_by="grid run experiments.yaml figure5",
         says="The hinge loss costs back-propagation little against softmax (claim 1). On CIFAR-10 URFB and FRFB differ "
         "little; with half of the connections, or on CIFAR-100, they differ more.",
@@ -99,9 +100,10 @@ FIGURES: tuple[Exhibit, ...] = (
         kind="figure",
         paper_figure=6,
         subject="deepnet and deepernet",
-        shows="test error of every protocol",
+        shows="error of every protocol",
         make=error_bars.draw,
         selection=Selection((DEEPNET, DEEPERNET), PROTOCOLS),
+        measured=("epochs",),
         completed_by="grid run experiments.yaml figure6",
         says="Back-propagation's error falls from 50 % with deepnet to 42 % with deepernet, with softmax as with "
         "hinge. URFB's falls, too; FRFB does very poorly.",
@@ -134,9 +136,10 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         kind="figure",
         paper_figure=9,
-        shows="convolutional layers against untied ones, test error",
+        shows="convolutional layers against untied ones, error",
         make=error_bars.draw,
         selection=Selection((TIED_OR_UNTIED, TIED_OR_UNTIED_DEEPNET_S), TIED_AND_UNTIED),
+        measured=("epochs",),
         completed_by="grid run experiments.yaml figure9-simpnet figure9-deepnet_s figure9-deepnet_s-untied",
         says="Untied layers do slightly worse than convolutional ones, and the protocols keep their order (claim 4). "
         "In the deeper network FRFB again does much worse.",
@@ -213,9 +216,10 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         kind="figure",
         name="9-batch",
-        shows="convolutional layers against untied ones at like and at unlike batch sizes, test error",
+        shows="convolutional layers against untied ones at like and at unlike batch sizes, error",
         make=error_bars.draw_batches,
         selection=Selection(TIED_AND_UNTIED_BY_BATCH, TIED_AND_UNTIED),
+        measured=("epochs",),
         completed_by="grid run experiments.yaml figure9-simpnet figure9-batch",
         says="Nothing: the author's code trains untied layers with a batch of 50 and convolutional ones with 500. Like "
         "batches tell what untying alone does; dropout is the same in all of them.",
