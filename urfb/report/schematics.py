@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 
-from urfb.report.canvas import PANEL_WIDTH, page
+from urfb.report.canvas import PANEL_WIDTH, TITLE_SIZE, page
 from urfb.report.drawn import Drawn
 from urfb.report.exhibits import Data
 from urfb.report.worked_example import MEANING, UNITS, Example, example, sigma, sigma_prime, table
@@ -30,7 +30,7 @@ FAINT = "0.78"
 LAYER_NAMES = {0: "input", 1: "layer 1", 2: "layer 2", 3: "layer 3\n(output)"}
 
 ABOUT_FORWARD = (
-    "One example in a small network of random weights, all of which the table beside has; numbers are rounded. "
+    "One example in a small network of random weights. The CSV file has all of its numbers, which are rounded here. "
     "Grey: saturated units, |h| > 1."
 )
 ABOUT_FEEDBACK = (
@@ -42,8 +42,8 @@ ABOUT_FEEDBACK = (
 def feedforward(_: Data) -> Drawn:
     """Draw the feedforward computation: every activity, and the sum and σ of unit (2, 2)."""
     sample = example()
-    figure, axes = _canvas(4.6)
-    heights = {0: 1.22, 1: 2.2, 2: 3.18, 3: 4.16}
+    figure, axes = _canvas(4.66)
+    heights = {0: 1.28, 1: 2.26, 2: 3.24, 3: 4.22}
     places = {layer: [(across, height) for across in ACROSS] for layer, height in heights.items()}
     for layer in (1, 2, 3):
         for below in places[layer - 1]:
@@ -62,92 +62,95 @@ def feedforward(_: Data) -> Drawn:
             value = f"$x$ {_rounded(sample.x[layer][i])}"
             text = f"$h$ {_rounded(sample.h[layer][i])}\n{value}" if layer in (1, 2) else value
             _unit(axes, place, text, saturated=_saturated(sample, layer, i), emphasised=(layer, i) == (2, CHOSEN))
-    _write(axes, (0.03, 0.42), _sum_in_words(sample), ha="left", linespacing=1.6)
+    _write(axes, (0.03, 0.48), _sum_in_words(sample), ha="left", linespacing=1.6)
     _draw_sigma(axes, sample)
     return Drawn(figure, table(sample, ("h", "x", "W")), pd.DataFrame(), [], MEANING, ABOUT_FORWARD)
 
 
 def feedback(_: Data) -> Drawn:
-    """Draw the feedback: δ₂,₂ made of δ₃ through R₃, and the increments of W and R made of δ₂,₂."""
+    """Draw the feedback: left, δ₂,₂ computed from δ₃ through R₃; right, the increments of W and R from δ₂,₂."""
     sample = example()
-    figure, axes = _canvas(4.75)
-    heights = {1: 0.8, 2: 2.4, 3: 4.2}
-    places = {layer: [(across, height) for across in (0.62, 1.7, 2.78)] for layer, height in heights.items()}
-    chosen = places[2][CHOSEN]
-    combined = (chosen[0], chosen[1] + 0.72)
-    _draw_combination(axes, sample, places, combined)
-    _draw_updates(axes, sample, places)
-    saturated = [i for i in range(UNITS) if _saturated(sample, 2, i)]
-    for i in saturated:
-        _write(axes, (places[2][i][0], heights[2] - 0.34), rf"$\sigma$′$(h_{{2,{i + 1}}})$ = 0")
-    for layer in heights:
-        for i, place in enumerate(places[layer]):
-            text = f"$x$ {_rounded(sample.x[1][i])}" if layer == 1 else f"$\\delta$ {_rounded(sample.delta[layer][i])}"
-            _unit(axes, place, text, saturated=layer == 2 and i in saturated, emphasised=place == chosen)
-    names = {1: "layer 1", 2: "layer 2", 3: r"layer 3 (output): $\delta_3$ is the derivative of the loss"}
-    for layer, name in names.items():
-        _write(axes, (0.03, heights[layer] + 0.36), name, ha="left")
+    figure, axes = _canvas(3.2, 2)
+    for part, title in enumerate(("(a) feedback signal of unit (2, 2)", "(b) updates of W and R at unit (2, 2)")):
+        _write(axes, (part * PANEL_WIDTH + 0.03, 3.1), title, ha="left", fontsize=TITLE_SIZE)
+    _draw_combination(axes, sample)
+    _draw_updates(axes, sample)
     return Drawn(figure, table(sample), pd.DataFrame(), [], MEANING, ABOUT_FEEDBACK)
 
 
-def _draw_combination(axes: Axes, sample: Example, places: dict[int, list[Point]], combined: Point) -> None:
+def _draw_combination(axes: Axes, sample: Example) -> None:
     """Draw steps 1 and 2: the signals of layer 3 combined through R₃, times σ′, at unit (2, 2)."""
-    chosen = places[2][CHOSEN]
-    for i, place in enumerate(places[2]):
+    above = [(across, 2.45) for across in (0.62, 1.7, 2.78)]
+    units = [(across, 0.6) for across in (0.62, 1.7, 2.78)]
+    chosen = units[CHOSEN]
+    combined = (chosen[0], 1.4)
+    for i, unit in enumerate(units):
         if i != CHOSEN:
-            for above in places[3]:
-                _arrow(axes, above, place, color=FAINT, linestyle="--")
-    for k, above in enumerate(places[3]):
-        _arrow(axes, above, combined, until=0.1, linestyle="--", linewidth=1.1, zorder=3)
+            for source in above:
+                _arrow(axes, source, unit, color=FAINT, linestyle="--")
+    for k, source in enumerate(above):
+        _arrow(axes, source, combined, until=0.1, linestyle="--", linewidth=1.1, zorder=3)
         outwards = 0.09 if k == UNITS - 1 else -0.09
-        begin = (RADIUS + 0.12) / np.hypot(*np.subtract(above, combined))
-        _order(axes, _offset(above, combined, begin, outwards), _offset(above, combined, 0.72, outwards), 1)
+        begin = (RADIUS + 0.12) / np.hypot(*np.subtract(source, combined))
+        _order(axes, _offset(source, combined, begin, outwards), _offset(source, combined, 0.72, outwards), 1)
         weight = f"{_name('R', 3, CHOSEN, k)}\n{_number(sample.R[3][CHOSEN, k])}"
-        _write(axes, _offset(above, combined, 0.38, 0.22 if k != UNITS - 1 else -0.22), weight, backed=True)
+        _write(axes, _offset(source, combined, 0.38, 0.22 if k != UNITS - 1 else -0.22), weight, backed=True)
     axes.add_patch(Circle(combined, 0.1, facecolor="white", edgecolor="black", linewidth=0.9, zorder=5))
     _write(axes, combined, "+", zorder=6, fontsize=9)
     _arrow(axes, combined, chosen, from_=0.1, linewidth=1.1, zorder=3)
-    _order(axes, _offset(combined, chosen, 0.25, -0.12), _offset(combined, chosen, 0.72, -0.12), 2)
-    total = float(sample.R[3][CHOSEN] @ sample.delta[3])
-    left = combined[0] + 0.16
-    _write(
-        axes,
-        (left, combined[1]),
-        rf"$\Sigma_k\, R_{{3,2k}} \delta_{{3,k}}$ = {_number(total)}",
-        ha="left",
-        backed=True,
-    )
+    _order(axes, _offset(combined, chosen, 0.25, -0.12), _offset(combined, chosen, 0.68, -0.12), 2)
+    total = _number(float(sample.R[3][CHOSEN] @ sample.delta[3]))
+    right = combined[0] + 0.16
+    _write(axes, (right, 1.4), rf"$\Sigma_k\, R_{{3,2k}} \delta_{{3,k}}$ = {total}", ha="left", backed=True)
     factor = rf"× $\sigma$′$(h_{{2,2}})$ = {_number(sigma_prime(sample.h[2])[CHOSEN])}"
-    _write(axes, (left, combined[1] - 0.3), factor, ha="left", backed=True)
+    _write(axes, (right, 1.09), factor, ha="left", backed=True)
+    for place, value in zip(above, sample.delta[3], strict=True):
+        _unit(axes, place, f"$\\delta$ {_rounded(value)}", saturated=False, emphasised=False)
+    for i, (place, value) in enumerate(zip(units, sample.delta[2], strict=True)):
+        saturated = _saturated(sample, 2, i)
+        _unit(axes, place, f"$\\delta$ {_rounded(value)}", saturated=saturated, emphasised=i == CHOSEN)
+        if saturated:
+            _write(axes, (place[0], place[1] - 0.34), rf"$\sigma$′$(h_{{2,{i + 1}}})$ = 0")
+    _write(axes, (0.03, 2.82), r"layer 3 (output): $\delta_3$ is the derivative of the loss", ha="left")
+    _write(axes, (0.03, 0.97), "layer 2", ha="left", backed=True)
 
 
-def _draw_updates(axes: Axes, sample: Example, places: dict[int, list[Point]]) -> None:
+def _draw_updates(axes: Axes, sample: Example) -> None:
     """Draw step 3: W into unit (2, 2) and R out of it take the same increment."""
-    chosen = places[2][CHOSEN]
-    for j, below in enumerate(places[1]):
-        _arrow(axes, _offset(below, chosen, 0, -0.1), _offset(below, chosen, 1, -0.1), linewidth=1.1, zorder=3)
+    chosen = (1.5 * PANEL_WIDTH, 2.45)
+    for j, across in enumerate((-1.15, 0, 1.15)):
+        below = (chosen[0] + across, 0.95)
+        _arrow(axes, _offset(below, chosen, 0, -0.07), _offset(below, chosen, 1, -0.07), linewidth=1.1, zorder=3)
         _arrow(
-            axes, _offset(below, chosen, 1, 0.1), _offset(below, chosen, 0, 0.1),
+            axes, _offset(below, chosen, 1, 0.07), _offset(below, chosen, 0, 0.07),
             linewidth=1.1, linestyle="--", zorder=3,
         )  # fmt: skip
-        _order(axes, _between(below, chosen, 0.74), _between(below, chosen, 0.42), 3)
         W = f"{_name('W', 2, CHOSEN, j)}\n{_number(sample.W[2][CHOSEN, j])}"
         R = f"{_name('R', 2, j, CHOSEN)}\n{_number(sample.R[2][j, CHOSEN])}"
-        inner = 0.22  # low enough not to meet the labels of the middle
-        _write(axes, _offset(below, chosen, inner if j == UNITS - 1 else 0.42, -0.27), W)
-        _write(axes, _offset(below, chosen, inner if j == 0 else 0.42, 0.27), R)
+        _write(axes, _offset(below, chosen, 0.3, -0.26), W)
+        _write(axes, _offset(below, chosen, 0.3, 0.26), R)
+        _unit(axes, below, f"$x$ {_rounded(sample.x[1][j])}", saturated=False, emphasised=False)
         increment = _number(sample.W_increment[2][CHOSEN, j])
         product = f"−{_factor(sample.delta[2][CHOSEN])}·{_factor(sample.x[1][j])} = {increment}"
-        _write(axes, (below[0], below[1] - 0.35), product)
+        _write(axes, (below[0], 0.6), product)
+    _unit(axes, chosen, f"$\\delta$ {_rounded(sample.delta[2][CHOSEN])}", saturated=False, emphasised=True)
+    _step(axes, (chosen[0] - 0.72, 0.3), 3)
     equation = r"$\Delta W_{2,2j} = \Delta R_{2,j2} = -\delta_{2,2}\, x_{1,j}$"
-    _write(axes, (PANEL_WIDTH / 2, places[1][0][1] - 0.6), equation)
+    _write(axes, (chosen[0] - 0.58, 0.3), equation, ha="left")
+    _write(axes, (PANEL_WIDTH + 0.03, 2.82), "layer 2", ha="left")
+    _write(axes, (PANEL_WIDTH + 0.03, 1.32), "layer 1", ha="left")
 
 
 def _order(axes: Axes, start: Point, end: Point, number: int) -> None:
     """Draw a red arrow with the number of its step at its beginning."""
     _arrow(axes, start, end, from_=0, until=0, color=RED, linewidth=1.6, zorder=5)
-    axes.add_patch(Circle(start, 0.07, facecolor=RED, edgecolor="white", linewidth=0.6, zorder=6))
-    _write(axes, start, str(number), color="white", fontsize=6, zorder=7)
+    _step(axes, start, number)
+
+
+def _step(axes: Axes, place: Point, number: int) -> None:
+    """Draw the number of a step."""
+    axes.add_patch(Circle(place, 0.07, facecolor=RED, edgecolor="white", linewidth=0.6, zorder=6))
+    _write(axes, place, str(number), color="white", fontsize=6, zorder=7)
 
 
 def _sum_in_words(sample: Example) -> str:
@@ -167,7 +170,7 @@ def _sum_in_words(sample: Example) -> str:
 
 def _draw_sigma(axes: Axes, sample: Example) -> None:
     """Draw σ, and on it every unit of the hidden layers."""
-    inset = axes.inset_axes((2.3, 0.2, 0.95, 0.55), transform=axes.transData)
+    inset = axes.inset_axes((2.3, 0.26, 0.95, 0.55), transform=axes.transData)
     h = np.linspace(-1.6, 1.6, 101)
     inset.plot(h, sigma(h), color="black", linewidth=0.9)
     for layer in (1, 2):
@@ -185,13 +188,13 @@ def _draw_sigma(axes: Axes, sample: Example) -> None:
     inset.set_ylabel(r"$\sigma(h)$", fontsize=LETTERS, labelpad=0)
 
 
-def _canvas(height: float) -> tuple[Figure, Axes]:
-    """Return a page one column wide and axes that measure it in inches."""
-    figure = page(1, height, [])
+def _canvas(height: float, columns: int = 1) -> tuple[Figure, Axes]:
+    """Return a page and axes that measure it in inches."""
+    figure = page(columns, height, [])
     figure.set_layout_engine("none")
     whole = figure.get_size_inches()[1]
     axes = figure.add_axes((0, 1 - height / whole, 1, height / whole))
-    axes.set(xlim=(0, PANEL_WIDTH), ylim=(0, height))
+    axes.set(xlim=(0, columns * PANEL_WIDTH), ylim=(0, height))
     axes.set_axis_off()
     return figure, axes
 
@@ -200,7 +203,7 @@ def _unit(axes: Axes, place: Point, text: str, *, saturated: bool, emphasised: b
     face = SATURATED if saturated else "white"
     circle = Circle(place, RADIUS, facecolor=face, edgecolor="black", linewidth=1.6 if emphasised else 0.7, zorder=5)
     axes.add_patch(circle)
-    _write(axes, place, text, fontsize=5.8, zorder=6, linespacing=1.15)
+    _write(axes, place, text, fontsize=6, zorder=6, linespacing=1.15)
 
 
 def _arrow(axes: Axes, start: Point, end: Point, *, from_: float = RADIUS, until: float = RADIUS, **style: Any) -> None:
