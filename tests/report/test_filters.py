@@ -51,7 +51,10 @@ def test_filter_by_location_grid_shows_lowest_seed_at_last_epoch(store):
     for one, other in zip(shown, expected, strict=True):
         assert np.array_equal(one, other)
     titles = [axes.get_title() for axes in drawn.figure.get_axes()[:4]]
-    assert titles == ["(8, 8)", "(8, 24)", "(24, 8)", "(24, 24)"]
+    assert [title.strip() for title in titles] == ["(8, 8)", "(8, 24)", "(24, 8)", "(24, 24)"]
+    assert "location (row, column)" in words_of(drawn.figure)
+    rows = [axes.get_ylabel() for axes in drawn.figure.get_axes() if axes.get_ylabel()]
+    assert rows == [f"filter {number}" for number in range(1, FILTERS + 1)]
     assert any(text.endswith("seed 1, epoch 7") for text in words_of(drawn.figure))
 
 
@@ -128,7 +131,7 @@ def test_a_start_that_is_lacking_is_named(store):
     store.add(7, rule="urfb", **UNTIED)
     drawn = made("8-start", store)
     assert "CIFAR-10, untied start tied-copy: no run" in drawn.shortfalls
-    assert "no filters yet" in words_of(drawn.figure)
+    assert not any("tied-copy" in words for words in words_of(drawn.figure))
 
 
 @pytest.mark.parametrize("name", ["8", "8-start"])
@@ -136,7 +139,7 @@ def test_without_filters_the_figure_says_so(store, name):
     drawn = made(name, store)
     assert drawn.shortfalls == ["no run of this figure in the store"]
     assert pictures_of(drawn.figure) == []
-    assert "no filters yet" in words_of(drawn.figure)
+    assert words_of(drawn.figure) == ["No run of this figure is in the store."]
     store.add(0, rule="urfb", state="running", tested=False, **UNTIED)
     store.alignment_rows.clear()
     assert "no filters yet" in " ".join(made(name, store).shortfalls)

@@ -26,10 +26,11 @@ from urfb.report.canvas import (
     curve,
     fitting_key,
     page,
+    placeholder,
     text_width,
     wrapped,
 )
-from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, shortfalls, stack
+from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, shortfalls, stack, with_runs
 from urfb.report.exhibits import Data
 from urfb.report.protocols import Protocol
 from urfb.report.selection import Panel
@@ -61,16 +62,17 @@ ABOUT_REFERENCE = "Numbers: epochs; level lines: the error of {} after as many, 
 
 def draw(data: Data) -> Drawn:
     """Draw, left, corr(W, Rᵗ) by step from the first one on; right, the validation error against it, beside BP's."""
-    panels = data.panels
     alignment = _carrying(data)
     errors = data.measured["epochs"][["run", "epoch", "validation_error"]].dropna()
     errors = errors.assign(error=100 * errors["validation_error"]).drop(columns="validation_error")
     reached = {str(run): int(last) for run, last in errors.groupby("run")["epoch"].max().items()}
+    lacking = shortfalls(data.panels, reached, "no epoch yet")
+    panels = with_runs(data.panels, reached)
+    if not panels:
+        return Drawn(placeholder(), pd.DataFrame(columns=COLUMNS), drawn_runs(data.panels, {}), lacking, MEANING)
     pairs = [[_by_step(panel, alignment), _by_epoch(panel, alignment, errors)] for panel in panels]
     # pandas 2 warns of parts and of columns that are empty: so these are left out, and come after.
     tables = [pd.concat([table for table in pair if len(table)] or pair).reindex(columns=COLUMNS) for pair in pairs]
-    lacking = shortfalls(panels, reached, "no epoch yet")
-
     references = [_reference(panel) for panel in panels]
     most = max(_lines(panel, table) for panel, table in zip(panels, tables, strict=True))
     about = [ABOUT, explain(tables, ABOUT_SEEDS if most <= MANY else ABOUT_MANY)]
@@ -158,12 +160,10 @@ def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, reference: P
             curve(left, by_step, of=count, label=f"{protocol.name}, layer {layer}", markevery=marked, **appearance)
         _draw_course(right, errors[errors["protocol"] == protocol.name], protocol)
     _finish_steps(left, correlations)
-    if errors.empty:
-        right.set(xlim=(0, 1), ylim=(0, 100))
     if reference is not None:
         _draw_reference(right, errors[errors["protocol"] == reference.name], reference)
     _name_epochs(right, [errors[errors["protocol"] == protocol.name] for protocol in shown.protocols])
-    right.set(xlabel="correlation of W and Rᵗ, mean over these layers", ylabel="validation error (%)")
+    right.set(xlabel="mean correlation of W and Rᵗ over these layers", ylabel="validation error (%)")
 
 
 def _key(panel: Panel, table: pd.DataFrame, reference: Protocol | None, reached: Mapping[str, int]) -> Key:
@@ -193,7 +193,7 @@ def _finish_steps(axes: Axes, correlations: pd.DataFrame) -> None:
     axes.axvspan(0, EARLY, color="0.95", zorder=0)
     axes.set_xscale("symlog", linthresh=1, linscale=0.4)
     axes.set_xlim(-0.05, 1.3 * last)
-    axes.set(xlabel=f"step, of which the first {EARLY} are shaded", ylabel="correlation of W and Rᵗ")
+    axes.set(xlabel=f"step (the first {EARLY} are shaded)", ylabel="correlation of W and Rᵗ")
     lowest = correlations["low"].min() if len(correlations) else 0.0
     axes.set_ylim(min(lowest, 0.0) - 0.03, 1.02)
     first = correlations[correlations["epoch"] == 1]
@@ -245,6 +245,8 @@ def _draw_reference(axes: Axes, errors: pd.DataFrame, reference: Protocol) -> No
     if len(marked):
         bottom, top = min(bottom, 0.97 * marked["mean"].min()), max(top, 1.03 * marked["mean"].max())
         axes.set_ylim(bottom, top)
+        style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": NOTE_SIZE, "color": GREY}
+        axes.annotate("epoch", (1.0, 1.0), (4, 1), "axes fraction", "offset points", **style)
     placed: list[float] = []
     for point in marked.to_dict("records"):
         if any(abs(point["mean"] - level) < APART * (top - bottom) for level in placed):

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from urfb.nn.rules import RULES
 from urfb.report.alignment import last_stage
-from urfb.report.canvas import GREY, PANEL_WIDTH, Key, fitting_key, page, text_width, wrapped
+from urfb.report.canvas import GREY, PANEL_WIDTH, Key, fitting_key, page, placeholder, text_width, wrapped
 from urfb.report.colours import layer_looks
 from urfb.report.drawn import Drawn, drawn_runs, explain, over_seeds, shortfalls, stack, students_interval
 from urfb.report.exhibits import Data
@@ -37,20 +37,23 @@ def draw(data: Data) -> Drawn:
 
     All of a panel's are after the same epoch: the last that each ε has reached in some seed.
     """
-    panels = data.panels
-    tables, seeds = [], []
-    reached: dict[str, int] = {}
-    for panel in panels:
-        values = _values(panel, data)
-        seeds.append(values)
-        tables.append(_table(panel, values))
-        reached |= {str(run): int(epoch) for run, epoch in zip(values["run"], values["of_epoch"], strict=True)}
-    lacking = shortfalls(panels, reached, "no epoch yet, or not as many as the others")
+    shown = [(panel, _values(panel, data)) for panel in data.panels]
+    reached = {
+        str(run): int(epoch)
+        for _, values in shown
+        for run, epoch in zip(values["run"], values["of_epoch"], strict=True)
+    }
+    lacking = shortfalls(data.panels, reached, "no epoch yet, or not as many as the others")
+    shown = [(panel, values) for panel, values in shown if len(values)]
+    if not shown:
+        return Drawn(placeholder(), pd.DataFrame(columns=COLUMNS), drawn_runs(data.panels, {}), lacking, MEANING)
+    panels, seeds = [panel for panel, _ in shown], [values for _, values in shown]
+    tables = [_table(panel, values) for panel, values in shown]
 
     depths = [int(_depth(panel, data.measured["alignment"])) for panel in panels]
     keys = [_key(table, depth) for table, depth in zip(tables, depths, strict=True)]
     heights = [2.45 + key.height for key in keys]
-    about = [ABOUT, explain(tables, ABOUT_SEEDS), ABOUT_COLOURS if reached else ""]
+    about = [ABOUT, explain(tables, ABOUT_SEEDS), ABOUT_COLOURS]
     figure = page(2, sum(heights), lacking)
     parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for number, part in enumerate(parts):
@@ -147,10 +150,8 @@ def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, values: pd.D
         _draw_seeds(right, values[values["layer"] == layer], looks[layer]["color"])
     first, last = _ends(errors["epsilon"])
     margin = 0.06 * (last - first)
-    left.set(xlabel="ε", ylabel="validation error (%)", xlim=(first - margin, last + 1.7 * margin))
-    if errors.empty:
-        left.set_ylim(0, 100)
-    right.set(xlabel="ε", ylabel="correlation of W and Rᵗ", ylim=(min(-0.03, right.get_ylim()[0]), 1.02))
+    left.set(xlabel="ε", ylabel="validation error (%)", xlim=(first - margin, last + 1.9 * margin))
+    right.set(xlabel="ε", ylabel="correlation of W and Rᵗ", ylim=(min(-0.03, right.get_ylim()[0]), 1.04))
     for axes in (left, right):
         axes.set_xticks(_ticks(errors["epsilon"]))
         axes.xaxis.set_major_formatter("{x:g}")
@@ -179,8 +180,9 @@ def _draw_seeds(axes: Axes, seeds: pd.DataFrame, colour: str) -> None:
     numbers = sorted(set(repeated["seed"]))
     first, last = _ends(repeated["epsilon"])
     nearest = min(np.diff(sorted(set(repeated["epsilon"]))), default=last - first)
-    apart = min(0.015 * (last - first), min(0.085 * (last - first), 0.5 * nearest) / (len(numbers) + 1))
-    offsets = [apart * (numbers.index(seed) + 1) for seed in repeated["seed"]]
+    room = min(0.1 * (last - first), 0.5 * nearest)
+    apart = min(0.015 * (last - first), 0.7 * room / max(len(numbers), 1))
+    offsets = [0.25 * room + apart * numbers.index(seed) for seed in repeated["seed"]]
     dots: dict[str, Any] = {"markersize": 2.2, "mfc": "white", "mec": colour, "mew": 0.5}
     axes.plot(repeated["epsilon"] + offsets, repeated["value"], "o", **dots)
 

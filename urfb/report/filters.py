@@ -23,10 +23,11 @@ from urfb.report.canvas import (
     epoch_axis,
     fitting_key,
     page,
+    placeholder,
     text_width,
     wrapped,
 )
-from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, shortfalls, stack
+from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, shortfalls, stack, with_runs
 from urfb.report.exhibits import Data
 from urfb.report.selection import Panel
 
@@ -54,49 +55,55 @@ COLUMNS += ["alone", "runs"]
 
 
 def draw(data: Data) -> Drawn:
-    """Draw the first filters at each location after the last epoch, and say how alike all locations are."""
-    panels = data.panels
+    """Draw the first filters at each location after the last epoch, with the similarity of all locations in words."""
     similarity = _similarity(data)
-    tables, shown = [], []
-    for panel in panels:
+    reached = _reached(data, similarity)
+    lacking = shortfalls(data.panels, reached, "no filters yet")
+    panels = with_runs(data.panels, reached)
+    if not panels:
+        return Drawn(placeholder(), pd.DataFrame(columns=COLUMNS), drawn_runs(data.panels, {}), lacking, MEANING)
+
+    tables: list[pd.DataFrame] = []
+    figure = page(len(panels), 5.2, lacking)
+    for part, panel in zip(figure.subfigures(1, len(panels), squeeze=False)[0], panels, strict=True):
         run, filters = _filters_of_lowest_seed(panel, data.measured["filters"])
         last = filters[(filters["epoch"] == filters["epoch"].max()) & (filters["filter"] <= FILTERS)]
-        shown.append((panel, run, last))
-        tables += [_filter_rows(panel, last), _similarity_rows(panel, similarity)]
-    reached = _reached(data, similarity)
-    lacking = shortfalls(panels, reached, "no filters yet")
-
-    drawn_any = any(len(filters) for _, _, filters in shown)
-    explanation = f"{ABOUT_COLOURS} {ABOUT_SIMILARITY}" if drawn_any else ""
-    figure = page(len(panels), 5.2 if drawn_any else 1.4, lacking)
-    parts = figure.subfigures(1, len(panels), squeeze=False)[0]
-    for part, (panel, run, filters), rows in zip(parts, shown, tables[1::2], strict=True):
-        caption = f"\n{_run_in_words(panel, run, filters)}" if run is not None else ""
+        rows = _similarity_rows(panel, similarity)
+        tables += [_filter_rows(panel, last), rows]
+        caption = f"\n{_run_in_words(panel, run, last)}" if run is not None else ""
         part.suptitle(wrapped(panel.title, TITLE_WIDTH) + caption)
         part.supxlabel(_at_both_ends(rows), fontsize=NOTE_SIZE + 0.5)
-        _draw_filters(part, filters)
-    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING, explanation)
+        _draw_filters(part, last)
+    return Drawn(
+        figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING, f"{ABOUT_COLOURS} {ABOUT_SIMILARITY}"
+    )
 
 
 def draw_starts(data: Data) -> Drawn:
     """Draw, for each start of the untied layer, filters at the first and the last epoch; below, similarity by epoch."""
-    panels = data.panels
     similarity = _similarity(data)
     reached = _reached(data, similarity)
-    lacking = shortfalls(panels, reached, "no filters yet")
-    tables = []
+    lacking = shortfalls(data.panels, reached, "no filters yet")
+    panels = with_runs(data.panels, reached)
+    if not panels:
+        return Drawn(placeholder(), pd.DataFrame(columns=COLUMNS), drawn_runs(data.panels, {}), lacking, MEANING)
+
+    tables: list[pd.DataFrame] = []
     rows_of = [_similarity_rows(panel, similarity) for panel in panels]
-    explanation = f"{ABOUT_COLOURS} {ABOUT_SIMILARITY} {explain(rows_of, ABOUT_SEEDS)}".strip() if reached else ""
-    key = _key(panels, reached)
+    explanation = f"{ABOUT_COLOURS} {ABOUT_SIMILARITY} {explain(rows_of, ABOUT_SEEDS)}".strip()
+    columns = max(len(panels), 2)
+    key = _key(panels, reached, columns * PANEL_WIDTH)
     titles = [wrapped(panel.title, TITLE_WIDTH) for panel in panels]
-    heights = (1.93 + 0.15 * max(title.count("\n") for title in titles), 2.0 + key.height)
-    figure = page(len(panels), sum(heights), lacking)
+    heights = (2.05 + 0.15 * max(title.count("\n") for title in titles), 2.0 + key.height)
+    figure = page(columns, sum(heights), lacking)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
-    for part, panel, rows in zip(above.subfigures(1, len(panels), squeeze=False)[0], panels, rows_of, strict=True):
+    for part, panel, title, rows in zip(
+        above.subfigures(1, len(panels), squeeze=False)[0], panels, titles, rows_of, strict=True
+    ):
         run, filters = _filters_of_lowest_seed(panel, data.measured["filters"])
         filters = filters[filters["filter"] <= FILTERS_OF_A_START]
         tables += [_filter_rows(panel, filters), rows]
-        part.suptitle(wrapped(panel.title, TITLE_WIDTH))
+        part.suptitle(title)
         moments = sorted(filters["epoch"].unique())
         if run is None:
             _draw_filters(part, filters)
@@ -193,11 +200,15 @@ def _draw_filters(part: SubFigure, filters: pd.DataFrame) -> None:
             axes.imshow(picture(of_place[number, row, column]), interpolation="nearest", vmin=0, vmax=1)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-        axes_of_filter[0].set_ylabel(f"{number}", rotation=0, ha="right", va="center")
+        axes_of_filter[0].set_ylabel(f"filter {number}", fontsize=PLACE_SIZE, color=GREY)
     room = part.bbox.width / part.figure.dpi / (len(locations) + 1)  # inches, of a picture and the gap after it
     place = "({}, {})" if text_width("(24, 24)", PLACE_SIZE) < room else "{}, {}"
+    words: dict[str, Any] = {"fontsize": PLACE_SIZE, "color": GREY}
     for axes, (row, column) in zip(grid[0], locations, strict=True):
-        axes.set_title(place.format(row, column), fontsize=PLACE_SIZE, color=GREY)
+        axes.set_title("\n" + place.format(row, column), **words)  # the line above has the heading
+    above = (0, 6 + 1.2 * PLACE_SIZE)  # points
+    heading = grid[0][0].annotate("location (row, column)", (0, 1), above, "axes fraction", "offset points", **words)
+    heading.set_in_layout(False)  # it is wider than its picture
 
 
 STYLES: Sequence[Mapping[str, Any]] = (
@@ -209,13 +220,13 @@ STYLES: Sequence[Mapping[str, Any]] = (
 """Of starts: grey, for colours are of protocols."""
 
 
-def _key(panels: Sequence[Panel], reached: Mapping[str, int]) -> Key:
+def _key(panels: Sequence[Panel], reached: Mapping[str, int], width: float) -> Key:
     handles = []
     for panel, style in zip(panels, itertools.cycle(STYLES)):
         epochs = [reached[run] for run in panel.runs["run"] if run in reached]
-        label = f"{panel.title} ({extent(epochs) if epochs else 'nothing measured'})"
+        label = f"{panel.title} ({extent(epochs)})"
         handles.append(Line2D([], [], label=label, **style))
-    return fitting_key(handles, len(panels) * PANEL_WIDTH - 0.1, 1)
+    return fitting_key(handles, width - 0.1, 1)
 
 
 def _draw_similarity(axes: Axes, panels: Sequence[Panel], rows_of: Sequence[pd.DataFrame]) -> None:
