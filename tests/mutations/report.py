@@ -86,6 +86,11 @@ MUTATIONS = [
         ("SPREAD = (0.14, 0.42)", "SPREAD = (0.0, 0.42)"),
     ),
     *of(
+        "urfb/report/error_bars.py",
+        "tests/report/test_legibility.py::test_bars_whiskers_and_dots_keep_off_numbers",
+        ("CLEARANCE = 3.5", "CLEARANCE = 1.5"),
+    ),
+    *of(
         "urfb/report/alignment.py",
         "tests/report/test_alignment.py::test_second_stage_plot_counts_own_epochs_and_omits_frozen",
         ('((rows["pretraining_epochs"] == 0) | (rows["epoch"] > rows["pretraining_epochs"]))', "True"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from urfb.report.canvas import STYLE
 from urfb.report.exhibits import Frames
@@ -227,6 +229,30 @@ def assert_legible(figure: Figure) -> list[Text]:
             overlap = box.padded(-less).overlaps(other.padded(-less))
             assert not overlap, f"{words!r} lies on {other_text.get_text()!r}"
     return drawn
+
+
+def assert_bars_keep_off_numbers(figure: Figure) -> int:
+    """Check that no bar, whisker or dot of a figure lies on the number of a bar, and return how many numbers it has."""
+    with matplotlib.rc_context(STYLE):
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
+    numbers = 0
+    for axes in figure.get_axes():
+        shapes = [patch.get_window_extent() for patch in axes.patches]
+        for collection in axes.collections:
+            if isinstance(collection, PathCollection):
+                places = collection.get_offset_transform().transform(collection.get_offsets())
+                radius = (collection.get_sizes()[0] ** 0.5 + collection.get_linewidths()[0]) / 2 * figure.dpi / 72
+                shapes += [Bbox.from_extents(*place, *place).padded(radius) for place in places]
+            elif isinstance(collection, LineCollection):
+                shapes += [Bbox(axes.transData.transform(ends)).padded(0.5) for ends in collection.get_segments()]
+        for text in axes.texts:
+            if re.fullmatch(r"\d+\.\d", text.get_text()):
+                numbers += 1
+                box = text.get_window_extent()
+                for shape in shapes:
+                    assert not box.overlaps(shape), f"{text.get_text()!r} lies on a bar, a whisker or a dot"
+    return numbers
 
 
 @pytest.fixture

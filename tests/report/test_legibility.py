@@ -1,9 +1,10 @@
 """Figures of few and of many protocols, with long names: all that is written on them can be read."""
 
+import numpy as np
 import pytest
 from matplotlib.legend import Legend
 
-from tests.report.conftest import assert_legible, made
+from tests.report.conftest import assert_bars_keep_off_numbers, assert_legible, made
 
 LONG = "my_long_module.rules:a_rather_long_rule_name"
 RULES = ("zipser-rumelhart", "usf", "brsf", "frsf", "sham", "shallow", "dfa")
@@ -75,6 +76,27 @@ def test_lines_of_unequal_seeds_can_be_read(store):
             store.add(3 + 5 * seed, seed=seed, experiments="many", **protocol)
     for name in ("4", "alignment-and-error"):
         assert_legible(made(name, store, "many").figure)
+
+
+@pytest.mark.parametrize("count", PROTOCOLS)
+@pytest.mark.parametrize("seeds", [1, 2, 3, 20])
+def test_bars_whiskers_and_dots_keep_off_numbers(store, count, seeds):
+    if seeds * count > 240:
+        seeds = 5
+    fill(store, PROTOCOLS[count], seeds, epochs=1)
+    draw = np.random.default_rng(1)
+    for row in store.rows:
+        row["test_error"] = draw.uniform(0.6, 1.0)
+    assert assert_bars_keep_off_numbers(made("5", store, "many").figure) == count
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_neighbouring_bars_keep_off_numbers(store, count):
+    for error, untied in ((0.5, {}), (0.9, {"untied": "all", "untied_start": "independent"})):
+        fill(store, TWELVE[:count], epochs=1, **untied)
+        for row in store.rows[-3 * count :]:
+            row["test_error"] = error + 0.01 * row["seed"]
+    assert assert_bars_keep_off_numbers(made("9", store, "many").figure) == 2 * count
 
 
 @pytest.mark.parametrize("count", [2, 12])
