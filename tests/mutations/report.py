@@ -197,7 +197,7 @@ MUTATIONS = [
         ('int(runs["epochs_done"].sum())', 'int(runs["epochs_target"].sum())'),
         ('runs["seconds"].sum() / 3600', 'runs["seconds"].sum() / 60'),
         ("int(counts[state]) for state in order", "len(runs) for state in order"),
-        ("sum(claim.verdict is verdict for claim in claims)", "len(claims)"),
+        ("sum(finding.verdict is verdict for finding in found)", "len(found)"),
     ),
     *of(
         "urfb/report/claims/table.py",
@@ -226,8 +226,8 @@ MUTATIONS = [
     ),
     *of(
         "urfb/report/claims/gathering.py",
-        f"{TESTED_CLAIMS}::test_the_simulation_has_to_be_run_often_enough_and_must_give_a_number",
-        ('not a number above 0", True', 'not a number above 0", False'),
+        f"{TESTED_CLAIMS}::test_the_simulation_needs_enough_draws_with_finite_errors",
+        ('0 or not a number", True', '0 or not a number", False'),
     ),
     *of(
         "urfb/report/claims/gathering.py",

@@ -1,4 +1,4 @@
-"""A store of hand-made frames whose runs are those that the claims ask for, with the numbers that a test wants."""
+"""A fake store with the runs that claims need and the numbers that a test sets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIMPNET = "simpnet", "cifar10"
 
 @dataclass
 class FakeStore:
-    """What the claims need of a store."""
+    """The methods of a store that claims use."""
 
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     epoch_rows: list[pd.DataFrame] = field(default_factory=list)
@@ -59,9 +59,13 @@ class FakeStore:
         correlation: Callable[[int], float] = lambda epoch: epoch / (epoch + 20),
         **changed: Any,
     ) -> str:
-        """Store a run whose every error is `error`, with three layers measured each epoch; return its identity.
+        """Store a run whose errors all are `error`, with three layers measured after each epoch.
 
-        `changed` are settings of the run, for one that is not the claim's.
+        Args:
+            changed: settings that differ from those of the claim's run.
+
+        Returns:
+            The run's identity.
         """
         spec = cell.spec().model_copy(update={"seed": seed, **changed})
         target = setting.epochs(spec)
@@ -75,7 +79,7 @@ class FakeStore:
             "epochs_target": max(done, target),
             "test_error": error if state == "done" else np.nan,
         }
-        for frames in (self.epoch_rows, self.alignment_rows):  # a run that is there gives way
+        for frames in (self.epoch_rows, self.alignment_rows):  # replace a stored run
             frames[:] = [frame for frame in frames if frame["run"].iloc[0] != run]
         number = np.arange(1, done + 1)
         self.epoch_rows.append(
@@ -95,10 +99,10 @@ class FakeStore:
         return run
 
     def simulate(self, epsilon: float, draw: int, rate: float, diverged_at: int | None = None) -> None:
-        """Store a simulation whose log₁₀ e falls by `rate` in all."""
+        """Store a simulation whose log₁₀ e falls by `rate` over all iterations."""
         spec = SimulationSpec(epsilon=epsilon, draw=draw)
         self.simulation_rows.append({"simulation": spec.identity, "draw": draw, "diverged_at": diverged_at})
-        kept = np.array([0, 1, 2, 10, 500, 1000])  # not evenly spread
+        kept = np.array([0, 1, 2, 10, 500, 1000])  # unevenly spaced
         error = 10.0 ** (-rate * kept / 1000)
         self.trajectory_rows.append(pd.DataFrame({"simulation": spec.identity, "iteration": kept, "error": error}))
 
@@ -118,7 +122,7 @@ def fill(
     noise: float = 0.003,
     first_seed: int = 0,
 ) -> None:
-    """Store simpnet's four protocols on CIFAR-10; all runs of a seed are off by the same, and each by some noise."""
+    """Store simpnet's four protocols on CIFAR-10, with noise shared by the runs of a seed and noise per run."""
     for seed in range(first_seed, first_seed + seeds):
         random = np.random.default_rng(seed)
         shared = random.normal(0, 0.05)

@@ -20,7 +20,7 @@ from urfb.report.protocols import BP, BP_H, FRFB, URFB
 
 ROOT = Path(__file__).parents[3]
 
-# Network, data set, and whether it is untied.
+# Network, data set, untied.
 SIMPNET_10, SIMPNET_100 = (*SIMPNET, False), ("simpnet", "cifar100", False)
 DEEPNET, DEEPERNET = ("deepnet", "cifar100", False), ("deepernet", "cifar100", False)
 DEEPNET_S = ("deepnet_s", "cifar10", False)
@@ -55,14 +55,14 @@ def test_numbers_are_paired_differences_of_last_three_epochs(store):
     assert [result.components[0].numbers[seed] for seed in range(1, 5)] == pytest.approx([0.02] * 4)
 
 
-def test_the_order_reversed_contradicts(store):
+def test_the_reverse_order_of_protocols_contradicts(store):
     fill(store, ends=ENDS | {"BP-H": 0.28, "FRFB": 0.30})
     results = evaluate(store, ["1", "2"], SHORT)
     assert verdicts(results) == dict.fromkeys("12", Verdict.CONTRADICTED)
     assert exit_code(results) == 1
 
 
-def test_noise_is_undecided_and_names_the_number_of_seeds_needed(store):
+def test_noise_is_undecided_and_suggests_a_number_of_seeds(store):
     fill(store, noise=0.03, seeds=6)
     (result,) = evaluate(store, ["2"], SHORT)
     assert result.verdict is Verdict.UNDECIDED
@@ -74,7 +74,7 @@ def test_noise_is_undecided_and_names_the_number_of_seeds_needed(store):
 
 
 def test_each_component_uses_the_documented_runs_and_range(store):
-    """Each run has an error of its own, so that no others give the number; its first 500 validation errors are half."""
+    """Give each run its own error and halve its first 500 validation errors, so that no other runs match."""
     random = np.random.default_rng(0)
     errors = {}
     for network, dataset, untied in (SIMPNET_10, SIMPNET_100, DEEPNET, DEEPERNET, DEEPNET_S, *UNTIED):
@@ -183,7 +183,7 @@ def test_too_few_epochs_support_nothing(store):
     assert {lack.reason for lack in result.components[0].lacking} == {"unfinished, 9 of 10 epochs"}
 
 
-def test_a_protocol_that_lacks_a_seed_is_named_with_the_command(store):
+def test_a_missing_seed_is_reported_with_its_command(store):
     fill(store)
     del store.rows[Cell(*SIMPNET, URFB).spec().model_copy(update={"seed": 3}).identity]
     (result,) = evaluate(store, ["2"], SHORT, "my store.sqlite")
@@ -197,7 +197,7 @@ def test_a_protocol_that_lacks_a_seed_is_named_with_the_command(store):
     )
 
 
-def test_other_seeds_make_up_for_one_that_is_missing(store):
+def test_another_seed_replaces_a_missing_one(store):
     fill(store, seeds=6)
     del store.rows[Cell(*SIMPNET, URFB).spec().model_copy(update={"seed": 3}).identity]
     (result,) = evaluate(store, ["2"], SHORT)
@@ -218,7 +218,7 @@ def test_other_seeds_make_up_for_one_that_is_missing(store):
         {"connectivity": 0.5},
     ],
 )
-def test_runs_of_other_settings_are_not_mixed_in(store, other):
+def test_runs_with_other_settings_do_not_count(store, other):
     fill(store, seeds=4)
     for protocol in (BP, BP_H, URFB, FRFB):
         store.add(Cell(*SIMPNET, protocol), 4, SHORT, ENDS[protocol.name], **other)
@@ -227,13 +227,13 @@ def test_runs_of_other_settings_are_not_mixed_in(store, other):
     assert list(results[0].components[0].numbers) == [0, 1, 2, 3]
 
 
-def test_the_settings_of_the_two_lengths_are_not_mixed(store):
+def test_short_runs_do_not_count_at_the_papers_length(store):
     fill(store, SHORT)
     assert set(verdicts(evaluate(store, setting=PAPER)).values()) == {Verdict.UNDECIDED}
     (result,) = evaluate(store, ["1"], PAPER)
     on_cifar10 = result.components[0]
     assert on_cifar10.numbers == {}
-    assert {lack.reason for lack in on_cifar10.lacking} == {"done, 10 of 1,000 epochs"}
+    assert {lack.reason for lack in on_cifar10.lacking} == {"10 of 1,000 epochs"}
 
 
 def test_short_setting_reads_ten_epochs_and_no_test_error(store):
@@ -270,7 +270,7 @@ def test_the_medium_setting_asks_for_its_own_seeds_and_epochs(store):
     fill(store, SHORT, seeds=11)
     (result,) = evaluate(store, ["5"], MEDIUM, "s.sqlite")
     assert {(lack.seed, lack.reason) for part in result.components for lack in part.lacking} == {
-        (seed, "done, 10 of 200 epochs") for seed in range(1, 6)
+        (seed, "10 of 200 epochs") for seed in range(1, 6)
     }
     assert result.commands == (
         "urfb grid run experiments.yaml medium --where network=simpnet --where dataset=cifar10 --where untied=none "
@@ -278,23 +278,23 @@ def test_the_medium_setting_asks_for_its_own_seeds_and_epochs(store):
     )
 
 
-def test_three_medium_seeds_give_an_interval_but_no_verdict(store):
+def test_three_medium_seeds_have_an_interval_but_no_verdict(store):
     fill(store, MEDIUM, seeds=3, first_seed=1, noise=1e-6)
     (result,) = evaluate(store, ["5"], MEDIUM)
     assert result.verdict is Verdict.UNDECIDED
     text = " ".join(as_text([result]).split())
     assert "90 % interval" in text
-    assert "5 seeds are needed; 3 can be used" in text
+    assert "has 3 of 5 seeds" in text
 
 
 def test_undecided_medium_setting_does_not_suggest_more_seeds(store):
     fill(store, MEDIUM, seeds=5, first_seed=1, noise=0.03)
     text = " ".join(as_text(evaluate(store, ["1"], MEDIUM)).split())
-    assert "but the setting medium tests the seeds 1 to 5 alone" in text
-    assert "lengthen" not in text
+    assert "but the setting medium tests only the seeds 1 to 5" in text
+    assert "add seeds" not in text
 
 
-def test_a_failed_run_keeps_the_others_from_supporting(store):
+def test_a_failed_run_prevents_supported(store):
     fill(store)
     run = store.add(Cell(*SIMPNET, FRFB), 5, SHORT, epochs=3, state="failed")
     (result,) = evaluate(store, ["2"], SHORT)
@@ -302,16 +302,16 @@ def test_a_failed_run_keeps_the_others_from_supporting(store):
     assert result.components[0].verdict is Verdict.UNDECIDED
     assert result.verdict is Verdict.UNDECIDED
     assert result.components[0].lacking[0].reason == f"failed, 3 of 10 epochs; see `urfb grid logs {run}`"
-    assert evaluate(store, ["1"], SHORT)[0].verdict is Verdict.SUPPORTED  # it has no FRFB
+    assert evaluate(store, ["1"], SHORT)[0].verdict is Verdict.SUPPORTED  # claim 1 needs no FRFB
 
 
-def test_a_run_that_failed_after_the_tenth_epoch_has_all_that_is_read(store):
+def test_a_run_that_fails_after_the_tenth_epoch_counts(store):
     fill(store)
     store.add(Cell(*SIMPNET, FRFB), 4, SHORT, 0.36, epochs=12, state="failed")
     assert not evaluate(store, ["2"], SHORT)[0].components[0].lacking
 
 
-def test_an_error_that_is_no_number_blocks(store):
+def test_an_error_that_is_not_a_number_prevents_supported(store):
     fill(store, seeds=6)
     run = store.add(Cell(*SIMPNET, URFB), 5, SHORT)
     store.epochs_of(run).loc[8, "validation_error"] = np.nan
@@ -321,14 +321,14 @@ def test_an_error_that_is_no_number_blocks(store):
     assert [(lack.what, lack.seed) for lack in result.components[0].lacking] == [("URFB", 5)]
 
 
-def test_a_cancelled_run_needs_another_command(store):
+def test_a_cancelled_run_needs_grid_retry(store):
     fill(store)
     store.add(Cell(*SIMPNET, BP), 2, SHORT, epochs=4, state="cancelled")
     (result,) = evaluate(store, ["1"], SHORT)
     assert result.commands[0].startswith("urfb grid retry experiments.yaml short")
 
 
-def test_the_same_numbers_in_every_seed_are_no_division_by_zero(store):
+def test_equal_numbers_in_all_seeds_do_not_divide_by_zero(store):
     fill(store, noise=0, ends=dict.fromkeys(ENDS, 0.3))
     results = evaluate(store, setting=SHORT)
     assert verdicts(results)["1"] is Verdict.UNDECIDED  # neither worse nor better
@@ -356,12 +356,12 @@ def test_test_errors_after_different_epochs_are_not_compared(store):
     first = result.components[0]
     assert 2 not in first.numbers
     assert [(lack.what, lack.reason) for lack in first.lacking] == [
-        ("FRFB", "500 epochs shorter than what it is compared with")
+        ("FRFB", "500 epochs shorter than the run that it is compared with")
     ]
     assert any(command.endswith("--where seed=2 --epochs 1500 --store s.sqlite") for command in result.commands)
 
 
-def test_a_run_on_its_way_to_a_farther_target_has_no_test_error_yet(store):
+def test_a_run_with_a_larger_target_has_no_test_error_yet(store):
     fill(store, PAPER)
     run = store.add(Cell(*SIMPNET, URFB), 2, PAPER, 0.33, epochs=1200, state="running")
     store.rows[run]["epochs_target"] = 2000
@@ -406,10 +406,10 @@ def test_untied_networks_of_two_stages_are_compared_with_tied_ones(store):
         (lambda epoch: epoch / (epoch + 20), [Verdict.SUPPORTED, Verdict.SUPPORTED]),
         (lambda epoch: 1 - 0.5**epoch * 1e-4, [Verdict.CONTRADICTED, Verdict.SUPPORTED]),
         (lambda epoch: 0.5 - epoch / 40, [Verdict.SUPPORTED, Verdict.CONTRADICTED]),
-        (lambda epoch: 0.5, [Verdict.SUPPORTED, Verdict.UNDECIDED]),  # what does not vary has no rank correlation
+        (lambda epoch: 0.5, [Verdict.SUPPORTED, Verdict.UNDECIDED]),  # a constant has no rank correlation
     ],
 )
-def test_claim_5_is_about_the_course_of_the_correlation(store, correlation, parts):
+def test_claim_5_tests_how_the_correlation_changes(store, correlation, parts):
     for seed in range(5):
         store.add(Cell(*SIMPNET, URFB), seed, SHORT, correlation=correlation)
     (result,) = evaluate(store, ["5"], SHORT)
@@ -425,7 +425,7 @@ def test_weights_that_become_the_same_in_one_seed_contradict_claim_5(store):
     assert first.verdict is Verdict.CONTRADICTED
 
 
-def test_claim_5_looks_at_the_second_stage_only(store):
+def test_claim_5_reads_only_the_second_stage(store):
     for seed in range(5):
         store.add(Cell(*SIMPNET, URFB), seed, PAPER)
         in_stages = Cell("deepnet_s", "cifar10", URFB, untied=True)
@@ -435,7 +435,7 @@ def test_claim_5_looks_at_the_second_stage_only(store):
     assert result.components[2].tested.mean == pytest.approx(1100 / 2000)
 
 
-def test_claim_6_asks_the_layers_between_the_first_and_the_output(store):
+def test_claim_6_tests_the_layers_between_the_first_and_the_output(store):
     def set_layer(layer, value):
         for frame in store.alignment_rows:
             frame.loc[frame["layer"] == layer, "correlation"] = value
@@ -445,7 +445,7 @@ def test_claim_6_asks_the_layers_between_the_first_and_the_output(store):
     set_layer(3, 0.9)
     (result,) = evaluate(store, ["6"], SHORT)
     assert result.verdict is Verdict.SUPPORTED
-    assert "the output layer, not asked, has 0.90" in as_text([result])
+    assert "output layer (not tested): 0.90" in as_text([result])
     set_layer(2, 0.6)
     assert evaluate(store, ["6"], SHORT)[0].components[2].verdict is Verdict.CONTRADICTED
 
@@ -462,7 +462,7 @@ def test_claim_6_compares_decreases_from_chance_in_three_epochs(store):
     bp.loc[:, "training_error"] = 0.5
     (result,) = evaluate(store, ["6"], SHORT)
     assert result.components[0].numbers[0] == pytest.approx((0.9 - 0.6) / (0.9 - 0.5))
-    bp.loc[:, "training_error"] = 0.9  # nothing learned: there is no ratio
+    bp.loc[:, "training_error"] = 0.9  # BP-H learns nothing, so there is no ratio
     assert 0 not in evaluate(store, ["6"], SHORT)[0].components[0].numbers
 
 
@@ -477,7 +477,7 @@ def test_larger_epsilon_is_faster_in_the_simulation(store):
 
 
 @pytest.mark.parametrize("useless", [{"rate": 7, "diverged_at": 90}, {"rate": 1e6}], ids=["diverged", "error of 0"])
-def test_the_simulation_has_to_be_run_often_enough_and_must_give_a_number(store, useless):
+def test_the_simulation_needs_enough_draws_with_finite_errors(store, useless):
     for draw in range(3):
         for rate, epsilon in ((3, 0), (7, 1)):
             store.simulate(epsilon, draw, rate)
@@ -494,8 +494,8 @@ def test_the_simulation_has_to_be_run_often_enough_and_must_give_a_number(store,
 
 
 @pytest.mark.parametrize("setting", [PAPER, MEDIUM, SHORT])
-def test_an_empty_store_lacks_what_the_commands_train(store, setting):
-    """Read each command back: of the experiment that it names it selects exactly what is missing, and as long."""
+def test_the_commands_train_what_an_empty_store_lacks(store, setting):
+    """Check that the commands select exactly the missing runs of their experiment, with the right epochs."""
     grid = load_grid(ROOT / "experiments.yaml", [setting.experiment]).runs
     for result in evaluate(store, setting=setting):
         assert result.verdict is Verdict.UNDECIDED
@@ -519,15 +519,15 @@ def test_experiments_train_the_runs_and_epochs_that_claims_need(setting):
             assert grid[spec.identity].epochs == setting.epochs(spec)
 
 
-def test_text_fits_80_columns_and_never_stands_alone(store):
+def test_text_fits_80_columns_and_is_complete(store):
     fill(store, seeds=3)
     text = as_text(evaluate(store, setting=SHORT, location="/a folder/of stores/urfb.sqlite"))
     assert max(map(len, text.splitlines())) <= 80
-    for word in ("claimed", "interval", "seeds are needed", "short", "NOT ENOUGH RUNS", "urfb grid run"):
+    for word in ("claimed", "interval", "has 3 of 5 seeds", "short", "NOT ENOUGH RUNS", "urfb grid run"):
         assert word in text
 
 
-def test_what_rounds_to_0_has_no_sign(store):
+def test_a_number_that_rounds_to_0_has_no_sign(store):
     for seed in range(5):
         store.add(Cell(*SIMPNET, BP_H), seed, SHORT, 0.3 - 1e-6 * seed)
         store.add(Cell(*SIMPNET, BP), seed, SHORT, 0.3)
@@ -536,41 +536,43 @@ def test_what_rounds_to_0_has_no_sign(store):
     assert "−0.00 " not in text
 
 
-def test_a_broken_command_is_still_one_for_a_shell(store):
+def test_a_wrapped_command_still_works_in_a_shell(store):
     results = evaluate(store, ["3"], location="/a --b/it's.sqlite")
     text = as_text(results)
-    told = re.findall(r"^ +(urfb grid run(?:.*\\\n)*.*)$", text, re.MULTILINE)
-    joined = [shlex.split(command.replace("\\\n", "")) for command in told]
+    printed = re.findall(r"^ +(urfb grid run(?:.*\\\n)*.*)$", text, re.MULTILINE)
+    joined = [shlex.split(command.replace("\\\n", "")) for command in printed]
     assert joined == [shlex.split(command) for command in results[0].commands]
 
 
-def test_json_has_everything_and_no_number_that_is_none(store):
+def test_json_is_complete_and_has_no_nan(store):
     fill(store, seeds=4)
-    told = json.loads(as_json(evaluate(store, ["1", "6"], SHORT)), parse_constant=pytest.fail)
-    assert [claim["claim"] for claim in told] == ["1", "6"]
-    assert told[0]["verdict"] == "not enough runs"
-    assert told[0]["setting"]["name"] == "short"
-    part = told[0]["components"][0]
+    first, sixth = json.loads(as_json(evaluate(store, ["1", "6"], SHORT)), parse_constant=pytest.fail)
+    assert [first["claim"], sixth["claim"]] == ["1", "6"]
+    assert first["verdict"] == "not enough runs"
+    assert first["setting"]["name"] == "short"
+    part = first["components"][0]
     assert part["claimed"] == {"low": 0, "high": 0.04}
     assert part["tested"]["n"] == 4
     assert set(part["numbers"]) == {"0", "1", "2", "3"}
     assert part["lacking"][0]["seed"] == 4
-    assert told[1]["components"][2]["claimed"]["low"] is None
+    assert sixth["components"][2]["claimed"]["low"] is None
+    assert sixth["components"][2]["beside"] == "output layer (not tested): 0.13"
 
 
-def test_claims_that_do_not_exist_or_have_no_short_form(store):
+def test_unknown_claims_and_settings_that_lack_a_claim_are_errors(store):
     with pytest.raises(SelectionError, match="did you mean 'depth'"):
         evaluate(store, ["dept"])
-    with pytest.raises(SelectionError, match="claim 3 has no form in the setting short, only in paper and medium"):
+    with pytest.raises(SelectionError, match="setting short does not test claim 3; use --setting paper or medium"):
         evaluate(store, ["3"], SHORT)
-    with pytest.raises(SelectionError, match="claim 6 has no form in the setting medium, only in paper and short"):
+    with pytest.raises(SelectionError, match="setting medium does not test claim 6; use --setting paper or short"):
         evaluate(store, ["6"], MEDIUM)
 
 
-def test_document_lists_every_claim_with_tested_settings():
+def test_the_documentation_lists_all_claims_and_their_settings():
     document = (ROOT / "docs" / "claims.md").read_text()
-    rows = re.findall(r"^\| `([\w-]+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", document, re.MULTILINE)
-    said = {name: [form.strip() != "–" for form in forms] for name, *forms in rows}
-    assert said == {
+    rows = re.findall(r"^\| `([\w-]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", document, re.MULTILINE)
+    assert {name: sentence for name, sentence, *_ in rows} == {name: claim.sentence for name, claim in CLAIMS.items()}
+    tested = {name: [form.strip() != "–" for form in forms] for name, _, *forms in rows}
+    assert tested == {
         name: [bool(claim.components(setting)) for setting in (PAPER, MEDIUM, SHORT)] for name, claim in CLAIMS.items()
     }

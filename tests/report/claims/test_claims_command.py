@@ -20,7 +20,7 @@ from urfb.theory.spec import Point, Simulated, SimulationSpec
 
 
 def record(store, cell, seed, error):
-    """Store ten epochs of a run as a worker tells them."""
+    """Store ten epochs of a run, with the events that a worker sends."""
     spec = cell.spec().model_copy(update={"seed": seed, "epochs": 10})
 
     def points(epoch):
@@ -84,7 +84,7 @@ def test_a_contradicted_claim_exits_with_1(tmp_path):
     assert "CONTRADICTED" in result.stdout
 
 
-def test_what_is_missing_is_told_with_its_command(location):
+def test_a_missing_run_is_reported_with_its_command(location):
     result = claims("1", "--setting", "short", "--store", location)
     assert "  - simpnet, CIFAR-10; BP; seed 4: never trained\n" in result.stdout
     assert "urfb grid run experiments.yaml short --where rule=bp" in result.stdout
@@ -103,11 +103,11 @@ def test_json_to_a_file(location, tmp_path):
     ("arguments", "message"),
     [
         (["7"], "there is no claim '7'"),
-        (["3", "--setting", "short"], "claim 3 has no form in the setting short"),
+        (["3", "--setting", "short"], "the setting short does not test claim 3"),
         (["--out", "/proc/claims.txt"], "choose another path with --out"),
     ],
 )
-def test_what_the_user_can_mend_is_one_message_and_exit_code_2(location, arguments, message):
+def test_bad_input_exits_with_2_and_one_message(location, arguments, message):
     result = claims(*arguments, "--store", location)
     assert result.exit_code == 2
     assert result.stdout == ""

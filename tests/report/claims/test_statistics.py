@@ -20,7 +20,7 @@ from urfb.report.claims.statistics import (
 CLOSE, WORSE = Range(-0.04, 0.04), Range(0)
 
 
-def test_five_seeds_are_the_fewest_whose_signs_can_reject():
+def test_five_seeds_are_the_fewest_that_a_sign_flip_test_can_reject():
     assert 2.0**-LEAST_SEEDS <= ALPHA < 2.0 ** -(LEAST_SEEDS - 1)
 
 
@@ -50,7 +50,7 @@ def test_sign_flips_by_hand():
     assert sign_flip_test(np.full(5, 0.1), 0.1, "greater") == 1
 
 
-def test_many_seeds_are_flipped_at_random_and_always_alike():
+def test_random_sign_flips_of_many_seeds_are_reproducible():
     values = np.random.default_rng(1).normal(0.3, 1, 30)
     p = sign_flip_test(values, 0, "greater")
     assert p == sign_flip_test(values, 0, "greater")
@@ -81,7 +81,7 @@ def test_p_is_the_larger_of_all_tests():
         ([0.10, -0.11, 0.09, -0.10, 0.12], WORSE, Verdict.UNDECIDED),
         ([0.01, 0.02, 0.015, 0.012, 0.018], Range(0, 0.04), Verdict.SUPPORTED),
         ([0.4, 0.45, 0.44, 0.41, 0.43], Range(high=0.5), Verdict.SUPPORTED),
-        ([0.10, 0.11, 0.09, 0.10], WORSE, Verdict.UNDECIDED),  # four seeds decide nothing, however clear they are
+        ([0.10, 0.11, 0.09, 0.10], WORSE, Verdict.UNDECIDED),  # four seeds never decide
         ([-0.10, -0.11, -0.09, -0.10], WORSE, Verdict.UNDECIDED),
         ([0.1], WORSE, Verdict.UNDECIDED),
         ([], WORSE, Verdict.UNDECIDED),
@@ -91,7 +91,7 @@ def test_verdicts(numbers, claimed, verdict):
     assert examine(numbers, claimed).verdict is verdict
 
 
-def test_one_seed_that_disagrees_keeps_five_from_supporting():
+def test_one_seed_that_disagrees_prevents_supported():
     # Student's test alone would reject.
     tested = examine([0.02, 0.021, 0.022, 0.023, -0.0001], WORSE)
     assert tested.p_t < ALPHA < tested.p_sign_flip
@@ -109,8 +109,8 @@ def test_one_seed_that_disagrees_keeps_five_from_supporting():
         (0.04, CLOSE, Verdict.UNDECIDED),
     ],
 )
-def test_equal_numbers_have_no_t_and_their_signs_decide(number, claimed, verdict):
-    # Differences of counts over thousands are equal but for the last bits.
+def test_the_sign_flip_test_alone_decides_on_equal_numbers(number, claimed, verdict):
+    # Equal differences of error rates can differ in the last bits.
     numbers = number + np.array([0, 1e-17, -1e-17, 2e-17, 0])
     tested = examine(numbers, claimed)
     assert tested.verdict is verdict
@@ -120,14 +120,14 @@ def test_equal_numbers_have_no_t_and_their_signs_decide(number, claimed, verdict
     assert tested.seeds_needed is None
 
 
-def test_equal_numbers_at_an_end_of_the_range_contradict_nothing():
-    assert CLOSE.high < 0.54 - 0.50  # by the last bit
+def test_equal_numbers_at_an_end_of_the_range_decide_nothing():
+    assert CLOSE.high < 0.54 - 0.50  # in the last bit
     assert examine([0.54 - 0.50] * 5, CLOSE).verdict is Verdict.UNDECIDED
     assert examine([0.46 - 0.50] * 5, CLOSE).verdict is Verdict.UNDECIDED
     assert examine([0.5401 - 0.50] * 5, CLOSE).verdict is Verdict.CONTRADICTED
 
 
-def test_of_several_components_each_may_contradict_at_its_share_of_alpha():
+def test_each_of_several_components_contradicts_at_its_share_of_alpha():
     numbers = [-0.02, -0.005, -0.012, -0.03, -0.008]
     alone, among_six = examine(numbers, WORSE), examine(numbers, WORSE, components=6)
     assert alone.verdict is Verdict.CONTRADICTED
@@ -147,8 +147,8 @@ def test_never_is_contradicted_by_one_seed():
 
 
 @pytest.mark.parametrize(("mean", "claimed", "alternative"), [(0.02, CLOSE, "less"), (-0.01, WORSE, "less")])
-def test_the_number_of_seeds_has_the_power_it_promises(mean, claimed, alternative):
-    """Draw from the observed mean and spread; the t test rejects in 80 % of experiments of that size, not of fewer."""
+def test_the_suggested_number_of_seeds_has_a_power_of_80_percent(mean, claimed, alternative):
+    """Simulate experiments of the suggested size: the t test rejects in 80 % of them, and in fewer of smaller ones."""
     pattern = np.array([-1.5, -0.5, 0.5, 1.5, 0.0])
     values = mean + pattern * 0.03 / pattern.std(ddof=1)
     needed = seeds_needed(values, claimed)
@@ -167,7 +167,7 @@ def test_the_number_of_seeds_has_the_power_it_promises(mean, claimed, alternativ
     assert power(needed - 2) < 0.8
 
 
-def test_no_number_of_seeds_helps_a_mean_at_the_end_of_the_range():
+def test_no_number_of_seeds_is_suggested_for_a_mean_at_an_end():
     assert seeds_needed(np.array([0.03, 0.05, 0.04, 0.03, 0.05]), CLOSE) is None
 
 

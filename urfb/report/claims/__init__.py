@@ -1,4 +1,4 @@
-"""The paper's claims as statistical tests on stored runs; docs/claims.md says which, and why."""
+"""The paper's claims as statistical tests on stored runs; docs/claims.md explains them."""
 
 from urfb.report.claims.evaluating import ClaimResult, ComponentResult, commands, evaluate, exit_code
 from urfb.report.claims.measures import MEDIUM, PAPER, SETTINGS, SHORT, Setting

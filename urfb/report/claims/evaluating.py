@@ -1,4 +1,4 @@
-"""From a store's frames to verdicts, and to the commands that train what is missing."""
+"""Verdicts from a store's frames, and the commands that train the missing runs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ DEFAULT_LOCATION = "results/urfb.sqlite"
 
 @dataclass(frozen=True)
 class ComponentResult:
-    """What the runs say of one component. The attributes' names are those of claims.json.
+    """The result for one component. The attributes' names are keys of claims.json.
 
     Attributes:
-        word, what, where: the paper's word; the number that is tested, and on which runs.
-        claimed: the range in which the claim says that the number's mean lies.
-        every: whether it is claimed of each seed, and not only of their mean.
-        points: whether the number is an error rate; here it is a fraction all the same.
-        unit: what one number is of: 'seed' or 'draw'.
-        difference: whether runs are compared with others, so that the effect size d_z means something.
-        numbers: by seed, those that count.
-        tested: what the tests say of them.
-        verdict: the tests', unless a run that is no use stands in the way of *supported*.
-        lacking: the runs that are missing or no use.
-        beside: a remark, which is not tested; may be empty.
+        word, what, where: the paper's word, a description of the tested number, and the runs.
+        claimed: the range that should contain the mean of the numbers.
+        every: whether each seed must be in the range, not only the mean.
+        points: whether the numbers are error rates, shown in percentage points but stored as fractions.
+        unit: the unit of observation, 'seed' or 'draw'.
+        difference: whether the number is a difference of runs, so that the effect size d_z has a meaning.
+        numbers: the numbers that count, by seed.
+        tested: the test results.
+        verdict: the tests' verdict, except that an unusable run prevents *supported*.
+        lacking: the missing and unusable runs.
+        remark: a measure that is not tested, with its name; may be empty.
     """
 
     word: str
@@ -46,20 +46,20 @@ class ComponentResult:
     tested: Tested
     verdict: Verdict
     lacking: tuple[Lacking, ...]
-    beside: str
+    remark: str
 
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim, what it consists of, and the verdict on it in one setting.
+    """The verdict on a claim in one setting.
 
     Attributes:
-        name, source, sentence: of the claim, as the paper has it.
-        setting: in which it was tested.
-        title: on what, in words.
-        verdict: supported if every component is, contradicted if any is.
-        components: one result each.
-        commands: they train what is missing.
+        name, source, sentence: the claim's name, its place in the paper, and the paper's words.
+        setting: the setting in which the claim was tested.
+        title: a description of the tested runs.
+        verdict: supported if all components are, contradicted if any is.
+        components: the result for each component.
+        commands: the commands that train the missing runs.
     """
 
     name: str
@@ -79,22 +79,22 @@ def evaluate(
 
     Args:
         frames: the store.
-        names: of the claims; all that have a form in the setting if empty.
-        setting: one of `SETTINGS`; runs of two are never mixed.
-        location: how the user named the store, for the commands that are given.
+        names: the claims' names; if empty, all claims that the setting tests.
+        setting: one of `SETTINGS`; runs of different settings are never mixed.
+        location: the store as the user named it, for the commands in the results.
 
     Raises:
-        SelectionError: a claim does not exist, or has no form in the setting.
+        SelectionError: a claim does not exist, or the setting does not test it.
     """
     available = [name for name, claim in CLAIMS.items() if claim.components(setting)]
     for name in names:
         if name not in CLAIMS:
             raise SelectionError(f"there is no claim '{name}': {nearest(name, CLAIMS)}")
         if name not in available:
-            allowed = " and ".join(tested.name for tested in CLAIMS[name].settings)
+            allowed = " or ".join(tested.name for tested in CLAIMS[name].settings)
             raise SelectionError(
-                f"claim {name} has no form in the setting {setting.name}, only in {allowed}; "
-                f"in {setting.name} there are {', '.join(available)}"
+                f"the setting {setting.name} does not test claim {name}; use --setting {allowed}, or choose from the "
+                f"claims that {setting.name} tests: {', '.join(available)}"
             )
     chosen = {name: CLAIMS[name].components(setting) for name in available if not names or name in names}
     components_of_all = [component for components in chosen.values() for component in components]
@@ -130,7 +130,7 @@ def evaluate(
 
 
 def exit_code(results: Iterable[ClaimResult]) -> int:
-    """Return 0 if all claims are supported, 1 if any is contradicted, else 3."""
+    """Return 0 if all claims are supported, 1 if any is contradicted, otherwise 3."""
     codes = {Verdict.SUPPORTED: 0, Verdict.CONTRADICTED: 1, Verdict.UNDECIDED: 3}
     return codes[_overall(result.verdict for result in results)]
 
@@ -145,7 +145,7 @@ def _overall(verdicts: Iterable[Verdict]) -> Verdict:
 def _result(
     component: Component | Accelerated, gathered: Gathered, components: int, setting: Setting
 ) -> ComponentResult:
-    """Test a component's numbers; of what is missing, keep what would make up the least number of seeds."""
+    """Test a component's numbers; keep only as many missing runs as the least number of seeds needs."""
     numbers = gathered.numbers
     tested = examine(list(numbers.values()), component.claimed, components, component.every)
     least = setting.least_seeds if isinstance(component, Component) else range(LEAST_SEEDS)
@@ -166,12 +166,12 @@ def _result(
         tested=tested,
         verdict=Verdict.UNDECIDED if blocked else tested.verdict,
         lacking=lacking,
-        beside=gathered.remark,
+        remark=gathered.remark,
     )
 
 
 def commands(lacking: Sequence[Lacking], setting: Setting, location: str) -> tuple[str, ...]:
-    """Return the commands that train what is lacking: one for each network, data set and kind of layers."""
+    """Return the commands that train the missing runs: one per network, data set and kind of layers."""
     to = f"--store {shlex.quote(location)}"
     groups: dict[tuple[bool, int | None, tuple[str, ...]], list[Lacking]] = {}
     for lack in lacking:
@@ -180,7 +180,7 @@ def commands(lacking: Sequence[Lacking], setting: Setting, location: str) -> tup
             groups.setdefault((lack.cancelled, lack.epochs, place), []).append(lack)
     lines = []
     for (cancelled, epochs, place), group in groups.items():
-        conditions = [] if setting is SHORT else list(place)  # which has a single place
+        conditions = [] if setting is SHORT else list(place)  # `short` has one network and data set
         for name in ("rule", "loss"):
             conditions.append(
                 f"{name}={','.join(dict.fromkeys(lack.settings[name] for lack in group if lack.settings))}"

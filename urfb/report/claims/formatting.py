@@ -1,4 +1,4 @@
-"""The verdicts as a text for a terminal, and as JSON."""
+"""The verdicts as text for a terminal and as JSON."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import math
 import shlex
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from urfb.report.claims.evaluating import ClaimResult, ComponentResult
+from urfb.report.claims.findings import Finding
 from urfb.report.claims.statistics import ALPHA, LEAST_SEEDS, MOST_SEEDS, POWER, Verdict
 from urfb.report.texts import number
 
@@ -18,22 +19,68 @@ WIDTH = 80
 
 
 def as_text(results: Sequence[ClaimResult]) -> str:
-    """Return the verdicts in words, 80 columns wide."""
+    """Return the results of one setting as text, 80 columns wide, with the counts of the verdicts at the end."""
     blocks = ["\n".join(_claim(result)) for result in results]
-    counts = [f"{sum(result.verdict is verdict for result in results)} {verdict.value}" for verdict in Verdict]
-    setting = results[0].setting
-    claims = f"{len(results)} claim{'s' * (len(results) != 1)}"
-    blocks.append(_filled(f"{claims} in the setting {setting.name}: {', '.join(counts)}"))
+    names = {verdict: [result.name for result in results if result.verdict is verdict] for verdict in Verdict}
+    blocks.append("\n".join(_counted(f"in the setting {results[0].setting.name}", names)))
     return "\n\n".join(blocks)
 
 
+def as_summary(found: Sequence[Finding]) -> str:
+    """Return the verdicts over all settings as text, 80 columns wide; each claim counts once."""
+    names = {
+        verdict: [
+            finding.name + f" ({finding.deciding.setting.name})" * (verdict is not Verdict.UNDECIDED)
+            for finding in found
+            if finding.verdict is verdict
+        ]
+        for verdict in Verdict
+    }
+    lines = _counted("of the paper", names)
+    rule = "The longest setting that decides a claim gives its verdict and is named after it."
+    return "\n".join([*lines, _filled(rule, "  ")])
+
+
+def _counted(of: str, names: Mapping[Verdict, Sequence[str]]) -> Iterator[str]:
+    """Yield a line with the number of claims per verdict, and a line with the claims for each verdict."""
+    total = sum(map(len, names.values()))
+    counts = ", ".join(f"{len(listed)} {verdict.value}" for verdict, listed in names.items())
+    yield _filled(f"{total} claim{'s' * (total != 1)} {of}: {counts}")
+    for verdict, listed in names.items():
+        if listed:
+            yield _filled(f"{verdict.value}: {', '.join(listed)}", "  ", "    ")
+
+
+def evidence(result: ClaimResult) -> list[str]:
+    """Return a line for each component with an interval: mean, 90 % interval, claimed range and number of seeds."""
+    places = [", ".join(component.where.split(", ")[-2:]) for component in result.components]  # without a protocol
+    return [
+        f"{place}: " * (len(set(places)) > 1) + _measured(component)
+        for place, component in zip(places, result.components, strict=True)
+        if component.tested.n > 1
+    ]
+
+
+def _measured(component: ComponentResult) -> str:
+    tested, points = component.tested, component.points
+    mean, low, high = (
+        number(100 * value, 1) if points else number(value, 3) for value in (tested.mean, tested.low, tested.high)
+    )
+    return (
+        f"{component.what}: {mean} ({low} to {high}){' points' * points}, claimed {claimed(component)}, "
+        f"{tested.n} {component.unit}s"
+    )
+
+
 def as_json(results: Sequence[ClaimResult]) -> str:
-    """Return everything that the verdicts rest on; what is not a finite number is null."""
+    """Return the results with all their numbers; a number that is not finite becomes null."""
     return json.dumps([_finite(_tree(result)) for result in results], indent=2, ensure_ascii=False)
 
 
 def _tree(result: ClaimResult) -> dict[str, Any]:
     components = [asdict(component) for component in result.components]
+    for component in components:
+        component["beside"] = component.pop("remark")  # claims.json has always had this key
     setting = {"name": result.setting.name, "title": result.title, "experiment": result.setting.experiment}
     return {
         "claim": result.name,
@@ -63,29 +110,34 @@ def _claim(result: ClaimResult) -> Iterator[str]:
     for component in result.components:
         yield ""
         yield from _component(component, result)
-    if lines := list(missing(result)):
-        runs = {lack.run for component in result.components for lack in component.lacking}
-        yield f"\n  missing: {len(runs)} {'run' if len(runs) == 1 else 'runs'}"
-        for line in lines:
+    if count := missing_runs(result):
+        yield f"\n  missing: {count} run{'s' * (count != 1)}"
+        for line in missing(result):
             yield textwrap.fill(line, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
+    if result.commands:
+        yield "\n  train them with:"
     for command in result.commands:
         yield _shell(command, "    ")
 
 
 def _component(component: ComponentResult, result: ClaimResult) -> Iterator[str]:
     yield _ends(f"  {component.word}: {component.where}", component.verdict.value)
+    range_claimed = f"claimed: {claimed(component)}"
+    if not component.tested.n:
+        yield _filled("; ".join([component.what, range_claimed, *undecided(component, result)]), "    ")
+        return
     yield _filled(component.what, "    ")
-    yield _filled("; ".join([*measured(component), f"claimed {claimed(component)}"]), "    ")
+    yield _filled("; ".join([*measured(component), range_claimed]), "    ")
     if statistics := list(tested_by(component)):
         yield _filled("; ".join(statistics), "    ")
-    if component.beside:
-        yield _filled(component.beside, "    ")
+    if component.remark:
+        yield _filled(component.remark, "    ")
     for line in undecided(component, result):
         yield _filled(line, "    ")
 
 
 def measured(component: ComponentResult) -> Iterator[str]:
-    """Yield the mean and its interval, in words; nothing where there is no number."""
+    """Yield the mean with its interval; nothing if there are no numbers."""
     tested = component.tested
     if tested.n:
         interval = f", {_percent(1 - 2 * ALPHA)} interval {_interval(tested.low, tested.high, component)}"
@@ -93,7 +145,7 @@ def measured(component: ComponentResult) -> Iterator[str]:
 
 
 def tested_by(component: ComponentResult) -> Iterator[str]:
-    """Yield how many numbers there are, and what the tests say of them; nothing where there is no number."""
+    """Yield the number of seeds and the test results; nothing if there are no numbers."""
     tested = component.tested
     if not tested.n:
         return
@@ -103,29 +155,33 @@ def tested_by(component: ComponentResult) -> Iterator[str]:
     if math.isfinite(tested.p_t):
         yield f"p {_p(tested.p)} (t {_p(tested.p_t)}, sign flips {_p(tested.p_sign_flip)})"
     elif math.isfinite(tested.p):
-        yield f"p {_p(tested.p)} (sign flips; all are equal, so there is no t)"
+        yield f"p {_p(tested.p)} (sign flips; no t test, because all values are equal)"
     if component.every:
-        yield f"{sum(value not in component.claimed for value in component.numbers.values())} outside"
+        yield f"{sum(value not in component.claimed for value in component.numbers.values())} outside the range"
     outside = tested.high < component.claimed.low or tested.low > component.claimed.high
     if outside and tested.strict_level > 1 - 2 * ALPHA:
         strict = _interval(tested.strict_low, tested.strict_high, component)
-        yield f"{_percent(tested.strict_level)} interval, for one of several components, {strict}"
+        yield f"{_percent(tested.strict_level)} interval, corrected for several components: {strict}"
 
 
 def undecided(component: ComponentResult, result: ClaimResult) -> Iterator[str]:
-    """Say what would lead to a verdict: runs that are missing or of no use, or more seeds."""
+    """Yield what would lead to a verdict: more runs, usable runs, or more seeds."""
     tested, units = component.tested, f"{component.unit}s"
     if tested.n < LEAST_SEEDS:
-        yield f"{LEAST_SEEDS} {units} are needed; {tested.n or 'none'} can be used"
+        yield f"has {tested.n} of {LEAST_SEEDS} {units}"
     elif component.verdict is not Verdict.UNDECIDED:
         return
     elif component.verdict is not tested.verdict:
-        yield "cannot be supported while runs of it failed, or are no numbers; see below"
+        yield "the tests support it, but the missing runs below failed or have no finite value"
     else:
-        how_many = f"about {tested.seeds_needed:,}" if tested.seeds_needed else f"no number up to {MOST_SEEDS:,}"
+        how_many = (
+            f"about {tested.seeds_needed:,} {units}"
+            if tested.seeds_needed
+            else f"no number of {units} up to {MOST_SEEDS:,}"
+        )
         yield (
-            f"the tests decide nothing; if mean and spread stay as they are, {how_many} {units} would decide, with a "
-            f"power of {_percent(POWER)}{_more(component, result)}"
+            f"undecided; at this mean and spread, {how_many} would decide with a power of {_percent(POWER)}"
+            f"{_more(component, result)}"
         )
 
 
@@ -135,12 +191,17 @@ def _more(component: ComponentResult, result: ClaimResult) -> str:
     if component.unit == "draw":
         return f" (`urfb theory run --draws {component.tested.seeds_needed}`)"
     if result.setting.seeds:
-        return f", but the setting {result.setting.name} tests the seeds {_listed(result.setting.seeds)} alone"
-    return f" (lengthen `seed` of the experiment {result.setting.experiment} in experiments.yaml)"
+        return f", but the setting {result.setting.name} tests only the seeds {_listed(result.setting.seeds)}"
+    return f" (add seeds to the experiment {result.setting.experiment} in experiments.yaml)"
+
+
+def missing_runs(result: ClaimResult) -> int:
+    """Return the number of missing and unusable runs."""
+    return len({lack.run for component in result.components for lack in component.lacking})
 
 
 def missing(result: ClaimResult) -> Iterator[str]:
-    """Yield what is missing, each run once whichever components need it."""
+    """Yield the missing runs in groups, each run once."""
     lacking = {lack.run: lack for component in result.components for lack in component.lacking}
     seeds: dict[tuple[str, str, str], list[int]] = {}
     for lack in lacking.values():
@@ -155,14 +216,14 @@ def missing(result: ClaimResult) -> Iterator[str]:
 
 
 def _listed(seeds: Sequence[int]) -> str:
-    """Return '0 to 4', or '0, 2, 3' where some between are left out."""
+    """Return '0 to 4', or '0, 2, 3' if the seeds have gaps."""
     if len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1:
         return f"{seeds[0]} to {seeds[-1]}"
     return ", ".join(map(str, seeds))
 
 
 def _shell(command: str, indent: str) -> str:
-    """Break a command into lines that a shell takes for one."""
+    """Break a command into lines that a shell reads as one command."""
     words = [shlex.quote(word) for word in shlex.split(command)]
     lines, line = [], indent + words[0]
     for index, word in enumerate(words[1:], start=1):
@@ -176,22 +237,23 @@ def _shell(command: str, indent: str) -> str:
     return " \\\n".join([*lines, line])
 
 
-def _filled(text: str, indent: str = "") -> str:
-    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+def _filled(text: str, indent: str = "", further: str | None = None) -> str:
+    further = indent if further is None else further
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=further, break_on_hyphens=False)
 
 
 def _ends(left: str, right: str) -> str:
-    """Put a verdict at the right end of the line, or of the next one."""
+    """Put a verdict at the right end of the line, or of the next line if it does not fit."""
     if len(left) + len(right) + 2 > WIDTH:
         return f"{left}\n{right:>{WIDTH}}"
     return f"{left}{right:>{WIDTH - len(left)}}"
 
 
 def _number(value: float, component: ComponentResult | None = None) -> str:
-    """Write a number; error rates are fractions and are told in percentage points."""
+    """Return a number as text; an error rate is a fraction and is shown in percentage points."""
     if component and component.points:
         return number(100 * value, 2)
-    return f"{value + 0.0:.4g}".replace("-", "−")  # + 0.0 takes the sign off −0.0
+    return f"{value + 0.0:.4g}".replace("-", "−")  # + 0.0 removes the sign of −0.0
 
 
 def _interval(low: float, high: float, component: ComponentResult) -> str:
@@ -199,7 +261,7 @@ def _interval(low: float, high: float, component: ComponentResult) -> str:
 
 
 def claimed(component: ComponentResult) -> str:
-    """Return the range that is claimed, in words."""
+    """Return the claimed range as text."""
     within = component.claimed
     low, high = (_number(100 * end if component.points else end) for end in (within.low, within.high))
     words = f"{low} to {high}"

@@ -1,4 +1,4 @@
-"""One number a seed for each component, out of a store's frames, and which runs are missing for the others."""
+"""The number of each component per seed, from a store's frames, and the runs that other seeds lack."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from urfb.theory.spec import SimulationSpec
 
 @dataclass(frozen=True)
 class Lacking:
-    """A run, or a simulation, that a component needs and does not have.
+    """A run or a simulation that a component needs and the store lacks.
 
     Attributes:
-        run: its identity.
-        what, where: the protocol and the network, in words.
-        seed: or draw.
+        run: the identity.
+        what, where: the names of the protocol and of the network with its data set.
+        seed: the seed, or the draw of a simulation.
         reason: why it does not count.
-        blocks: it is there and is no use; nothing is supported for as long as that is so.
-        settings: what finds it in the grid: network, dataset, untied, rule and loss; empty for a simulation.
-        epochs: how far to train it, where that is farther than its experiment says.
-        cancelled: only `urfb grid retry` trains it.
+        blocks: whether it is stored but unusable, which prevents the verdict *supported*.
+        settings: the settings that select it in the grid: network, dataset, untied, rule and loss; None for a
+            simulation.
+        epochs: the number of epochs to train, if more than its experiment's target.
+        cancelled: whether it was cancelled, so that only `urfb grid retry` trains it.
     """
 
     run: str
@@ -46,7 +47,7 @@ class Lacking:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What the store has for one component: finite numbers by seed, what other seeds lack, and a remark."""
+    """The data for one component: finite numbers by seed, the runs that other seeds lack, and a remark."""
 
     numbers: Mapping[int, float]
     lacking: tuple[Lacking, ...]
@@ -54,9 +55,9 @@ class Gathered:
 
 
 class Runs:
-    """The runs of a store that components need, each looked up by its identity.
+    """The stored runs that components need, each looked up by its identity.
 
-    The identity is a hash of every setting and of the science version, so runs of other settings are never mixed in.
+    The identity is a hash of all settings and of the science version, so runs with other settings never count.
     """
 
     def __init__(self, frames: Frames, components: Iterable[Component], setting: Setting) -> None:
@@ -79,7 +80,7 @@ class Runs:
         self._alignment = dict(iter(frames.alignment(run=stored).groupby("run"))) if stored else {}
 
     def gather(self, component: Component) -> Gathered:
-        """Return a component's number for each seed that has all of its runs, and what the others lack."""
+        """Return a component's number for each seed with all runs, and the runs that the other seeds lack."""
         numbers: dict[int, float] = {}
         remarks: list[float] = []
         lacking: list[Lacking] = []
@@ -99,13 +100,13 @@ class Runs:
                     remarks.append(component.remark[1](self._trained(component.cells[0], seed)))
             else:
                 broken = [cell for cell, value in values.items() if not math.isfinite(value)] or component.cells
-                reason = "it has no finite number for this"
+                reason = "no finite value for this measure"
                 lacking += [self._lacking(cell, seed, reason, blocks=True) for cell in dict.fromkeys(broken)]
         remark = f"{component.remark[0]} {np.mean(remarks):.2f}" if component.remark and remarks else ""
         return Gathered(numbers, tuple(lacking), remark)
 
     def _lack(self, cell: Cell, seed: int) -> Lacking | None:
-        """Return what a run lacks, None if it is there as far as the setting goes."""
+        """Return what a run lacks; None if it has all epochs of the setting."""
         identity = self._identities[cell, seed]
         row = self._rows.get(identity)
         if row is None:
@@ -118,21 +119,23 @@ class Runs:
         return self._lacking(
             cell,
             seed,
-            f"{state}, {done:,} of {goal:,} epochs" + f"; see `urfb grid logs {identity}`" * (state == "failed"),
+            f"{state}, " * (state != "done")
+            + f"{done:,} of {goal:,} epochs"
+            + f"; see `urfb grid logs {identity}`" * (state == "failed"),
             blocks=state == "failed",
             epochs=goal if goal > wanted else None,
             cancelled=state == "cancelled",
         )
 
     def _uneven(self, component: Component, seed: int) -> list[Lacking]:
-        """Return the runs whose test error is of fewer epochs than that of the others of the seed."""
+        """Return the runs whose test error comes after fewer epochs than those of the seed's other runs."""
         if component.measure is not test_error:
             return []
         beyond = {cell: self._done(cell, seed) - self._wanted(cell, seed) for cell in component.cells}
         longest = max(beyond.values())
         return [
             self._lacking(
-                cell, seed, f"{longest - extra:,} epochs shorter than what it is compared with",
+                cell, seed, f"{longest - extra:,} epochs shorter than the run that it is compared with",
                 epochs=self._wanted(cell, seed) + longest,
             )
             for cell, extra in beyond.items()
@@ -165,7 +168,7 @@ class Runs:
 
 
 class Simulations:
-    """The simulations of section 5.1 that components need: discrete steps, as the paper's, and all defaults."""
+    """The simulations of section 5.1 that components need, with the paper's discrete steps and all defaults."""
 
     def __init__(self, frames: Frames, components: Sequence[Accelerated]) -> None:
         known = frames.simulations() if components else pd.DataFrame(columns=["simulation", "draw"])
@@ -182,7 +185,7 @@ class Simulations:
                 self._areas[str(identity)] = _mean_log_error(moments)
 
     def gather(self, component: Accelerated) -> Gathered:
-        """Return a component's number for each draw that has both of its simulations, and what the others lack."""
+        """Return a component's number for each draw with both simulations, and those that the other draws lack."""
         numbers: dict[int, float] = {}
         lacking: list[Lacking] = []
         for draw in self.draws:
@@ -202,12 +205,12 @@ class Simulations:
         elif spec.identity in self._areas:
             if math.isfinite(self._areas[spec.identity]):
                 return None
-            reason, blocks = "its error is not a number above 0", True
+            reason, blocks = "an error is 0 or not a number", True
         return Lacking(spec.identity, f"ε = {spec.epsilon:g}", "simulation", spec.draw, reason, blocks)
 
 
 def _mean_log_error(moments: pd.DataFrame) -> float:
-    """Return the mean of log₁₀ e over the iterations; the moments that are kept are not evenly spread."""
+    """Return the mean of log₁₀ e over the iterations, by the trapezoidal rule: stored moments are unevenly spaced."""
     moments = moments.sort_values("iteration")
     error, iteration = moments["error"].to_numpy(), moments["iteration"].to_numpy()
     if len(moments) < 2 or not (error > 0).all():

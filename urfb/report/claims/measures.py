@@ -1,4 +1,4 @@
-"""What a claim reads of one run, and the three settings in which it does."""
+"""The measures that claims take from a run, and the three settings in which claims are tested."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from urfb.report.protocols import PAPER_EPOCHS, PAPER_SECOND_STAGE, Protocol
 from urfb.report.selection import DATASET_NAMES
 
 PRETRAINING_EPOCHS = 100
-"""The first stage of deepnet_s with untied layers."""
+"""The length of the first stage of deepnet_s with untied layers."""
 
 INITIAL_EPOCHS = 3
-"""The initial iterations of claim 6."""
+"""The length of the "initial iterations" of claim 6."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Runs that differ in nothing but the seed: a network on a data set, trained one way."""
+    """A network, a data set and a protocol: runs that differ only in the seed."""
 
     network: str
     dataset: str
@@ -34,12 +34,12 @@ class Cell:
 
     @property
     def where(self) -> str:
-        """The network and the data set, in words."""
+        """The names of the network and the data set."""
         untied = " untied" if self.untied else ""
         return f"{self.network}{untied}, {DATASET_NAMES.get(self.dataset, self.dataset)}"
 
     def spec(self) -> RunSpec:
-        """Return the run with seed 0; everything that is not said here is the paper's."""
+        """Return the run with seed 0; all other settings have the paper's values."""
         settings: dict[str, Any] = {"untied": "all"} if self.untied else {}
         if self.untied and self.network == "deepnet_s":
             settings |= {"pretraining_epochs": PRETRAINING_EPOCHS, "frozen": "1"}
@@ -50,13 +50,13 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """One run, as far as its setting goes.
+    """One run up to the last epoch of the setting.
 
     Attributes:
-        spec: what it is.
-        test_error: at its end; NaN if it has not got there.
-        epochs: one row an epoch, from the first to the setting's last.
-        alignment: one row for each measured step and layer of the last stage.
+        spec: the run's settings.
+        test_error: the test error at the end of the run; NaN before the end.
+        epochs: one row per epoch, from the first to the setting's last.
+        alignment: one row per measured step and layer of the last stage.
     """
 
     spec: RunSpec
@@ -65,9 +65,12 @@ class Trained:
     alignment: pd.DataFrame
 
     def layers(self, *, output: bool = True) -> pd.DataFrame:
-        """Return the correlations of W and Rᵗ: a row for each measured epoch, a column a layer.
+        """Return the correlations of W and Rᵗ: one row per measured epoch, one column per layer.
 
-        Layer 1 is left out, for no error signal passes through its R; the output layer if it is not asked for.
+        Layer 1 is left out because no error signal passes through its R.
+
+        Args:
+            output: whether to include the output layer.
         """
         numbers = self.alignment["layer"]
         last = numbers.max() if output else numbers.max() - 1
@@ -77,16 +80,16 @@ class Trained:
 
 
 Measure = Callable[[Trained], float]
-"""One number of one run; NaN where the run does not have it."""
+"""A function from a run to one number; NaN if the run lacks the data."""
 
 
 def test_error(run: Trained) -> float:
-    """Return the error on the test set when the run was done."""
+    """Return the error on the test set at the end of the run."""
     return run.test_error
 
 
 def last_validation_error(epochs: int) -> Measure:
-    """Return the measure that is the mean of the validation errors of the setting's last so many epochs."""
+    """Return a measure: the mean validation error of the setting's last `epochs` epochs."""
 
     def measure(run: Trained) -> float:
         return float(run.epochs["validation_error"].tail(epochs).mean(skipna=False))
@@ -95,17 +98,17 @@ def last_validation_error(epochs: int) -> Measure:
 
 
 def area(run: Trained) -> float:
-    """Return the mean of the validation errors of all epochs: the smaller, the faster the run converges."""
+    """Return the mean validation error over all epochs, which is smaller if the run converges faster."""
     return float(run.epochs["validation_error"].mean(skipna=False))
 
 
 def training_decrease(run: Trained) -> float:
-    """Return by how much the training error falls below chance in the initial epochs."""
+    """Return how far the training error falls below chance in the initial epochs."""
     return _decrease(run, "training_error")
 
 
 def validation_decrease(run: Trained) -> float:
-    """Return by how much the validation error falls below chance in the initial epochs."""
+    """Return how far the validation error falls below chance in the initial epochs."""
     return _decrease(run, "validation_error")
 
 
@@ -115,7 +118,7 @@ def _decrease(run: Trained, error: str) -> float:
 
 
 def initial_correlation(run: Trained) -> float:
-    """Return the correlation after the initial epochs of the most aligned of the layers 2 to L − 1."""
+    """Return the largest correlation of the layers 2 to L − 1 after the initial epochs."""
     return float(_at(run.layers(output=False), INITIAL_EPOCHS).max(skipna=False))
 
 
@@ -125,18 +128,18 @@ def initial_output_correlation(run: Trained) -> float:
 
 
 def starting_correlation(run: Trained) -> float:
-    """Return the correlation before training that is farthest from 0, of the layers from 2."""
+    """Return the correlation before training that is largest in absolute value, over layers 2 and up."""
     start = _at(run.layers(), run.spec.pretraining_epochs)
     return float(start.iloc[start.abs().argmax()]) if len(start) and start.notna().all() else float("nan")
 
 
 def largest_correlation(run: Trained) -> float:
-    """Return the largest correlation of any layer from 2 at any epoch."""
+    """Return the largest correlation over layers 2 and up and all epochs."""
     return float(run.layers().max(skipna=False).max(skipna=False))
 
 
 def rise(run: Trained) -> float:
-    """Return Spearman's rank correlation of a layer's correlation and the epoch, the smallest of the layers from 2."""
+    """Return the smallest rank correlation (Spearman) of correlation and epoch over layers 2 and up."""
     layers = run.layers()
     if len(layers) < 2 or layers.isna().any(axis=None) or (layers.nunique() < 2).any():
         return float("nan")
@@ -145,24 +148,24 @@ def rise(run: Trained) -> float:
 
 
 def _at(layers: pd.DataFrame, epoch: int) -> pd.Series[float]:
-    """Return the layers' values after an epoch."""
+    """Return the correlation of each layer after an epoch."""
     rows = layers[layers.index == epoch]
     return rows.iloc[0] if len(rows) else pd.Series(dtype=float)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How long runs are, which of them are tested, and what counts as their final error.
+    """The length of the tested runs, the networks and seeds, and the definition of the final error.
 
     Attributes:
-        name: as the command line has it.
-        experiment: the one of experiments.yaml whose runs these are.
-        title: in words, told with every verdict.
-        last_epoch: of a run that is read; None for the last epoch that the paper has.
-        final, final_name: the final error, and what it is called.
-        to_the_end: whether a run has to have reached its target, and not only the setting's last epoch.
+        name: the name on the command line.
+        experiment: the experiment in experiments.yaml that trains the runs.
+        title: a description, shown with every verdict.
+        last_epoch: the last epoch that is read; None for the paper's last epoch.
+        final, final_name: the final error and its name.
+        to_the_end: whether a run must have reached its target, not only the setting's last epoch.
         has: whether the runs of a cell are tested.
-        seeds: those that are tested, and no others; None for all that there are.
+        seeds: the only seeds that are tested; None for all stored seeds.
     """
 
     name: str
@@ -177,11 +180,11 @@ class Setting:
 
     @property
     def least_seeds(self) -> tuple[int, ...]:
-        """The seeds that are trained first: as few as can decide anything."""
+        """The seeds to train first: the fewest that can decide anything."""
         return self.seeds or tuple(range(LEAST_SEEDS))
 
     def epochs(self, spec: RunSpec) -> int:
-        """Return the last epoch of a run that is read."""
+        """Return the last epoch that is read from a run."""
         if self.last_epoch is not None:
             return self.last_epoch
         if spec.pretraining_epochs:
@@ -221,4 +224,4 @@ SHORT = Setting(
     has=lambda cell: (cell.network, cell.dataset, cell.untied) == ("simpnet", "cifar10", False),
 )
 SETTINGS = {setting.name: setting for setting in (PAPER, MEDIUM, SHORT)}
-"""By name, the longest runs first."""
+"""All settings by name, the longest runs first."""

@@ -1,6 +1,6 @@
-"""The tests behind a verdict: does the mean of a few paired numbers lie in the range that is claimed?
+"""The tests behind a verdict: does the mean of a few paired numbers lie in the claimed range?
 
-docs/claims.md says why these tests, and how many seeds they need.
+docs/claims.md gives the reasons for these tests and the number of seeds that they need.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ import numpy as np
 from scipy import stats
 
 ALPHA = 0.05
-"""The chance of a wrong verdict, of each claim and each kind of verdict."""
+"""The chance of a wrong verdict, for each claim and each kind of verdict."""
 
 POWER = 0.8
-"""What a number of seeds that is named should find the claim with."""
+"""The power of the tests at the number of seeds that urfb suggests."""
 
 LEAST_SEEDS = math.ceil(-math.log2(ALPHA))
-"""Paired seeds below which nothing is decided: n signs cannot give a smaller p than 2⁻ⁿ."""
+"""The fewest paired seeds that can decide anything: the smallest p of n signs is 2⁻ⁿ."""
 
 MOST_SEEDS = 1000
-"""No larger number of seeds is named."""
+"""The largest number of seeds that urfb suggests."""
 
 MOST_EXACT = 13
-"""Seeds up to which every flip of the signs is tried: 8,192 of them."""
+"""The most seeds for which the test tries every flip of the signs: 8,192 flips."""
 
 RANDOM_FLIPS = 9_999
 
 EQUAL = 1e-9
-"""Numbers that differ by less are equal: errors are counts of images over thousands."""
+"""Numbers that differ by less count as equal, because errors are counts of images over thousands."""
 
 
 class Verdict(str, Enum):
-    """What the runs say of a claim."""
+    """The result of a claim's test."""
 
     SUPPORTED = "supported"
     CONTRADICTED = "contradicted"
@@ -44,7 +44,7 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True)
 class Range:
-    """The open interval in which a claim says that a mean lies; an end may be infinite."""
+    """The open interval that should contain a mean, according to a claim; an end may be infinite."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -53,27 +53,28 @@ class Range:
         return self.low < value < self.high
 
     def ends(self) -> list[tuple[float, str]]:
-        """Return each finite end, and the alternative of the one-sided test against it."""
+        """Return each finite end with the alternative of the one-sided test against it."""
         both = ((self.low, "greater"), (self.high, "less"))
         return [(end, alternative) for end, alternative in both if math.isfinite(end)]
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What the tests say of one component.
+    """The test results for one component.
 
     Attributes:
         verdict: supported, contradicted or not enough runs.
-        n: how many numbers there are, one a seed.
-        mean: their mean; NaN without any, as `low` and `high` are without two.
-        low, high: the interval of the mean, two-sided at 1 − 2α; within the range, it supports.
-        strict_low, strict_high: the interval at `strict_level`, 1 − 2α over the components; outside of the range, it
-            contradicts.
-        effect: d_z, the mean over the standard deviation; NaN where that is 0.
-        p: the largest p of all one-sided tests against the ends of the range; NaN where there is none.
-        p_t, p_sign_flip: the largest of each kind.
-        seeds_needed: how many seeds would decide, if mean and spread are those observed; None where the verdict stands,
-            there are too few to say, or no number would.
+        n: the number of values, one per seed.
+        mean: the mean of the values; NaN without values.
+        low, high: the two-sided interval of the mean at level 1 − 2α, which supports the claim if it lies within the
+            range; NaN with fewer than two values.
+        strict_low, strict_high: the interval at `strict_level`, 1 − 2α divided by the number of components, which
+            contradicts the claim if it lies outside the range.
+        effect: d_z, the mean divided by the standard deviation; NaN if the standard deviation is 0.
+        p: the largest p of all one-sided tests against the ends of the range; NaN without tests.
+        p_t, p_sign_flip: the largest p of each kind of test.
+        seeds_needed: the number of seeds that would decide at the observed mean and spread; None if there is a verdict,
+            if there are too few seeds to estimate it, or if no number would decide.
     """
 
     verdict: Verdict
@@ -92,14 +93,15 @@ class Tested:
 
 
 def examine(numbers: Sequence[float], claimed: Range, components: int = 1, every: bool = False) -> Tested:
-    """Test whether the mean of the numbers, one a seed, lies in the range that is claimed.
+    """Test whether the mean of the numbers, one per seed, lies in the claimed range.
 
     Args:
-        numbers: finite ones.
+        numbers: finite numbers.
         claimed: the range; at least one of its ends is finite.
-        components: how many components the claim has; one that is contradicted contradicts all of it, so each may do so
-            at α over their number only.
-        every: the claim is about each seed, not about their mean: one number outside of the range contradicts it.
+        components: the number of components of the claim. One contradicted component contradicts the claim, so each
+            component is tested for that at α divided by this number.
+        every: whether the claim is about each seed, not about the mean, so that one number outside the range
+            contradicts it.
     """
     values = np.asarray(numbers, dtype=float)
     n = len(values)
@@ -118,7 +120,7 @@ def examine(numbers: Sequence[float], claimed: Range, components: int = 1, every
     verdict = Verdict.UNDECIDED
     if n >= LEAST_SEEDS and (outside or exception):
         verdict = Verdict.CONTRADICTED
-    elif p <= ALPHA:  # which the sign flips of fewer seeds cannot give
+    elif p <= ALPHA:  # impossible with fewer seeds, because of the sign-flip test
         verdict = Verdict.SUPPORTED
     undecided = n >= LEAST_SEEDS and verdict is Verdict.UNDECIDED
     spread = _spread(values)
@@ -140,7 +142,7 @@ def examine(numbers: Sequence[float], claimed: Range, components: int = 1, every
 
 
 def interval(values: np.ndarray, level: float) -> tuple[float, float]:
-    """Return Student's interval of the mean; of equal numbers, that number twice."""
+    """Return Student's interval of the mean; if all numbers are equal, both ends are that number."""
     if not _spread(values):
         return float(values[0]), float(values[0])
     low, high = stats.ttest_1samp(values, 0).confidence_interval(level)
@@ -148,17 +150,18 @@ def interval(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def t_test(values: np.ndarray, end: float, alternative: str) -> float:
-    """Return the one-sided p of Student's test of the mean against `end`; NaN for equal numbers, which have no t.
+    """Return the one-sided p of Student's test of the mean against `end`; NaN if all numbers are equal.
 
-    On differences this is the paired test, `scipy.stats.ttest_rel`.
+    On differences this is the paired test `scipy.stats.ttest_rel`.
     """
     return float(stats.ttest_1samp(values, end, alternative=alternative).pvalue) if _spread(values) else math.nan
 
 
 def sign_flip_test(values: np.ndarray, end: float, alternative: str) -> float:
-    """Return the one-sided p of flipping the signs of the distances to `end`, in every way that there is.
+    """Return the one-sided p of the sign-flip test of the distances to `end`.
 
-    Beyond `MOST_EXACT` numbers, 9,999 ways drawn at random, always the same ones.
+    The test tries all sign flips of up to `MOST_EXACT` numbers. For more numbers it draws 9,999 flips at random, with a
+    fixed seed.
     """
     flips = math.inf if len(values) <= MOST_EXACT else RANDOM_FLIPS
     distances = np.where(np.abs(values - end) < EQUAL, 0.0, values - end)
@@ -177,11 +180,12 @@ def sign_flip_test(values: np.ndarray, end: float, alternative: str) -> float:
 def seeds_needed(values: np.ndarray, claimed: Range, components: int = 1) -> int | None:
     """Return the smallest larger number of seeds at which t tests would decide with a power of 80 %.
 
-    The true mean and spread are taken to be those observed, so this is a rough guide. A mean within the range is asked
-    how many seeds support the claim, one outside of it how many contradict it.
+    This is a rough guide, because it assumes that the true mean and spread are the observed ones. If the mean is within
+    the range, the number is the seeds that would support the claim; otherwise, the seeds that would contradict it.
 
     Returns:
-        The number; None if there is no spread, the mean is at an end of the range, or it takes more than 1,000 seeds.
+        The number; None if there is no spread, if the mean is at an end of the range, or if more than 1,000 seeds are
+        needed.
     """
     mean, spread = float(values.mean()), _spread(values)
     if not spread:
@@ -190,7 +194,7 @@ def seeds_needed(values: np.ndarray, claimed: Range, components: int = 1) -> int
     level = ALPHA if mean in claimed else ALPHA / components
     ends = [end for end, _ in claimed.ends()]
     distances = [abs(mean - end) for end in ends] if mean in claimed else [min(abs(mean - end) for end in ends)]
-    # Of two tests both must reject: their failures add up to no less than the failure of both.
+    # If there are two tests, both must reject: the failure rate is at most the sum of theirs.
     failure = sum(
         stats.nct.cdf(stats.t.isf(level, n - 1), n - 1, distance / spread * np.sqrt(n)) for distance in distances
     )
@@ -199,5 +203,5 @@ def seeds_needed(values: np.ndarray, claimed: Range, components: int = 1) -> int
 
 
 def _spread(values: np.ndarray) -> float:
-    """Return the standard deviation, 0 where the numbers are equal but for rounding."""
+    """Return the standard deviation; 0 if the numbers differ by rounding only."""
     return float(values.std(ddof=1)) if np.ptp(values) > EQUAL else 0.0

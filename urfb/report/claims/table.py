@@ -1,4 +1,4 @@
-"""The paper's claims, each as the components that are tested. docs/claims.md is the same in words, with the reasons."""
+"""The paper's claims and the components that are tested; docs/claims.md explains them and gives the reasons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urfb.report.claims.statistics import Range
 from urfb.report.protocols import BP, BP_H, FRFB, URFB, Protocol
 
 MARGIN = 0.04
-"""4 points of the error rate: half of what, in the paper, depth improves BP by."""
+"""4 points of the error rate: half of the improvement of BP from deepnet to deepernet in the paper."""
 
 CLOSE = Range(-MARGIN, MARGIN)
 SLIGHTLY_WORSE = Range(0, MARGIN)
@@ -26,20 +26,20 @@ INCREASES = Range(0)
 
 @dataclass(frozen=True)
 class Component:
-    """One number a seed, made of measures of runs with that seed, and the range in which its mean is claimed to lie.
+    """One number per seed, computed from the runs with that seed, and the range that should contain its mean.
 
     Attributes:
-        word: the paper's: 'slightly worse'.
-        what: the number, in words.
-        where: networks and data sets, in words.
+        word: the paper's word, such as 'slightly worse'.
+        what: a description of the number.
+        where: the names of the network and the data set.
         claimed: the range.
-        measure: what is read of each run.
-        terms: runs, and the factor that each one's measure is taken with in the sum.
-        divisor: runs whose measure the sum is divided by.
-        every: whether it must hold for each seed, and not only for their mean.
-        points: whether the number is an error rate, told in percentage points.
-        remark: another measure of the first term's runs, which is not tested, with its name.
-        unit: what one number is of.
+        measure: the measure that is taken from each run.
+        terms: the runs, each with the factor of its measure in the sum.
+        divisor: the runs whose measure divides the sum.
+        every: whether each seed must be in the range, not only the mean.
+        points: whether the number is an error rate, shown in percentage points.
+        remark: the name of another measure of the first term's runs and the measure, which is shown but not tested.
+        unit: the unit of observation, 'seed' or 'draw'.
     """
 
     word: str
@@ -56,23 +56,23 @@ class Component:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """All the runs that are needed of a seed."""
+        """All runs that a seed needs."""
         return tuple(cell for _, cell in self.terms) + ((self.divisor,) if self.divisor else ())
 
     @property
     def is_difference(self) -> bool:
-        """Whether runs are subtracted from one another, so that an effect size d_z means something."""
+        """Whether the number is a difference of runs, so that the effect size d_z has a meaning."""
         return any(factor < 0 for factor, _ in self.terms)
 
 
 @dataclass(frozen=True)
 class Accelerated:
-    """In the linear simulation, one number a draw: mean log₁₀ e of a smaller ε less that of a larger one."""
+    """One number per draw of the linear simulation: mean log₁₀ e with a smaller ε minus that with a larger ε."""
 
     slower: float
     faster: float
     word: str = "faster"
-    where: str = "40-100-100-10, 1,000 steps"
+    where: str = "layers 40-100-100-10, 1,000 iterations"
     claimed: Range = WORSE
     every: bool = False
     points: bool = False
@@ -81,23 +81,24 @@ class Accelerated:
 
     @property
     def what(self) -> str:
-        """The number, in words."""
-        return f"log₁₀ e, mean over the iterations, ε = {self.slower:g} less ε = {self.faster:g}"
+        """A description of the number."""
+        return f"mean of log₁₀ e over the iterations, ε = {self.slower:g} minus ε = {self.faster:g}"
 
 
 Form = Callable[[Setting], tuple[Component | Accelerated, ...]]
-"""Returns the components of a claim, with the final error of a setting."""
+"""A function from a setting to a claim's components, which use the final error of that setting."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper, and the components that it consists of.
+    """A sentence of the paper and the components that test it.
 
     Attributes:
-        name: as the command line has it.
-        source, sentence: where the paper says it, and its words.
-        form: all of its components.
-        settings: those in which it is tested.
+        name: the name on the command line.
+        source: the place in the paper.
+        sentence: the paper's words; [sic] follows its errors, […] replaces omitted words.
+        form: the function that returns all components.
+        settings: the settings in which the claim is tested.
     """
 
     name: str
@@ -107,13 +108,13 @@ class Claim:
     settings: tuple[Setting, ...] = (PAPER,)
 
     def title(self, setting: Setting) -> str:
-        """Return in words on what the claim is tested."""
+        """Return a description of the data on which the claim is tested."""
         if any(isinstance(component, Accelerated) for component in self.components(setting)):
             return "the simulation of section 5.1, in discrete steps"
         return setting.title
 
     def components(self, setting: Setting) -> tuple[Component | Accelerated, ...]:
-        """Return the components of runs that the setting has; none if the claim is not tested there."""
+        """Return the components whose runs belong to the setting; none if the claim is not tested in it."""
         if setting not in self.settings:
             return ()
         return tuple(
@@ -145,7 +146,7 @@ DEEPNET_S = _on("deepnet_s", "cifar10")
 SIMPNET_UNTIED, DEEPNET_S_UNTIED = _on("simpnet", "cifar10", True), _on("deepnet_s", "cifar10", True)
 NETWORKS = (SIMPNET, SIMPNET_100, DEEPNET, DEEPERNET)
 PAIRS = ((SIMPNET, SIMPNET_UNTIED), (DEEPNET_S, DEEPNET_S_UNTIED))
-"""Tied and untied."""
+"""Tied networks and their untied counterparts."""
 
 ALL_SETTINGS, LONG_SETTINGS = (PAPER, MEDIUM, SHORT), (PAPER, MEDIUM)
 
@@ -185,12 +186,12 @@ def _never_the_same(cell: Cell) -> tuple[Component, ...]:
     where = f"URFB, {cell.where}"
     return (
         Component(
-            "never the same", "largest correlation of W and Rᵗ, any layer from 2 and any epoch", where, NEVER_THE_SAME,
-            measures.largest_correlation, runs, every=True, points=False,
+            "never the same", "largest correlation of W and Rᵗ over layers 2 and up and all epochs", where,
+            NEVER_THE_SAME, measures.largest_correlation, runs, every=True, points=False,
         ),
         Component(
-            "increases", "rank correlation of epoch and correlation of W and Rᵗ, smallest of the layers from 2", where,
-            INCREASES, measures.rise, runs, points=False,
+            "increases", "rank correlation of epoch and correlation of W and Rᵗ, smallest over layers 2 and up",
+            where, INCREASES, measures.rise, runs, points=False,
         ),
     )  # fmt: skip
 
@@ -199,15 +200,15 @@ def _early(cell: Callable[[Protocol], Cell]) -> tuple[Component, ...]:
     where = cell(URFB).where
     rates = [
         Component(
-            "similar rates", f"decrease of the {kind} error from chance in 3 epochs, URFB / BP-H", where, SIMILAR_RATES,
-            measure, ((1, cell(URFB)),), cell(BP_H), points=False,
+            "similar rates", f"decrease of the {kind} error below chance in 3 epochs, URFB / BP-H", where,
+            SIMILAR_RATES, measure, ((1, cell(URFB)),), cell(BP_H), points=False,
         )
         for kind, measure in (("training", measures.training_decrease), ("validation", measures.validation_decrease))
     ]  # fmt: skip
     alignment = Component(
-        "far from aligned", "correlation of W and Rᵗ after 3 epochs, largest of the layers 2 to L − 1",
+        "far from aligned", "correlation of W and Rᵗ after 3 epochs, largest over layers 2 to L − 1",
         f"URFB, {where}", FAR_FROM_ALIGNED, measures.initial_correlation, ((1, cell(URFB)),), points=False,
-        remark=("the output layer, not asked, has", measures.initial_output_correlation),
+        remark=("output layer (not tested):", measures.initial_output_correlation),
     )  # fmt: skip
     return (*rates, alignment)
 
@@ -242,7 +243,7 @@ def _same_untied(setting: Setting) -> tuple[Component, ...]:
 
 def _starts_different(cell: Cell) -> Component:
     return Component(
-        "initialized differently", "correlation of W and Rᵗ before training, of the layers from 2 the farthest from 0",
+        "initialized differently", "correlation of W and Rᵗ before training, largest in size over layers 2 and up",
         f"URFB, {cell.where}", DIFFERENT_START, measures.starting_correlation, ((1, cell),), points=False,
     )  # fmt: skip
 
@@ -263,7 +264,7 @@ def _depth(setting: Setting) -> tuple[Component, ...]:
     components = []
     for deep in (DEEPNET, DEEPERNET):
         terms = ((1, deep(FRFB)), (-1, deep(BP_H)), (-1, SIMPNET_100(FRFB)), (1, SIMPNET_100(BP_H)))
-        where = f"{deep(FRFB).network} less simpnet, CIFAR-100"
+        where = f"{deep(FRFB).network} minus simpnet, CIFAR-100"
         components.append(Component("degrades quickly", f"{name}, FRFB − BP-H", where, MUCH_WORSE, measure, terms))
     return tuple(components)
 
@@ -286,7 +287,7 @@ CLAIMS: dict[str, Claim] = {
         Claim(
             "2",
             "section 4, claim 2",
-            "For shallow networks URFB performs somewhat better then FRFB but mainly converges faster. It never "
+            "For shallow networks URFB performs somewhat better then [sic] FRFB but mainly converges faster. It never "
             "performs as well as BP but is close.",
             _shallow,
             ALL_SETTINGS,
@@ -310,7 +311,7 @@ CLAIMS: dict[str, Claim] = {
             "5",
             "section 4, claim 5",
             "In URFB the feedback weights are never the same as the feedforward weights, although the correlation "
-            "between the two sets of weights increases as a function iteration.",
+            "between the two sets of weights increases as a function iteration [sic].",
             lambda setting: _never_the_same(SIMPNET(URFB)) + _never_the_same(DEEPNET_S_UNTIED(URFB)),
             ALL_SETTINGS,
         ),
@@ -341,7 +342,8 @@ CLAIMS: dict[str, Claim] = {
         Claim(
             "untied",
             "abstract",
-            "We show that similar performance is achieved with untied layers, also known as locally connected layers.",
+            "We show that similar performance is achieved with untied layers, also known as locally connected layers "
+            "[…].",
             _same_untied,
             LONG_SETTINGS,
         ),
@@ -368,4 +370,4 @@ CLAIMS: dict[str, Claim] = {
         ),
     )
 }
-"""By name, in the order of the paper."""
+"""All claims by name, in the paper's order."""
