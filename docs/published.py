@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 import urfb
 from urfb.grid.expand import load_grid
+from urfb.report.claims.findings import findings
+from urfb.report.claims.formatting import evidence
 from urfb.report.drawn import span
+from urfb.report.everything import verdicts
 from urfb.report.figures import SIMPNET10
 from urfb.report.protocols import BP, BP_H, FRFB, URFB
 from urfb.report.selection import DATASET_NAMES, Selection, panels
@@ -40,28 +41,15 @@ def show_table(name: str) -> None:
 
 
 def show_verdicts() -> None:
-    """Print each claim's verdict in the longest setting that decides it, with its measurements."""
-    lines: dict[str, str] = {}
-    decided: set[str] = set()
-    for claim in json.loads((REFERENCE / "claims.json").read_text()):
-        name, verdict = claim["claim"], claim["verdict"]
-        line = f"- **{verdict.capitalize()}** ({claim['source']}): “{claim['sentence']}”"
-        if name not in decided and verdict != "not enough runs":
-            decided.add(name)
-            measured = "; ".join(_measured(part) for part in claim["components"])
-            setting = claim["setting"]["title"]
-            lines[name] = f"{line}  \n  {setting[:1].upper()}{setting[1:]}: {measured}."
-        else:
-            lines.setdefault(name, line)
-    show("\n".join(lines.values()))
-
-
-def _measured(part: dict[str, Any]) -> str:
-    tested, of_points = part["tested"], part["points"]
-    mean, low, high = (
-        number(100 * tested[name], 1) if of_points else number(tested[name], 3) for name in ("mean", "low", "high")
-    )
-    return f"{part['what']}: {mean} ({low} to {high}){' points' * of_points}, {tested['n']} {part['unit']}s"
+    """Print each claim's verdict in the longest setting that decides it, with its evidence."""
+    lines = []
+    for finding in findings(verdicts(urfb.open_store(str(REFERENCE / "urfb.sqlite")), "results/reference/urfb.sqlite")):
+        claim = finding.deciding
+        lines.append(f"- **{claim.verdict.value.capitalize()}** ({claim.source}): “{claim.sentence}”")
+        if not finding.shortfall:
+            title = claim.title[:1].upper() + claim.title[1:]
+            lines[-1] += f"  \n  {title}: {'; '.join(evidence(claim))}."
+    show("\n".join(lines))
 
 
 def show_backlog(*experiments: str) -> None:

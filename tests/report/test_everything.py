@@ -34,6 +34,7 @@ def test_everything_is_in_one_folder(store: FakeStore, tmp_path: Path) -> None:
     verdicts = json.loads((tmp_path / "report" / "claims.json").read_text())
     assert {verdict["setting"]["name"] for verdict in verdicts} == {"paper", "medium", "short"}
     text = (tmp_path / "report" / "claims.txt").read_text()
+    assert text.startswith("12 claims of the paper: 0 supported, 0 contradicted, 12 not enough runs\n")
     assert all(f"in the setting {setting}" in text for setting in ("paper", "medium", "short"))
     assert "--store my.sqlite" in text
 

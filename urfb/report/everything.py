@@ -8,7 +8,8 @@ from pathlib import Path
 
 from urfb.files import write_file
 from urfb.report.claims import SETTINGS, ClaimResult, evaluate
-from urfb.report.claims.formatting import as_json, as_text
+from urfb.report.claims.findings import findings
+from urfb.report.claims.formatting import as_json, as_summary, as_text
 from urfb.report.exhibits import Exhibit, Frames, fitting
 from urfb.report.page.document import default_file, write_page
 from urfb.report.rendering import render
@@ -62,7 +63,8 @@ def everything(
     claims = [] if experiment else verdicts(store, location)
     if claims:
         by_setting = [[claim for claim in claims if claim.setting is setting] for setting in SETTINGS.values()]
-        texts = {"claims.json": as_json(claims), "claims.txt": "\n\n\n".join(as_text(part) for part in by_setting)}
+        details = [as_summary(findings(claims)), *(as_text(part) for part in by_setting)]
+        texts = {"claims.json": as_json(claims), "claims.txt": "\n\n\n".join(details)}
         changed = [_write_if_changed(folder / name, f"{text}\n".encode(), force) for name, text in texts.items()]
         yield Part("Claims", [folder / name for name in texts], any(changed), [])
     page = write_page(

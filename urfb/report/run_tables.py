@@ -1,4 +1,4 @@
-"""The table of runs: what was trained, on what, and how long it took."""
+"""The table of runs: networks, epochs, machines and times."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from urfb.report.drawn import Tabulated, drawn_runs, span, stack
 from urfb.report.exhibits import Data
 from urfb.report.texts import number
 
-SHOWN = ["network, data set", "protocol", "seeds", "epochs", "seconds an epoch", "hours a run", "last trained on"]
+SHOWN = ["network, data set", "protocol", "seeds", "epochs", "seconds per epoch", "hours per run", "machine"]
 NUMBERS = ["panel", "protocol", "machine", "epochs", "seconds", "n", "runs"]
 MACHINE = ("device", "device_name", "threads")
-MEANING = "epochs and seconds: of the n runs together"
+MEANING = "epochs and seconds: totals of the n runs"
 ABOUT_TIME = (
-    "A run counts for the machine that trained it last. Seconds are those of whole epochs, evaluation included, as "
-    "they passed: an epoch takes longer where other work shares the machine."
+    "A run counts as trained by the last machine that trained it. Seconds are elapsed time, with evaluation, so an "
+    "epoch takes longer if other work shares the machine."
 )
 
 
 def tabulate(data: Data) -> Tabulated:
-    """Say of each panel, protocol and kind of machine how many runs there are, how long they are and what they took."""
+    """Return the number of runs, their epochs and their time for each panel, protocol and machine.
+
+    The column of machines is left out if all runs have the same.
+    """
     runs = stack([panel.runs.assign(panel=panel.title) for panel in data.panels])
     runs = runs[runs["epochs_done"] > 0].sort_values("seed", kind="stable")
     runs["machine"] = [_machine(*row) for row in zip(*(runs[name] for name in MACHINE), strict=True)]
@@ -38,8 +41,9 @@ def tabulate(data: Data) -> Tabulated:
 
     notes = [_total(machine, rows) for machine, rows in runs.groupby("machine")]
     reached = dict(zip(runs["run"], runs["epochs_done"], strict=True))
+    table = pd.DataFrame(shown, columns=SHOWN)
     return Tabulated(
-        pd.DataFrame(shown, columns=SHOWN),
+        table if table["machine"].nunique() > 1 else table.drop(columns="machine"),
         pd.DataFrame(numbers, columns=NUMBERS),
         drawn_runs(data.panels, reached),
         lacking,
@@ -49,14 +53,14 @@ def tabulate(data: Data) -> Tabulated:
 
 
 def _machine(device: str, name: str | None, threads: float) -> str:
-    """Name a machine; one on which a worker has only begun has not said yet what it is."""
+    """Return a machine's name; 'unknown' if its worker has reported no epoch yet."""
     if not isinstance(name, str):
         return "unknown"
     return f"{name}, {threads:.0f} thread{'' if threads == 1 else 's'}" if device == "cpu" else name
 
 
 def _total(machine: object, runs: pd.DataFrame) -> str:
-    """Return what all runs on one kind of machine are together."""
+    """Return the totals of all runs on one machine as a sentence."""
     epochs, hours = int(runs["epochs_done"].sum()), number(runs["seconds"].sum() / 3600, 1)
     counted = f"{len(runs):,} run{'s' * (len(runs) != 1)}, {epochs:,} epoch{'s' * (epochs != 1)}"
     return f"On {machine}: {counted}, {hours} hours."

@@ -16,11 +16,14 @@ from tests.report.page.conftest import FIGURE, HOSTILE, TABLE
 from tests.store.large import make_large_store
 from tests.store.recorded import finish
 from urfb.report.claims import PAPER, Verdict, evaluate
+from urfb.report.everything import verdicts
 from urfb.report.figures import FIGURES
 from urfb.report.page.document import SHOWN_ROWS, write_page
+from urfb.report.tables import TABLES
 from urfb.store import open_store
 
 pytestmark = pytest.mark.slow
+REFERENCE = Path(__file__).parents[3] / "results" / "reference" / "urfb.sqlite"
 
 CONTRAST = """
 () => {
@@ -56,6 +59,12 @@ UNNAMED = """
     || one.labels?.[0]?.textContent.trim()))
   .map((one) => one.outerHTML.slice(0, 120))
 """
+WIDE = """
+(elements) => elements.filter((element) => element.scrollWidth > element.clientWidth).map((element) => {
+  const name = element.getAttribute("aria-label") || element.getAttribute("aria-labelledby") || element.innerText;
+  return `${name}: ${element.scrollWidth} > ${element.clientWidth}`;
+})
+"""
 FOCUSED = """
 () => {
   const at = document.activeElement;
@@ -81,11 +90,11 @@ def of(store: Any, **settings: Any) -> str:
 
 def test_a_store_with_nothing(write, visit):
     page = visit(write(exhibits=FIGURES))
-    assert "There are no runs yet" in page.inner_text("#summary")
+    assert "The store has no runs yet" in page.inner_text("#findings")
     assert page.locator("#run-table").count() == 0
     assert page.locator("#figures img").count() == len(FIGURES)
     assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
-    assert "urfb grid run experiments.yaml figure4 --store urfb.sqlite" in page.inner_text("#figure04")
+    assert "urfb grid run experiments.yaml figure4 --store urfb.sqlite" in page.locator("#figure04").text_content()
 
 
 def test_one_run_unfolds_by_keyboard(stored, write, visit):
@@ -205,7 +214,7 @@ def test_a_link_to_a_run_opens_it(mixed, write, visit):
     page = visit(write(exhibits=[FIGURE.of_experiment("tiny")]), f"#run-{done}")
     assert page.locator(f"#run-{done} + tr.details").is_visible()
     page.get_by_role("searchbox", name="Filter").fill("nothing such")
-    page.locator("#figure04 summary").click()
+    page.locator("#figure04 .provenance summary").click()
     other = of(mixed, state="done", seed=10)
     page.locator("#figure04").get_by_role("link", name=other).click()
     expect(page.locator(f"#run-{other} + tr.details")).to_be_visible()  # a link is followed a moment after the click
@@ -227,19 +236,40 @@ def test_hostile_names_are_text(stored, write, visit):
     assert page.locator("#table-mine tbody th").all_inner_texts() == ["simpnet", HOSTILE]
 
 
-def test_verdicts_stand_above_all_figures(mixed, write, visit):
-    store = open_store(str(mixed.location))
-    undecided, *others = evaluate(store, [], PAPER, "urfb.sqlite")
-    supported = replace(others[0], verdict=Verdict.SUPPORTED)
-    page = visit(write(claims=[undecided, supported]))
-    assert page.locator("section > h2").all_inner_texts()[:3] == [
-        "Summary", "What the runs say of the paper’s claims", "Figures"
-    ]  # fmt: skip
-    assert "1 supported, 0 contradicted, 1 not enough runs" in page.inner_text("#summary")
-    assert page.locator(".claims > li > .verdict").all_inner_texts() == ["not enough runs", "supported"]
-    page.locator(".claims summary").first.click()
-    assert "5 seeds are needed; none can be used" in page.inner_text(".claims")
+def test_each_claim_counts_once_above_all_figures(mixed, write, visit):
+    claims = verdicts(open_store(str(mixed.location)), "urfb.sqlite")
+    decided = {("2", "short"): Verdict.SUPPORTED, ("2", "medium"): Verdict.CONTRADICTED}
+    claims = [replace(claim, verdict=decided.get((claim.name, claim.setting.name), claim.verdict)) for claim in claims]
+    page = visit(write(claims=claims))
+    assert page.locator("section > h2").all_inner_texts()[:2] == ["Findings", "Figures"]
+    assert "12\n0 supported, 1 contradicted, 11 not enough runs" in page.inner_text("#findings dl")
+    assert page.locator(".claims > li").count() == 12
+    assert page.locator(".claims > li > .verdict").all_inner_texts() == ["contradicted", *["not enough runs"] * 11]
+    [second] = page.locator("#claim-2").all()
+    assert "better then [sic] FRFB" in second.locator(".claim").inner_text()
+    second.locator(".settings > summary").click()
+    assert second.locator("h3 .verdict").all_inner_texts() == ["not enough runs", "contradicted", "supported"]
+
+
+def test_what_is_missing_is_folded(mixed, write, visit):
+    [undecided, *_] = verdicts(open_store(str(mixed.location)), "urfb.sqlite")
+    page = visit(write(exhibits=[*FIGURES, TABLE], claims=[undecided]))
+    assert page.locator("details").count() > len(FIGURES)
+    assert page.locator("details[open]").count() == 0
+    assert "urfb grid run" not in page.inner_text("main")
+    page.locator("#figure04 .incomplete summary").click()
+    assert "urfb grid run experiments.yaml figure4 --store urfb.sqlite" in page.inner_text("#figure04")
+    page.locator(".claims .settings > summary").click()
+    assert "has 0 of 5 seeds" in page.inner_text(".claims")
+    page.locator(".claims .missing > summary").click()
     assert undecided.commands[0] in page.locator(".claims code").all_inner_texts()
+
+
+def test_the_paper_is_quoted_for_its_own_figures_only(write, visit):
+    page = visit(write(exhibits=FIGURES))
+    quoted = [figure.stem for figure in FIGURES if figure.paper_figure is not None]
+    labelled = page.locator("article:has(.label:text-is('The paper says'))")
+    assert [article.get_attribute("id") for article in labelled.all()] == quoted
 
 
 def test_prints_what_matters(mixed, write, visit):
@@ -275,15 +305,26 @@ def test_letters_stand_out(mixed, write, visit, scheme):
     assert [text for text in found if text[0] < 4.5] == []
 
 
-@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("width", [1280, 800, 390])
 def test_nothing_is_wider_than_the_window(mixed, write, visit, width):
-    page = visit(write(exhibits=[*FIGURES, TABLE]))
+    claims = verdicts(open_store(str(mixed.location)), "urfb.sqlite")
+    page = visit(write(exhibits=[*FIGURES, *TABLES, TABLE], claims=claims))
     page.set_viewport_size({"width": width, "height": 800})
     details = unfold(page, of(mixed, state="failed"))
+    page.evaluate("document.querySelectorAll('details').forEach((element) => { element.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    wide = "(all) => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.innerText)"
-    assert page.locator("#run-table thead th").evaluate_all(wide) == []
+    assert page.locator("#run-table thead th").evaluate_all(WIDE) == []
     assert details.locator(".inside").bounding_box()["width"] <= width
+
+
+def test_no_published_table_is_cut_off_at_1280_pixels(visit, tmp_path):
+    store = open_store(str(REFERENCE))
+    file = write_page(store, TABLES, tmp_path / "page.html", claims=verdicts(store, "urfb.sqlite")).file
+    page = visit(file)
+    page.evaluate("document.querySelectorAll('details').forEach((element) => { element.open = true; })")
+    page.set_viewport_size({"width": 1280 - 15, "height": 800})  # a browser's window with a scrollbar
+    assert page.locator(".scroll").count() > len(TABLES)
+    assert page.locator(".scroll").evaluate_all(WIDE) == []
 
 
 def test_everything_has_a_name_and_its_place(mixed, write, visit):

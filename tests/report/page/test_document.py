@@ -51,9 +51,9 @@ def test_what_is_short_of_the_papers_length_is_called_incomplete(mixed, tmp_path
     out = tmp_path / "page.html"
     write_page(open_store(str(mixed.location)), [next(one for one in FIGURES if one.name == "4")], out)
     page = out.read_text()
-    assert re.search(r'<p class="label">Incomplete</p>\s*<ul>\s*<li>no run of this figure in the store</li>', page)
+    assert re.search(r"<summary>Incomplete: [^<]+</summary>\s*<ul>\s*<li>no run of this figure in the store</li>", page)
     assert "0 complete, 1 incomplete" in page
-    assert "lacks" not in page.lower()  # "lacks 10 of 1,000 epochs" says the opposite
+    assert "lacks" not in page.lower()  # "lacks 10 of 1,000 epochs" would mean the opposite
 
 
 @pytest.mark.parametrize("change", ["log", "exhibit", "location", "experiment"])
@@ -97,7 +97,7 @@ def test_an_experiments_page_lists_its_runs_alone(mixed, write):
     listed = re.findall(r'<tr id="run-(\w+)"', text)
     runs = mixed.runs()
     assert listed == list(runs["run"][runs["rule"] == "bp"])
-    assert 'id="claims"' not in text
+    assert 'id="claim-' not in text
 
 
 def test_two_figures_that_an_experiment_makes_alike_are_shown_once(mixed, write):
@@ -175,18 +175,18 @@ def test_a_row_says_in_what_runs_differ():
 
 def test_summary_totals_training_and_counts_states_and_verdicts(mixed, tmp_path):
     undecided, *others = evaluate(open_store(str(mixed.location)))
-    claims = [undecided, *(replace(one, verdict=Verdict.SUPPORTED) for one in others[:2])]
+    claims = [undecided, undecided, *(replace(claim, verdict=Verdict.SUPPORTED) for claim in others[:2])]
     store = FakeStore()
     store.add(3, seconds=5400.0)
     store.add(4, seconds=1800.0, seed=1)
     store.add(2, seconds=900.0, seed=2, epochs_target=30, state="unfinished")
     text = write_page(store, [], tmp_path / "page.html", claims=claims).file.read_text()
-    told = " ".join(re.sub("<[^>]+>", " ", text.partition('id="summary"')[2]).split())
+    summary = " ".join(re.sub("<[^>]+>", " ", text.partition('id="findings"')[2]).split())
     for words in (
-        "Runs 3 2 done, 1 unfinished", "Claims tested 3 2 supported, 0 contradicted, 1 not enough runs",
-        "Epochs trained 9", "Time of training 2.2 hours",
+        "Runs 3 2 done, 1 unfinished", "Claims of the paper 3 2 supported, 0 contradicted, 1 not enough runs",
+        "Epochs 9 2 to 4 per run", "Seeds 3 3 for the same settings", "Training time 2.2 hours",
     ):  # fmt: skip
-        assert words in told
+        assert words in summary
 
 
 def test_a_log_ends_the_details_of_its_run_and_none_is_read_elsewhere(mixed, write, tmp_path):

@@ -1,4 +1,4 @@
-"""The page as a whole: what is on it, when it is made again, and the file."""
+"""The HTML page as a whole: its contents, its file, and when the file must be written again."""
 
 from __future__ import annotations
 
@@ -21,29 +21,42 @@ from urfb.files import write_file
 from urfb.report.canvas import STYLE
 from urfb.report.captions import caption
 from urfb.report.claims import ClaimResult, Verdict
-from urfb.report.claims.formatting import as_json, claimed, measured, missing, tested_by, undecided
-from urfb.report.drawn import Drawn, Tabulated
+from urfb.report.claims.findings import findings
+from urfb.report.claims.formatting import (
+    as_json,
+    claimed,
+    evidence,
+    measured,
+    missing,
+    missing_runs,
+    tested_by,
+    undecided,
+)
+from urfb.report.drawn import Drawn, Tabulated, span
 from urfb.report.exhibits import Data, Exhibit, Frames, fitting
 from urfb.report.fingerprints import fingerprint
 from urfb.report.page.runs import details, rows
 from urfb.report.rendering import completing_command, file_prefix, making_command, origin
-from urfb.report.selection import experiment_runs
+from urfb.report.selection import experiment_runs, own_fields
+from urfb.report.texts import PLUS_MINUS
 
 MAGNIFIED = 1.35
-"""How much larger than in the journal a figure is shown, for type of 8 points is small on a screen."""
+"""The size of a figure on the page relative to print, because 8-point type is small on a screen."""
 HEAVIEST_SVG = 400_000
-"""Bytes. What has more, of many images or points, is shown as PNG."""
+"""The size in bytes above which a figure, with many images or points, is shown as PNG."""
 STATES = ("done", "running", "unfinished", "failed", "cancelled", "new")
 NAMED_RUNS = 60
-"""Of each exhibit; its CSV names all."""
+"""The most runs listed for an exhibit; its CSV file lists all."""
 SHOWN_ROWS = 500
-"""Of the table of runs, until all are asked for: a browser takes a second to lay out thousands."""
+"""The rows of the table of runs before "Show all": a browser takes a second to lay out thousands."""
+EVIDENCE_SHOWN = 3
+"""The most results of a claim's components shown next to its verdict; the rest are in its tests."""
 TEMPLATES = Path(__file__).parent
 
 
 @dataclass(frozen=True, eq=False)
 class _Inputs:
-    """What an exhibit on the page is made of: its data, the command that makes its files, and the fingerprint."""
+    """An exhibit's data, the command that makes its files, and its fingerprint."""
 
     exhibit: Exhibit
     data: Data
@@ -56,13 +69,15 @@ class Shown:
     """An exhibit on the page.
 
     Attributes:
-        exhibit: what it is.
-        picture: of a figure, a `data:` URL; `width` and `height` are in CSS pixels.
-        caption: of a figure, what is drawn, from which runs, and what is missing, in sentences without markup.
-        columns, rows, notes: of a table, all text.
-        shortfalls: what it lacks, one line each.
-        command: the one that completes it; empty if there is none.
-        provenance: one line each; `runs` are the identities of the runs that it shows.
+        exhibit: the declaration of the figure or table.
+        picture: a figure's `data:` URL; empty for a table.
+        width, height: a figure's size in CSS pixels.
+        caption: a figure's caption without its title, as plain sentences; empty for a table.
+        columns, rows, notes: a table's contents as text.
+        shortfalls: the missing data, one line each.
+        command: the command that completes the exhibit; empty if there is none.
+        provenance: the provenance, one line each.
+        runs: the identities of the runs shown.
     """
 
     exhibit: Exhibit
@@ -80,21 +95,21 @@ class Shown:
 
     @property
     def alternative(self) -> str:
-        """The figure in words, for those who do not see it."""
+        """The text alternative of the figure."""
         lacking = f" Incomplete: {'; '.join(self.shortfalls)}." if self.shortfalls else ""
-        return f"{self.exhibit.label}: {self.exhibit.title}.{lacking} The numbers drawn are in its CSV file."
+        return f"{self.exhibit.label}: {self.exhibit.title}.{lacking} Its CSV file has the numbers."
 
 
 @dataclass(frozen=True)
 class Written:
-    """The page's file, and whether it was written now; if not, it was as it had to be."""
+    """The page's file, and whether it was written or already up to date."""
 
     file: Path
     made: bool
 
 
 def default_file(folder: Path, experiment: str | None) -> Path:
-    """Return the page's file in a folder; an experiment has one of its own."""
+    """Return the page's file in a folder; an experiment has a separate file."""
     return folder / f"{file_prefix(experiment)}page.html"
 
 
@@ -110,21 +125,21 @@ def write_page(
     folder: Path = Path("results"),
     force: bool = False,
 ) -> Written:
-    """Write the page of a store, unless it is as it has to be.
+    """Write the page of a store, unless the file is up to date.
 
     Args:
-        store: where the frames come from.
-        exhibits: the figures and tables on it, in their order.
-        out: the file.
-        location: how the user named the store, for the commands that the page gives.
-        claims: the verdicts on the paper's claims.
-        experiment: the one whose runs are listed; all runs if there is none.
+        store: the source of the frames.
+        exhibits: the figures and tables, in the order of the page.
+        out: the file to write.
+        location: the store as the user named it, for the commands on the page.
+        claims: the verdicts on the paper's claims, in all settings.
+        experiment: the experiment whose runs are listed; None for all runs.
         logs: the folder of the store's logs.
-        folder: the one in whose figures/ and tables/ the commands on the page write.
-        force: write the page even if nothing has changed.
+        folder: the folder whose figures/ and tables/ the commands on the page write to.
+        force: whether to write the page even if nothing has changed.
 
     Raises:
-        SelectionError: an exhibit selects by an experiment or a field that does not exist.
+        SelectionError: an exhibit selects an experiment or a field that does not exist.
         InputError: the file cannot be written.
     """
     all_runs = store.runs()
@@ -160,7 +175,7 @@ def write_page(
 
 
 def _read(store: Frames, exhibits: Sequence[Exhibit], runs: pd.DataFrame, folder: Path, location: str) -> list[_Inputs]:
-    """Read the exhibits' data, once it is sure that the runs have what all of them select."""
+    """Read the exhibits' data after checking that the runs have the fields of all selections."""
     exhibits = [exhibit for exhibit in fitting(exhibits, runs) if not exhibit.waits(runs)]
     for exhibit in exhibits:
         exhibit.selection.check(runs)
@@ -173,25 +188,27 @@ def _read(store: Frames, exhibits: Sequence[Exhibit], runs: pd.DataFrame, folder
 
 
 def _template() -> Template:
-    """Return the page's template with the functions and limits that it uses."""
+    """Return the page's template with its functions and limits."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.globals |= {
-        function.__name__: function for function in (measured, claimed, tested_by, undecided, missing)
+        function.__name__: function
+        for function in (evidence, measured, claimed, tested_by, undecided, missing, missing_runs)
     }
-    environment.globals |= {"named_runs": NAMED_RUNS, "shown_rows": SHOWN_ROWS}
+    environment.globals |= {"named_runs": NAMED_RUNS, "shown_rows": SHOWN_ROWS, "evidence_shown": EVIDENCE_SHOWN}
     return environment.get_template("page.html.jinja")
 
 
 def _summaries(runs: pd.DataFrame, claims: Sequence[ClaimResult]) -> dict[str, Any]:
-    """Return what the page says of all runs and claims together."""
+    """Return the counts of runs and claims, and the claims with those that have a verdict first."""
+    found = sorted(findings(claims), key=lambda finding: finding.verdict is Verdict.UNDECIDED)
     return {
         "summary": _summary(runs),
         "states": _states(runs),
-        "claims": claims,
-        "settings": _by_setting(claims),
-        "verdicts": {verdict.value: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict},
+        "origins": _origins(runs),
+        "findings": found,
+        "verdicts": {verdict.value: sum(finding.verdict is verdict for finding in found) for verdict in Verdict},
     }
 
 
@@ -209,7 +226,7 @@ def _shown(inputs: _Inputs, location: str) -> Shown:
             words = caption(exhibit, inputs.data, made, completing_command(exhibit, location)).body
     if isinstance(made, Tabulated):
         columns = [str(name) for name in made.shown.columns]
-        cells = [[str(cell) for cell in row] for row in made.shown.itertuples(index=False)]
+        cells = [[_unbroken(str(cell)) for cell in row] for row in made.shown.itertuples(index=False)]
         notes = made.notes
     return Shown(
         exhibit=exhibit,
@@ -227,12 +244,17 @@ def _shown(inputs: _Inputs, location: str) -> Shown:
     )
 
 
+def _unbroken(cell: str) -> str:
+    """Return a cell that a browser does not break at the ± of an interval."""
+    return cell.replace(PLUS_MINUS, PLUS_MINUS.replace(" ", "\N{NO-BREAK SPACE}"))
+
+
 def _picture(drawn: Drawn) -> str:
-    """Return a figure as a `data:` URL: as SVG, sharp at any size, or as PNG where that would be heavy."""
+    """Return a figure as a `data:` URL: SVG, which is sharp at any size, or PNG if the SVG is too large."""
     svg = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "urfb"}):  # else every SVG has other identifiers
+    with matplotlib.rc_context({"svg.hashsalt": "urfb"}):  # keeps identifiers the same each time
         drawn.figure.savefig(svg, format="svg", metadata={"Date": None})
-    # A hundredth of a point is more than enough, and halves what a line of 1,000 epochs takes.
+    # Rounding to a hundredth of a point is invisible and halves the size of a line of 1,000 epochs.
     small = re.sub(
         rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path.group()), svg.getvalue()
     )  # fmt: skip
@@ -245,32 +267,38 @@ def _picture(drawn: Drawn) -> str:
 
 
 def _states(runs: pd.DataFrame) -> dict[str, int]:
-    """Return how many runs are in each state, those in the usual order first."""
+    """Return the number of runs in each state, in the usual order of states."""
     counts = runs["state"].value_counts()
     order = [*(state for state in STATES if state in counts), *sorted(set(counts.index) - set(STATES))]
     return {str(state): int(counts[state]) for state in order}
 
 
-def _summary(runs: pd.DataFrame) -> dict[str, str]:
-    """Return what the runs amount to, in words."""
+def _summary(runs: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Return the totals of the trained runs: by title, the total and a remark."""
+    trained = runs[runs["epochs_done"] > 0]
     epochs = int(runs["epochs_done"].sum())
-    summary = {"Epochs trained": f"{epochs:,}"}
+    summary = {"Epochs": (f"{epochs:,}", f"{span(trained['epochs_done'])} per run" if epochs else "")}
+    if epochs:
+        settings = [name for name in own_fields(trained) if name not in ("run", "seed")]
+        seeds = trained.groupby(settings, dropna=False)["seed"].nunique()
+        summary["Seeds"] = (f"{trained['seed'].nunique():,}", f"{span(seeds)} for the same settings")
     if "seconds" in runs and runs["seconds"].sum() > 0:
         hours = runs["seconds"].sum() / 3600
-        summary["Time of training"] = f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:,.1f} minutes"
-    for name, title in (("device_name", "Trained on"), ("commit", "Commits")):
-        values = sorted({str(value) for value in runs[name].dropna()}) if name in runs else []
-        if values:
-            summary[title] = ", ".join(values[:5]) + (f" and {len(values) - 5} more" if len(values) > 5 else "")
+        time = f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:,.1f} minutes"
+        summary["Training time"] = (time, _listed(runs, "device_name", "on "))
     return summary
 
 
-def _by_setting(claims: Sequence[ClaimResult]) -> dict[str, list[ClaimResult]]:
-    """Return the claims by what they were tested on, in words."""
-    groups: dict[str, list[ClaimResult]] = {}
-    for claim in claims:
-        groups.setdefault(claim.setting.title, []).append(claim)
-    return groups
+def _origins(runs: pd.DataFrame) -> str:
+    """Return a sentence with the commits that trained the runs; empty if they are unknown."""
+    return _listed(runs, "commit", "Commits of urfb that trained these runs: ", ".")
+
+
+def _listed(runs: pd.DataFrame, column: str, before: str, after: str = "") -> str:
+    """Return up to five distinct values of a column between two texts; empty if there are none."""
+    values = sorted({str(value) for value in runs[column].dropna()}) if column in runs else []
+    more = f" and {len(values) - 5} more" if len(values) > 5 else ""
+    return f"{before}{', '.join(values[:5])}{more}{after}" if values else ""
 
 
 def _hash(*parts: object) -> str:
@@ -281,7 +309,7 @@ def _hash(*parts: object) -> str:
 
 
 def _stamp(file: Path) -> str | None:
-    """Return the fingerprint that a page was made of; None if there is no such page."""
+    """Return the fingerprint in a page's head; None if there is no page."""
     try:
         with file.open(encoding="utf-8", errors="replace") as page:
             stamp = re.search(r'<meta name="urfb-fingerprint" content="(\w+)">', page.read(4096))
