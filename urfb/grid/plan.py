@@ -182,7 +182,11 @@ def _name_and_values(condition: str) -> tuple[str, str]:
 
 
 def _value(text: str, kind: type) -> Any:
-    """Return the value that a text stands for, as an instance of `kind`."""
+    """Convert a text to a value of the type `kind`.
+
+    Raises:
+        ValueError: the text is not such a value, or too large for a database.
+    """
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise ValueError(text)
