@@ -150,22 +150,22 @@ MUTATIONS = [
     ),
     *of(
         "urfb/report/alignment_tables.py",
-        "tests/report/test_tables.py::test_each_rules_correlations_are_of_its_own_last_epoch",
+        "tests/report/test_tables.py::test_each_rule_has_the_correlations_after_its_last_epoch",
         ('alignment.groupby("run")["step"].transform("max")', 'alignment["step"].max()'),
     ),
     *of(
         "urfb/report/alignment_tables.py",
-        "tests/report/test_tables.py::test_sparse_layers_have_the_correlation_of_what_both_have_too",
+        "tests/report/test_tables.py::test_sparse_layers_also_have_the_correlation_of_shared_entries",
         (".min(axis=1) < 1", ".max(axis=1) < 1"),
     ),
     *of(
         "urfb/report/simulation_tables.py",
-        "tests/report/test_tables.py::test_simulations_are_told_in_logarithms_beside_an_independent_program",
+        "tests/report/test_tables.py::test_simulations_have_log_errors_and_an_independent_reference",
         ('layers["iteration"] == layers["iterations"]', 'layers["iteration"] == MOMENTS[0]'),
     ),
     *of(
         "urfb/report/selection.py",
-        "tests/report/test_tables.py::test_a_control_is_not_set_beside_a_published_figure",
+        "tests/report/test_tables.py::test_a_control_has_no_published_number",
         ("return all(self.where.get(name)", "return any(self.where.get(name)"),
     ),
     *of(

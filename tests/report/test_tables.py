@@ -1,4 +1,4 @@
-"""The tables behind the figures: their numbers, what they lack, and what stands beside them."""
+"""The tables: their numbers, shortfalls, notes and files."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_errors_are_means_over_seeds_with_students_interval(store: FakeStore) ->
     assert numbers["runs"].split() == store.runs()["run"].to_list()
 
 
-def test_all_three_errors_are_of_the_epoch_of_the_test(store: FakeStore) -> None:
+def test_all_three_errors_are_those_after_the_epoch_of_the_test(store: FakeStore) -> None:
     store.add(6, test_epoch=4.0, state="running")
     row = row_of(tabulated("5", store), **{"network, data set": "simpnet, CIFAR-10", "protocol": "URFB"})
     [at] = [row for row in store.epoch_rows if row["epoch"] == 4]
@@ -80,24 +80,24 @@ def test_all_three_errors_are_of_the_epoch_of_the_test(store: FakeStore) -> None
 
 
 def test_an_error_that_was_not_measured_is_a_dash(store: FakeStore) -> None:
-    store.add(12, test_epoch=11.0)  # training images are not looked at after each epoch
+    store.add(12, test_epoch=11.0)  # training errors are not measured after each epoch
     row = row_of(tabulated("5", store), **{"network, data set": "simpnet, CIFAR-10", "protocol": "URFB"})
     assert row["training (%)"] == "–"
     assert "–" not in row["validation (%)"]
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
-def test_few_seeds_have_no_interval_and_the_table_says_so(store: FakeStore, seeds: int) -> None:
+def test_fewer_than_three_seeds_have_no_interval(store: FakeStore, seeds: int) -> None:
     for seed in range(seeds):
         store.add(4, seed=seed, test_error=0.41237)
     made = tabulated("5", store)
     assert row_of(made, **{"network, data set": "simpnet, CIFAR-10", "protocol": "URFB"})["test (%)"] == "41.24"
-    assert "from three seeds on" in made.notes[0]
-    assert "from three seeds on" in made.meaning
+    assert "with at least three seeds" in made.notes[0]
+    assert "with at least three seeds" in made.meaning
     assert made.data[["low", "high"]].isna().all(axis=None)
 
 
-def test_a_mean_is_never_of_different_epochs(store: FakeStore) -> None:
+def test_a_mean_never_mixes_different_numbers_of_epochs(store: FakeStore) -> None:
     for seed in (0, 1):
         store.add(4, seed=seed)
     long = store.add(6, seed=2, test_error=0.39)
@@ -117,14 +117,14 @@ def test_a_failed_seed_is_left_out_and_named(store: FakeStore) -> None:
 
 
 @pytest.mark.parametrize(("name", "rows"), [("5", 12), ("6", 12), ("9", 16), ("10", 4), ("11", 2)])
-def test_an_empty_store_gives_the_rows_that_are_to_come(store: FakeStore, name: str, rows: int) -> None:
+def test_an_empty_store_has_rows_without_numbers(store: FakeStore, name: str, rows: int) -> None:
     made = tabulated(name, store)
     assert len(made.shown) == rows
     assert set(made.shown["seeds"]) == {"0"}
     assert made.shortfalls == ["no run of this table in the store"]
 
 
-def test_what_the_paper_says_of_its_bars_stands_beside_ours(store: FakeStore) -> None:
+def test_the_papers_numbers_are_shown_with_the_same_runs(store: FakeStore) -> None:
     store.add(4, network="deepernet", dataset="cifar100", rule="bp", loss="softmax")
     made = tabulated("6", store)
     for bar in BARS:
@@ -134,13 +134,13 @@ def test_what_the_paper_says_of_its_bars_stands_beside_ours(store: FakeStore) ->
     assert any(note.startswith("Published: Amit (2019)") for note in made.notes)
 
 
-def test_what_the_paper_says_stands_beside_no_other_runs(store: FakeStore) -> None:
+def test_the_papers_numbers_are_not_shown_with_other_runs(store: FakeStore) -> None:
     store.add(4, network="deepernet", dataset="cifar100", rule="bp", loss="softmax", experiments="quick")
     assert "published (%)" not in tabulated("6", store, "quick").shown
     assert "published (%)" not in tabulated("5", store).shown
 
 
-def test_a_control_is_not_set_beside_a_published_figure(store: FakeStore) -> None:
+def test_a_control_has_no_published_number(store: FakeStore) -> None:
     made = tabulated("input-offset", store)
     of_deepernet = [row for row in rows_of(made, protocol="BP-H") if row["network, data set"].startswith("deepernet")]
     assert [(row["network, data set"], row["published (%)"]) for row in of_deepernet] == [
@@ -149,7 +149,7 @@ def test_a_control_is_not_set_beside_a_published_figure(store: FakeStore) -> Non
     ]
 
 
-def test_tied_and_untied_networks_stand_below_each_other(store: FakeStore) -> None:
+def test_tied_and_untied_networks_are_rows_of_one_panel(store: FakeStore) -> None:
     store.add(4, test_error=0.3)
     store.add(4, test_error=0.4, untied="all", untied_start="independent")
     made = tabulated("9", store)
@@ -159,7 +159,7 @@ def test_tied_and_untied_networks_stand_below_each_other(store: FakeStore) -> No
     assert tests == ["30.00", "40.00"]
 
 
-def test_an_experiment_has_the_protocols_that_it_has(store: FakeStore) -> None:
+def test_an_experiments_table_has_only_its_own_protocols(store: FakeStore) -> None:
     store.add(2, network="digitnet", dataset="digits", experiments="quick", rule="usf")
     store.add(2)
     made = tabulated("5", store, "quick")
@@ -179,11 +179,11 @@ def test_correlations_are_those_after_the_last_epoch(store: FakeStore) -> None:
         values = final.loc[final["layer"] == layer, "correlation"].to_list()
         assert row["corr(W, Rᵗ)"] == f"{statistics.mean(values):.3f} ± {half_width(values):.3f}"
         assert (row["seeds"], row["epochs"]) == ("3", "5")
-    assert "corr(W, Rᵗ), shared" not in made.shown  # none is sparse
+    assert "corr(W, Rᵗ), shared" not in made.shown  # all layers are dense
     assert "No error passes through R of layer 1." in made.notes
 
 
-def test_sparse_layers_have_the_correlation_of_what_both_have_too(store: FakeStore) -> None:
+def test_sparse_layers_also_have_the_correlation_of_shared_entries(store: FakeStore) -> None:
     store.add(5)
     sparse = store.add(5, connectivity=0.5)
     made = tabulated("10", store)
@@ -197,7 +197,7 @@ def test_sparse_layers_have_the_correlation_of_what_both_have_too(store: FakeSto
     assert "corr(W, Rᵗ), shared" in tabulated("10", store, "quick").shown  # W is dense, R is not
 
 
-def test_correlations_are_never_of_different_epochs(store: FakeStore) -> None:
+def test_correlations_never_mix_different_numbers_of_epochs(store: FakeStore) -> None:
     store.add(3, seed=0)
     long = store.add(5, seed=1)
     made = tabulated("10", store)
@@ -205,14 +205,14 @@ def test_correlations_are_never_of_different_epochs(store: FakeStore) -> None:
     assert list(made.runs["run"]) == [long]
 
 
-def test_each_rules_correlations_are_of_its_own_last_epoch(store: FakeStore) -> None:
+def test_each_rule_has_the_correlations_after_its_last_epoch(store: FakeStore) -> None:
     store.add(5)
     store.add(3, rule="frfb")
     made = tabulated("10", store)
     assert [row["epochs"] for name in ("URFB", "FRFB") for row in rows_of(made, protocol=name)] == ["5"] * 3 + ["3"] * 3
 
 
-def test_of_two_stages_the_second_counts_without_frozen_layers(store: FakeStore) -> None:
+def test_two_stage_runs_show_the_second_without_frozen_layers(store: FakeStore) -> None:
     two_stages = {"pretraining_epochs": 100, "pretraining_rule": "urfb", "frozen": "1"}
     store.add(103, network="deepnet_s", untied="all", untied_start="independent", **two_stages)
     made = tabulated("11", store)
@@ -235,7 +235,7 @@ def theory(tmp_path: Path) -> WritableStore:
 def kept(store: WritableStore, draw: int, errors: tuple[float, float, float], top: float = 0.9, **settings: Any) -> str:
     """Store a simulation of section 5.1 with these errors after 200, 400 and 1,000 iterations; return its identity.
 
-    The top layer's correlation is `top` at the end, and grows up to there.
+    The top layer's correlation grows to `top` at the end.
     """
     layered = settings.get("rule") != "bp"
     points = [Point(0, 9.0, (None, None, None) if layered else ())]
@@ -251,7 +251,7 @@ def kept(store: WritableStore, draw: int, errors: tuple[float, float, float], to
     return one.spec.identity
 
 
-def test_simulations_are_told_in_logarithms_beside_an_independent_program(theory: WritableStore) -> None:
+def test_simulations_have_log_errors_and_an_independent_reference(theory: WritableStore) -> None:
     for draw in range(3):
         kept(theory, draw, (10.0, 1.0, 10.0 ** -(draw + 1)), top=0.9 + draw / 100)
     made = tabulated("12", open_store(str(theory.location)))
@@ -262,9 +262,9 @@ def test_simulations_are_told_in_logarithms_beside_an_independent_program(theory
     assert row["corr(W₁, R₁ᵗ)"] == "0.00 ± 0.00"
     assert row["corr(W₂, R₂ᵗ)"] == "–"
     assert row["corr(W₃, R₃ᵗ)"] == f"0.91 ± {half_width([0.90, 0.91, 0.92]):.2f}"
-    beside = row_of(made, by="independent", rule="ε = 0.5")
+    reference = row_of(made, by="independent", rule="ε = 0.5")
     [reproduced] = [one for one in REPRODUCED if one.epsilon == 0.5]
-    assert beside["log₁₀ e, 200"] == f"{reproduced.errors[0]:.2f}"
+    assert reference["log₁₀ e, 200"] == f"{reproduced.errors[0]:.2f}"
     assert "ε = 0.5" not in " ".join(made.shortfalls)
     assert {"BP: no simulation", "ε = 1: no simulation"} < set(made.shortfalls)
 
@@ -277,7 +277,7 @@ def test_back_propagation_is_a_rule_among_the_simulations(theory: WritableStore)
     assert "BP: 1 of 3 draws" in made.shortfalls
 
 
-def test_methods_and_settings_stay_apart_without_diverged_draws(theory: WritableStore) -> None:
+def test_methods_and_settings_are_not_mixed_and_divergence_is_noted(theory: WritableStore) -> None:
     own = kept(theory, 0, (10.0, 1.0, 0.1))
     solved = kept(theory, 0, (100.0, 1.0, 0.1), method="ode")
     kept(theory, 1, (1000.0, 1.0, 0.1), step_size=1e-3)
@@ -294,7 +294,7 @@ def test_methods_and_settings_stay_apart_without_diverged_draws(theory: Writable
     assert "ε = 0.5: 1 of 3 draws" in made.shortfalls
 
 
-def test_the_files_name_the_simulations_or_what_makes_them(theory: WritableStore, tmp_path: Path) -> None:
+def test_the_files_list_the_simulations_or_the_command_for_them(theory: WritableStore, tmp_path: Path) -> None:
     store = open_store(str(theory.location))
     assert written("12", store, tmp_path).completing_command == "urfb theory run --store a.sqlite"
     assert written("12", store, tmp_path).shortfalls == ["no simulation in the store"]
@@ -304,7 +304,7 @@ def test_the_files_name_the_simulations_or_what_makes_them(theory: WritableStore
     assert f"# simulation {identity}: ε = 0.5, draw 0, discrete\n" in rendered.files[2].read_text()
 
 
-def test_published_figures_stand_by_themselves_with_their_sources(store: FakeStore) -> None:
+def test_published_results_have_their_sources_and_no_runs(store: FakeStore) -> None:
     store.add(4)
     made = tabulated("published", store)
     assert made.runs.empty
@@ -319,7 +319,7 @@ def test_published_figures_stand_by_themselves_with_their_sources(store: FakeSto
         chosen(TABLES, ["published"], "quick")
 
 
-def test_runs_table_gives_epochs_and_hours_for_each_machine_kind(store: FakeStore) -> None:
+def test_runs_table_has_epochs_and_hours_for_each_machine(store: FakeStore) -> None:
     store.add(4, seed=0, seconds=100.0)
     store.add(6, seed=1, seconds=140.0, threads=2)
     store.add(6, seed=2, seconds=300.0)
@@ -344,9 +344,17 @@ def test_runs_table_gives_epochs_and_hours_for_each_machine_kind(store: FakeStor
         "On a processor, 1 thread: 3 runs, 12 epochs, 0.1 hours.",
         "On a processor, 2 threads: 1 run, 6 epochs, 0.0 hours.",
     ]
-    assert made.notes[3] == "On unknown: 1 run, 3 epochs, 0.0 hours."
+    assert made.notes[3] == "On an unknown machine: 1 run, 3 epochs, 0.0 hours."
     assert len(made.runs) == made.data["n"].sum() == 6
     assert made.data["seconds"].sum() == 100 + 140 + 300 + 36 + 20 + 45
+
+
+def test_runs_table_names_a_single_machine_only_below(store: FakeStore) -> None:
+    store.add(4)
+    made = tabulated("runs", store)
+    assert "machine" not in made.shown
+    assert made.notes[0].startswith("On a processor, 1 thread: 1 run, 4 epochs")
+    assert list(made.data["machine"]) == ["a processor, 1 thread"]
 
 
 def test_the_table_of_runs_of_an_empty_store_is_empty(store: FakeStore, tmp_path: Path) -> None:
@@ -357,7 +365,7 @@ def test_the_table_of_runs_of_an_empty_store_is_empty(store: FakeStore, tmp_path
     assert "selection: all runs" in markdown.read_text()
 
 
-def test_a_table_becomes_three_files_that_say_where_it_comes_from(store: FakeStore, tmp_path: Path) -> None:
+def test_a_table_has_three_files_with_its_provenance(store: FakeStore, tmp_path: Path) -> None:
     store.add_protocols(3, seeds=2)
     rendered = written("5", store, tmp_path)
     assert [file.name for file in rendered.files] == ["table05.md", "table05.tex", "table05.csv"]
@@ -377,7 +385,7 @@ def test_a_table_becomes_three_files_that_say_where_it_comes_from(store: FakeSto
     assert written("5", store, tmp_path).made
 
 
-def test_an_experiments_table_does_not_pass_for_the_papers(store: FakeStore, tmp_path: Path) -> None:
+def test_an_experiments_table_is_not_named_after_the_paper(store: FakeStore, tmp_path: Path) -> None:
     store.add(3, experiments="quick", dataset="digits", network="digitnet")
     rendered = written("5", store, tmp_path, "quick")
     assert rendered.files[0].name == "quick-table05.md"
@@ -403,7 +411,7 @@ def test_hostile_names_stay_text_in_every_file(store: FakeStore, tmp_path: Path)
 
 @pytest.fixture
 def run(tmp_path: Path, store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Invoke `urfb report tables` on a store of its own."""
+    """Return a function that runs `urfb report tables` on a small store."""
     opened = open_for_writing(str(tmp_path / "urfb.sqlite"))
     assert isinstance(opened, Store)
     monkeypatch.chdir(tmp_path)
@@ -414,7 +422,7 @@ def run(tmp_path: Path, store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> An
     return invoke
 
 
-def test_the_command_names_the_files_and_what_completes_them(run: Any, tmp_path: Path) -> None:
+def test_the_command_prints_the_files_and_the_completing_command(run: Any, tmp_path: Path) -> None:
     result = run("5")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
@@ -429,13 +437,13 @@ def test_the_command_names_the_files_and_what_completes_them(run: Any, tmp_path:
     assert run("5").stdout.startswith("Table 5 (unchanged)\n")
 
 
-def test_all_tables_are_written_where_none_is_named(run: Any, tmp_path: Path) -> None:
+def test_all_tables_are_written_by_default(run: Any, tmp_path: Path) -> None:
     result = run("--out", "elsewhere")
     assert result.exit_code == 0
     assert len(list((tmp_path / "elsewhere").iterdir())) == 3 * len(TABLES)
 
 
-def test_printed_tables_are_markdown_and_nothing_else(run: Any, tmp_path: Path) -> None:
+def test_print_writes_only_markdown(run: Any, tmp_path: Path) -> None:
     result = run("5", "published", "--print")
     first, second = ((tmp_path / "tables" / name).read_text() for name in ("table05.md", "table-published.md"))
     assert result.stdout == "\n".join(text.partition("\n<!--\n")[0] for text in (first, second))

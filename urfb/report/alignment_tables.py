@@ -1,4 +1,4 @@
-"""Tables 10 and 11: how far W and Rᵗ of each layer agree at the end."""
+"""Tables 10 and 11: the correlation of W and Rᵗ in each layer at the end."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from urfb.report.selection import Panel
 from urfb.report.texts import NONE, with_interval
 
 MEANING = (
-    "mean, low and high: the correlation of W and Rᵗ at the last epoch, its mean over n seeds and, from three seeds "
-    "on, the 95 % interval of that mean (t); entries: over which it is"
+    "mean, low and high: the correlation of W and Rᵗ at the last epoch, its mean over n seeds and, with at least three "
+    "seeds, the 95 % interval of that mean (t); entries: the entries of W and R that the correlation includes"
 )
 COLUMNS = {"all": "corr(W, Rᵗ)", "shared": "corr(W, Rᵗ), shared"}
-ABOUT_SHARED = "Shared: over the connections that both W and R have; else over all entries."
+ABOUT_SHARED = "The column 'shared' is over the connections that both W and R have, the other over all entries."
 DECIMALS = 3
 
 
 def tabulate(data: Data) -> Tabulated:
-    """Set the final correlations one below the other, a row for each panel, protocol and layer.
+    """Return a table of final correlations, one row per panel, protocol and layer.
 
-    The runs of a protocol are those that are measured after the most epochs. Of runs with a first stage, the second is
-    meant, without the layers that are frozen then: those do not learn.
+    The runs of a protocol are those measured after the most epochs. For runs with two stages, the table shows the
+    second stage without its frozen layers, which do not learn.
     """
     panels = with_feedback(data.panels)
     alignment = last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
@@ -65,7 +65,7 @@ def tabulate(data: Data) -> Tabulated:
 
 
 def _panel_values(panel: Panel, final: pd.DataFrame) -> pd.DataFrame:
-    """Return the panel's correlations: a row for each run, layer and kind of entries."""
+    """Return the panel's correlations, one row per run, layer and kind of entries."""
     values = longest(
         panel.runs[["run", "seed", "protocol", "connectivity", "feedback_connectivity"]].merge(final, on="run")
     )

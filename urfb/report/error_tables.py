@@ -1,4 +1,4 @@
-"""Tables 5, 6 and 9: the errors behind the bars of those figures."""
+"""Tables 5, 6 and 9: the errors behind the bars of these figures."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from urfb.report.texts import NONE, number, with_interval
 
 SETS = ("training", "validation", "test")
 MEANING = (
-    "mean, low and high: the error in percent at the epoch of the test, its mean over n seeds and, from three seeds "
-    "on, the 95 % interval of that mean (t)"
+    "mean, low and high: the error in percent at the epoch of the test, its mean over n seeds and, with at least three "
+    "seeds, the 95 % interval of that mean (t)"
 )
-ABOUT_INTERVALS = "Mean over seeds ± half-width of its 95 % interval (Student's t), from three seeds on."
+ABOUT_INTERVALS = "Mean over seeds ± half-width of its 95 % interval (Student's t), with at least three seeds."
 DECIMALS = 2
-"""Of an error in percent: a test set of 10,000 tells apart no more."""
+"""Decimals of an error in percent, the resolution of a test set of 10,000 images."""
 
 
 def tabulate(data: Data) -> Tabulated:
-    """Set the errors of each protocol beside each other, a row for each panel and protocol.
+    """Return a table of training, validation and test errors, one row per panel and protocol.
 
-    The runs are those of the bars: of a protocol those with the most epochs at their test. All three errors are of the
-    epoch of the test.
+    The runs are those of the bars: a protocol's runs with the most epochs at their test. All three errors are those
+    after the epoch of the test.
     """
     panels = data.panels
     kept = stack([tested(panel).assign(panel=panel.title) for panel in panels]).astype({"epochs": int})

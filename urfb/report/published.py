@@ -1,4 +1,4 @@
-"""Figures that others have published, each with its source, and the table of those in settings unlike the paper's."""
+"""Published results with their sources, and the table of those in settings unlike the paper's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urfb.report.texts import number
 
 
 class Bar(NamedTuple):
-    """A bar of the paper whose height its text gives: the test error, in percent."""
+    """A bar of the paper whose height the paper's text gives: the test error in percent."""
 
     network: str
     dataset: str
@@ -28,14 +28,14 @@ BARS = (
     Bar("deepernet", "cifar100", "BP-H", 42),
 )
 BARS_SOURCE = (
-    "Published: Amit (2019), Frontiers in Computational Neuroscience 13:18, on its Figure 6: under BP with softmax or "
-    "hinge loss 50 % with deepnet and 42 % with deepernet. It gives the other bars in a picture alone. That their data "
-    "set is CIFAR-100 is very likely; the paper does not say so."
+    "Published: Amit (2019), Frontiers in Computational Neuroscience 13:18, text on Figure 6: BP with softmax or hinge "
+    "loss has 50 % with deepnet and 42 % with deepernet. The paper shows the other bars without numbers. The data set is "
+    "very likely CIFAR-100, but the paper does not say so."
 )
 
 
 class Source(NamedTuple):
-    """Where published figures are from, and how they came about."""
+    """The source of published results and the settings that produced them."""
 
     name: str
     where: str
@@ -46,25 +46,25 @@ BIOTORCH = Source("biotorch", "https://github.com/jsalbert/biotorch", "SGD")
 MAKROUT = Source(
     "makrout",
     "https://github.com/makrout/Deep-Learning-without-Weight-Transport",
-    "NumPy, 400 epochs; its KP runs have a decay of 0, which makes them URFB; accuracies there, errors here",
+    "NumPy, 400 epochs; its KP runs have no decay, which makes them URFB; published as accuracies, shown as errors",
 )
 POZZI = Source("Pozzi 2020", "https://github.com/isapome/BrainProp", "BrainProp is Pozzi et al.'s own rule")
 NAKAJIMA = Source(
-    "Nakajima 2022", "https://doi.org/10.1038/s41467-022-35216-2", "shallow: the last layer alone is trained"
+    "Nakajima 2022", "https://doi.org/10.1038/s41467-022-35216-2", "shallow: only the last layer is trained"
 )
 SOURCES = (BIOTORCH, MAKROUT, POZZI, NAKAJIMA)
 
 
 class Published(NamedTuple):
-    """Figures of one network, by rule.
+    """Published results of one network, by rule.
 
     Attributes:
-        source: where they are.
-        dataset, network: what was trained.
-        measure: what they are: 'error' and 'accuracy' in percent, 'angle' of W and R in degrees.
-        of: which one.
-        seeds: how many runs stand behind each; None where the source does not say.
-        values: by the name of the rule here.
+        source: the source.
+        dataset, network: the data set and the network.
+        measure: the kind of result: 'error' or 'accuracy' in percent, or 'angle' of W and R in degrees.
+        of: the epoch or layer of the result; empty if there is only one.
+        seeds: the number of runs behind each result; None if the source does not give it.
+        values: the results, by urfb's name of the rule.
     """
 
     source: Source
@@ -119,23 +119,24 @@ MEASURES = {
     ("angle", "first layer"): "angle, first (°)",
     ("angle", "last layer"): "angle, last (°)",
 }
-"""What a column is called, by a figure's `measure` and `of`. An accuracy becomes an error."""
+"""The name of a column, by a result's `measure` and `of`. An accuracy becomes an error."""
 
 ABOUT_SETTINGS = (
-    "Most of these networks have batch normalization, momentum, augmentation and ReLU, and the paper's have none of "
-    "them, so they are no measure of its runs. FRFB is feedback alignment (FA), WM weight mirrors. best: at the best "
-    "epoch, not the last; angle: between W and Rᵗ of the first and the last layer."
+    "Most of these networks use batch normalization, momentum, augmentation and ReLU. The paper's networks use none of "
+    "them, so these results are not comparable with its runs. FRFB is feedback alignment (FA), WM weight mirrors. The "
+    "column 'best' is the error at the best epoch, not the last; 'angle' is that between W and Rᵗ of the first and of "
+    "the last layer."
 )
-"""What is to be kept in mind."""
+"""The note below the table on how to read it."""
 
 
 class Reproduced(NamedTuple):
-    """What an independent integration of section 5.1 gave, means over six draws; the paper has pictures alone.
+    """The results of an independent integration of section 5.1, means over six draws; the paper has no numbers.
 
     Attributes:
-        epsilon: ε, or None under BP.
+        epsilon: ε; None for BP.
         errors: log₁₀ e after 200, 400 and all iterations.
-        correlations: of W and Rᵗ at the end, lowest layer first; None where nobody wrote it down.
+        correlations: the correlations of W and Rᵗ at the end, lowest layer first; None if not recorded.
     """
 
     epsilon: float | None
@@ -152,18 +153,18 @@ REPRODUCED = (
 )
 REPRODUCED_DRAWS = 6
 REPRODUCED_SOURCE = (
-    "Independent: Euler steps of 5e-4 by a program that shares no code with urfb, with draws of its own; another six "
-    "draws were within 0.1 of it after 200 and 400 iterations and within 0.9 at the end. The paper has no numbers."
+    "Independent: Euler steps of 5e-4 by a program that shares no code and no draws with urfb. Another six draws of it "
+    "differed by at most 0.1 after 200 and 400 iterations and by at most 0.9 at the end. The paper has no numbers."
 )
 
 
 def bar_of(network: str, dataset: str, protocol: str) -> float:
-    """Return the test error that the paper gives for one of its bars, in percent; NaN where it gives none."""
+    """Return the test error that the paper's text gives for a bar, in percent; NaN if it gives none."""
     return next((bar.error for bar in BARS if bar[:3] == (network, dataset, protocol)), float("nan"))
 
 
 def tabulate(_: Data) -> Tabulated:
-    """Set the published figures one below the other, a row for each network and rule."""
+    """Return the table of published results, one row per network and rule."""
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     data = []
     for figures in PUBLISHED:
@@ -183,4 +184,6 @@ def tabulate(_: Data) -> Tabulated:
             data.append({**what, **unit, "where": figures.source.where})
     notes = [ABOUT_SETTINGS, *(f"{source.name}: {source.where} ({source.setting})." for source in SOURCES)]
     frame = pd.DataFrame(data).astype({"n": "Int64"})
-    return Tabulated(pd.DataFrame(rows.values()), frame, pd.DataFrame(), [], "n: seeds, where the source says", notes)
+    return Tabulated(
+        pd.DataFrame(rows.values()), frame, pd.DataFrame(), [], "n: seeds, if the source gives them", notes
+    )

@@ -63,4 +63,4 @@ def _total(machine: object, runs: pd.DataFrame) -> str:
     """Return the totals of all runs on one machine as a sentence."""
     epochs, hours = int(runs["epochs_done"].sum()), number(runs["seconds"].sum() / 3600, 1)
     counted = f"{len(runs):,} run{'s' * (len(runs) != 1)}, {epochs:,} epoch{'s' * (epochs != 1)}"
-    return f"On {machine}: {counted}, {hours} hours."
+    return f"On {'an unknown machine' if machine == 'unknown' else machine}: {counted}, {hours} hours."

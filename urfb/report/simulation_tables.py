@@ -1,4 +1,4 @@
-"""Table 12: section 5's simulation in numbers."""
+"""Table 12: the numbers of section 5's simulation."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from urfb.theory.spec import METHODS, SimulationSpec
 
 MOMENTS = (200, 400, SimulationSpec.iterations)
 EPSILONS = tuple(kind.epsilon for kind in KINDS)
-"""Those of Figure 12; None is BP."""
+"""The values of ε in Figure 12; None is BP."""
 LAYERS = range(1, len(SimulationSpec.layers))
 
 BY = {"discrete": "discrete steps", "ode": "ODE solver"}
 MEANING = (
-    "mean, low and high: measure, which is log10 of e = tr(EᵗE) at an iteration or the correlation of W and Rᵗ of a "
-    "layer at the last one, its mean over n draws and, from three draws on, the 95 % interval of that "
-    "mean (t)"
+    "mean, low and high: the mean of the measure over n draws and, with at least three draws, the 95 % interval of "
+    "that mean (t); measure: log10 of e = tr(EᵗE) at an iteration, or the correlation of W and Rᵗ of a layer at the last one"
 )
 ABOUT_INTERVALS = (
-    "Mean over draws ± half-width of its 95 % interval (Student's t), from three on; log₁₀ e after so many iterations."
+    "Mean over draws ± half-width of its 95 % interval (Student's t), with at least three draws. log₁₀ e, 200 is the "
+    "value after 200 iterations."
 )
 SETTINGS = (
     f"Layers {'-'.join(map(str, SimulationSpec.layers))}, standard deviations {SimulationSpec.weight_scale:g}, "
-    f"iterations of {SimulationSpec.step_size:g}. The paper does not state R's scale nor the step: they are urfb's."
+    f"steps of {SimulationSpec.step_size:g}. The paper gives neither the scale of R nor the step, so both are urfb's."
 )
 DECIMALS = 2
 
 
 def tabulate(data: Data) -> Tabulated:
-    """Set log₁₀ e and the final correlations of each rule and method beside those of an independent program.
+    """Return a table of log₁₀ e and final correlations by rule and method, with those of an independent program.
 
-    Simulations of other settings than urfb's for section 5.1, and those that diverged, have no part in it.
+    The table leaves out diverged simulations and those with settings other than urfb's for section 5.1.
     """
     simulations = of_paper(data.measured["simulations"])
     kept = simulations[simulations["diverged_at"].isna()]
@@ -44,7 +44,7 @@ def tabulate(data: Data) -> Tabulated:
     values = pd.concat([_errors(data.measured["trajectories"]), _correlations(data.measured["trajectory_layers"])])
     values = values[values["simulation"].isin(kept["simulation"])].rename(columns={"simulation": "run", "draw": "seed"})
     values["epsilon"] = values["epsilon"].astype(float)
-    # BP has no ε, and groupby leaves out what is missing
+    # BP has no ε, and groupby would drop its rows.
     values = values.assign(rule=[_rule(epsilon) for epsilon in values["epsilon"]])
     table = over_seeds(values, ["method", "rule", "measure"], "value", students_interval)
 
@@ -99,7 +99,7 @@ def _rule(epsilon: float | None) -> str:
 
 
 def _shortfalls(simulations: pd.DataFrame) -> list[str]:
-    """Say what the discrete steps, which the paper has, lack, and what diverged by any method."""
+    """Return the draws that the paper's discrete steps lack, and the simulations that diverged by any method."""
     if simulations.empty:
         return ["no simulation in the store"]
     rules = [_rule(epsilon) for epsilon in simulations["epsilon"].astype(float)]

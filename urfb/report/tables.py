@@ -1,4 +1,4 @@
-"""The tables behind the paper's figures, and one of published figures: of each, which runs, and what makes it."""
+"""The declarations of all tables: the runs that each shows and the function that makes it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         kind="table",
         paper_figure=9,
-        shows="error rates with convolutional layers and with untied ones",
+        shows="error rates with convolutional and with untied layers",
         make=error_tables.tabulate,
         selection=Selection((TIED_OR_UNTIED, TIED_OR_UNTIED_DEEPNET_S), TIED_AND_UNTIED),
         measured=("epochs",),
@@ -49,7 +49,7 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         kind="table",
         paper_figure=10,
-        shows="final correlation of W and Rᵗ, also with half of the connections",
+        shows="final correlation of W and Rᵗ, with all and with half of the connections",
         make=alignment_tables.tabulate,
         selection=Selection((SIMPNET10,), (URFB, FRFB, URFB_SPARSE, FRFB_SPARSE)),
         measured=("alignment",),
@@ -75,7 +75,7 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         kind="table",
         name="9-batch",
-        shows="error rates of convolutional layers and of untied ones at like and at unlike batch sizes",
+        shows="error rates with convolutional and with untied layers at the same and at different batch sizes",
         make=error_tables.tabulate,
         selection=Selection(TIED_AND_UNTIED_BY_BATCH, TIED_AND_UNTIED),
         measured=("epochs",),
@@ -84,7 +84,7 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         kind="table",
         name="input-offset",
-        shows="error rates with pixels from 0 to 1 and with centred ones",
+        shows="error rates with pixels from 0 to 1 and with centred pixels",
         make=error_tables.tabulate,
         selection=Selection(PIXELS_AND_CENTRED, (BP_H, URFB, FRFB)),
         measured=("epochs",),
@@ -93,7 +93,7 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         kind="table",
         name="runs",
-        shows="what was trained, and how long it took",
+        shows="trained runs and their times",
         make=run_tables.tabulate,
         selection=Selection(({},)),
         completed_by="grid run experiments.yaml",
@@ -101,7 +101,7 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         kind="table",
         name="published",
-        shows="what others have published, in settings unlike the paper's",
+        shows="results published by others, in settings unlike the paper's",
         make=published.tabulate,
     ),
 )

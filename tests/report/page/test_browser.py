@@ -110,7 +110,7 @@ def test_one_run_unfolds_by_keyboard(stored, write, visit):
     details = page.locator(f"#{button.get_attribute('aria-controls')}")
     headings = details.locator("h3").all_inner_texts()
     assert headings == [
-        "Error by epoch", "Correlation of W and Rᵗ by epoch, layer by layer", "Settings", "Provenance"
+        "Error by epoch", "Correlation of W and Rᵗ by epoch, for each layer", "Settings", "Provenance"
     ]  # fmt: skip
     assert details.locator("svg[role=img] polyline").count() == 2 + 1
     assert "training from 50 to 50 %" in details.locator("svg[role=img]").first.get_attribute("aria-label")
@@ -131,7 +131,7 @@ def test_a_run_of_one_epoch_is_a_point(mixed, write, visit):
 def test_a_failed_run_says_first_why(mixed, write, visit):
     page = visit(write())
     details = unfold(page, of(mixed, state="failed"))
-    assert details.locator("h3").first.inner_text() == "It failed"
+    assert details.locator("h3").first.inner_text() == "Failed"
     assert "ValueError: too hot" in details.locator("p").first.inner_text()
     assert "line 1" in details.get_by_role("region", name="Traceback").inner_text()
     assert details.get_by_role("region", name="Log").inner_text().splitlines()[-1] == "the last words"

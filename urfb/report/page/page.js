@@ -1,12 +1,13 @@
 "use strict";
-// The table of runs: sorted, filtered, and each run unfolded on demand. Everything is made with textContent, never HTML.
+// Sort and filter the table of runs, and show the details of a run on demand. All text is set as textContent, never as
+// HTML, because a store may contain any text.
 (() => {
   const table = document.getElementById("run-table");
   const body = table.tBodies[0];
   const rows = Array.from(body.rows);
   const heads = Array.from(table.tHead.rows[0].cells);
   const words = rows.map((row) => Array.from(row.cells, (cell) => cell.textContent).join(" ").toLowerCase());
-  const unfolded = new Map(); // row → the row below it
+  const unfolded = new Map(); // row → the row with its details
   const collator = new Intl.Collator(undefined, { numeric: true });
 
   function element(name, attributes = {}, ...children) {
@@ -16,14 +17,14 @@
     return made;
   }
 
-  function drawn(name, attributes = {}, text = "") {
+  function vector(name, attributes = {}, text = "") {
     const made = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
     made.textContent = text;
     return made;
   }
 
-  // Sorting: rows without a value stay last; equal ones keep their order.
+  // Sorting. Rows without a value stay last; equal rows keep their order.
   function sort(column) {
     const descending = heads[column].getAttribute("aria-sort") === "ascending";
     heads.forEach((head, at) => {
@@ -36,8 +37,8 @@
     }));
     const absent = (key) => key === "" || Number.isNaN(key);
     const sign = descending ? -1 : 1;
-    rows.sort((one, other) => {
-      const [a, b] = [keys.get(one), keys.get(other)];
+    rows.sort((first, second) => {
+      const [a, b] = [keys.get(first), keys.get(second)];
       if (absent(a) || absent(b)) return absent(a) - absent(b);
       return sign * (numeric ? a - b : collator.compare(a, b));
     });
@@ -60,18 +61,18 @@
   let most = Number(table.dataset.shown);
   function apply() {
     const wanted = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let left = 0;
+    let matching = 0;
     for (const row of rows) {
-      const there = wanted.every((word) => text.get(row).includes(word))
+      const matches = wanted.every((word) => text.get(row).includes(word))
         && (!state.value || row.cells[1].textContent === state.value);
-      left += there;
-      row.hidden = !there || left > most;
+      matching += matches;
+      row.hidden = !matches || matching > most;
       if (unfolded.has(row)) unfolded.get(row).hidden = row.hidden || !isOpen(row);
     }
     const all = `${rows.length.toLocaleString("en")} run${rows.length === 1 ? "" : "s"}`;
-    const found = left === rows.length ? all : `${left.toLocaleString("en")} of ${all}`;
-    count.textContent = left > most ? `${found}, the first ${most.toLocaleString("en")} shown` : found;
-    showAll.hidden = left <= most;
+    const counted = matching === rows.length ? all : `${matching.toLocaleString("en")} of ${all}`;
+    count.textContent = matching > most ? `${counted}, the first ${most.toLocaleString("en")} shown` : counted;
+    showAll.hidden = matching <= most;
   }
   function unlimited() {
     most = Infinity;
@@ -79,7 +80,7 @@
   }
   showAll.addEventListener("click", () => {
     unlimited();
-    table.parentElement.focus(); // the button is gone
+    table.parentElement.focus(); // because the button disappears
   });
   filter.addEventListener("input", apply);
   state.addEventListener("change", apply);
@@ -114,7 +115,7 @@
     const made = element("div", { class: "inside" });
     if (run.failure) {
       const [reason, traceback] = run.failure;
-      const part = element("section", { class: "failure whole" }, element("h3", {}, "It failed"), element("p", {}, reason));
+      const part = element("section", { class: "failure whole" }, element("h3", {}, "Failed"), element("p", {}, reason));
       if (traceback) part.append(scrolled("Traceback", traceback));
       made.append(part);
     }
@@ -130,11 +131,11 @@
       const series = layers.map((name, at) => (
         { name, x: epochs, y: correlations[at], colour: at % 7, dashes: dashes[at % dashes.length] }
       ));
-      made.append(chart("Correlation of W and Rᵗ by epoch, layer by layer", "correlation", series, 0, ""));
+      made.append(chart("Correlation of W and Rᵗ by epoch, for each layer", "correlation", series, 0, ""));
     }
     made.append(list("Settings", settings, run.settings), list("Provenance", provenance, run.provenance));
     if (run.log) {
-      made.append(element("section", { class: "whole" }, element("h3", {}, "The end of its log"), scrolled("Log", run.log)));
+      made.append(element("section", { class: "whole" }, element("h3", {}, "End of the log"), scrolled("Log", run.log)));
     }
     return made;
   }
@@ -165,43 +166,43 @@
     const high = Math.max(low + 0.1, ...points.map((point) => point[1]));
     const right = (value) => left + (value / last) * (width - left - 8);
     const up = (value) => height - bottom - ((value - low) / (high - low)) * (height - bottom - top);
-    const said = series.map(({ name, y }) => {
-      const there = y.filter((value) => value !== null);
-      return `${name} from ${there[0]} to ${there.at(-1)}${unit && ` ${unit}`}`;
+    const described = series.map(({ name, y }) => {
+      const values = y.filter((value) => value !== null);
+      return `${name} from ${values[0]} to ${values.at(-1)}${unit && ` ${unit}`}`;
     });
-    const picture = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
-    picture.setAttribute("aria-label", `${title}: ${said.join("; ")}, in ${last.toLocaleString("en")} epochs`);
+    const picture = vector("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
+    picture.setAttribute("aria-label", `${title}: ${described.join("; ")}, over ${last.toLocaleString("en")} epochs`);
     const [step, across] = [nice(high - low), nice(last)];
     for (let number = Math.ceil(low / step); number * step <= high * 1.0001; number += 1) {
       const [value, y] = [number * step, up(number * step)];
-      picture.append(drawn("line", { class: "axis", x1: left, x2: width - 8, y1: y, y2: y }));
-      picture.append(drawn("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, `${+value.toPrecision(3)}`));
+      picture.append(vector("line", { class: "axis", x1: left, x2: width - 8, y1: y, y2: y }));
+      picture.append(vector("text", { x: left - 6, y: y + 4, "text-anchor": "end" }, `${+value.toPrecision(3)}`));
     }
     for (let value = 0; value <= last; value += across) {
       const at = { x: right(value), y: height - bottom + 16, "text-anchor": "middle" };
-      picture.append(drawn("text", at, value.toLocaleString("en")));
+      picture.append(vector("text", at, value.toLocaleString("en")));
     }
-    picture.append(drawn("text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, "epoch"));
+    picture.append(vector("text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, "epoch"));
     const turned = { transform: `translate(10 ${(height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle" };
-    picture.append(drawn("text", turned, label));
+    picture.append(vector("text", turned, label));
     const legend = element("ul");
     for (const { name, x, y, colour, dashes } of series) {
-      const there = x.map((at, number) => [at, y[number]]).filter((point) => point[1] !== null);
-      const look = { class: `line-${colour}`, "stroke-dasharray": dashes };
-      const path = there.map(([at, value]) => `${right(at).toFixed(1)},${up(value).toFixed(1)}`);
-      if (path.length === 1) { // a line of one point would not be seen
+      const drawn = x.map((at, number) => [at, y[number]]).filter((point) => point[1] !== null);
+      const style = { class: `line-${colour}`, "stroke-dasharray": dashes };
+      const path = drawn.map(([at, value]) => `${right(at).toFixed(1)},${up(value).toFixed(1)}`);
+      if (path.length === 1) { // a line of one point is invisible
         const [cx, cy] = path[0].split(",");
-        picture.append(drawn("circle", { cx, cy, r: 3, fill: "currentcolor", class: look.class }));
+        picture.append(vector("circle", { cx, cy, r: 3, fill: "currentcolor", class: style.class }));
       }
-      picture.append(drawn("polyline", { ...look, points: path.join(" ") }));
-      const sample = drawn("svg", { viewBox: "0 0 32 11", "aria-hidden": "true" });
-      sample.append(drawn("line", { ...look, x1: 0, x2: 32, y1: 6, y2: 6, "stroke-width": 2 }));
+      picture.append(vector("polyline", { ...style, points: path.join(" ") }));
+      const sample = vector("svg", { viewBox: "0 0 32 11", "aria-hidden": "true" });
+      sample.append(vector("line", { ...style, x1: 0, x2: 32, y1: 6, y2: 6, "stroke-width": 2 }));
       legend.append(element("li", {}, sample, name));
     }
     return element("section", { class: "chart" }, element("h3", {}, title), picture, legend);
   }
 
-  // A link to a run, from an exhibit's provenance or from elsewhere, opens it.
+  // A link to a run opens it.
   function visit() {
     let id;
     try {
@@ -209,7 +210,7 @@
     } catch {
       return;
     }
-    const row = rows.find((one) => one.id === id);
+    const row = rows.find((candidate) => candidate.id === id);
     if (!row) return;
     if (row.hidden) {
       filter.value = state.value = "";

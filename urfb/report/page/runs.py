@@ -1,4 +1,4 @@
-"""What the page says of runs: a row of the table for each, and what is unfolded below it on demand."""
+"""The page's table of runs: one row per run, and the details below it that open on demand."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from urfb.report.exhibits import Frames
 from urfb.report.selection import DATASET_NAMES, PROTOCOL_FIELDS, own_fields, protocol_names
 
 POINTS = 60
-"""Of each curve, so that a page of thousands of runs stays light; what is drawn is 360 pixels wide."""
+"""The most points per curve, which keeps a page of thousands of runs small; a curve is 360 pixels wide."""
 RUNS_AT_A_TIME = 200
-"""So that the epochs of thousands of runs never are in memory at once."""
+"""The runs whose epochs are read at a time, which bounds the memory for thousands of runs."""
 LOG_LINES, LOG_LINE, LOG_BYTES = 20, 240, 8192
-TRACEBACK = 4000  # characters, of its end
+TRACEBACK = 4000  # characters at its end
 PROVENANCE = (
     "experiments", "commit", "urfb_version", "python_version", "torch_version", "device", "device_name", "threads",
     "host", "process", "started", "ended", "seconds", "attempts", "outcome", "science_version", "log",
@@ -30,10 +30,10 @@ PROVENANCE = (
 
 @dataclass(frozen=True)
 class Row:
-    """A run in the table, all of it text; errors in percent.
+    """The texts of a run's row; errors are in percent.
 
-    `protocol` is the paper's name for rule, loss and connectivity; `settings` are the others in which the runs differ,
-    where they are not the paper's.
+    `protocol` is the paper's name for rule, loss and connectivity. `settings` are the other settings in which the runs
+    differ and that are not the paper's.
     """
 
     identity: str
@@ -51,7 +51,7 @@ class Row:
 
 
 def rows(runs: pd.DataFrame) -> list[Row]:
-    """Return a row for each run, in the store's order."""
+    """Return one row per run, in the store's order."""
     protocols = protocol_names(runs)
     settings = settings_in(runs)
     return [
@@ -75,12 +75,13 @@ def rows(runs: pd.DataFrame) -> list[Row]:
 
 
 def details(frames: Frames, runs: pd.DataFrame, logs: Path | None) -> dict[str, Any]:
-    """Return what is unfolded below the rows: settings, provenance, curves, and the end of the log.
+    """Return the details of the runs: settings, provenance, curves, and the end of the log.
 
     Args:
         frames: the store.
         runs: all runs of the page.
-        logs: the folder of the store's logs; None if it has none. No file elsewhere is read, whatever a store says.
+        logs: the folder of the store's logs; None if there is none. Files elsewhere are never read, even if the store
+            names them.
     """
     settings = [name for name in own_fields(runs) if name != "run"]
     provenance = [name for name in PROVENANCE if name in runs]
@@ -102,13 +103,13 @@ def details(frames: Frames, runs: pd.DataFrame, logs: Path | None) -> dict[str, 
             }
             if run["state"] == "failed":
                 reason, traceback = _text(run.get("reason")), _text(run.get("traceback"))
-                entry["failure"] = [reason or "it is not known why", (traceback or "")[-TRACEBACK:]]
+                entry["failure"] = [reason or "The reason is unknown.", (traceback or "")[-TRACEBACK:]]
             unfolded.append({name: value for name, value in entry.items() if value})
     return {"settings": _words(settings), "provenance": _words(provenance), "runs": unfolded}
 
 
 def _errors(epochs: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[list[float]]]]]:
-    """Yield of each run its training and validation error, as epochs and percent."""
+    """Yield the training and validation error of each run, as lists of epochs and percentages."""
     points = epochs[["epoch", "training_error", "validation_error"]].to_numpy(dtype=float)
     for run, positions in epochs.groupby("run", sort=False).indices.items():
         curves = {}
@@ -122,7 +123,7 @@ def _errors(epochs: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[list[flo
 
 
 def _alignments(alignment: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[Any]]]]:
-    """Yield of each run the correlation of W and Rᵗ by epoch, a curve for each layer that has one."""
+    """Yield the correlation of W and Rᵗ by epoch for each run, one curve per measured layer."""
     layer_names = alignment.drop_duplicates(["run", "layer"])[["run", "layer", "layer_name"]]
     names = {(run, layer): name for run, layer, name in layer_names.itertuples(index=False)}
     table = alignment.pivot(index=["run", "step"], columns="layer", values="correlation")
@@ -141,7 +142,7 @@ def _alignments(alignment: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[A
 
 
 def _thinned(count: int) -> Any:
-    """Return the positions of at most `POINTS` of so many points, the first and the last among them."""
+    """Return the positions of at most `POINTS` of `count` points, including the first and the last."""
     return np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
 
 
@@ -150,7 +151,7 @@ def _rounded(value: float) -> float | None:
 
 
 def _log(folder: Path | None, identity: str) -> str:
-    """Return the end of a run's log; nothing if it is not in the folder or cannot be read."""
+    """Return the end of a run's log; empty if it is not in the folder or cannot be read."""
     if folder is None:
         return ""
     try:
@@ -166,7 +167,7 @@ def _log(folder: Path | None, identity: str) -> str:
 
 
 def _unusual(run: Mapping[str, Any], names: Iterable[str]) -> str:
-    """Return those of some settings that no other column has and that are not the paper's."""
+    """Return the named settings that have no column and are not the paper's."""
     others = [name for name in names if name not in ("network", "dataset", "seed", *PROTOCOL_FIELDS)]
     return ", ".join(in_words(run, [name]) for name in others if run[name] != SETTINGS[name].paper)
 
@@ -176,7 +177,7 @@ def _percent(error: Any) -> str:
 
 
 def _text(value: Any) -> str | None:
-    """Return a value for people; None if there is none."""
+    """Return a value as text; None if it is missing."""
     if pd.isna(value):
         return None
     if isinstance(value, float):
