@@ -17,4 +17,5 @@ def test_every_mutation_applies_once_and_can_be_run(mutation: Mutation) -> None:
     assert mutation.before != mutation.after
     ast.parse(mutation.applied(ROOT))
     for test in mutation.tests:
-        assert (ROOT / test.split("::")[0]).exists()
+        file, _, name = test.partition("::")
+        assert f"def {name.partition('[')[0]}" in (ROOT / file).read_text(encoding="utf-8"), f"there is no test {test}"

@@ -188,7 +188,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/report/page/runs.py",
-        "tests/report/page/test_document.py::test_a_row_says_what_differs_from_the_paper",
+        "tests/report/page/test_document.py::test_a_row_shows_how_its_run_differs_from_others",
         ('training=_percent(run["training_error"])', 'training=_percent(run["validation_error"])'),
     ),
     *of(

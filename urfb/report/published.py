@@ -29,8 +29,8 @@ BARS = (
 )
 BARS_SOURCE = (
     "Published: Amit (2019), Frontiers in Computational Neuroscience 13:18, text on Figure 6: BP with softmax or hinge "
-    "loss has 50 % with deepnet and 42 % with deepernet. The paper shows the other bars without numbers. The data set is "
-    "very likely CIFAR-100, but the paper does not say so."
+    "loss has 50 % with deepnet and 42 % with deepernet. The paper shows the other bars without numbers. The data set "
+    "is very likely CIFAR-100, but the paper does not say so."
 )
 
 

@@ -20,7 +20,7 @@ LAYERS = range(1, len(SimulationSpec.layers))
 BY = {"discrete": "discrete steps", "ode": "ODE solver"}
 MEANING = (
     "mean, low and high: the mean of the measure over n draws and, with at least three draws, the 95 % interval of "
-    "that mean (t); measure: log10 of e = tr(EᵗE) at an iteration, or the correlation of W and Rᵗ of a layer at the last one"
+    "that mean (t); measure: log10 of e = tr(EᵗE) at an iteration, or a layer's correlation of W and Rᵗ at the last one"
 )
 ABOUT_INTERVALS = (
     "Mean over draws ± half-width of its 95 % interval (Student's t), with at least three draws. log₁₀ e, 200 is the "

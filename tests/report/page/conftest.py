@@ -1,4 +1,4 @@
-"""Stores to make pages of, and a real browser to read them with."""
+"""Stores for pages, and a real browser that opens the pages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def stored(tmp_path: Path) -> WritableStore:
 
 @pytest.fixture
 def mixed(stored: WritableStore) -> WritableStore:
-    """A store of three done runs, one that failed after an epoch, and one that was never trained."""
+    """A store with three done runs, a run that failed after one epoch, and a new run."""
     runs = [tiny_run("tiny", rule=rule, seed=seed) for rule in ("urfb", "frfb") for seed in (2, 10)]
     new = tiny_run("tiny", "other", rule="bp", seed=3)
     stored.register([*runs, new])
@@ -66,7 +66,7 @@ def mixed(stored: WritableStore) -> WritableStore:
 
 @pytest.fixture
 def write(stored: WritableStore, tmp_path: Path) -> Callable[..., Path]:
-    """Give the function that writes the store's page and returns its file."""
+    """Return a function that writes the store's page and returns its file."""
 
     def write(**options: Any) -> Path:
         options = {"exhibits": [FIGURE], "out": tmp_path / "page.html"} | options
@@ -78,7 +78,7 @@ def write(stored: WritableStore, tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A headless Chromium: the machine's own, for nothing is downloaded."""
+    """A headless Chromium that is installed on the machine; nothing is downloaded."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         pytest.skip(f"needs a browser, such as Debian's package chromium brings ({', '.join(BROWSERS)})")
@@ -91,7 +91,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Give the function that opens a file, and see to it that nothing goes wrong and nothing is asked of a network."""
+    """Return a function that opens a file; fail on console messages, errors, dialogs and network requests."""
     contexts: list[Any] = []
     problems: list[str] = []
     requests: list[str] = []

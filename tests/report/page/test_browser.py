@@ -1,4 +1,4 @@
-"""The page in a real browser: that it works, is quiet, and can be read by everyone."""
+"""The page in a real browser: behaviour, layout and accessibility."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ FOCUSED = """
 
 
 def names(page: Any) -> list[str]:
-    """Return the runs that the table shows, in its order."""
+    """Return the runs that the table shows, in order."""
     return [text for text in page.locator("#run-table tbody tr:visible > th button").all_inner_texts() if text]
 
 
@@ -88,7 +88,7 @@ def of(store: Any, **settings: Any) -> str:
     return str(store.runs(**settings)["run"].iloc[0])
 
 
-def test_a_store_with_nothing(write, visit):
+def test_the_page_of_an_empty_store(write, visit):
     page = visit(write(exhibits=FIGURES))
     assert "The store has no runs yet" in page.inner_text("#findings")
     assert page.locator("#run-table").count() == 0
@@ -128,7 +128,7 @@ def test_a_run_of_one_epoch_is_a_point(mixed, write, visit):
     assert details.locator("svg[role=img] circle").count() == 2
 
 
-def test_a_failed_run_says_first_why(mixed, write, visit):
+def test_a_failed_run_shows_the_reason_first(mixed, write, visit):
     page = visit(write())
     details = unfold(page, of(mixed, state="failed"))
     assert details.locator("h3").first.inner_text() == "Failed"
@@ -139,7 +139,7 @@ def test_a_failed_run_says_first_why(mixed, write, visit):
     assert never.locator("svg").count() == 0
 
 
-def test_filters_and_says_how_many_are_left(mixed, write, visit):
+def test_filters_and_counts_the_matching_runs(mixed, write, visit):
     page = visit(write())
     page.get_by_role("searchbox", name="Filter").fill("FRFB  failed")
     assert names(page) == [of(mixed, state="failed", rule="frfb")]
@@ -154,7 +154,7 @@ def test_filters_and_says_how_many_are_left(mixed, write, visit):
     assert page.get_by_role("status").inner_text() == "5 runs"
 
 
-def test_a_run_that_is_filtered_away_takes_its_details_along(mixed, write, visit):
+def test_the_filter_also_hides_the_details_of_a_run(mixed, write, visit):
     page = visit(write())
     details = unfold(page, of(mixed, state="failed"))
     page.get_by_role("searchbox", name="Filter").fill("done")
@@ -164,7 +164,7 @@ def test_a_run_that_is_filtered_away_takes_its_details_along(mixed, write, visit
 
 
 @pytest.mark.parametrize(("column", "field"), [("Seed", "seed"), ("Test", "test_error"), ("Network", "network")])
-def test_sorts_both_ways_with_what_is_missing_last(visit, tmp_path, column, field):
+def test_sorts_both_ways_with_missing_values_last(visit, tmp_path, column, field):
     store = FakeStore()
     for seed, tested, network in ((2, False, "b"), (10, True, "c"), (7, True, "a"), (100, False, "e"), (1, True, "d")):
         store.add(3, tested, seed=seed, network=network)
@@ -183,7 +183,7 @@ def test_sorts_both_ways_with_what_is_missing_last(visit, tmp_path, column, fiel
     assert page.locator("[aria-sort=ascending], [aria-sort=descending]").count() == 1
 
 
-def test_tab_goes_through_everything_and_out_again(mixed, write, visit):
+def test_tab_reaches_every_control_and_leaves_the_page(mixed, write, visit):
     page = visit(write())
     unfold(page, of(mixed, state="failed"))
     page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
@@ -217,7 +217,9 @@ def test_a_link_to_a_run_opens_it(mixed, write, visit):
     page.locator("#figure04 .provenance summary").click()
     other = of(mixed, state="done", seed=10)
     page.locator("#figure04").get_by_role("link", name=other).click()
-    expect(page.locator(f"#run-{other} + tr.details")).to_be_visible()  # a link is followed a moment after the click
+    expect(
+        page.locator(f"#run-{other} + tr.details")
+    ).to_be_visible()  # the browser follows a link shortly after the click
     expect(page.locator(f"#run-{other} button")).to_be_focused()
 
 
@@ -272,7 +274,7 @@ def test_the_paper_is_quoted_for_its_own_figures_only(write, visit):
     assert [article.get_attribute("id") for article in labelled.all()] == quoted
 
 
-def test_prints_what_matters(mixed, write, visit):
+def test_print_shows_details_and_hides_controls(mixed, write, visit):
     page = visit(write(exhibits=[FIGURE, TABLE]), color_scheme="dark")
     unfold(page, of(mixed, state="failed"))
     page.emulate_media(media="print")
@@ -281,7 +283,7 @@ def test_prints_what_matters(mixed, write, visit):
     assert page.locator("#figure04 .provenance li").first.bounding_box()["height"] > 5
     assert page.get_by_role("region", name="Traceback").is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    for heading in page.locator("main h2, main h3").all():  # neither parted nor left below at a page's end
+    for heading in page.locator("main h2, main h3").all():  # a heading stays with its text
         assert heading.evaluate("(one) => [getComputedStyle(one).breakInside, getComputedStyle(one).breakAfter]") == [
             "avoid",
             "avoid",
@@ -290,7 +292,7 @@ def test_prints_what_matters(mixed, write, visit):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_letters_stand_out(mixed, write, visit, scheme):
+def test_text_has_enough_contrast(mixed, write, visit, scheme):
     store = open_store(str(mixed.location))
     claims = [
         replace(claim, verdict=verdict)
@@ -322,12 +324,12 @@ def test_no_published_table_is_cut_off_at_1280_pixels(visit, tmp_path):
     file = write_page(store, TABLES, tmp_path / "page.html", claims=verdicts(store, "urfb.sqlite")).file
     page = visit(file)
     page.evaluate("document.querySelectorAll('details').forEach((element) => { element.open = true; })")
-    page.set_viewport_size({"width": 1280 - 15, "height": 800})  # a browser's window with a scrollbar
+    page.set_viewport_size({"width": 1280 - 15, "height": 800})  # 1,280 pixels less a scrollbar
     assert page.locator(".scroll").count() > len(TABLES)
     assert page.locator(".scroll").evaluate_all(WIDE) == []
 
 
-def test_everything_has_a_name_and_its_place(mixed, write, visit):
+def test_elements_have_names_levels_and_unique_identifiers(mixed, write, visit):
     page = visit(write(exhibits=[*FIGURES, TABLE]))
     unfold(page, of(mixed, state="failed"))
     assert page.locator("html").get_attribute("lang") == "en"
@@ -344,12 +346,12 @@ def test_everything_has_a_name_and_its_place(mixed, write, visit):
     assert page.locator("main").count() == page.locator("nav").count() == page.locator("footer").count() == 1
 
 
-def test_nothing_moves_for_those_who_want_that(mixed, write, visit):
+def test_reduced_motion_turns_smooth_scrolling_off(mixed, write, visit):
     page = visit(write(), reduced_motion="reduce")
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 
-def test_without_scripts_all_runs_are_there(stored, write, visit):
+def test_all_runs_are_shown_without_scripts(stored, write, visit):
     runs = [tiny_run("tiny", seed=seed) for seed in range(SHOWN_ROWS + 2)]
     stored.register(runs)
     page = visit(write(), java_script_enabled=False)

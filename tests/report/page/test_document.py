@@ -1,4 +1,4 @@
-"""What is in the page's file, and when it is written; no browser."""
+"""The contents of the page's file and when it is written, without a browser."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from urfb.store import open_store
 def unfolded(file: Path) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="run-details">(.*?)</script>', file.read_text(), re.DOTALL)
     assert found
-    told: dict[str, Any] = json.loads(found.group(1))
-    return told
+    parsed: dict[str, Any] = json.loads(found.group(1))
+    return parsed
 
 
 def test_an_unchanged_page_is_not_written_again(mixed, tmp_path):
@@ -47,7 +47,7 @@ def test_an_unchanged_page_is_not_written_again(mixed, tmp_path):
     assert run.spec.identity in out.read_text()
 
 
-def test_what_is_short_of_the_papers_length_is_called_incomplete(mixed, tmp_path):
+def test_runs_shorter_than_the_papers_make_a_figure_incomplete(mixed, tmp_path):
     out = tmp_path / "page.html"
     write_page(open_store(str(mixed.location)), [next(one for one in FIGURES if one.name == "4")], out)
     page = out.read_text()
@@ -57,7 +57,7 @@ def test_what_is_short_of_the_papers_length_is_called_incomplete(mixed, tmp_path
 
 
 @pytest.mark.parametrize("change", ["log", "exhibit", "location", "experiment"])
-def test_whatever_shows_on_it_makes_it_again(mixed, tmp_path, change):
+def test_the_page_is_written_again_when_its_contents_change(mixed, tmp_path, change):
     out = tmp_path / "page.html"
     store = open_store(str(mixed.location))
     options: dict[str, Any] = {"exhibits": [FIGURE], "out": out, "logs": mixed.location.logs}
@@ -73,7 +73,7 @@ def test_whatever_shows_on_it_makes_it_again(mixed, tmp_path, change):
     assert not write_page(store, **options).made
 
 
-def test_a_page_that_cannot_be_written_leaves_the_old_one(mixed, write, tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_page(mixed, write, tmp_path, monkeypatch):
     before = write().read_bytes()
 
     def full(self, content):
@@ -92,7 +92,7 @@ def test_an_unknown_experiment_writes_nothing(mixed, write, tmp_path):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_an_experiments_page_lists_its_runs_alone(mixed, write):
+def test_an_experiments_page_lists_only_its_runs(mixed, write):
     text = write(exhibits=[FIGURE.of_experiment("other")], experiment="other").read_text()
     listed = re.findall(r'<tr id="run-(\w+)"', text)
     runs = mixed.runs()
@@ -100,14 +100,14 @@ def test_an_experiments_page_lists_its_runs_alone(mixed, write):
     assert 'id="claim-' not in text
 
 
-def test_two_figures_that_an_experiment_makes_alike_are_shown_once(mixed, write):
+def test_identical_figures_of_an_experiment_are_shown_once(mixed, write):
     wanted = [figure.of_experiment("tiny") for figure in FIGURES if figure.selection.panels]
     shown = re.findall(r'<article [^>]*id="([\w-]+)"', write(exhibits=wanted, experiment="tiny").read_text())
     assert {"figure04", "figure05", "figure10"} <= set(shown)
     assert not {"figure06", "figure07", "figure11"} & set(shown)
 
 
-def test_nothing_of_a_store_becomes_markup(stored, write):
+def test_texts_of_a_store_do_not_become_markup(stored, write):
     run = tiny_run("tiny", HOSTILE, network="Full 20; Output", source=None)
     stored.register([run])
     finish(stored, run)
@@ -121,7 +121,7 @@ def test_nothing_of_a_store_becomes_markup(stored, write):
     assert HOSTILE in shown["runs"][0]["provenance"][shown["provenance"].index("experiments")]
 
 
-def test_the_page_runs_its_own_script_and_no_other(mixed, write):
+def test_the_page_runs_only_its_own_script(mixed, write):
     text = write().read_text()
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
     assert policy
@@ -133,14 +133,14 @@ def test_the_page_runs_its_own_script_and_no_other(mixed, write):
 def test_curves_are_thinned_and_keep_their_ends():
     store = FakeStore()
     run = store.add(1000, rule="urfb")
-    [told] = details(store, store.runs(), None)["runs"]
-    for name, (epochs, errors) in told["errors"].items():
+    [detail] = details(store, store.runs(), None)["runs"]
+    for name, (epochs, errors) in detail["errors"].items():
         stored = store.epochs()[["epoch", f"{name}_error"]].dropna().set_index("epoch")[f"{name}_error"]
         assert len(epochs) == len(errors) == POINTS
         assert epochs[0] == 1
         assert epochs[-1] == 1000
         assert errors == pytest.approx(100 * stored[epochs].to_numpy(), abs=0.005)
-    alignment = told["alignment"]
+    alignment = detail["alignment"]
     assert alignment["layers"] == ["1: Conv 32 5x5", "2: Full 500", "3: Output"]
     assert alignment["epochs"][0] == 0
     assert alignment["epochs"][-1] == 1000
@@ -152,12 +152,12 @@ def test_curves_are_thinned_and_keep_their_ends():
 def test_runs_without_anything_measured_have_no_curves():
     store = FakeStore()
     store.add(0, tested=False, rule="bp")
-    [told] = details(store, store.runs(), None)["runs"]
-    assert "errors" not in told
-    assert "alignment" not in told
+    [detail] = details(store, store.runs(), None)["runs"]
+    assert "errors" not in detail
+    assert "alignment" not in detail
 
 
-def test_a_row_says_in_what_runs_differ():
+def test_a_row_shows_how_its_run_differs_from_others():
     store = FakeStore()
     store.add(3, rule="bp", loss="softmax")
     store.add(3, connectivity=0.5, batch_size=50, convention="author-code", experiments="a,b")
@@ -189,19 +189,19 @@ def test_summary_totals_training_and_counts_states_and_verdicts(mixed, tmp_path)
         assert words in summary
 
 
-def test_a_log_ends_the_details_of_its_run_and_none_is_read_elsewhere(mixed, write, tmp_path):
+def test_details_have_the_end_of_the_log_and_no_file_elsewhere(mixed, write, tmp_path):
     secret = tmp_path / "secret.txt"
     secret.write_text("the secret")
     done = mixed.runs()["run"].iloc[0]
     (mixed.location.logs / f"{done}.log").symlink_to(secret)
-    told = unfolded(write())["runs"]
-    [logged] = [run["log"] for run in told if "log" in run]
+    runs = unfolded(write())["runs"]
+    [logged] = [run["log"] for run in runs if "log" in run]
     assert logged.splitlines()[0] == "line 81"
     assert logged.splitlines()[-1] == "the last words"
     assert "the secret" not in (tmp_path / "page.html").read_text()
 
 
-def test_the_command_writes_beside_the_store_and_says_where(mixed, tmp_path, monkeypatch):
+def test_the_command_writes_next_to_the_store_and_prints_the_path(mixed, tmp_path, monkeypatch):
     monkeypatch.setattr("urfb.report.paper.FIGURES", (FIGURE,))
     monkeypatch.chdir(tmp_path)
 

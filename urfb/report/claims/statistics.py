@@ -194,7 +194,7 @@ def seeds_needed(values: np.ndarray, claimed: Range, components: int = 1) -> int
     level = ALPHA if mean in claimed else ALPHA / components
     ends = [end for end, _ in claimed.ends()]
     distances = [abs(mean - end) for end in ends] if mean in claimed else [min(abs(mean - end) for end in ends)]
-    # If there are two tests, both must reject: the failure rate is at most the sum of theirs.
+    # If there are two tests, both must reject: the failure rate is at most the sum of both rates.
     failure = sum(
         stats.nct.cdf(stats.t.isf(level, n - 1), n - 1, distance / spread * np.sqrt(n)) for distance in distances
     )
