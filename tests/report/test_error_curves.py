@@ -80,7 +80,10 @@ def test_each_line_has_a_few_markers(store, epochs):
 
 def test_the_axes_hold_the_lines_of_every_panel(store):
     for dataset in ("cifar10", "cifar100"):
-        store.add(3, dataset=dataset, experiments="quick")
+        for seed in (0, 1):
+            store.add(3, dataset=dataset, seed=seed, experiments="quick")
+    for row in store.epoch_rows:
+        row["training_error"] -= 0.2 * row["seed"]  # bands are wide
     drawn = made("4", store, "quick")
     for axes, (_, lines) in zip(drawn.figure.axes, drawn.data.groupby("panel", sort=False), strict=True):
         bottom, top = axes.get_ylim()
