@@ -81,7 +81,7 @@ IMPOSSIBLE = [
     ({"network": "mnie"}, "network 'mnie': did you mean 'mine'?"),
     ({"network": "Full 20"}, "network 'Full 20': a network ends with 'Output'"),
     ({"precision": "fp32"}, "precision 'fp32': did you mean 'float32'?"),
-    ({"untied": "first"}, "untied 'first': conv layers are 'none', 'all' or numbers"),
+    ({"untied": "first"}, "untied 'first': give conv layers as 'none', 'all' or numbers"),
     ({"connectivity": 50}, "connectivity '50': Input should be less than or equal to 1"),
     ({"seed": 2**70}, f"seed '{2**70}': Input should be"),
     ({"seed": "0"}, "seed '0': give a number"),
