@@ -108,7 +108,7 @@ MUTATIONS = [
     *of(
         "urfb/report/alignment.py",
         "tests/report/test_alignment.py::test_urfb_is_left_and_frfb_right_with_a_line_a_layer",
-        ('about_lowest.format(min(measured["layer"]))', 'about_lowest.format(max(measured["layer"]))'),
+        ("about_lowest.format(lowest_layer)", "about_lowest.format(highest_layer)"),
     ),
     *of(
         "urfb/report/alignment_and_error.py",

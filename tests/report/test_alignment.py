@@ -209,7 +209,7 @@ def test_gradients_are_drawn_as_cosines_of_the_runs_that_measured_them(store):
         line = lines_of(axes)["Conv 32 5x5, all entries"]
         assert line.get_ydata() == pytest.approx(measured["gradient_cosine"].to_numpy())
         assert lines_of(axes)["Output, all entries"].get_ydata() == pytest.approx(1)
-    assert "Of layer 3, the output, the gradient is BP's own." in drawn.explanation
+    assert "The gradient of layer 3, the output, equals that of back-propagation." in drawn.explanation
     assert "cosine" in drawn.meaning
 
 

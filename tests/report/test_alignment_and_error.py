@@ -113,10 +113,10 @@ def test_without_runs_of_back_propagation_there_are_no_levels(store):
     drawn = made("alignment-and-error", store)
     assert not any(label.startswith("BP") for label in lines_of(drawn.figure.get_axes()[1]))
     assert "BP-H, FRFB: no run" in drawn.shortfalls
-    assert "level lines" not in drawn.explanation
+    assert "Horizontal lines" not in drawn.explanation
 
 
-def test_an_empty_store_gives_empty_axes(store):
+def test_an_empty_store_gives_a_picture_that_says_so(store):
     drawn = made("alignment-and-error", store)
     assert drawn.shortfalls == ["no run of this figure in the store"]
     assert drawn.data.empty

@@ -25,7 +25,7 @@ def test_a_caption_names_the_figure_seeds_epochs_and_what_is_missing(store):
     store.add(30, rule="bp", loss="softmax", seed=1)
     text = caption_of("4", store).as_text()
     assert text.startswith("Figure 4 of Amit (2019), Deep Learning")
-    assert ": simpnet, error by epoch. Solid lines are training errors" in text
+    assert ": simpnet, error by epoch. Solid lines and filled markers are training errors" in text
     assert "BP has 2 seeds and 25 to 30 epochs; BP-H, URFB and FRFB have 1 seed and 25 epochs." in text
     assert "Incomplete: the paper trains 1,000 epochs; 3 seeds are planned.\n" in text
     assert text.endswith(f"\n\nTo complete the figure, run: {TO_FIGURE_4}\n")

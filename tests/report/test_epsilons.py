@@ -112,7 +112,7 @@ def test_rules_without_an_epsilon_have_no_place(store):
     assert set(drawn.data["epsilon"]) == {0, 0.25, 0.5, 1}
 
 
-def test_an_empty_store_gives_empty_axes(store):
+def test_an_empty_store_gives_a_picture_that_says_so(store):
     drawn = made("epsilon", store)
     assert drawn.shortfalls == ["no run of this figure in the store"]
     assert drawn.data.empty

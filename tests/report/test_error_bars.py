@@ -56,7 +56,7 @@ def test_two_seeds_are_dots_without_a_whisker(store):
     assert sorted(heights) == pytest.approx(sorted(100 * store.runs()["test_error"]))
     assert axes.get_ylim()[1] > 90
     assert "from three seeds on" in drawn.meaning
-    assert "from three seeds on" in drawn.explanation
+    assert "three or more seeds" in drawn.explanation
 
 
 def test_several_seeds_are_dots_and_one_is_not(store):
@@ -69,7 +69,7 @@ def test_several_seeds_are_dots_and_one_is_not(store):
     assert [height for _, height in dots] == pytest.approx(errors.to_list())
     assert len({x for x, _ in dots}) == 3
     assert {round(x) for x, _ in dots} == {2}  # where the bar of URFB is
-    assert min(abs(x - 2) for x, _ in dots) > 0.08  # beside the whisker
+    assert min(abs(x - 2) for x, _ in dots) > 0.08  # not on the whisker
 
 
 def test_the_table_holds_the_bars_and_whiskers_that_are_drawn(store):

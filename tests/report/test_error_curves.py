@@ -95,8 +95,10 @@ def test_an_axis_starts_at_the_tick_below_the_lowest_error(store, errors, bottom
     store.add(2)
     for row, error in zip(store.epoch_rows, errors, strict=True):
         row["training_error"] = row["validation_error"] = error
-    [axes] = made("4", store).figure.axes
+    drawn = made("4", store)
+    [axes] = drawn.figure.axes
     assert axes.get_ylim()[0] == axes.get_yticks()[0] == bottom
+    assert ("do not start at 0" in drawn.explanation) == (bottom > 0)
 
 
 def test_panels_of_one_data_set_have_the_same_axes_and_others_their_own(store):

@@ -98,8 +98,8 @@ def test_the_similarity_before_and_after_is_said(store):
     rows = drawn.data[drawn.data["quantity"] == "similarity"]
     [words] = {text for text in words_of(drawn.figure) if text.startswith("similarity")}
     for row in (rows.iloc[0], rows.iloc[-1]):
-        told = f"{row['mean']:.2f} ({row['low']:.2f} to {row['high']:.2f}) after epoch {row['epoch']:.0f}"
-        assert told in words.replace("\n", " ")
+        words_of_end = f"{row['mean']:.2f} ({row['low']:.2f} to {row['high']:.2f}) after epoch {row['epoch']:.0f}"
+        assert words_of_end in words.replace("\n", " ")
     assert words.endswith("3 seeds")
 
 

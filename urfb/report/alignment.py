@@ -1,4 +1,4 @@
-"""Figures 10 and 11: how far W and R of each layer agree; its gradients, with back-propagation's; its saturation."""
+"""Figures 10 and 11 and others of each layer by epoch: the correlation of W and Rᵗ, gradients, saturation."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ from urfb.report.protocols import FRFB, URFB, Protocol
 from urfb.report.selection import Panel
 
 MOST_ABREAST = 4
-"""Sets of axes in a row, so that it fits a page."""
+"""The most protocols in a row, so that it fits on a page."""
 
 
 @dataclass(frozen=True)
 class _Measure:
-    """What is drawn of each layer by epoch.
+    """A quantity that is drawn for each layer by epoch.
 
     Attributes:
-        columns: where it is in the alignment's frame, and what each is called in the figure's table.
-        quantity: the vertical axis's label.
+        columns: its columns in the frame of alignments, each with its value of `entries` in the figure's table.
+        quantity: the label of the vertical axis.
         about: a sentence that says what is drawn.
-        about_lowest, about_highest: a sentence about that layer, if it needs one, with its number in braces.
-        meaning: as of `Drawn`.
-        losses_abreast: whether protocols that differ in loss stand side by side, too.
+        about_lowest, about_highest: a sentence about the lowest or highest layer, with `{}` for its number; empty for
+            none.
+        meaning: the meaning of the numbers, as in `Drawn`.
+        losses_abreast: whether protocols with different losses share a row.
     """
 
     columns: Mapping[str, str]
@@ -58,7 +59,7 @@ class _Measure:
     losses_abreast: bool = False
 
 
-# Of a sparse layer, the correlation over the connections that W and R both have is another number than over all.
+# A sparse layer has two correlations: over all entries and over the connections that both W and R have.
 STYLES: dict[str, Any] = {"all": "-", "shared": ":"}
 WORDS = {"all": "all entries", "shared": "connections of both"}
 CORRELATION = _Measure(
@@ -67,8 +68,8 @@ CORRELATION = _Measure(
     "Each line is the correlation between the entries of W and Rᵗ in one layer.",
     "No error passes through R of layer {}.",
     "",
-    "mean, low and high: the correlation of W and Rᵗ, its mean and its range over n seeds; entries: over which it is; "
-    f"{MEANING_ALONE}",
+    "mean, low and high: the mean and the range over n seeds of the correlation of W and Rᵗ; entries: the entries that "
+    f"it is over; {MEANING_ALONE}",
 )
 GRADIENT_COSINE = _Measure(
     {"gradient_cosine": "all"},
@@ -76,19 +77,19 @@ GRADIENT_COSINE = _Measure(
     "Each line is the cosine of the angle between one layer's gradient of W and back-propagation's gradient at the "
     "same weights.",
     "",
-    "Of layer {}, the output, the gradient is BP's own.",
-    "mean, low and high: the cosine of the angle between the rule's gradient of W and back-propagation's at the same "
-    "weights, on a fixed set of training images, its mean and its range over n seeds; entries: over which it is; "
+    "The gradient of layer {}, the output, equals that of back-propagation.",
+    "mean, low and high: the mean and the range over n seeds of the cosine of the angle between the rule's gradient of "
+    "W and back-propagation's at the same weights, on a fixed set of training images; entries: all entries of W; "
     f"{MEANING_ALONE}",
 )
 SATURATION = _Measure(
     {"saturation": "all"},
     "saturated units",
     "Each line is the fraction of saturated units in one layer.",
-    "A saturated unit is beyond the bounds of σ, where σ′ = 0 and it passes no error signal on; without dropout.",
+    "A saturated unit is beyond the bounds of σ: σ′ is 0 and the unit passes no error signal on. Dropout is off.",
     "",
-    "mean, low and high: the fraction of a layer's units that are beyond the bounds of σ, over a fixed set of training "
-    "images and before any pool, its mean and its range over n seeds; entries: all units; "
+    "mean, low and high: the mean and the range over n seeds of the fraction of a layer's units that are beyond the "
+    "bounds of σ, on a fixed set of training images and before any pool; entries: all units; "
     f"{MEANING_ALONE}",
     losses_abreast=True,
 )
@@ -99,21 +100,29 @@ ABOUT_SEEDS = "Lines are means over seeds; bands span the smallest to the larges
 
 @dataclass(frozen=True, eq=False)
 class _Row:
-    """Protocols to set side by side: alike in connectivity, and for most measures in loss: only the rule differs."""
+    """Protocols side by side: of equal connectivity and, for most measures, equal loss.
+
+    Attributes:
+        title: the title above the row.
+        panel: the panel that the row is part of.
+        protocols: the protocols, each with its own axes.
+        depth: the highest layer that learns.
+        table: the lines: one row for each protocol, layer, step and value of `entries`.
+    """
 
     title: str
     panel: Panel
     protocols: list[Protocol]
-    depth: int  # the highest layer that learns
-    table: pd.DataFrame  # its lines: one row for each protocol, layer, step and kind of correlation
+    depth: int
+    table: pd.DataFrame
 
     @property
     def looks(self) -> dict[int, dict[str, Any]]:
-        """The colour and the marker of each layer, the highest one first."""
+        """The colour and the marker of each layer, the highest layer first."""
         return layer_looks(sorted({int(layer) for layer in self.table["layer"]}, reverse=True), self.depth)
 
     def key(self, width: float) -> Key:
-        """Return its legend, which fits into so many inches."""
+        """Return the row's legend, which is at most `width` inches wide."""
         names = dict(zip(self.table["layer"], self.table["layer_name"], strict=True))
         handles = [Line2D([], [], label=f"layer {layer}: {names[layer]}", **look) for layer, look in self.looks.items()]
         across = min(len(handles), round(2 * width / PANEL_WIDTH))
@@ -124,9 +133,9 @@ class _Row:
 
 
 def draw(data: Data) -> Drawn:
-    """Draw corr(W, Rᵗ) by epoch: a row for each panel and connectivity, in it one set of axes for each rule.
+    """Draw corr(W, Rᵗ) by epoch: a row for each panel and connectivity, and one set of axes for each rule.
 
-    Of runs with a first stage, the second is drawn, without the layers that are frozen then: those do not learn.
+    Runs with two stages are drawn from the start of the second, without the layers that it freezes.
     """
     return _draw(with_feedback(data.panels), data, CORRELATION)
 
@@ -159,9 +168,9 @@ def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
 
     columns = max(len(row.protocols) for row in rows)
     width = min(columns, 2) * PANEL_WIDTH
+    lowest_layer, highest_layer = min(measured["layer"]), max(measured["layer"])
     about = [measure.about, explain([row.table for row in rows], ABOUT_SEEDS)]
-    about.append(measure.about_lowest.format(min(measured["layer"])))
-    about.append(measure.about_highest.format(max(measured["layer"])))
+    about += [measure.about_lowest.format(lowest_layer), measure.about_highest.format(highest_layer)]
     explanation = " ".join(words for words in about if words)
     titles = [_titles(row, reached, width / columns) for row in rows]
     keys = [row.key(width) for row in rows]
@@ -193,7 +202,7 @@ def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
 
 
 def last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return what was measured in each run's last stage, by that stage's own epochs, of the layers that learn in it."""
+    """Return the measurements in each run's last stage, counted in epochs of that stage, of the layers that learn."""
     stages = runs[["run", "pretraining_epochs", "frozen"]].drop_duplicates("run")
     rows = alignment.drop(columns=["pretraining_epochs", "frozen"], errors="ignore").merge(stages, on="run")
     pairs = zip(rows["layer"], rows["frozen"], strict=True)
@@ -203,7 +212,7 @@ def last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_feedback(panels: list[Panel]) -> list[Panel]:
-    """Leave out rules without an R of W's shape: back-propagation's is Wᵗ by definition."""
+    """Leave out protocols whose rule has no R of W's shape; back-propagation's R is Wᵗ by definition."""
     return _without(
         [name for name, rule in RULES.items() if rule.carrier is None and (rule.direct or not rule.separate)], panels
     )
@@ -214,12 +223,12 @@ def _without(rules: Sequence[str], panels: list[Panel]) -> list[Panel]:
     for panel in panels:
         protocols = tuple(protocol for protocol in panel.protocols if protocol.rule not in rules)
         kept.append(replace(panel, protocols=protocols, runs=panel.runs[~panel.runs["rule"].isin(rules)]))
-    # A figure of nothing but such runs still says what it would show.
+    # A figure without any other runs still lists the protocols that it lacks.
     return [panel for panel in kept if panel.protocols] or [replace(kept[0], protocols=(URFB, FRFB))]
 
 
 def _rows(panel: Panel, measured: pd.DataFrame, depths: pd.Series[int], losses_abreast: bool) -> list[_Row]:
-    """Sort a panel's protocols into rows; where there are several, their titles say how they differ."""
+    """Sort a panel's measured protocols into rows; several rows have titles that say how they differ."""
     groups: dict[str, list[Protocol]] = {}
     for protocol in panel.protocols:
         words = f"connectivity {protocol.connectivity:g}"
@@ -229,7 +238,7 @@ def _rows(panel: Panel, measured: pd.DataFrame, depths: pd.Series[int], losses_a
             words += f", feedback connectivity {protocol.feedback():g}"
         groups.setdefault(words, []).append(protocol)
     rows = []
-    drawn = {words: [one for one in members if _runs(panel, one, measured)] for words, members in groups.items()}
+    drawn = {words: [each for each in members if _runs(panel, each, measured)] for words, members in groups.items()}
     for words, protocols in ((words, part) for words, members in drawn.items() for part in _parts(members)):
         sparse = min(protocols[0].connectivity, protocols[0].feedback()) < 1
         runs = pd.concat([panel.runs_of(protocol)[["run", "seed", "protocol"]] for protocol in protocols])
@@ -251,13 +260,13 @@ def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
 
 
 def _runs(panel: Panel, protocol: Protocol, measured: pd.DataFrame) -> list[str]:
-    """Return a protocol's runs that something is measured in."""
+    """Return the runs of a protocol that have measurements."""
     runs = panel.runs_of(protocol)["run"]
     return runs[runs.isin(measured["run"])].to_list()
 
 
 def _titles(row: _Row, reached: Mapping[str, int], width: float) -> list[str]:
-    """Return the title of each of a row's axes, which are so many inches wide."""
+    """Return the title of each of a row's axes, which are `width` inches wide."""
     words = []
     for protocol in row.protocols:
         epochs = [reached[run] for run in row.panel.runs_of(protocol)["run"] if run in reached]
@@ -269,14 +278,17 @@ def _titles(row: _Row, reached: Mapping[str, int], width: float) -> list[str]:
 
 
 def _places(rows: Sequence[_Row], columns: int) -> dict[str, int]:
-    """Return the column of each protocol if all rows can share them, those that most rows have first; else nothing."""
+    """Return the column of each protocol; empty if the rows have more protocols than columns.
+
+    Protocols that more rows have come first, so that the gaps are at the end of a row.
+    """
     names = [protocol.name for row in rows for protocol in row.protocols]
     order = sorted(dict.fromkeys(names), key=names.count, reverse=True)
     return {name: column for column, name in enumerate(order)} if len(order) <= columns else {}
 
 
 def _draw_row(grid: Sequence[Axes], row: _Row, titles: Sequence[str], ticks: int) -> None:
-    """Draw a row's lines, on one set of axes for each protocol."""
+    """Draw a row's lines, each protocol on its axes."""
     looks = row.looks
     names = dict(zip(row.table["layer"], row.table["layer_name"], strict=True))
     for axes, protocol, title in zip(grid, row.protocols, titles, strict=True):

@@ -1,4 +1,4 @@
-"""How errors fall while W and Rᵗ are not aligned yet: the sixth of the paper's claims, in a picture."""
+"""Errors before W and Rᵗ are aligned: a figure for the sixth of the paper's claims."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from urfb.report.selection import Panel
 
 EARLY = 100  # steps
 MOMENTS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Epochs after which errors and correlations are marked."""
-APART = 0.045  # of the height of the axes, so that the epochs beside BP's lines can be read
+"""Epochs with a marker."""
+APART = 0.045  # of the height of the axes, between two lines of BP, so that their epochs can be read
 
 HALO = 1.5  # points
 AXES_SIZE = (2.6, 1.6)  # inches, about
@@ -46,22 +46,22 @@ LAYER_STYLES: Any = ("-", "--", ":", "-.")
 COLUMNS = ["panel", "quantity", "protocol", "layer", "layer_name", "step", "epoch", "correlation"]
 COLUMNS += ["mean", "low", "high", "n", "alone", "runs"]
 MEANING = (
-    "quantity 'correlation': of W and Rᵗ of a layer whose R carries the error, by step; quantity 'error': the "
-    "validation error in percent by epoch, beside the correlation at that epoch, averaged over these layers; "
+    "quantity 'correlation': the correlation of W and Rᵗ by step, in a layer whose R carries the error; quantity "
+    "'error': the validation error in percent by epoch, with the correlation at that epoch averaged over these layers; "
     f"mean, low and high: the mean and the range over n seeds; {MEANING_ALONE}"
 )
 ABOUT = (
-    "Left: the correlation of W and Rᵗ by step, a line style for each layer. Right: the validation error against the "
-    "mean of these correlations, with marks after some epochs."
+    "Left: the correlation of W and Rᵗ by step, with a line style for each layer. Right: the validation error against "
+    "the mean of these correlations; numbers are epochs."
 )
 ABOUT_LAYERS = "Layers whose R carries no error are left out."
-ABOUT_SEEDS = "Means over seeds; bands and bars go from the smallest to the largest."
-ABOUT_MANY = "Means over seeds; bars go from the smallest to the largest."
-ABOUT_REFERENCE = "Numbers: epochs; level lines: the error of {} after as many, whose feedback is Wᵗ, so 1."
+ABOUT_SEEDS = "Lines are means over seeds; bands and bars span the smallest to the largest value."
+ABOUT_MANY = "Lines are means over seeds; bars span the smallest to the largest value."
+ABOUT_REFERENCE = "Horizontal lines are the error of {}, whose correlation is always 1, after some epochs."
 
 
 def draw(data: Data) -> Drawn:
-    """Draw, left, corr(W, Rᵗ) by step from the first one on; right, the validation error against it, beside BP's."""
+    """Draw, left, corr(W, Rᵗ) by step; right, the validation error against it, with the error of back-propagation."""
     alignment = _carrying(data)
     errors = data.measured["epochs"][["run", "epoch", "validation_error"]].dropna()
     errors = errors.assign(error=100 * errors["validation_error"]).drop(columns="validation_error")
@@ -71,7 +71,7 @@ def draw(data: Data) -> Drawn:
     if not panels:
         return Drawn(placeholder(), pd.DataFrame(columns=COLUMNS), drawn_runs(data.panels, {}), lacking, MEANING)
     pairs = [[_by_step(panel, alignment), _by_epoch(panel, alignment, errors)] for panel in panels]
-    # pandas 2 warns of parts and of columns that are empty: so these are left out, and come after.
+    # pandas 2 warns about empty parts and columns, so empty parts are left out and columns are added later.
     tables = [pd.concat([table for table in pair if len(table)] or pair).reindex(columns=COLUMNS) for pair in pairs]
     references = [_reference(panel) for panel in panels]
     most = max(_lines(panel, table) for panel, table in zip(panels, tables, strict=True))
@@ -102,13 +102,13 @@ def draw(data: Data) -> Drawn:
 
 
 def _carrying(data: Data) -> pd.DataFrame:
-    """Return the correlations of the layers that pass the error down: all but the lowest that learns."""
+    """Return the correlations of the layers whose R carries the error: all but the lowest that learns."""
     alignment = last_stage(data.measured["alignment"].dropna(subset=["correlation"]), data.runs)
     return alignment[alignment["layer"] > alignment.groupby("run")["layer"].transform("min")]
 
 
 def _reference(panel: Panel) -> Protocol | None:
-    """Return back-propagation, with the hinge loss if there is such a protocol."""
+    """Return the protocol of back-propagation, with the hinge loss if the panel has that."""
     candidates = [protocol for protocol in panel.protocols if protocol.rule == "bp"]
     return min(candidates, key=lambda protocol: protocol.loss, default=None)
 
@@ -116,7 +116,7 @@ def _reference(panel: Panel) -> Protocol | None:
 def _by_step(panel: Panel, alignment: pd.DataFrame) -> pd.DataFrame:
     values = panel.runs[["run", "seed", "protocol"]].merge(alignment.drop(columns=["seed"]), on="run")
     table = by_moment(values, ["protocol", "layer", "layer_name"], "correlation", ["step", "epoch"])
-    table = table.astype({"layer": "Int64", "step": "Int64"})  # which errors have none of
+    table = table.astype({"layer": "Int64", "step": "Int64"})  # errors have none
     return table.assign(panel=panel.title, quantity="correlation")
 
 
@@ -134,13 +134,13 @@ def _by_epoch(panel: Panel, alignment: pd.DataFrame, errors: pd.DataFrame) -> pd
 
 
 def _names(table: pd.DataFrame) -> dict[int, str]:
-    """Return the name of each layer whose correlation is drawn, the highest one first."""
+    """Return the name of each layer whose correlation is drawn, the highest layer first."""
     named = table.dropna(subset=["layer"]).drop_duplicates("layer").sort_values("layer", ascending=False)
     return {int(layer): str(name) for layer, name in zip(named["layer"], named["layer_name"], strict=True)}
 
 
 def _lines(panel: Panel, table: pd.DataFrame) -> int:
-    """Return how many lines stand at the left of a panel."""
+    """Return the number of lines in the left axes of a panel."""
     return len(with_feedback([panel])[0].protocols) * len(_names(table))
 
 
@@ -180,7 +180,7 @@ def _key(panel: Panel, table: pd.DataFrame, reference: Protocol | None, reached:
 
 
 def _marked(steps: pd.Series[Any]) -> list[int]:
-    """Return which steps have a marker: at even distances where the axis is logarithmic."""
+    """Return which steps have a marker, evenly spaced on the logarithmic axis."""
     if steps.empty:
         return []
     even = np.geomspace(1, max(steps.max(), 1), 2 * MARKERS)
@@ -188,7 +188,7 @@ def _marked(steps: pd.Series[Any]) -> list[int]:
 
 
 def _finish_steps(axes: Axes, correlations: pd.DataFrame) -> None:
-    """Let the horizontal axis be logarithmic from step 1 on, and point out the first 100 steps and epoch."""
+    """Make the horizontal axis logarithmic from step 1, and mark the first 100 steps and the first epoch."""
     last = max(correlations["step"].max() if len(correlations) else EARLY, EARLY)
     axes.axvspan(0, EARLY, color="0.95", zorder=0)
     axes.set_xscale("symlog", linthresh=1, linscale=0.4)
@@ -218,9 +218,9 @@ def _draw_course(axes: Axes, errors: pd.DataFrame, protocol: Protocol) -> None:
 
 
 def _name_epochs(axes: Axes, lines: Sequence[pd.DataFrame]) -> None:
-    """Write epochs beside the lines, above one and below the next, where they lie on no other."""
+    """Write epochs next to the lines, alternately above and below, unless they would overlap."""
     placed: list[Bbox] = []
-    axes.autoscale_view()  # matplotlib would do so later, and the limits are needed now
+    axes.autoscale_view()  # the limits are needed now
     for number, errors in enumerate(lines):
         above = number % 2 == 0
         side: dict[str, Any] = {"ha": "left", "va": "bottom"} if above else {"ha": "right", "va": "top"}
@@ -235,11 +235,11 @@ def _name_epochs(axes: Axes, lines: Sequence[pd.DataFrame]) -> None:
                 continue
             placed.append(box)
             text = axes.annotate(words, where, offset, "data", "offset points", fontsize=NOTE_SIZE, color=GREY, **side)
-            text.set_path_effects([withStroke(linewidth=HALO, foreground="white")])  # it may stand on a line
+            text.set_path_effects([withStroke(linewidth=HALO, foreground="white")])  # a line may be behind it
 
 
 def _draw_reference(axes: Axes, errors: pd.DataFrame, reference: Protocol) -> None:
-    """Draw BP's error after some epochs as level lines, so far apart that the epochs beside them can be read."""
+    """Draw the error of back-propagation after some epochs as horizontal lines, with their epochs."""
     bottom, top = axes.get_ylim()
     marked = errors[~errors["alone"].astype(bool) & errors["epoch"].isin(MOMENTS)]
     if len(marked):

@@ -1,9 +1,9 @@
 """Figure 3: what the images of CIFAR-10 and CIFAR-100 look like.
 
-The images lie beside this module, so that the figure needs neither the data sets nor a store. `dataset_samples.png` is
-one sheet of them, ten a row, and `dataset_samples.csv` names them in the same order. They come unchanged from the
-training files of CIFAR-10 and CIFAR-100 (Krizhevsky, 2009); `tests/report/test_dataset_samples.py` makes both files
-from these again and compares.
+The images come with urfb, so that the figure needs neither the data sets nor a store: `dataset_samples.png` is one
+sheet with ten images in each row, and `dataset_samples.csv` names them in the same order. They are unchanged images
+from the training files of CIFAR-10 and CIFAR-100 (Krizhevsky, 2009); `tests/report/test_dataset_samples.py` compares
+them with these files.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from urfb.report.drawn import Drawn
 from urfb.report.exhibits import Data
 
 MEANING = (
-    "each class shows the first of its images in the files of the training set; index: the image's place in them, "
-    "from 0; position: its place in the row of its class, from 1"
+    "each class shows its first images in the files of the training set; index: the image's place in these files, from "
+    "0; position: its place in the row of its class, from 1"
 )
-EXPLANATION = "The first images of each class in the files of the training set."
+EXPLANATION = "Each class shows its first images in the files of the training set."
 TITLES = {"cifar10": "CIFAR-10: ten images of each class", "cifar100": "CIFAR-100: one image of each class"}
 
 # Inches.
-WIDTHS = {"cifar10": 2.85, "cifar100": 2 * PANEL_WIDTH - 2.85}  # a name stands below each image of CIFAR-100
+WIDTHS = {"cifar10": 2.85, "cifar100": 2 * PANEL_WIDTH - 2.85}  # CIFAR-100 has a name below each image
 HEIGHT = 5.05
 TITLE_HEIGHT = 0.3
 ROW = 0.47
@@ -39,7 +39,7 @@ COLUMNS = 10  # of the sheet of images, and of the panel of CIFAR-100
 PIXELS = 32  # an image's height and width
 NAME_SIZE = 5.5
 NAME_LINE = 0.083  # inches
-NAME_CHARACTERS = 9  # in a line below an image; longer words are cut
+NAME_CHARACTERS = 9  # in a line below an image
 HYPHENATED = {
     words.replace("- ", ""): words
     for words in (
@@ -47,11 +47,11 @@ HYPHENATED = {
         "sun- flower", "tele- phone", "tele- vision",
     )
 }  # fmt: skip
-"""Names of CIFAR-100 that are wider than their image's room."""
+"""Names of CIFAR-100 that need a line break."""
 
 
 def samples() -> tuple[pd.DataFrame, np.ndarray]:
-    """Return one row an image, and the images in the same order: uint8 [images, height, width, 3]."""
+    """Return one row for each image, and the images in the same order: uint8 [images, height, width, 3]."""
     table = pd.read_csv(Path(__file__).with_suffix(".csv"))
     sheet = (255 * imread(Path(__file__).with_suffix(".png"))).round().astype(np.uint8)
     tiles = sheet.reshape(-1, PIXELS, COLUMNS, PIXELS, 3).swapaxes(1, 2)
@@ -59,7 +59,7 @@ def samples() -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def draw(_: Data) -> Drawn:
-    """Draw ten images of each class of CIFAR-10, a row each, and one of each class of CIFAR-100."""
+    """Draw ten images of each class of CIFAR-10, in a row, and one of each class of CIFAR-100."""
     table, images = samples()
     figure = page(2, HEIGHT, [])
     figure.set_layout_engine("none")
@@ -102,7 +102,7 @@ def _draw_named_images(axes: Axes, shown: pd.DataFrame, images: np.ndarray) -> N
 
 
 def _draw_image(axes: Axes, image: np.ndarray, left: float, top: float) -> None:
-    """Draw an image, or several side by side, [height, width, 3], as high as an image is to be."""
+    """Draw an image or several side by side, [height, width, 3], at the height of one image."""
     right = left + IMAGE * image.shape[1] / image.shape[0]
     axes.imshow(image, extent=(left, right, top + IMAGE, top))
 

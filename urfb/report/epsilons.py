@@ -1,4 +1,4 @@
-"""What the multiple ε of W's increment that R takes does: FRFB is ε = 0, URFB ε = 1."""
+"""Error and correlation by ε, the fraction of W's increment that R takes: 0 is FRFB, 1 is URFB."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ from urfb.report.selection import Panel
 COLUMNS = ["panel", "quantity", "protocol", "epsilon", "layer", "layer_name", "epoch", "mean", "low", "high", "n"]
 COLUMNS += ["runs"]
 MEANING = (
-    "quantity 'error': the validation error in percent; quantity 'correlation': of W and Rᵗ of a layer; both after the "
-    "same number of epochs; mean, low and high: the mean over n seeds and, from three seeds on, the 95 % interval of "
-    "that mean (t)"
+    "quantity 'error': the validation error in percent; quantity 'correlation': that of W and Rᵗ in a layer; "
+    "mean: the mean over n seeds; low, high: the 95 % interval of that mean (Student's t), from three seeds on"
 )
 ABOUT = "Left: the validation error against ε. Right: the correlation of W and Rᵗ of each layer."
-ABOUT_COLOURS = "Filled markers: an ε, as in other figures; open ones: layers."
-ABOUT_SEEDS = "Mean over seeds, from three seeds on with its 95 % interval (Student's t); dots: seeds."
+ABOUT_COLOURS = "Filled markers have the looks of other figures; open markers are layers."
+ABOUT_SEEDS = (
+    "Markers are means over seeds and dots are seeds; means of three or more seeds have their 95 % interval "
+    "(Student's t)."
+)
 TICK_SIZE = 7.04
 
 
 def draw(data: Data) -> Drawn:
     """Draw, left, the validation error against ε; right, the correlation of W and Rᵗ of each layer.
 
-    All of a panel's are after the same epoch: the last that each ε has reached in some seed.
+    All values of a panel are of the same epoch: the last that every ε has reached in at least one seed.
     """
     shown = [(panel, _values(panel, data)) for panel in data.panels]
     reached = {
@@ -71,14 +73,14 @@ def draw(data: Data) -> Drawn:
 
 
 def _epsilon(protocol: Protocol) -> float | None:
-    """Return a protocol's ε; None of rules of another kind, such as one without an R of its own."""
+    """Return a protocol's ε, or None if its rule has no ε between those of FRFB and URFB."""
     if protocol.rule not in ("frfb", "interpolated", "urfb"):
         return None
     return RULES[protocol.rule].epsilon if protocol.epsilon is None else protocol.epsilon
 
 
 def _values(panel: Panel, data: Data) -> pd.DataFrame:
-    """Return one row a run and quantity, of the epoch that is shown; none before each ε with a run has an epoch."""
+    """Return one row for each run and quantity at the drawn epoch; no rows if an ε has runs but no epoch yet."""
     known = {protocol.name: _epsilon(protocol) for protocol in panel.protocols if _epsilon(protocol) is not None}
     runs = panel.runs.loc[panel.runs["protocol"].isin(known), ["run", "seed", "protocol"]]
     runs = runs.assign(epsilon=runs["protocol"].map(known))
@@ -107,19 +109,19 @@ def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
 
 
 def _depth(panel: Panel, alignment: pd.DataFrame) -> float:
-    """Return the highest layer that is measured in a panel's runs."""
+    """Return the highest layer that a panel's runs have measurements of."""
     layers = alignment.loc[alignment["run"].isin(panel.runs["run"]), "layer"]
     return float(layers.max()) if len(layers) else 0
 
 
 def _names(table: pd.DataFrame) -> dict[int, str]:
-    """Return the name of each layer whose correlation is drawn, the highest one first."""
+    """Return the name of each layer whose correlation is drawn, the highest layer first."""
     named = table.dropna(subset=["layer"]).drop_duplicates("layer").sort_values("layer", ascending=False)
     return {int(layer): str(name) for layer, name in zip(named["layer"], named["layer_name"], strict=True)}
 
 
 def _looks(table: pd.DataFrame, depth: int) -> dict[int, dict[str, Any]]:
-    """Return the looks of layers, open, lest they be taken for protocols."""
+    """Return the looks of layers, with open markers so that they do not look like protocols."""
     looks = layer_looks(_names(table), depth)
     return {layer: {**look, "mfc": "white", "mec": look["color"]} for layer, look in looks.items()}
 
@@ -158,12 +160,12 @@ def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, values: pd.D
 
 
 def _ends(epsilons: pd.Series[float]) -> tuple[float, float]:
-    """Return where the axis begins and ends: at the smallest and largest ε, or, of fewer than two, at 0 and 1."""
+    """Return the ends of the axis: the smallest and largest ε, or 0 and 1 if there are fewer than two."""
     return (epsilons.min(), epsilons.max()) if epsilons.nunique() > 1 else (0.0, 1.0)
 
 
 def _ticks(epsilons: pd.Series[float]) -> list[float]:
-    """Return the values of ε that are named: both ends, and as many others as have room, the roundest ones first."""
+    """Return the ticks: both ends and as many other values of ε as have room, the roundest first."""
     first, last = _ends(epsilons)
     inch = (last - first) / 2.2
     room = {epsilon: 0.55 * inch * text_width(f"{epsilon:g}", TICK_SIZE) for epsilon in {first, last, *epsilons}}
@@ -175,7 +177,7 @@ def _ticks(epsilons: pd.Series[float]) -> list[float]:
 
 
 def _draw_seeds(axes: Axes, seeds: pd.DataFrame, colour: str) -> None:
-    """Draw a dot for each of several seeds, at the right of their mean and nearer to it than to the next ε."""
+    """Draw a dot for each of several seeds, to the right of their mean and closer to it than to the next ε."""
     repeated = seeds[seeds.duplicated("protocol", keep=False)]
     numbers = sorted(set(repeated["seed"]))
     first, last = _ends(repeated["epsilon"])
@@ -188,6 +190,6 @@ def _draw_seeds(axes: Axes, seeds: pd.DataFrame, colour: str) -> None:
 
 
 def _draw_intervals(axes: Axes, line: pd.DataFrame, colour: str) -> None:
-    """Draw the intervals of the means by ε, where there are any."""
+    """Draw the intervals of the means."""
     known = line[line["high"].notna()]
     axes.vlines(known["epsilon"], known["low"], known["high"], color=colour, linewidth=0.8)

@@ -44,14 +44,15 @@ from urfb.report.exhibits import Data
 from urfb.report.selection import Panel
 
 SETS: dict[str, Any] = {"training": "-", "validation": ":"}  # the paper's line styles
-MEANING = f"mean, low and high: the error in percent, its mean and its range over n seeds; {MEANING_ALONE}"
+MEANING = f"mean, low and high: the mean and the range of the error in percent over n seeds; {MEANING_ALONE}"
 CROWD = 12
-"""Protocols of which more need a panel of double width."""
+"""The most protocols that fit into a panel of single width."""
 TICKS = MaxNLocator(5, steps=[1, 2, 5, 10])
 FROM_ZERO = 20
-"""Percent: an axis starts at 0 if some error is as low as this."""
-ABOUT = "Solid lines are training errors, dotted lines validation errors."
-ABOUT_MANY = "Lines are means over seeds; the CSV file has the ranges, which are too many to draw."
+"""Errors below this, in percent, make the vertical axis start at 0."""
+ABOUT = "Solid lines and filled markers are training errors, dotted lines and open markers validation errors."
+ABOUT_LIMITS = "The vertical axes do not start at 0."
+ABOUT_MANY = "Lines are means over seeds. There are too many lines to draw their ranges, which are in the CSV file."
 ABOUT_SEEDS = "Lines are means over seeds; bands span the smallest to the largest value."
 
 
@@ -73,7 +74,7 @@ def draw(data: Data) -> Drawn:
     columns = 1 if crowded else min(len(panels), 2)
     width = 2 if crowded else 1
     rows = math.ceil(len(panels) / columns)
-    explanation = f"{ABOUT} {explain(tables, ABOUT_SEEDS if len(SETS) * most <= MANY else ABOUT_MANY)}".strip()
+    about_seeds = explain(tables, ABOUT_SEEDS if len(SETS) * most <= MANY else ABOUT_MANY)
     titles, keys = zip(*(_in_words(panel, reached, width * PANEL_WIDTH) for panel in panels), strict=True)
     heights = [
         (3.4 if crowded else 2.45) + 0.11 * title.count("\n") + key.height
@@ -86,13 +87,14 @@ def draw(data: Data) -> Drawn:
         _draw_panel(axes, panel, tables[number])
         axes.set_title(title)
         legend_below(axes, key)
-        _set_limits(
-            axes, stack([table for table, other in zip(tables, panels, strict=True) if other.dataset == panel.dataset])
-        )
+        compared = [table for table, other in zip(tables, panels, strict=True) if other.dataset == panel.dataset]
+        _set_limits(axes, stack(compared))
         if number % columns == 0:
             axes.set_ylabel("error (%)")
     for unused in grid[len(panels) :]:
         unused.remove()
+    about_limits = ABOUT_LIMITS if any(axes.get_ylim()[0] > 0 for axes in figure.axes) else ""
+    explanation = " ".join(words for words in (ABOUT, about_seeds, about_limits) if words)
     return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING, explanation)
 
 
@@ -114,18 +116,21 @@ def _draw_panel(axes: Axes, panel: Panel, table: pd.DataFrame) -> None:
 
 
 def _set_limits(axes: Axes, compared: pd.DataFrame) -> None:
-    """Let the axes span the lines of all panels that are compared with this one: those of its data set."""
+    """Let the axes span the compared lines, with the lower end of the vertical axis at a tick."""
     epoch_axis(axes, compared["epoch"].max(), compared["epoch"].min())
     lowest, highest = compared["low"].min(), compared["high"].max()
     if lowest < FROM_ZERO:
         lowest = 0.0
     ticks = np.asarray(TICKS.tick_values(lowest, max(highest, lowest + 1)))
     axes.set_yticks(ticks[ticks <= 100])
-    axes.set_ylim(ticks[0], min(highest + 0.04 * (highest - ticks[0]), 102))  # the lowest tick names the end
+    axes.set_ylim(ticks[0], min(highest + 0.04 * (highest - ticks[0]), 102))
 
 
 def _in_words(panel: Panel, reached: Mapping[str, int], width: float) -> tuple[str, Key]:
-    """Return a panel's title and legend; the title has the seeds and epochs that all protocols have in common."""
+    """Return a panel's title and legend.
+
+    Seeds and epochs are in the title if all protocols have the same; otherwise the legend has the seeds.
+    """
     epochs = {
         protocol: [reached[run] for run in panel.runs_of(protocol)["run"] if run in reached]
         for protocol in panel.protocols

@@ -1,4 +1,4 @@
-"""Figure 8 and its control: filters of an untied layer at several locations, and how alike locations are."""
+"""Figure 8 and its control: filters of an untied layer at several locations, and their similarity."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ from urfb.report.exhibits import Data
 from urfb.report.selection import Panel
 
 FILTERS = 6
-"""So many are drawn, the first ones, so that nobody has chosen them for being alike."""
-PLACE_SIZE = 6.5
+"""Number of filters drawn: the first ones, so that the selection cannot favour similar filters."""
+PLACE_SIZE = 6.5  # points
 GAP = 0.05  # inches between pictures
-FILTERS_OF_A_START = 3  # where each start has two moments
+FILTERS_OF_A_START = 3  # fewer, because each start is drawn at two epochs
 
 ABOUT_COLOURS = (
-    "Above the filters: the row and column of each location. Grey is a weight of 0; each picture is scaled by its own "
-    "largest weight."
+    "Each row is a filter and each column a location. Grey is a weight of 0, and each picture is scaled by its largest "
+    "weight."
 )
 ABOUT_SEEDS = "Lines are means over seeds; bands span the smallest to the largest value."
 ABOUT_SIMILARITY = (
-    "Similarity: the correlation of a filter at two locations, averaged over all filters and all pairs of locations."
+    "Similarity across space is the correlation of a filter at two locations, averaged over all filters and all pairs "
+    "of locations."
 )
 MEANING = (
-    "quantity 'filter': the weights that a picture shows, in the order height, width, channel, of the one run; "
-    "quantity 'similarity': the correlation of a filter at two locations, averaged over filters and pairs of "
-    f"locations; mean, low and high: its mean and its range over n seeds; {MEANING_ALONE}"
+    "quantity 'filter': the weights of one picture, in the order height, width, channel, of a single run; quantity "
+    "'similarity': the correlation of a filter at two locations, averaged over filters and pairs of locations; "
+    f"mean, low and high: the mean and the range over n seeds; {MEANING_ALONE}"
 )
 COLUMNS = ["panel", "quantity", "epoch", "filter", "row", "column", "weights", "mean", "low", "high", "n"]
 COLUMNS += ["alone", "runs"]
@@ -120,8 +121,8 @@ def draw_starts(data: Data) -> Drawn:
 def picture(weights: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return a filter [height, width, channels] as a picture [height, width, 3] of numbers from 0 to 1.
 
-    A weight of 0 becomes 0.5, and the largest weight, whatever its sign, 0 or 1. Three channels are red, green and
-    blue; of any other number the mean is shown, in grey.
+    A weight of 0 becomes 0.5, and the weight of the largest magnitude 0 or 1. Three channels become red, green and
+    blue; any other number of channels is averaged and becomes grey.
     """
     if weights.shape[2] != 3:
         weights = np.repeat(weights.mean(axis=2, keepdims=True), 3, axis=2)
@@ -131,19 +132,19 @@ def picture(weights: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _similarity(data: Data) -> pd.DataFrame:
-    """Return the similarity across space by run and epoch, of the first layer, which filters are kept of."""
+    """Return the similarity across space of the first layer, whose filters are stored, by run and epoch."""
     measured = data.measured["alignment"].dropna(subset=["filter_similarity"])
     return measured[measured["layer"] == 1][["run", "epoch", "filter_similarity"]]
 
 
 def _reached(data: Data, similarity: pd.DataFrame) -> dict[str, int]:
-    """Return the last epoch that anything is shown of, by run."""
+    """Return the last epoch with filters or similarity, by run."""
     moments = pd.concat([data.measured["filters"][["run", "epoch"]], similarity[["run", "epoch"]]])
     return {str(run): int(epoch) for run, epoch in moments.groupby("run")["epoch"].max().items()}
 
 
 def _filters_of_lowest_seed(panel: Panel, filters: pd.DataFrame) -> tuple[pd.Series[Any] | None, pd.DataFrame]:
-    """Return the run of the lowest seed that has filters, and these; of several protocols the first one's."""
+    """Return the first protocol's run of the lowest seed with filters, or None, and its filters."""
     order = {protocol.name: number for number, protocol in enumerate(panel.protocols)}
     runs = panel.runs[panel.runs["run"].isin(filters["run"])]
     if runs.empty:
@@ -166,7 +167,7 @@ def _similarity_rows(panel: Panel, similarity: pd.DataFrame) -> pd.DataFrame:
 
 
 def _at_both_ends(rows: pd.DataFrame) -> str:
-    """Return how alike locations are before training and after it, in words."""
+    """Return the similarity before and after training, in words."""
     rows = rows[~rows["alone"].astype(bool)]
     if rows.empty:
         return ""
@@ -191,7 +192,7 @@ def _draw_filters(part: SubFigure, filters: pd.DataFrame) -> None:
         return
     numbers = sorted(filters["filter"].unique())
     locations = filters[["row", "column"]].drop_duplicates().sort_values(["row", "column"]).to_numpy().tolist()
-    width, height = part.get_figure(root=True).get_size_inches()  # of which constrained layout takes spaces as parts
+    width, height = part.get_figure(root=True).get_size_inches()  # constrained layout takes spaces as fractions
     close = {"wspace": GAP * len(locations) / width, "hspace": GAP * len(numbers) / height}
     grid = part.subplots(len(numbers), len(locations), squeeze=False, gridspec_kw=close)
     of_place = filters.set_index(["filter", "row", "column"])["weights"]
@@ -201,7 +202,7 @@ def _draw_filters(part: SubFigure, filters: pd.DataFrame) -> None:
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         axes_of_filter[0].set_ylabel(f"filter {number}", fontsize=PLACE_SIZE, color=GREY)
-    room = part.bbox.width / part.figure.dpi / (len(locations) + 1)  # inches, of a picture and the gap after it
+    room = part.bbox.width / part.figure.dpi / (len(locations) + 1)  # inches, a picture with its gap
     place = "({}, {})" if text_width("(24, 24)", PLACE_SIZE) < room else "{}, {}"
     words: dict[str, Any] = {"fontsize": PLACE_SIZE, "color": GREY}
     for axes, (row, column) in zip(grid[0], locations, strict=True):
@@ -217,7 +218,7 @@ STYLES: Sequence[Mapping[str, Any]] = (
     {"color": "0.3", "marker": "D", "linestyle": ":"},
     {"color": "0.7", "marker": "^", "linestyle": "-."},
 )
-"""Of starts: grey, for colours are of protocols."""
+"""How starts are drawn: in grey, because colours are for protocols."""
 
 
 def _key(panels: Sequence[Panel], reached: Mapping[str, int], width: float) -> Key:

@@ -1,4 +1,4 @@
-"""Figures 1 and 2: what a network computes and what it learns from, in the numbers of a worked example."""
+"""Figures 1 and 2: the feedforward and feedback computations, with the numbers of a worked example."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from urfb.report.worked_example import MEANING, UNITS, Example, example, sigma, 
 Point = tuple[float, float]
 """Inches from the lower left corner."""
 
-CHOSEN = 1  # unit (2, 2) of the paper's captions, counted from 0
-RADIUS = 0.23  # of a unit, inches
-ACROSS = (0.85, 1.65, 2.45)  # where the units of a layer stand
-RIGHT = 2.82  # where the equations begin
-LETTERS = 6.5
+CHOSEN = 1  # unit (2, 2) of the paper's captions; units are counted from 0 here
+RADIUS = 0.23  # inches, of a unit
+ACROSS = (0.85, 1.65, 2.45)  # inches, the centres of the units of a layer
+RIGHT = 2.82  # inches, the left end of the equations
+LETTERS = 6.5  # points
 RED = sns.color_palette("colorblind").as_hex()[3]
 SATURATED = "0.82"
 FAINT = "0.78"
 LAYER_NAMES = {0: "input", 1: "layer 1", 2: "layer 2", 3: "layer 3\n(output)"}
 
 ABOUT_FORWARD = (
-    "One example in a small network of random weights. The CSV file has all of its numbers, which are rounded here. "
-    "Grey: saturated units, |h| > 1."
+    "The numbers are of one example in a small network with random weights. They are rounded; the CSV file has all of "
+    "them, exactly. Grey units are saturated: |h| > 1."
 )
 ABOUT_FEEDBACK = (
-    "The example of Figure 1 under URFB and the hinge loss; unit 1 is the true class. Solid: W; dashed: R. Numbered "
-    "arrows: the order of computation. Grey: a saturated unit. Increments are multiplied by the step size η."
+    "The numbers are of the example of Figure 1 with URFB and the hinge loss; unit 1 is the true class. Solid arrows "
+    "are W, dashed arrows are R, and red numbers show the order of computation. The grey unit is saturated. The "
+    "increments are multiplied by the step size η before they are added."
 )
 
 
@@ -154,7 +155,7 @@ def _step(axes: Axes, place: Point, number: int) -> None:
 
 
 def _sum_in_words(sample: Example) -> str:
-    """Return the sum and σ of unit (2, 2), with letters and with numbers."""
+    """Return the computation of unit (2, 2), with symbols and with numbers."""
     products = zip(sample.W[2][CHOSEN], sample.x[1], strict=True)
     numbers = " + ".join(f"{_factor(weight)}·{_factor(activity)}" for weight, activity in products)
     h = _name("h", 2, CHOSEN)
@@ -169,7 +170,7 @@ def _sum_in_words(sample: Example) -> str:
 
 
 def _draw_sigma(axes: Axes, sample: Example) -> None:
-    """Draw σ, and on it every unit of the hidden layers."""
+    """Draw σ with a marker for each hidden unit."""
     inset = axes.inset_axes((2.3, 0.26, 0.95, 0.55), transform=axes.transData)
     h = np.linspace(-1.6, 1.6, 101)
     inset.plot(h, sigma(h), color="black", linewidth=0.9)
@@ -189,7 +190,7 @@ def _draw_sigma(axes: Axes, sample: Example) -> None:
 
 
 def _canvas(height: float, columns: int = 1) -> tuple[Figure, Axes]:
-    """Return a page and axes that measure it in inches."""
+    """Return a page and axes whose coordinates are inches."""
     figure = page(columns, height, [])
     figure.set_layout_engine("none")
     whole = figure.get_size_inches()[1]
@@ -218,7 +219,7 @@ def _arrow(axes: Axes, start: Point, end: Point, *, from_: float = RADIUS, until
 
 
 def _write(axes: Axes, place: Point, text: str, *, backed: bool = False, **style: Any) -> None:
-    """Write in the middle of a place, or on one side of it; `backed` by white where it stands on a line."""
+    """Write a text at a place, on a white background if it is `backed`."""
     usual: Any = {"ha": "center", "va": "center", "fontsize": LETTERS, "zorder": 4}
     box: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.6} if backed else None
     axes.text(*place, text, bbox=box, **usual | style)
@@ -229,7 +230,7 @@ def _between(start: Point, end: Point, part: float) -> Point:
 
 
 def _offset(start: Point, end: Point, part: float, right: float) -> Point:
-    """Return a point beside a line, `right` inches to the right of someone who goes up it."""
+    """Return a point at a fraction of a line, moved `right` inches at a right angle to it, as seen going up."""
     x, y = _between(start, end, part)
     way = np.subtract(end, start) * (1 if end[1] > start[1] else -1)
     across = np.array((way[1], -way[0])) / np.hypot(*way)
@@ -241,17 +242,17 @@ def _saturated(sample: Example, layer: int, unit: int) -> bool:
 
 
 def _name(letter: str, layer: int, unit: int, second_unit: int | None = None) -> str:
-    """Return a letter with the paper's indices, which count units from 1."""
+    """Return a symbol with the paper's indices, which count units from 1."""
     return f"${letter}_{{{layer},{unit + 1}{'' if second_unit is None else second_unit + 1}}}$"
 
 
 def _number(value: float) -> str:
-    """Return a number with a true minus and no more digits than it has, three at most."""
+    """Return a number with at most three digits and a minus sign in place of a hyphen."""
     return f"{round(value, 3) + 0.0:.3g}".replace("-", "−")
 
 
 def _rounded(value: float) -> str:
-    """Return a number as it is written into a unit: two decimals at most."""
+    """Return a number with at most two decimals, as it is written into a unit."""
     return _number(round(value, 2))
 
 

@@ -1,4 +1,4 @@
-"""One example in a network of three layers, in numbers that can be followed by hand: what Figures 1 and 2 show."""
+"""The worked example of Figures 1 and 2: one example in a network of three layers, with numbers to check by hand."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import pandas as pd
 
 Array = npt.NDArray[np.float64]
 
-UNITS = 3  # in every layer, so that Glorot's limit √(6/(fan_in + fan_out)) is 1
-SEED = 33  # units (1, 3) and (2, 1) are saturated, and the example is not yet of its class
-TRUE_CLASS = 0  # unit (3, 1): here units are counted from 0, in the paper and in the table from 1
+UNITS = 3  # in every layer, because Glorot's limit √(6/(fan_in + fan_out)) is 1 then
+SEED = 33  # units (1, 3) and (2, 1) are saturated, and the example is classified wrongly
+TRUE_CLASS = 0  # unit (3, 1): units are counted from 0 here, and from 1 in the paper and the CSV file
 
 KINDS = ("h", "x", "δ", "W", "R", "ΔW", "ΔR")
 MEANING = (
-    "value: of unit `to` of a layer (h, x, δ), or of the connection from unit `from` to unit `to` (W from the layer "
-    "below, R to the layer below; ΔW and ΔR: their increments, to be multiplied by the step size η)"
+    "value: the value of unit `to` of a layer (h, x, δ), or of the connection from unit `from` to unit `to` (W from "
+    "the layer below, R to the layer below; ΔW and ΔR: their increments, without the factor η, the step size)"
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """What one example makes of a network, by layer l; `x` has the input x₀, too.
+    """The weights, activities, error signals and increments of one example, by layer l; `x` includes the input x₀.
 
-    W[l] and its increment are [units of l, units of l−1], R[l] and its are [units of l−1, units of l]; h, x and δ are
-    [units of l]. Increments are before they are multiplied by the step size η.
+    W[l] and its increment are [units of l, units of l−1]. R[l] and its increment are [units of l−1, units of l]. h, x
+    and δ are [units of l]. The increments lack the factor η, the step size.
     """
 
     W: dict[int, Array]
@@ -45,12 +45,12 @@ def sigma(h: Array) -> Array:
 
 
 def sigma_prime(h: Array) -> Array:
-    """Return σ′(h): 1 for |h| ≤ 1, else 0."""
+    """Return σ′(h): 1 for |h| ≤ 1, otherwise 0."""
     return np.where(np.abs(h) <= 1, 1.0, 0.0)
 
 
 def example() -> Example:
-    """Compute the example: equations 1 to 3 of the paper, with the hinge loss of section 3.2, under URFB."""
+    """Return the example, computed by equations 1 to 3 with the hinge loss of section 3.2 and URFB."""
     draw = np.random.default_rng(SEED).uniform
     x = {0: draw(0, 1, UNITS).round(1)}
     W = {layer: draw(-1, 1, (UNITS, UNITS)).round(1) for layer in (1, 2, 3)}
@@ -73,7 +73,7 @@ def example() -> Example:
 
 
 def table(sample: Example, kinds: Sequence[str] = KINDS) -> pd.DataFrame:
-    """Return the numbers of an example, one a row; `from` is empty where the number is a unit's."""
+    """Return the numbers of an example, one in each row; `from` is empty for the number of a unit."""
     values = dict(
         zip(
             KINDS,
