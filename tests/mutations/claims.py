@@ -6,6 +6,13 @@ MEASURES = "tests/report/claims/test_measures.py"
 
 MUTATIONS = [
     *of(
+        "urfb/report/claims/findings.py",
+        "tests/report/claims/test_findings.py",
+        ("return next(decided, self.results[0])", "return self.results[0]"),
+        ("order.index(result.setting.name)", "-order.index(result.setting.name)"),
+        ("fewest = min(undecided", "fewest = max(undecided"),
+    ),
+    *of(
         "urfb/report/claims/measures.py",
         MEASURES,
         ("stats.spearmanr(layers.index", "stats.pearsonr(layers.index"),

@@ -90,6 +90,18 @@ def test_a_missing_run_is_reported_with_its_command(location):
     assert "urfb grid run experiments.yaml short --where rule=bp" in result.stdout
 
 
+def test_undecided_claims_name_the_settings_with_shorter_runs(location):
+    text = claims("1", "2", "3", "linear", "--store", location).stdout
+    assert text.endswith(
+        "4 claims in the setting paper: 1 supported, 0 contradicted, 3 not enough runs\n"
+        "  supported: linear\n"
+        "  not enough runs: 1, 2, 3\n"
+        "  --setting medium tests shorter runs of claims 1, 2, 3\n"
+        "  --setting short tests shorter runs of claims 1, 2\n"
+    )
+    assert "--setting" not in claims("1", "--setting", "short", "--store", location).stdout
+
+
 def test_json_to_a_file(location, tmp_path):
     out = tmp_path / "new" / "claims.json"
     result = claims("2", "--setting", "short", "--store", location, "--format", "json", "--out", str(out))

@@ -12,7 +12,9 @@ from typing import Any
 
 from urfb.report.claims.evaluating import ClaimResult, ComponentResult
 from urfb.report.claims.findings import Finding
+from urfb.report.claims.measures import SETTINGS, Setting
 from urfb.report.claims.statistics import ALPHA, LEAST_SEEDS, MOST_SEEDS, POWER, Verdict
+from urfb.report.claims.table import CLAIMS
 from urfb.report.texts import number
 
 WIDTH = 80
@@ -22,8 +24,16 @@ def as_text(results: Sequence[ClaimResult]) -> str:
     """Return the results of one setting as text, 80 columns wide, with the counts of the verdicts at the end."""
     blocks = ["\n".join(_claim(result)) for result in results]
     names = {verdict: [result.name for result in results if result.verdict is verdict] for verdict in Verdict}
-    blocks.append("\n".join(_counted(f"in the setting {results[0].setting.name}", names)))
+    setting = results[0].setting
+    blocks.append("\n".join([*_counted(f"in the setting {setting.name}", names), *_shorter(names, setting)]))
     return "\n\n".join(blocks)
+
+
+def _shorter(names: Mapping[Verdict, Sequence[str]], setting: Setting) -> Iterator[str]:
+    """Yield a line for each setting with shorter runs that also tests undecided claims."""
+    for shorter in list(SETTINGS.values())[list(SETTINGS).index(setting.name) + 1 :]:
+        if tested := [name for name in names[Verdict.UNDECIDED] if shorter in CLAIMS[name].settings]:
+            yield _filled(f"--setting {shorter.name} tests shorter runs of claims {', '.join(tested)}", "  ", "    ")
 
 
 def as_summary(found: Sequence[Finding]) -> str:
