@@ -45,7 +45,7 @@ def lines_of(axes):
 
 
 def grid_of(figure):
-    return np.array(figure.get_axes()).reshape(4, 3)
+    return np.array(figure.get_axes()).reshape(4, -1)
 
 
 def test_a_column_is_a_draw_and_the_log_error_comes_first(theory):
@@ -96,7 +96,7 @@ def test_the_ode_is_drawn_where_it_can_be_seen_beside_the_steps(theory):
     assert thin == ["ε = 1 (URFB), log10_error, ODE"]
     assert set(drawn.data.loc[drawn.data["method"] == "ode", "simulation"]) == {far}
     assert near not in set(drawn.runs["simulation"])
-    assert "differ by 2.00 at most." in drawn.explanation
+    assert "differ by at most 2.00." in drawn.explanation
 
 
 def test_other_settings_and_later_draws_are_not_the_papers(theory):
@@ -119,10 +119,10 @@ def test_what_is_lacking_is_said(theory):
         "ε = 0.5: no simulation of draw 0",
         "ε = 1 (URFB), draw 0: diverged at iteration 700",
     ]
-    assert [axes.get_title() for axes in grid_of(drawn.figure)[0]] == ["draw 0", "no simulation", "no simulation"]
+    assert [axes.get_title() for axes in drawn.figure.get_axes()] == ["draw 0", "", "", ""]
 
 
-def test_an_empty_store_gives_empty_axes_and_the_command_that_fills_them(theory, tmp_path):
+def test_an_empty_store_gives_the_command_that_fills_it(theory, tmp_path):
     [rendered] = render(theory, chosen(FIGURES, ["12"], None), tmp_path / "out", "some.sqlite")
     assert rendered.shortfalls == ["no simulation of the paper's setting in the store"]
     assert rendered.completing_command == "urfb theory run --store some.sqlite"

@@ -1,4 +1,4 @@
-"""Figure 12: the simulation of section 5.1, the error and the correlation of W and Rᵗ by iteration."""
+"""Figure 12: the error and the correlation of W and Rᵗ by iteration in the simulation of section 5.1."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from urfb.report.canvas import by_rows, curve, epoch_axis, page
+from urfb.report.canvas import by_rows, curve, epoch_axis, page, placeholder
 from urfb.report.colours import epsilon_look
 from urfb.report.drawn import Drawn
 from urfb.report.exhibits import Data
@@ -22,17 +22,18 @@ LAYERS = SimulationSpec.layers
 CORRELATIONS = [f"correlation_{layer}" for layer in range(1, len(LAYERS))]
 DRAWS = 3
 NAMES = {1: "layer 1, input", len(LAYERS) - 1: f"layer {len(LAYERS) - 1}, output"}
-VISIBLE = 0.01  # of the height of the axes
+VISIBLE = 0.01  # smallest visible difference, in heights of the axes
 
 MEANING = (
-    "log10_error: of e = tr(EᵗE), E = Σ − W_L…W₁; correlation_l: of the entries of W_l and R_lᵗ; one simulation a "
-    "line; method: 'discrete', the paper's iterations, or 'ode', the differential equations, where that differs"
+    "log10_error: the logarithm of e = tr(EᵗE), E = Σ − W_L…W₁; correlation_l: the correlation of the entries of W_l "
+    "and R_lᵗ; each line is one simulation; method: 'discrete', the paper's iterations, or 'ode', the differential "
+    "equations, which are only listed if they differ visibly"
 )
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """One of the algorithms that are compared, and how it is drawn; ε is None under BP."""
+    """One of the compared algorithms, and how it is drawn; ε is None for BP."""
 
     name: str
     epsilon: float | None
@@ -64,17 +65,19 @@ def draw(data: Data) -> Drawn:
     discrete = simulations[simulations["method"] == "discrete"]
     draws = sorted(discrete["draw"].unique())[:DRAWS]
     rows = _rows(simulations[simulations["draw"].isin(draws)], data)
+    lacking = _shortfalls(discrete, draws)
+    if not draws:
+        return Drawn(placeholder("No simulation of this figure is in the store."), rows, simulations, lacking, MEANING)
     limits = _limits(rows)
     visible, largest = _visibly_different(rows, limits)
     rows = rows[(rows["method"] == "discrete") | rows["simulation"].isin(visible)]
 
-    lacking = _shortfalls(discrete, draws)
     figure = page(2, 6.6, lacking)
-    grid = figure.subplots(len(LAYERS), max(len(draws), DRAWS), sharex=True, sharey="row", squeeze=False)
+    grid = figure.subplots(len(LAYERS), len(draws), sharex=True, sharey="row", squeeze=False)
     quantities = ["log10_error", *reversed(CORRELATIONS)]
-    for number, column in enumerate(grid.T):
-        of_draw = rows[rows["draw"] == draws[number]] if number < len(draws) else rows.head(0)
-        column[0].set_title(f"draw {draws[number]}" if number < len(draws) else "no simulation")
+    for draw_number, column in zip(draws, grid.T, strict=True):
+        of_draw = rows[rows["draw"] == draw_number]
+        column[0].set_title(f"draw {draw_number}")
         for axes, quantity in zip(column, quantities, strict=True):
             _draw_lines(axes, of_draw, quantity)
             axes.set_ylim(limits[quantity])
@@ -95,7 +98,7 @@ def draw(data: Data) -> Drawn:
 
 
 def of_paper(simulations: pd.DataFrame) -> pd.DataFrame:
-    """Return those with the settings of 5.1, what the paper leaves open being as it is by default; any ε and draw."""
+    """Return the simulations with the settings of section 5.1, and defaults for open settings; with any ε and draw."""
     standard = [
         SimulationSpec(
             rule=simulation["rule"],
@@ -111,7 +114,7 @@ def of_paper(simulations: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(simulations: pd.DataFrame, data: Data) -> pd.DataFrame:
-    """Return one row a simulation and iteration: the log error and, a column each, the layers' correlations."""
+    """Return one row for each simulation and iteration, with the log error and the correlation of each layer."""
     errors = data.measured["trajectories"][["simulation", "iteration", "error"]]
     layers = data.measured["trajectory_layers"]
     layers = layers[layers["simulation"].isin(simulations["simulation"])]
@@ -127,7 +130,7 @@ def _rows(simulations: pd.DataFrame, data: Data) -> pd.DataFrame:
 
 
 def _named(simulations: pd.DataFrame) -> pd.Series[str]:
-    """Return of each simulation the name of its kind; None of those that are not drawn."""
+    """Return the name of each simulation's kind; None if it is not drawn."""
     names = pd.Series(None, simulations.index, dtype=object)
     for kind in KINDS:
         names[kind.of(simulations).index] = kind.name
@@ -135,7 +138,7 @@ def _named(simulations: pd.DataFrame) -> pd.Series[str]:
 
 
 def _limits(rows: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """Return where the vertical axes of each quantity end."""
+    """Return the ends of the vertical axis of each quantity."""
     discrete = rows[rows["method"] == "discrete"]
     limits = {}
     for name in ("log10_error", *CORRELATIONS):
@@ -149,7 +152,7 @@ def _limits(rows: pd.DataFrame) -> dict[str, tuple[float, float]]:
 
 
 def _visibly_different(rows: pd.DataFrame, limits: Mapping[str, tuple[float, float]]) -> tuple[set[str], float]:
-    """Return the ODE's simulations that one would see beside the discrete ones, and the largest difference in log e."""
+    """Return the ODE's simulations that differ visibly from the discrete ones, and the largest difference in log e."""
     pairs = rows[rows["method"] == "ode"].merge(
         rows[rows["method"] == "discrete"], on=["draw", "protocol", "iteration"], suffixes=("", "_discrete")
     )
@@ -172,12 +175,13 @@ def _draw_lines(axes: Axes, of_draw: pd.DataFrame, quantity: str) -> None:
 
 
 def _explanation(simulations: pd.DataFrame, visible: set[str], largest: float) -> str:
-    if simulations.empty:
-        return ""
-    words = "One line is one simulation: W starts at 0, that of BP at random. R of layer 1 carries no error."
+    words = (
+        "Each column is one random draw, and each line is one simulation. W starts at 0, and at random with BP. R of "
+        "layer 1 carries no error."
+    )
     if not np.isnan(largest):
-        hidden = "" if visible else ", too little to be drawn"
-        words += f" From the ODE's log₁₀ error the discrete steps differ by {largest:.2f} at most{hidden}."
+        hidden = "" if visible else ", which is too little to be drawn"
+        words += f" The log₁₀ errors of the discrete steps and of the ODE differ by at most {largest:.2f}{hidden}."
     return words
 
 
