@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.report.claims.conftest import FakeStore, fill
+from tests.report.claims.conftest import SIMPNET, FakeStore, fill
 from urfb.report.claims import MEDIUM, PAPER, SHORT, Verdict, evaluate
 from urfb.report.claims.evaluating import ClaimResult
 from urfb.report.claims.findings import Finding, findings
 from urfb.report.claims.formatting import as_summary, evidence
-from urfb.report.claims.measures import Setting
+from urfb.report.claims.measures import Cell, Setting
+from urfb.report.protocols import FRFB
 
 
 def result(setting: Setting, verdict: Verdict, name: str = "1") -> ClaimResult:
@@ -78,6 +79,15 @@ def test_an_undecided_claim_says_how_many_seeds_each_setting_has(store: FakeStor
     fill(store, MEDIUM, seeds=6, first_seed=0)
     [decided] = findings(evaluate(store, ["5"], MEDIUM))  # type: ignore[arg-type]
     assert (decided.verdict, decided.shortfall) == (Verdict.SUPPORTED, "")
+
+
+def test_the_component_with_the_fewest_seeds_counts(store: FakeStore) -> None:
+    fill(store, seeds=4)
+    for seed in (2, 3):
+        del store.rows[Cell(*SIMPNET, FRFB).spec().model_copy(update={"seed": seed}).identity]
+    [result] = evaluate(store, ["2"], SHORT)  # type: ignore[arg-type]
+    assert [component.tested.n for component in result.components] == [2, 2, 4]
+    assert Finding((result,)).shortfall == "2 of 5 seeds in the setting short"
 
 
 def test_an_undecided_claim_with_enough_seeds_says_so(store: FakeStore) -> None:
