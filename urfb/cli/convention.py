@@ -23,7 +23,7 @@ def diff(
     first: Annotated[str, typer.Argument(metavar="NAME", help="paper or author-code.", autocompletion=CONVENTIONS)],
     second: Annotated[str, typer.Argument(metavar="NAME", help="paper or author-code.", autocompletion=CONVENTIONS)],
 ) -> None:
-    """Print the differences between two conventions, in settings and networks.
+    """Print the settings and networks in which two conventions differ.
 
     Example: urfb convention diff paper author-code
     """
@@ -32,6 +32,6 @@ def diff(
 
     rows = differences(first, second)
     if rows:
-        table(["setting or network", first, second, "meaning"], rows)
+        table(["setting", first, second, "meaning"], rows)
     else:
         typer.echo(f"'{first}' and '{second}' are the same convention")

@@ -99,7 +99,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
         if len(parts[-1]) > 1 and _width([widths[column] for column in (*parts[-1], index)]) > screen.width:
             parts.append(shown[:1])
         parts[-1].append(index)
-    for part in parts:
+    for number, part in enumerate(parts):
+        if number:
+            screen.print()
         drawn = Table(box=None, header_style="bold", pad_edge=False)
         for index in part:
             # rich would read square brackets in a str as markup.
@@ -152,9 +154,14 @@ def shared_in_words(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _print_shared(runs: Sequence[Mapping[str, Any]]) -> None:
-    if text := printable(shared_in_words(runs)):
-        screen = console()
-        typer.echo(wrapped(text, screen.width) if screen.is_terminal else text)
+    if text := shared_in_words(runs):
+        _print_line(text)
+
+
+def _print_line(text: str) -> None:
+    """Print a line, which is broken between phrases where a terminal is too narrow."""
+    screen = console()
+    typer.echo(wrapped(printable(text), screen.width) if screen.is_terminal else printable(text))
 
 
 def _differences(run: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -237,7 +244,7 @@ def print_network(shown: ShownNetwork) -> None:
     name = "network" if spec.network == spec.layers else spec.network  # the table shows the statements
     typer.echo(f"{name} on {spec.dataset}, rule {spec.rule}, convention {spec.convention}")
     table(columns, rows, right=columns[3:])
-    typer.echo(
+    _print_line(
         "MFLOP: millions of multiplications and additions per image; step: forward pass, error signal and increments"
     )
 
@@ -263,7 +270,7 @@ def print_figures(measured: Sequence[Figures]) -> None:
         )
     columns += ["evaluation", "MiB"]
     table(columns, rows, right=columns[1:])
-    typer.echo(
+    _print_line(
         f"medians over rounds; speed-up: relative to {first.candidate}; bare: a step's convolutions and matrix "
         "products alone; evaluation: its share of the time; MiB: peak memory of a step"
     )
@@ -286,7 +293,7 @@ def print_status(runs: Sequence[RunStatus]) -> None:
     experiments = {name for run in failed for name in run.experiments}
     names = distinguishing(experiments, [(set(run.experiments), run.settings) for run in runs])
     for run in failed:
-        typer.echo(printable(f"failed: {run.run} {in_words(run.settings, names)}: {run.reason}"))
+        _print_line(f"failed: {run.run} {in_words(run.settings, names)}: {run.reason}")
 
 
 def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
@@ -312,7 +319,9 @@ def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
             ]
             _print_shared(runs)
             table(columns, cells)
-            typer.echo(f"{len(frame)} rows" + (" (all columns: --format csv)" if len(frame) else ""))
+            typer.echo(
+                f"{len(frame)} row{'s' * (len(frame) != 1)}" + (" (all columns: --format csv)" if len(frame) else "")
+            )
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], output: Format) -> None:

@@ -57,7 +57,7 @@ def show(
         ),
     ] = "none",
 ) -> None:
-    """Print each layer of a network with its output size, weights and arithmetic.
+    """Print the output size, weights and arithmetic of each layer.
 
     Example: urfb network show deepnet_s --untied all --rule frfb
     """

@@ -26,12 +26,12 @@ from urfb.grid.spec import RunSpec
 WIDE = 100
 """Bars are longer on a terminal of at least this many columns."""
 PLAIN_SECONDS = 30.0
-"""Elsewhere than on a terminal, each run prints a line about every so many seconds."""
+"""The time between two lines about a run, where there is no terminal."""
 FEW_RUNS = 20
-"""If a grid has more runs, a terminal keeps only lines that need attention, and shows the `LATEST` others."""
+"""On a terminal, a grid with more runs keeps only the lines that need attention, and shows the `LATEST` others."""
 LATEST = 3
 ALIKE = 3
-"""If many runs fail for the same reason, a terminal keeps the lines of the first ones: this many."""
+"""The most lines about failures with the same reason that a grid with many runs keeps."""
 TREND = 8
 """The number of latest epochs whose validation errors are drawn."""
 

@@ -89,8 +89,6 @@ def as_json(results: Sequence[ClaimResult]) -> str:
 
 def _tree(result: ClaimResult) -> dict[str, Any]:
     components = [asdict(component) for component in result.components]
-    for component in components:
-        component["beside"] = component.pop("remark")  # claims.json has always had this key
     setting = {"name": result.setting.name, "title": result.title, "experiment": result.setting.experiment}
     return {
         "claim": result.name,
