@@ -77,8 +77,8 @@ def test_bp_error_is_a_level_line_for_each_distinct_epoch(store):
 def test_the_epochs_are_written_beside_points_that_are_far_enough_apart(store):
     fill(store, epochs=3)
     assert epochs_at(store, "URFB") == ["1", "2", "3"]
-    own = [row for row in store.epoch_rows if row["rule"] == "urfb"]
-    for row in own:
+    urfb = [row for row in store.epoch_rows if row["rule"] == "urfb"]
+    for row in urfb:
         row["validation_error"] = 0.6
     for row in store.alignment_rows:
         row["correlation"] = 0.3 if row["rule"] == "urfb" else row["correlation"]
@@ -101,9 +101,9 @@ def test_the_table_holds_what_is_drawn(store):
     assert errors.loc[errors["protocol"] == "BP-H", "correlation"].isna().all()
     left, right = drawn.figure.get_axes()
     for protocol in ("URFB", "FRFB"):
-        own = errors[errors["protocol"] == protocol]
+        of_protocol = errors[errors["protocol"] == protocol]
         line = lines_of(right)[protocol]
-        assert line.get_xydata() == pytest.approx(own[["correlation", "mean"]].to_numpy())
+        assert line.get_xydata() == pytest.approx(of_protocol[["correlation", "mean"]].to_numpy())
         layer = correlations[(correlations["protocol"] == protocol) & (correlations["layer"] == 3)]
         assert lines_of(left)[f"{protocol}, layer 3"].get_ydata() == pytest.approx(layer["mean"].to_numpy())
 

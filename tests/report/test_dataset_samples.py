@@ -8,7 +8,7 @@ from urfb.report.dataset_samples import samples
 
 
 def from_the_data_sets(directory):
-    """Make what `samples` returns from the training files of CIFAR-10 and CIFAR-100."""
+    """Return what `samples` should return, read from the training files of CIFAR-10 and CIFAR-100."""
     rows, images = [], []
     for name, source, count in (("cifar10", CIFAR10, 10), ("cifar100", CIFAR100, 1)):
         training = source(directory)
@@ -21,8 +21,8 @@ def from_the_data_sets(directory):
 
 def pictures(axes):
     """Return the images on a set of axes, row by row, from left to right; strips are cut into their images."""
-    found = sorted(axes.findobj(AxesImage), key=lambda image: (image.get_extent()[3], image.get_extent()[0]))
-    return [part for image in found for part in np.split(image.get_array(), image.get_array().shape[1] // 32, axis=1)]
+    images = sorted(axes.findobj(AxesImage), key=lambda image: (image.get_extent()[3], image.get_extent()[0]))
+    return [part for image in images for part in np.split(image.get_array(), image.get_array().shape[1] // 32, axis=1)]
 
 
 def texts_of(axes):

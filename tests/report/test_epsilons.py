@@ -27,10 +27,10 @@ def test_errors_and_correlations_are_drawn_against_epsilon(store):
     epochs = store.epochs(rule="frfb", epoch=6)
     assert line.get_ydata()[0] == pytest.approx(100 * epochs["validation_error"].mean())
     for layer, name in ((3, "Output"), (2, "Full 500"), (1, "Conv 32 5x5")):
-        own = line_of(right, f"layer {layer}: {name}")
+        line = line_of(right, f"layer {layer}: {name}")
         alignment = store.alignment(rule="urfb", layer=layer, epoch=6.0)
-        assert list(own.get_xdata()) == [0, 0.25, 0.5, 1]
-        assert own.get_ydata()[-1] == pytest.approx(alignment["correlation"].mean())
+        assert list(line.get_xdata()) == [0, 0.25, 0.5, 1]
+        assert line.get_ydata()[-1] == pytest.approx(alignment["correlation"].mean())
     assert drawn.shortfalls == ["6 of the paper's 1,000 epochs"]
 
 
@@ -127,4 +127,4 @@ def test_however_many_seeds_there_are_each_is_seen_beside_its_epsilon(store):
     assert sorted(heights) == pytest.approx(sorted(100 * store.epochs(epoch=6)["validation_error"]))
     assert len(set(places)) == 24
     assert max(places) < left.get_xlim()[1]
-    assert all(0 < place % 1 < 0.125 for place in places)  # nearer to its own ε than to the next, 0.25 away
+    assert all(0 < place % 1 < 0.125 for place in places)  # closer to their ε than to the next, which is 0.25 away

@@ -137,12 +137,12 @@ def test_means_end_with_the_shortest_seed_and_longer_ones_are_thin(store):
     assert mean["mean"].to_numpy() == pytest.approx(errors.groupby("epoch").mean().loc[:4].to_numpy())
     lines = lines_of(drawn)
     for run, last in ((runs[0], 6), (runs[2], 8)):
-        own = rows[rows["alone"] & (rows["runs"] == run)]
-        assert list(own["epoch"]) == list(range(1, last + 1)), "a line that started at epoch 4 would seem to jump"
-        assert own["mean"].to_numpy() == pytest.approx(errors[run].to_numpy())
-        assert set(own["n"]) == {1}
+        of_run = rows[rows["alone"] & (rows["runs"] == run)]
+        assert list(of_run["epoch"]) == list(range(1, last + 1)), "a line that started at epoch 4 would seem to jump"
+        assert of_run["mean"].to_numpy() == pytest.approx(errors[run].to_numpy())
+        assert set(of_run["n"]) == {1}
         thin, thick = lines[f"URFB, validation, run {run}"], lines["URFB, validation"]
-        assert thin.get_xydata() == pytest.approx(own[["epoch", "mean"]].to_numpy())
+        assert thin.get_xydata() == pytest.approx(of_run[["epoch", "mean"]].to_numpy())
         assert thin.get_color() == thick.get_color()
         assert thin.get_linewidth() < thick.get_linewidth()
     assert not any(runs[1] in label for label in lines)

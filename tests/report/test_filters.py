@@ -44,12 +44,12 @@ def test_filter_by_location_grid_shows_lowest_seed_at_last_epoch(store):
     store.add(7, rule="urfb", seed=2, **UNTIED)
     run = store.add(7, rule="urfb", seed=1, **UNTIED)
     drawn = made("8", store)
-    last = {(one.row, one.column): one.weights for one in store.filters(run) if one.epoch == 7}
+    last = {(at.row, at.column): at.weights for at in store.filters(run) if at.epoch == 7}
     expected = [picture(last[place][number]) for number in range(FILTERS) for place in LOCATIONS]
     shown = pictures_of(drawn.figure)
     assert len(shown) == len(expected) == 24
-    for one, other in zip(shown, expected, strict=True):
-        assert np.array_equal(one, other)
+    for drawn_picture, expected_picture in zip(shown, expected, strict=True):
+        assert np.array_equal(drawn_picture, expected_picture)
     titles = [axes.get_title() for axes in drawn.figure.get_axes()[:4]]
     assert [title.strip() for title in titles] == ["(8, 8)", "(8, 24)", "(24, 8)", "(24, 24)"]
     assert "location (row, column)" in words_of(drawn.figure)
@@ -65,7 +65,7 @@ def test_the_table_holds_the_weights_and_the_similarity_over_seeds(store):
     assert len(filters) == FILTERS * len(LOCATIONS)
     assert set(filters["runs"]) == {runs[0]}
     first = filters.iloc[0]
-    [weights] = [one.weights[0] for one in store.filters(runs[0]) if (one.epoch, one.row, one.column) == (7, 8, 8)]
+    [weights] = [at.weights[0] for at in store.filters(runs[0]) if (at.epoch, at.row, at.column) == (7, 8, 8)]
     assert (first["filter"], first["row"], first["column"], first["epoch"]) == (1, 8, 8, 7)
     assert [float(word) for word in first["weights"].split()] == pytest.approx(weights.ravel().tolist(), rel=1e-3)
 

@@ -119,7 +119,7 @@ def test_forty_lines_have_a_legend_by_epsilon(store, name):
     fill(store, FORTY[::-1], seeds=1)
     figure = made(name, store, "many").figure
     texts = assert_legible(figure)
-    found = {float(label.split()[2]) for label in legend_labels(figure) if label.startswith("interpolated")}
-    assert sorted(found) == [protocol["epsilon"] for protocol in FORTY]
+    epsilons = {float(label.split()[2]) for label in legend_labels(figure) if label.startswith("interpolated")}
+    assert sorted(epsilons) == [protocol["epsilon"] for protocol in FORTY]
     assert set(legend_labels(figure)) <= {text.get_text() for text in texts}
     assert all(text.get_fontsize() >= 6 for legend in figure.findobj(Legend) for text in legend.get_texts())

@@ -37,9 +37,9 @@ def value(data, kind, layer, to, source=None):
 
 
 def texts_of(figure):
-    """Return what is written: mathtext without its braces."""
-    found = [text.get_text() for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
-    return [re.sub(r"[${}\\]", "", text) for text in found]
+    """Return all texts, with mathtext without its braces."""
+    texts = [text.get_text() for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    return [re.sub(r"[${}\\]", "", text) for text in texts]
 
 
 def as_float(text):
@@ -116,8 +116,8 @@ def test_figure_1_writes_every_activity_and_the_sum_of_the_chosen_unit():
     for layer in range(4):
         for number in array(drawn.data, "x", layer).tolist():
             lines = [line for text in texts for line in text.split("\n")]
-            written = [as_float(found[1]) for line in lines if (found := re.fullmatch(rf"x ({NUMBER})", line))]
-            assert min(abs(one - number) for one in written) < 0.005 + 1e-9
+            written = [as_float(match[1]) for line in lines if (match := re.fullmatch(rf"x ({NUMBER})", line))]
+            assert min(abs(shown - number) for shown in written) < 0.005 + 1e-9
     [sum_] = [text for text in texts if text.startswith("h_2,2 =")]
     terms = re.findall(rf"\(?({NUMBER})\)?·\(?({NUMBER})\)?", sum_)
     assert [tuple(map(as_float, term)) for term in terms] == [

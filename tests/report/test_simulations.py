@@ -29,11 +29,16 @@ def keep(store, epsilon, draw=0, faster=1.0, diverged_at=None, **settings):
         )
         for iteration in ITERATIONS
     )
-    own = {"layers": SimulationSpec.layers, "iterations": 1000, "step_size": SimulationSpec.step_size}
-    own |= {"rule": "bp" if bp else "feedback", "start": "random" if bp else "zero", "epsilon": epsilon, "draw": draw}
-    one = simulated(points, diverged_at, **(own | settings))
-    store.keep_simulation(one)
-    return one.spec.identity
+    defaults = {"layers": SimulationSpec.layers, "iterations": 1000, "step_size": SimulationSpec.step_size}
+    defaults |= {
+        "rule": "bp" if bp else "feedback",
+        "start": "random" if bp else "zero",
+        "epsilon": epsilon,
+        "draw": draw,
+    }
+    simulation = simulated(points, diverged_at, **(defaults | settings))
+    store.keep_simulation(simulation)
+    return simulation.spec.identity
 
 
 def keep_all(store, draws=3, **settings):
