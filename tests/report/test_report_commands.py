@@ -33,7 +33,7 @@ def run(store, tmp_path, monkeypatch):
     return run
 
 
-def test_figures_go_beside_the_store_and_say_what_they_lack(run, store, tmp_path):
+def test_figures_are_written_next_to_the_store_with_shortfalls(run, store, tmp_path):
     store.add_protocols(25, seeds=1, sparse=False)
     result = run(4, 10, "--store", "some.sqlite")
     assert result.exit_code == 0
@@ -49,7 +49,7 @@ def test_figures_go_beside_the_store_and_say_what_they_lack(run, store, tmp_path
         f"  {folder / 'figure04.csv'}",
         "  incomplete: 25 of the paper's 1,000 epochs",
         "  incomplete: 1 of 3 seeds",
-        f"  complete it with: urfb grid run experiments.yaml figure4 --store {store.location}",
+        f"  to complete it: urfb grid run experiments.yaml figure4 --store {store.location}",
     ]
 
 
@@ -66,7 +66,7 @@ def test_a_complete_figure_asks_for_nothing(run, store):
     result = run(5, "--experiment", "quick")
     assert result.exit_code == 0
     assert "incomplete" not in result.stdout
-    assert "complete it with" not in result.stdout
+    assert "to complete it" not in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -104,17 +104,8 @@ def test_modules_load_no_more_than_they_need(module, heavy):
     assert heavy.isdisjoint(done.stdout.split())
 
 
-@pytest.mark.parametrize("flag", ["--force", "--anew"])
-def test_force_makes_again_what_has_not_changed_by_its_old_name_too(run, store, flag):
+def test_force_makes_files_again_that_are_up_to_date(run, store):
     store.add(2)
     assert "(unchanged)" not in run(4).stdout
     assert "(unchanged)" in run(4).stdout
-    forced = run(4, flag)
-    assert "(unchanged)" not in forced.stdout
-    assert forced.stderr == ("urfb: --anew is now called --force\n" if flag == "--anew" else "")
-
-
-def test_the_help_names_force_alone(run):
-    text = run("--help").stdout
-    assert "--force" in text
-    assert "--anew" not in text
+    assert "(unchanged)" not in run(4, "--force").stdout

@@ -1,4 +1,4 @@
-"""`urfb report`: the paper's figures, tables and claims, the user's own, and a page with all of them."""
+"""`urfb report`: figures, tables, claims, and a page with all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-NAMES = "Their numbers in the paper, or names; all where none is given."
+NAMES = "Numbers of the paper, or names. Without names: all."
 
 FiguresArgument = Annotated[
     list[str] | None,
@@ -31,38 +31,33 @@ TablesArgument = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--out", metavar="DIR", help="Where to write; else figures/ or tables/ beside the store."),
+    typer.Option(
+        "--out", metavar="DIR", help="Folder to write to.", show_default="figures/ or tables/, next to the store"
+    ),
 ]
 ExperimentOption = Annotated[
     str | None,
     typer.Option(
         "--experiment",
         metavar="NAME",
-        help="Show this experiment's runs, in files of their own.",
+        help="Show the runs of this experiment, in separate files.",
         autocompletion=completion.experiments_to_show,
     ),
 ]
 GridOption = Annotated[
     Path | None,
     typer.Option(
-        "--grid", metavar="FILE", help="The grid file that names your own (reports:); else ./experiments.yaml, if any."
+        "--grid",
+        metavar="FILE",
+        help="Grid file that names your own figures and tables (reports:).",
+        show_default="./experiments.yaml, if it exists",
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Make again what has not changed, too.")]
-
-
-def show_new_name(context: typer.Context, requested: bool) -> bool:
-    """Say that --anew is now called --force."""
-    if requested and not context.resilient_parsing:
-        typer.echo("urfb: --anew is now called --force", err=True)
-    return requested
-
-
-ForceAliasOption = Annotated[bool, typer.Option("--anew", hidden=True, callback=show_new_name)]
+ForceOption = Annotated[bool, typer.Option("--force", help="Make everything again, even if nothing has changed.")]
 
 
 class SettingName(str, Enum):
-    """How long the runs are that claims are tested on."""
+    """The length of the runs that claims are tested on."""
 
     PAPER = "paper"
     MEDIUM = "medium"
@@ -70,7 +65,7 @@ class SettingName(str, Enum):
 
 
 class ClaimsFormat(str, Enum):
-    """How verdicts are printed."""
+    """The format of verdicts."""
 
     TEXT = "text"
     JSON = "json"
@@ -78,7 +73,7 @@ class ClaimsFormat(str, Enum):
 
 @app.callback()
 def report() -> None:
-    """Make the paper's figures and tables, and your own, and test its claims. Nothing is trained or stored."""
+    """Make figures and tables, and test the paper's claims. Trains and stores nothing."""
 
 
 @app.command()
@@ -89,15 +84,15 @@ def figures(
     experiment: ExperimentOption = None,
     grid: GridOption = None,
     force: ForceOption = False,
-    force_alias: ForceAliasOption = False,
 ) -> None:
-    """Draw figures as PNG, PDF and CSV, and say what each lacks.
+    """Draw figures as PNG and PDF, with captions and numbers.
 
-    Those whose data have not changed are left alone.
+    Each figure has a caption as text and LaTeX, and its numbers as CSV. A figure that is up to date is not drawn again.
+    If runs are missing or short, the command that trains them is printed.
 
     Example: urfb report figures 4 10 --experiment quick
     """
-    for rendered in make("figure", names, store, out, experiment, grid, force or force_alias):
+    for rendered in make("figure", names, store, out, experiment, grid, force):
         print_rendered(rendered)
 
 
@@ -109,14 +104,14 @@ def tables(
     experiment: ExperimentOption = None,
     grid: GridOption = None,
     force: ForceOption = False,
-    force_alias: ForceAliasOption = False,
     printed: Annotated[
-        bool, typer.Option("--print", help="Print each table, in Markdown, in place of its files' names.")
+        bool, typer.Option("--print", help="Print the tables in Markdown, instead of the names of their files.")
     ] = False,
 ) -> None:
-    """Write tables as Markdown, LaTeX and CSV, and say what each lacks.
+    """Write tables as Markdown, LaTeX and CSV.
 
-    Those whose data have not changed are left alone.
+    A table that is up to date is not written again. If runs are missing or short, the command that trains them is
+    printed.
 
     Example: urfb report tables 5 --print
     """
@@ -124,7 +119,7 @@ def tables(
     from urfb.cli.listing import printable
     from urfb.report.texts import without_provenance
 
-    for index, rendered in enumerate(make("table", names, store, out, experiment, grid, force or force_alias)):
+    for index, rendered in enumerate(make("table", names, store, out, experiment, grid, force)):
         if printed:
             text = without_provenance(rendered.files[0].read_text(encoding="utf-8"))
             typer.echo("\n" * (index > 0) + printable(text, keep="\n"), nl=False)
@@ -161,30 +156,31 @@ def claims(
         list[str] | None,
         typer.Argument(
             metavar="CLAIM",
-            help="1 to 6, or a name such as depth; all where none is given.",
+            help="1 to 6, or a name such as depth. Without names: all.",
             autocompletion=completion.words(*completion.CLAIMS),
         ),
     ] = None,
     setting: Annotated[
         SettingName,
         typer.Option(
-            "--setting", help="The paper's length, the first 200 epochs, or the first 10 of simpnet; never mixed."
+            "--setting",
+            help="Length of the runs: the paper's, 200 epochs, or the first 10 epochs of simpnet.",
         ),
     ] = SettingName.PAPER,
     store: StoreOption = DEFAULT_STORE,
-    form: Annotated[ClaimsFormat, typer.Option("--format", help="For people, or with every number.")] = (
+    form: Annotated[ClaimsFormat, typer.Option("--format", help="Output format. JSON has all numbers.")] = (
         ClaimsFormat.TEXT
     ),
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Where to write; else to the terminal.")
+        Path | None, typer.Option("--out", metavar="FILE", help="File to write, instead of the terminal.")
     ] = None,
 ) -> None:
-    """Test what the paper claims on the stored runs.
+    """Test the paper's claims on the stored runs.
 
-    docs/claims.md says how, and why so. A verdict is supported, contradicted or not enough runs; then it is said which
-    are missing, and what trains them.
+    docs/claims.md describes the tests. A claim is supported, contradicted, or has not enough runs; then the missing
+    runs and the command that trains them are printed.
 
-    Exit code 0: all claims supported; 1: some claim contradicted; 3: neither; 2: bad input.
+    Exit code 0: all claims are supported; 1: a claim is contradicted; 2: bad input; 3: otherwise.
 
     Example: urfb report claims 1 2 --setting short
     """
@@ -210,16 +206,15 @@ def page(
     store: StoreOption = DEFAULT_STORE,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="The file to write; else page.html beside the store."),
+        typer.Option("--out", metavar="FILE", help="File to write.", show_default="page.html, next to the store"),
     ] = None,
     experiment: ExperimentOption = None,
     grid: GridOption = None,
     force: ForceOption = False,
-    force_alias: ForceAliasOption = False,
 ) -> None:
     """Write one HTML file with verdicts, figures, tables and runs.
 
-    It needs no network, and nothing beside it.
+    The file needs no network and no other file.
 
     Example: urfb report page --out results/page.html
     """
@@ -242,7 +237,7 @@ def page(
         experiment=experiment,
         logs=location.logs,
         folder=location.folder,
-        force=force or force_alias,
+        force=force,
     )
     typer.echo(f"{written.file}{'' if written.made else ' (unchanged)'}")
 
@@ -252,16 +247,15 @@ def everything(
     store: StoreOption = DEFAULT_STORE,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="The folder to write to; else the store's own."),
+        typer.Option("--out", metavar="DIR", help="Folder to write to.", show_default="the store's folder"),
     ] = None,
     experiment: ExperimentOption = None,
     grid: GridOption = None,
     force: ForceOption = False,
-    force_alias: ForceAliasOption = False,
 ) -> None:
-    """Make all figures, all tables, the verdicts and the page.
+    """Make all figures and tables, the verdicts and the page.
 
-    What has not changed is left alone.
+    Files that are up to date are not written again.
 
     Example: urfb report all --store results/urfb.sqlite
     """
@@ -282,7 +276,7 @@ def everything(
         location=str(location),
         experiment=experiment,
         logs=location.logs,
-        force=force or force_alias,
+        force=force,
     ):
         lacking = ", incomplete" if part.shortfalls else ""
         if not part.files:
@@ -291,15 +285,15 @@ def everything(
         unaltered = "" if part.made else " (unchanged)"
         typer.echo(f"{part.name}: {part.files[0]}{unaltered}{lacking}")
         made, unchanged = made + part.made, unchanged + (not part.made)
-    typer.echo(f"{made} made, {unchanged} unchanged; what is missing is told on the figures and tables and on the page")
+    typer.echo(f"{made} made, {unchanged} unchanged; captions, tables and the page list missing runs")
     runs = Counter(name for name, _ in opened.memberships())
     if experiment is None and runs:
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(runs.items()))
-        typer.echo(f"These show the paper's runs. One experiment's, with --experiment NAME: {listed}")
+        typer.echo(f"These show the paper's runs. To show one experiment, use --experiment NAME: {listed}")
 
 
 def print_rendered(rendered: Rendered) -> None:
-    """Print the files of an exhibit, and what it lacks."""
+    """Print the files of an exhibit, and its missing data."""
     unchanged = " (unchanged)" if rendered.files and not rendered.made else ""
     typer.echo(f"{rendered.exhibit.label}{unchanged}")
     for file in rendered.files:
@@ -307,4 +301,4 @@ def print_rendered(rendered: Rendered) -> None:
     for shortfall in rendered.shortfalls:
         typer.echo(f"  incomplete: {shortfall}")
     if rendered.shortfalls and rendered.completing_command:
-        typer.echo(f"  complete it with: {rendered.completing_command}")
+        typer.echo(f"  to complete it: {rendered.completing_command}")
