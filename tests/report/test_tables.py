@@ -431,7 +431,7 @@ def test_the_command_prints_the_files_and_the_completing_command(run: Any, tmp_p
         "  tables/table05.tex",
         "  tables/table05.csv",
         "  incomplete: no run of this table in the store",
-        "  complete it with: urfb grid run experiments.yaml figure5 --store urfb.sqlite",
+        "  to complete it: urfb grid run experiments.yaml figure5 --store urfb.sqlite",
     ]
     assert (tmp_path / "tables" / "table05.tex").exists()
     assert run("5").stdout.startswith("Table 5 (unchanged)\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib.util import find_spec
@@ -30,6 +31,9 @@ def import_matplotlib() -> None:
         import matplotlib.style
 
         matplotlib.get_configdir = configuration
+        # A figure is many thousands of objects that refer to each other: looking for garbage after every 700 of them,
+        # which is Python's default, takes a tenth of the time.
+        gc.set_threshold(20_000, 10, 10)
     finally:
         os.fchdir(here)
         os.close(here)

@@ -100,11 +100,10 @@ def curve(axes: Axes, line: pd.DataFrame, number: int = 0, of: int = 1, **style:
     if len(together):
         epochs = together["epoch"].to_numpy()
         marked = np.searchsorted(epochs, epochs[0] + np.ptp(epochs) * (np.arange(MARKERS) + shift) / MARKERS)
-        own = {"markevery": sorted(set(marked.tolist())), "legend": False} | style
+        own = {"markevery": sorted(set(marked.tolist()))} | style
         if of > MANY:
             own |= {"linewidth": 0.7}
-        # The table's own numbers: seaborn would work out means and ranges again, which takes seconds for long runs.
-        sns.lineplot(together, x="epoch", y="mean", estimator=None, ax=axes, **own)
+        axes.plot(together["epoch"], together["mean"], **own)
     repeated = together[together["n"] > 1]
     if len(repeated) and of <= MANY:
         band: dict[str, Any] = {"color": style["color"], "alpha": 0.12 * min(1, 8 / of), "linewidth": 0}

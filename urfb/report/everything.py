@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from urfb.files import write_file
+from urfb.report.building import Builder
 from urfb.report.claims import SETTINGS, ClaimResult, evaluate
 from urfb.report.claims.findings import findings
 from urfb.report.claims.formatting import as_json, as_summary, as_text
@@ -55,10 +56,11 @@ def everything(
         SelectionError: an exhibit selects by an experiment or a field that does not exist.
         InputError: the folder cannot be written to.
     """
-    exhibits = fitting(exhibits, store.runs())
+    builder = Builder(store, location)
+    exhibits = fitting(exhibits, builder.runs)
     for kind in ("figure", "table"):
         shown = [exhibit for exhibit in exhibits if exhibit.kind == kind]
-        for rendered in render(store, shown, folder / f"{kind}s", location, force=force):
+        for rendered in render(store, shown, folder / f"{kind}s", force=force, builder=builder):
             yield Part(rendered.exhibit.label, rendered.files, rendered.made, rendered.shortfalls)
     claims = [] if experiment else verdicts(store, location)
     if claims:
@@ -77,6 +79,7 @@ def everything(
         logs=logs,
         folder=folder,
         force=force,
+        builder=builder,
     )
     yield Part("Page", [page.file], page.made, [])
 

@@ -15,6 +15,7 @@ from urfb.errors import ReportError, SelectionError, nearest
 from urfb.plugins import USERS_ERRORS, place_of, users_code
 from urfb.report.drawn import Drawn, Tabulated, identities
 from urfb.report.selection import Panel, Selection, experiment_runs, panels
+from urfb.report.styles import Style
 
 if TYPE_CHECKING:
     from urfb.store import LocatedFilters
@@ -65,12 +66,14 @@ class Data:
     """What one exhibit is made of.
 
     Attributes:
-        panels: its runs, sorted into what may be compared in one set of axes.
-        measured: the frames that it asked for, by name: a row a measurement, with the run's settings beside it.
+        panels: its runs, sorted into panels of runs that can be compared.
+        measured: the frames that it asked for, by name: one row for each measurement, with the run's settings.
+        style: the style of a figure.
     """
 
     panels: list[Panel]
     measured: Mapping[str, pd.DataFrame]
+    style: Style = Style.SCREEN
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -196,10 +199,16 @@ class Exhibit:
         experiment = self.selection.experiment
         return self.source is not None and experiment is not None and experiment_runs(runs, experiment).empty
 
-    def read(self, frames: Frames, runs: pd.DataFrame) -> Data:
-        """Read all that it is made of, given all runs of the store."""
+    def read(self, frames: Frames, runs: pd.DataFrame, style: Style = Style.SCREEN) -> Data:
+        """Read all data that it shows.
+
+        Args:
+            frames: the store, or anything with its frames.
+            runs: all runs of the store.
+            style: the style of a figure.
+        """
         shown = panels(runs, self.selection) if self.selection.panels or self.selection.experiment else []
-        return Data(shown, {name: READERS[name](frames, identities(shown)) for name in self.measured})
+        return Data(shown, {name: READERS[name](frames, identities(shown)) for name in self.measured}, style)
 
     def build(self, data: Data) -> Drawn | Tabulated:
         """Draw or tabulate it.

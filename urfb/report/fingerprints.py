@@ -39,7 +39,7 @@ def _rows(frame: pd.DataFrame) -> bytes:
     """Return what frames of different rows differ in; an array in a cell counts by its bytes."""
     plain = {
         name: values
-        if is_numeric_dtype(values)
+        if is_numeric_dtype(values) or isinstance(values.dtype, pd.StringDtype)
         else [getattr(value, "tobytes", str(value).encode)() for value in values]
         for name, values in frame.items()
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -150,7 +151,11 @@ class Panel:
 
     def runs_of(self, protocol: Protocol) -> pd.DataFrame:
         """Return the rows of `runs` that one protocol has."""
-        return self.runs[self.runs["protocol"] == protocol.name]
+        return self._runs_by_protocol.get(protocol.name, self.runs.head(0))
+
+    @cached_property
+    def _runs_by_protocol(self) -> dict[str, pd.DataFrame]:
+        return {str(name): runs for name, runs in self.runs.groupby("protocol", sort=False)}
 
 
 def paper_runs(network: str, dataset: str) -> dict[str, Any]:
@@ -331,12 +336,12 @@ def _value(panel: Panel, name: str) -> str | None:
 
     The hinge's fields are missing from softmax runs, and `source` from those without code of the user's.
     """
-    runs = panel.runs
+    column = panel.runs[name]
     if name in HINGE_FIELDS:
-        runs = runs[runs["loss"] != "softmax"]
+        column = column[panel.runs["loss"] != "softmax"]
     elif name == "source":
-        runs = runs[runs["source"].notna()]
-    values = runs[name].unique()
+        column = column.dropna()
+    values = column.unique()
     if len(values) == 0:
         return _listed(panel.where[name]) if name in panel.where else None
     return _listed(values[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import re
 from collections.abc import Sequence
@@ -12,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from urfb import __version__
 from urfb.files import write_file
-from urfb.report.canvas import STYLE
-from urfb.report.captions import caption
+from urfb.report.building import Builder, Built
 from urfb.report.claims import ClaimResult, Verdict
 from urfb.report.claims.findings import findings
 from urfb.report.claims.formatting import (
@@ -32,11 +29,10 @@ from urfb.report.claims.formatting import (
     tested_by,
     undecided,
 )
-from urfb.report.drawn import Drawn, Tabulated, span
-from urfb.report.exhibits import Data, Exhibit, Frames, fitting
-from urfb.report.fingerprints import fingerprint
+from urfb.report.drawn import Tabulated, span
+from urfb.report.exhibits import Exhibit, Frames, fitting
 from urfb.report.page.runs import details, rows
-from urfb.report.rendering import completing_command, file_prefix, making_command, origin
+from urfb.report.rendering import file_prefix
 from urfb.report.selection import experiment_runs, own_fields
 from urfb.report.texts import PLUS_MINUS
 
@@ -52,16 +48,6 @@ SHOWN_ROWS = 500
 EVIDENCE_SHOWN = 3
 """The most results of a claim's components shown next to its verdict; the rest are in its tests."""
 TEMPLATES = Path(__file__).parent
-
-
-@dataclass(frozen=True, eq=False)
-class _Inputs:
-    """An exhibit's data, the command that makes its files, and its fingerprint."""
-
-    exhibit: Exhibit
-    data: Data
-    command: str
-    stamp: str
 
 
 @dataclass(frozen=True)
@@ -124,6 +110,7 @@ def write_page(
     logs: Path | None = None,
     folder: Path = Path("results"),
     force: bool = False,
+    builder: Builder | None = None,
 ) -> Written:
     """Write the page of a store, unless the file is up to date.
 
@@ -137,15 +124,16 @@ def write_page(
         logs: the folder of the store's logs.
         folder: the folder whose figures/ and tables/ the commands on the page write to.
         force: whether to write the page even if nothing has changed.
+        builder: the builder that reads and builds the exhibits; by default, one for `store` and `location`.
 
     Raises:
         SelectionError: an exhibit selects an experiment or a field that does not exist.
         InputError: the file cannot be written.
     """
-    all_runs = store.runs()
-    inputs = _read(store, exhibits, all_runs, folder, location)
-    runs = experiment_runs(all_runs, experiment)
-    stamps = [item.stamp for item in inputs]
+    builder = builder or Builder(store, location)
+    built = _built(builder, exhibits, folder)
+    runs = experiment_runs(builder.runs, experiment)
+    stamps = [item.stamp for item in built]
     listed, unfolded = rows(runs), details(store, runs, logs)
 
     sources = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.html.jinja", "page.css", "page.js")]
@@ -153,7 +141,7 @@ def write_page(
     if not force and _stamp(out) == stamp:
         return Written(out, made=False)
 
-    shown = [_shown(item, location) for item in inputs]
+    shown = [_shown(item) for item in built]
     _, style, script = sources
     text = _template().render(
         version=__version__,
@@ -174,17 +162,12 @@ def write_page(
     return Written(out, made=True)
 
 
-def _read(store: Frames, exhibits: Sequence[Exhibit], runs: pd.DataFrame, folder: Path, location: str) -> list[_Inputs]:
-    """Read the exhibits' data after checking that the runs have the fields of all selections."""
-    exhibits = [exhibit for exhibit in fitting(exhibits, runs) if not exhibit.waits(runs)]
+def _built(builder: Builder, exhibits: Sequence[Exhibit], folder: Path) -> list[Built]:
+    """Return the exhibits with their data after checking that the runs have the fields of all selections."""
+    exhibits = [exhibit for exhibit in fitting(exhibits, builder.runs) if not exhibit.waits(builder.runs)]
     for exhibit in exhibits:
-        exhibit.selection.check(runs)
-    inputs = []
-    for exhibit in exhibits:
-        data = exhibit.read(store, runs)
-        command = making_command(exhibit, folder / f"{exhibit.kind}s", location)
-        inputs.append(_Inputs(exhibit, data, command, fingerprint(exhibit, data, command)))
-    return inputs
+        exhibit.selection.check(builder.runs)
+    return [builder.build(exhibit, folder / f"{exhibit.kind}s") for exhibit in exhibits]
 
 
 def _template() -> Template:
@@ -212,24 +195,22 @@ def _summaries(runs: pd.DataFrame, claims: Sequence[ClaimResult]) -> dict[str, A
     }
 
 
-def _shown(inputs: _Inputs, location: str) -> Shown:
-    exhibit = inputs.exhibit
+def _shown(built: Built) -> Shown:
+    made = built.made
     picture, width, height, words = "", 0, 0, ""
     columns: list[str] = []
     cells: list[list[str]] = []
     notes: list[str] = []
-    with matplotlib.rc_context(STYLE):
-        made = exhibit.build(inputs.data)
-        if isinstance(made, Drawn):
-            picture = _picture(made)
-            width, height = (round(96 * MAGNIFIED * inches) for inches in made.figure.get_size_inches())
-            words = caption(exhibit, inputs.data, made, completing_command(exhibit, location)).body
     if isinstance(made, Tabulated):
         columns = [str(name) for name in made.shown.columns]
         cells = [[_unbroken(str(cell)) for cell in row] for row in made.shown.itertuples(index=False)]
         notes = made.notes
+    else:
+        picture = _picture(built)
+        width, height = (round(96 * MAGNIFIED * inches) for inches in made.figure.get_size_inches())
+        words = built.caption.body
     return Shown(
-        exhibit=exhibit,
+        exhibit=built.exhibit,
         picture=picture,
         width=width,
         height=height,
@@ -238,8 +219,8 @@ def _shown(inputs: _Inputs, location: str) -> Shown:
         rows=cells,
         notes=notes,
         shortfalls=made.shortfalls,
-        command=completing_command(exhibit, location) if made.shortfalls else "",
-        provenance=origin(exhibit, made, inputs.command, inputs.stamp),
+        command=built.completing_command if made.shortfalls else "",
+        provenance=built.origin,
         runs=[str(run) for run in made.runs["run"]] if "run" in made.runs else [],
     )
 
@@ -249,21 +230,12 @@ def _unbroken(cell: str) -> str:
     return cell.replace(PLUS_MINUS, PLUS_MINUS.replace(" ", "\N{NO-BREAK SPACE}"))
 
 
-def _picture(drawn: Drawn) -> str:
+def _picture(built: Built) -> str:
     """Return a figure as a `data:` URL: SVG, which is sharp at any size, or PNG if the SVG is too large."""
-    svg = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "urfb"}):  # keeps identifiers the same each time
-        drawn.figure.savefig(svg, format="svg", metadata={"Date": None})
-    # Rounding to a hundredth of a point is invisible and halves the size of a line of 1,000 epochs.
-    small = re.sub(
-        rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path.group()), svg.getvalue()
-    )  # fmt: skip
-    kind = "svg+xml"
-    if len(small) > HEAVIEST_SVG:
-        png = io.BytesIO()
-        drawn.figure.savefig(png, format="png", dpi=150)
-        small, kind = png.getvalue(), "png"
-    return f"data:image/{kind};base64,{base64.b64encode(small).decode()}"
+    content, kind = built.svg, "svg+xml"
+    if len(content) > HEAVIEST_SVG:
+        content, kind = built.png, "png"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _states(runs: pd.DataFrame) -> dict[str, int]:

@@ -1,0 +1,178 @@
+"""Exhibits read and built: at most once each, however many files show them."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import matplotlib
+import pandas as pd
+
+from urfb import __version__
+from urfb.report.canvas import STYLE
+from urfb.report.captions import Caption, caption
+from urfb.report.drawn import Drawn, Tabulated
+from urfb.report.exhibits import Data, Exhibit, Frames
+from urfb.report.fingerprints import fingerprint
+from urfb.report.provenance import origin, provenance
+from urfb.report.styles import Style
+
+DOTS_PER_INCH = {Style.SCREEN: 200, Style.PAPER: 300}
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """An exhibit with its data, and with what is made from them when it is first asked for.
+
+    Attributes:
+        exhibit: the figure or table.
+        data: the data that it shows.
+        command: the command that makes its files.
+        completing_command: the command that trains what it may lack; empty if there is none.
+    """
+
+    exhibit: Exhibit
+    data: Data
+    command: str
+    completing_command: str
+
+    @cached_property
+    def stamp(self) -> str:
+        """The fingerprint of the exhibit's files."""
+        return fingerprint(self.exhibit, self.data, self.command)
+
+    @cached_property
+    def made(self) -> Drawn | Tabulated:
+        """The drawn figure, laid out, or the table.
+
+        Raises:
+            ReportError: a user's function fails, or what it returns cannot become files.
+        """
+        with matplotlib.rc_context(STYLE):
+            made = self.exhibit.build(self.data)
+            if isinstance(made, Drawn):
+                _lay_out(made, DOTS_PER_INCH[self.data.style])
+        return made
+
+    @cached_property
+    def provenance(self) -> list[str]:
+        """What a reader needs to trust the numbers and to make them again, one line each."""
+        return provenance(self.exhibit, self.made, self.command, self.stamp)
+
+    @property
+    def figure(self) -> Drawn:
+        """The drawn figure, of an exhibit that is one."""
+        assert isinstance(self.made, Drawn)
+        return self.made
+
+    @cached_property
+    def caption(self) -> Caption:
+        """The caption of a figure."""
+        return caption(self.exhibit, self.data, self.figure, self.completing_command)
+
+    @cached_property
+    def png(self) -> bytes:
+        """A figure as PNG."""
+        metadata = {"Title": self.exhibit.heading, "Description": self._subject, "Software": f"urfb {__version__}"}
+        return self._saved("png", metadata, dpi=DOTS_PER_INCH[self.data.style])
+
+    @property
+    def pdf(self) -> bytes:
+        """A figure as PDF."""
+        metadata = {"Title": self.exhibit.heading, "Subject": self._subject, "Creator": f"urfb {__version__}"}
+        return self._saved("pdf", {**metadata, "CreationDate": None})
+
+    @property
+    def origin(self) -> list[str]:
+        """The provenance without shortfalls and runs."""
+        return origin(self.exhibit, self.made, self.command, self.stamp)
+
+    @property
+    def svg(self) -> bytes:
+        """A figure as SVG."""
+        svg = self._saved("svg", {"Date": None})
+        # A hundredth of a point is more than enough, and halves what a line of 1,000 epochs takes.
+        return re.sub(rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path.group()), svg)
+
+    @property
+    def _subject(self) -> str:
+        return ". ".join(self.provenance)
+
+    def _saved(self, form: str, metadata: Mapping[str, str | None], dpi: float | Literal["figure"] = "figure") -> bytes:
+        """Return the figure in a format, the same bytes for the same data."""
+        content = io.BytesIO()
+        with matplotlib.rc_context({**STYLE, "svg.hashsalt": "urfb"}):  # otherwise every SVG has other identifiers
+            self.figure.figure.savefig(content, format=form, metadata=metadata, dpi=dpi)
+        return content.getvalue()
+
+
+class Builder:
+    """Reads exhibits' data from a store and builds them.
+
+    Args:
+        frames: the store, or anything with its frames.
+        location: how the user named the store, for the commands that the files give.
+        style: the style of figures.
+    """
+
+    def __init__(self, frames: Frames, location: str, style: Style = Style.SCREEN) -> None:
+        """Keep the store; nothing is read yet."""
+        self.frames, self.location, self.style = frames, location, style
+        self._built: dict[tuple[str, str | None, Path], Built] = {}
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """All runs of the store."""
+        return self.frames.runs()
+
+    def build(self, exhibit: Exhibit, out: Path) -> Built:
+        """Return an exhibit with its data, read at most once.
+
+        Args:
+            exhibit: the figure or table.
+            out: the folder of its files.
+        """
+        key = (exhibit.label, exhibit.selection.experiment, out)
+        if key not in self._built:
+            command = making_command(exhibit, out, self.location, self.style)
+            data = exhibit.read(self.frames, self.runs, self.style)
+            completing = completing_command(exhibit, self.location)
+            self._built[key] = Built(exhibit, data, command, completing)
+        return self._built[key]
+
+
+def _lay_out(drawn: Drawn, dots_per_inch: int) -> None:
+    """Lay a figure out for good: matplotlib would do so twice for every file, and a little differently for each."""
+    figure = drawn.figure
+    engine = figure.get_layout_engine()
+    if engine is not None and figure.axes:
+        usual = figure.dpi
+        figure.dpi = dots_per_inch
+        with suppress(ValueError):  # as matplotlib does when it draws
+            engine.execute(figure)
+        figure.dpi = usual
+    figure.set_layout_engine(None)
+
+
+def making_command(exhibit: Exhibit, out: Path, location: str, style: Style = Style.SCREEN) -> str:
+    """Return the command that makes an exhibit again."""
+    words = ["urfb", "report", f"{exhibit.kind}s", exhibit.name, "--store", location, "--out", str(out)]
+    if exhibit.grid is not None:
+        words += ["--grid", str(exhibit.grid)]
+    elif exhibit.selection.experiment is not None:
+        words += ["--experiment", exhibit.selection.experiment]
+    if exhibit.kind == "figure" and style is not Style.SCREEN:
+        words += ["--style", style.value]
+    return shlex.join(words)
+
+
+def completing_command(exhibit: Exhibit, location: str) -> str:
+    """Return the command that trains what an exhibit may lack; empty if there is none."""
+    return f"urfb {exhibit.completed_by} --store {shlex.quote(location)}" if exhibit.completed_by else ""
