@@ -48,6 +48,7 @@ SHOWN_ROWS = 500
 EVIDENCE_SHOWN = 3
 """The most results of a claim's components shown next to its verdict; the rest are in its tests."""
 TEMPLATES = Path(__file__).parent
+SOURCES = ("page.html.jinja", "page.css", "page.js")
 
 
 @dataclass(frozen=True)
@@ -136,13 +137,12 @@ def write_page(
     stamps = [item.stamp for item in built]
     listed, unfolded = rows(runs), details(store, runs, logs)
 
-    sources = [(TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.html.jinja", "page.css", "page.js")]
+    _, style, script = sources = [(TEMPLATES / name).read_text(encoding="utf-8") for name in SOURCES]
     stamp = _hash(__version__, *sources, *stamps, location, str(experiment), repr(listed), as_json(claims), unfolded)
     if not force and _stamp(out) == stamp:
         return Written(out, made=False)
 
     shown = [_shown(item) for item in built]
-    _, style, script = sources
     text = _template().render(
         version=__version__,
         stamp=stamp,
