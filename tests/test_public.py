@@ -19,7 +19,7 @@ def test_the_public_names_do_not_change() -> None:
 
 
 def test_every_documented_name_exists() -> None:
-    documented = re.findall(r"^::: (\S+)$", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
+    documented = re.findall(r"^### (urfb\.\S+)$", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(documented) > 10
     for name in documented:
         assert pkgutil.resolve_name(name) is not None

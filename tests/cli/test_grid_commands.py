@@ -176,7 +176,7 @@ def test_run_says_which_trained_runs_are_new_again(tmp_path: Path, trained: Path
         connection.commit()
     choice = ("grid", "run", grid_file(tmp_path), "--store", trained, "--jobs", 0, "--where", "rule=bp")
     first, again = urfb(*choice).output, urfb(*choice).output
-    reasons = "; ".join(f"an older urfb trained run old-{run} (2 epochs); its numbers differ" for run in (1, 2))
+    reasons = "; ".join(f"an older urfb trained run old-{run} (2 epochs); its results differ" for run in (1, 2))
     assert f" new although trained before: 2 runs: {reasons}\n" in first
     assert "new although" not in again
 

@@ -103,9 +103,9 @@ def check_everywhere(folder: Path, default_identity: str) -> None:
 
     # The reference describes it.
     sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
-    import hooks
+    import generated
 
-    (row,) = (line for line in hooks.settings().splitlines() if "`momentum`" in line)
+    (row,) = (line for line in generated.settings().splitlines() if "`momentum`" in line)
     assert "The fraction of an increment that the next one keeps." in row
     assert "number, 0 or more, below 1" in row
     assert row.rstrip(" |").endswith("`0`")
