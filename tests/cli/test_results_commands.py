@@ -117,8 +117,8 @@ def test_runs_that_are_in_no_grid_file_are_listed_and_removed(tmp_path: Path, tr
     as_runs = urfb("results", "runs", *choice[2:]).output.splitlines()
     *shown, counts, removed = urfb(*choice, "--yes").output.splitlines()
     assert shown == as_runs
-    assert counts.startswith(f"to remove from {trained}: 1 run, 2 epochs, 1 checkpoint (0.")
-    assert counts.endswith(" MB) and 1 log")
+    assert counts.startswith(f"to remove from {trained}: 1 run, 2 epochs, 1 checkpoint (")
+    assert counts.endswith(" KiB) and 1 log")
     assert removed == "removed 1 run"
     assert sorted(open_store(str(trained)).runs()["seed"]) == [0, 0, 1]
 

@@ -287,13 +287,13 @@ def clean(
 
     Example: urfb grid clean --store results/urfb.sqlite
     """
-    from urfb.cli.listing import counted_files, counted_runs
+    from urfb.cli.listing import counted_files, counted_runs, size_text
     from urfb.engines.runner import remove_checkpoints
     from urfb.store import open_store
     from urfb.store.removal import orphaned_files
 
     removed, freed = remove_checkpoints(store)
-    typer.echo(f"removed the checkpoints of {counted_runs(removed)} ({freed / 1e6:,.1f} MB)")
+    typer.echo(f"removed the checkpoints of {counted_runs(removed)} ({size_text(freed)})")
     files = orphaned_files(open_store(store))
     if orphans:
         files.remove()

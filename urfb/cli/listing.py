@@ -155,10 +155,10 @@ def shared_in_words(runs: Sequence[Mapping[str, Any]]) -> str:
 
 def _print_shared(runs: Sequence[Mapping[str, Any]]) -> None:
     if text := shared_in_words(runs):
-        _print_line(text)
+        print_line(text)
 
 
-def _print_line(text: str) -> None:
+def print_line(text: str) -> None:
     """Print a line, which is broken between phrases where a terminal is too narrow."""
     screen = console()
     typer.echo(wrapped(printable(text), screen.width) if screen.is_terminal else printable(text))
@@ -188,10 +188,10 @@ def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
             f"  from {estimate.epochs} stored epochs of similar runs on such a device with as many threads{rules}"
         )
     if estimate.memory is not None:
-        typer.echo(f"memory: up to {_size(estimate.memory)}, measured")
+        typer.echo(f"memory: up to {size_text(estimate.memory)}, measured")
     typer.echo(
-        f"disk: up to {_size(estimate.checkpoints + estimate.rows)}: "
-        f"checkpoints {_size(estimate.checkpoints)}, rows {_size(estimate.rows)}"
+        f"disk: up to {size_text(estimate.checkpoints + estimate.rows)}: "
+        f"checkpoints {size_text(estimate.checkpoints)}, rows {size_text(estimate.rows)}"
     )
     if estimate.uncounted:
         typer.echo(f"  plus the checkpoints of {counted_runs(estimate.uncounted)} of a custom model, of unknown size")
@@ -214,7 +214,7 @@ def _duration(seconds: float) -> str:
     return f"{hours / 24:.1f} days"
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
     """Return a number of bytes in KiB, MiB or GiB."""
     power, unit = (30, "GiB") if count >= 2**30 else (20, "MiB") if count >= 2**20 else (10, "KiB")
     return f"{count / 2**power:.1f} {unit}"
@@ -244,7 +244,7 @@ def print_network(shown: ShownNetwork) -> None:
     name = "network" if spec.network == spec.layers else spec.network  # the table shows the statements
     typer.echo(f"{name} on {spec.dataset}, rule {spec.rule}, convention {spec.convention}")
     table(columns, rows, right=columns[3:])
-    _print_line(
+    print_line(
         "MFLOP: millions of multiplications and additions per image; step: forward pass, error signal and increments"
     )
 
@@ -270,7 +270,7 @@ def print_figures(measured: Sequence[Figures]) -> None:
         )
     columns += ["evaluation", "MiB"]
     table(columns, rows, right=columns[1:])
-    _print_line(
+    print_line(
         f"medians over rounds; speed-up: relative to {first.candidate}; bare: a step's convolutions and matrix "
         "products alone; evaluation: its share of the time; MiB: peak memory of a step"
     )
@@ -293,7 +293,7 @@ def print_status(runs: Sequence[RunStatus]) -> None:
     experiments = {name for run in failed for name in run.experiments}
     names = distinguishing(experiments, [(set(run.experiments), run.settings) for run in runs])
     for run in failed:
-        _print_line(f"failed: {run.run} {in_words(run.settings, names)}: {run.reason}")
+        print_line(f"failed: {run.run} {in_words(run.settings, names)}: {run.reason}")
 
 
 def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
@@ -385,10 +385,10 @@ def print_removal(removal: Removal, location: Location) -> None:
 
 
 def counted_files(files: RunFiles) -> str:
-    """Return '2 checkpoints (0.1 MB) and 1 log'."""
+    """Return '2 checkpoints (95.1 KiB) and 1 log'."""
     checkpoints, logs = len(files.checkpoints), len(files.logs)
     return (
-        f"{checkpoints} checkpoint{'s' * (checkpoints != 1)} ({files.bytes / 1e6:,.1f} MB) and "
+        f"{checkpoints} checkpoint{'s' * (checkpoints != 1)} ({size_text(files.bytes)}) and "
         f"{logs} log{'s' * (logs != 1)}"
     )
 

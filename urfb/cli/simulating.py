@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import typer
 from rich.progress import track
 
-from urfb.cli.listing import print_rows, printable, table
+from urfb.cli.listing import print_line, print_rows, printable, table
 from urfb.cli.options import Format
 from urfb.cli.terminal import console
 from urfb.theory.checks import Check
@@ -47,9 +47,9 @@ def print_summaries(summaries: Sequence[Summary]) -> None:
         for summary in summaries
     ]
     table(columns, rows, right=columns[2:])
-    typer.echo("means over draws (lowest to highest); e = tr(EᵗE); corr l: correlation of W_l and R_lᵗ at the end")
+    print_line("means over draws (lowest to highest); e = tr(EᵗE); corr l: correlation of W_l and R_lᵗ at the end")
     if any(summary.method_gap is not None for summary in summaries):
-        typer.echo(
+        print_line(
             "gap: largest difference in log₁₀ e between the discrete steps and the ODE, above the solver's error"
         )
     for summary in summaries:
@@ -65,21 +65,22 @@ def print_checks(checks: Sequence[Check], output: Format) -> None:
         print_rows(columns, [(*check, check.passed) for check in checks], output)
         return
     rows = []
-    for statement in dict.fromkeys(check.statement for check in checks):
+    for number, statement in enumerate(dict.fromkeys(check.statement for check in checks), start=1):
         cases = [check for check in checks if check.statement == statement]
         values = [check.value for check in cases]
         passed = all(check.passed for check in cases)
         rows.append(
             [
-                statement,
+                str(number),
+                "passed" if passed else "FAILED",
                 str(len(cases)),
                 *(f"{value:.5g}" for value in (min(values), max(values))),
                 f"{cases[0].low:g} to {cases[0].high:g}",
-                "passed" if passed else "FAILED",
+                statement,
             ]
         )
-    headers = ["check", "cases", "lowest", "highest", "allowed", ""]
-    table(headers, rows, right=headers[1:4])
+    headers = ["check", "result", "cases", "lowest", "highest", "allowed", "statement"]
+    table(headers, rows, right=headers[2:5])
     for check in checks:
         if not check.passed:
             typer.echo(f"failed: {check.statement}: {check.case}: {check.value:.5g}")

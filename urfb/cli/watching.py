@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterable, Sequence, Set
 
 import typer
 from rich.console import Group
@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from urfb.cli.listing import printable
+from urfb.cli.listing import counted_runs, printable
 from urfb.cli.terminal import console
 from urfb.grid.naming import distinguishing, in_words, settings_in, split_names
 from urfb.grid.plan import STATES
@@ -28,17 +28,13 @@ def watch_store(store: Store, every: float) -> None:
             while True:
                 counts = Counter(state for state, _ in store.progress().values())
                 summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "no runs"
+                rows = _rows(store, names)
                 if screen.is_terminal:
-                    live.update(
-                        Group(Text(f"{sum(counts.values())} runs: {summary}"), _running(store, names)), refresh=True
-                    )
+                    heading = Text(f"{counted_runs(sum(counts.values()))}: {summary}")
+                    live.update(Group(heading, _table(rows)) if rows else heading, refresh=True)
                 else:
-                    line = " · ".join(
-                        [
-                            summary,
-                            *(f"{run} {settings} {epochs}" for run, epochs, _, settings, _ in _rows(store, names)),
-                        ]
-                    )
+                    running = (f"{run} {settings} {epochs}" for run, epochs, _, settings, _ in rows)
+                    line = " · ".join([summary, *running])
                     if line != shown:
                         shown = line
                         typer.echo(line)
@@ -49,11 +45,11 @@ def watch_store(store: Store, every: float) -> None:
         return
 
 
-def _running(store: Store, names: dict[str, str]) -> Table:
+def _table(rows: Iterable[Sequence[str]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("run", "epochs", "validation error", "settings", "machine"):
         table.add_column(name)
-    for row in _rows(store, names):
+    for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
