@@ -21,6 +21,7 @@ from matplotlib.transforms import Bbox
 from urfb.report.canvas import STYLE
 from urfb.report.exhibits import Frames
 from urfb.report.figures import FIGURES
+from urfb.report.styles import Style
 from urfb.store import LocatedFilters, tables
 
 SIMPNET = "Conv 32 5x5; Maxpool 3; Drop .8; Full 500; Drop .3; Output"
@@ -192,11 +193,11 @@ class FakeStore:
                     self.add(epochs, rule=rule, loss=loss, connectivity=connectivity, seed=seed, **changed)
 
 
-def made(name: str, store: Frames, experiment: str | None = None) -> Any:
-    """Make one of the paper's figures of a store's frames."""
+def made(name: str, store: Frames, experiment: str | None = None, style: Style = Style.SCREEN) -> Any:
+    """Make one of the paper's figures from a store's frames."""
     [exhibit] = [exhibit.of_experiment(experiment) for exhibit in FIGURES if exhibit.name == name]
     with matplotlib.rc_context(STYLE):
-        return exhibit.make(exhibit.read(store, store.runs()))
+        return exhibit.make(exhibit.read(store, store.runs(), style))
 
 
 def assert_legible(figure: Figure) -> list[Text]:

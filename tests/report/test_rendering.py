@@ -65,7 +65,7 @@ def test_the_picture_is_sharp_and_says_where_it_comes_from(store, tmp_path):
     render(store, [4], tmp_path)
     with Image.open(tmp_path / "figure04.png") as picture:
         assert picture.info["dpi"] == pytest.approx((200, 200), abs=0.1)
-        assert picture.width == 680
+        assert picture.width == 669
         assert picture.info["Title"].startswith("Figure 4 of Amit (2019)")
         assert "2 of the paper's 1,000 epochs" in picture.info["Description"]
         for run in store.runs()["run"]:

@@ -86,8 +86,22 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(run, store, argument
     assert result.stderr.count("\n") == 1
 
 
+def test_figures_for_a_manuscript_go_to_a_folder_of_their_own(run, store, tmp_path):
+    store.add(2)
+    result = run(4, "--style", "paper")
+    assert result.exit_code == 0
+    assert f"  {tmp_path / 'figures-paper' / 'figure04.png'}" in result.stdout.splitlines()
+    assert not (tmp_path / "figures").exists()
+
+
+def test_an_unknown_style_is_answered_with_those_that_exist(run):
+    result = run(4, "--style", "papr")
+    assert result.exit_code == 2
+    assert "'papr' is not one of 'screen', 'paper'" in result.stderr
+
+
 def test_the_help_has_an_example(run):
-    assert "urfb report figures 4 10 --experiment quick" in run("--help").stdout
+    assert "urfb report figures 4 10 --experiment quick --style paper" in run("--help").stdout
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ TablesArgument = Annotated[
 OutOption = Annotated[
     Path | None,
     typer.Option(
-        "--out", metavar="DIR", help="Folder to write to.", show_default="figures/ or tables/, next to the store"
+        "--out", metavar="DIR", help="Folder to write to.", show_default="figures/, figures-paper/ or tables/, next to the store"
     ),
 ]
 ExperimentOption = Annotated[
@@ -51,6 +51,21 @@ GridOption = Annotated[
         metavar="FILE",
         help="Grid file that names your own figures and tables (reports:).",
         show_default="./experiments.yaml, if it exists",
+    ),
+]
+class StyleName(str, Enum):
+    """The style of figures."""
+
+    SCREEN = "screen"
+    PAPER = "paper"
+
+
+StyleOption = Annotated[
+    StyleName,
+    typer.Option(
+        "--style",
+        help="Style of figures. screen: with titles and a note about missing runs. paper: for a manuscript, 85 or "
+        "180 mm wide, with neither.",
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Make everything again, even if nothing has changed.")]
@@ -83,6 +98,7 @@ def figures(
     out: OutOption = None,
     experiment: ExperimentOption = None,
     grid: GridOption = None,
+    style: StyleOption = StyleName.SCREEN,
     force: ForceOption = False,
 ) -> None:
     """Draw figures as PNG and PDF, with captions and numbers.
@@ -90,9 +106,9 @@ def figures(
     Each figure has a caption as text and LaTeX, and its numbers as CSV. A figure that is up to date is not drawn again.
     If runs are missing or short, the command that trains them is printed.
 
-    Example: urfb report figures 4 10 --experiment quick
+    Example: urfb report figures 4 10 --experiment quick --style paper
     """
-    for rendered in make("figure", names, store, out, experiment, grid, force):
+    for rendered in make("figure", names, store, out, experiment, grid, style, force):
         print_rendered(rendered)
 
 
@@ -119,7 +135,8 @@ def tables(
     from urfb.cli.listing import printable
     from urfb.report.texts import without_provenance
 
-    for index, rendered in enumerate(make("table", names, store, out, experiment, grid, force)):
+    made = make("table", names, store, out, experiment, grid, StyleName.SCREEN, force)
+    for index, rendered in enumerate(made):
         if printed:
             text = without_provenance(rendered.files[0].read_text(encoding="utf-8"))
             typer.echo("\n" * (index > 0) + printable(text, keep="\n"), nl=False)
@@ -134,20 +151,24 @@ def make(
     out: Path | None,
     experiment: str | None,
     grid: Path | None,
+    style: StyleName,
     force: bool,
 ) -> Iterator[Rendered]:
-    """Write the files of some figures or tables, by default into a folder next to the store."""
+    """Write the files of figures or tables, by default into a folder next to the store."""
     import_matplotlib()
     from urfb.report.exhibits import chosen, fitting
     from urfb.report.paper import exhibits
     from urfb.report.rendering import render
+    from urfb.report.styles import Style
     from urfb.store import open_store
 
     opened = open_store(store)
     wanted = chosen(exhibits(kind, grid), names or [], experiment, grid)
     if not names:
         wanted = fitting(wanted, opened.runs())
-    yield from render(opened, wanted, out or opened.location.folder / f"{kind}s", str(opened.location), force=force)
+    chosen_style = Style(style.value)
+    folder = out or opened.location.folder / (chosen_style.folder if kind == "figure" else "tables")
+    yield from render(opened, wanted, folder, str(opened.location), style=chosen_style, force=force)
 
 
 @app.command()
@@ -251,6 +272,7 @@ def everything(
     ] = None,
     experiment: ExperimentOption = None,
     grid: GridOption = None,
+    style: StyleOption = StyleName.SCREEN,
     force: ForceOption = False,
 ) -> None:
     """Make all figures and tables, the verdicts and the page.
@@ -263,6 +285,7 @@ def everything(
     from urfb.report.everything import everything
     from urfb.report.exhibits import chosen
     from urfb.report.paper import exhibits
+    from urfb.report.styles import Style
     from urfb.store import open_store
 
     opened = open_store(store)
@@ -276,6 +299,7 @@ def everything(
         location=str(location),
         experiment=experiment,
         logs=location.logs,
+        style=Style(style.value),
         force=force,
     ):
         lacking = ", incomplete" if part.shortfalls else ""

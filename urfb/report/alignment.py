@@ -21,6 +21,7 @@ from urfb.report.canvas import (
     curve,
     epoch_axis,
     fitting_key,
+    heading,
     page,
     placeholder,
     text_width,
@@ -31,6 +32,7 @@ from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, expla
 from urfb.report.exhibits import Data
 from urfb.report.protocols import FRFB, URFB, Protocol
 from urfb.report.selection import Panel
+from urfb.report.styles import Style
 
 MOST_ABREAST = 4
 """The most protocols in a row, so that it fits on a page."""
@@ -172,19 +174,21 @@ def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
     about = [measure.about, explain([row.table for row in rows], ABOUT_SEEDS)]
     about += [measure.about_lowest.format(lowest_layer), measure.about_highest.format(highest_layer)]
     explanation = " ".join(words for words in about if words)
-    titles = [_titles(row, reached, width / columns) for row in rows]
+    headings = [wrapped(heading(row.title, len(rows), data.style), width - 0.4) for row in rows]
+    titles = [_titles(row, reached, width / columns, data.style) for row in rows]
     keys = [row.key(width) for row in rows]
     heights = [
-        (2.35 if columns < 3 else 1.95) + 0.12 * (wrapped(row.title, width - 0.4).count("\n") + lines) + key.height
-        for row, lines, key in zip(
-            rows, (max(text.count("\n") for text in texts) for texts in titles), keys, strict=True
+        (2.35 if columns < 3 else 1.95) + 0.12 * (words.count("\n") + lines) + key.height
+        for words, lines, key in zip(
+            headings, (max(text.count("\n") for text in texts) for texts in titles), keys, strict=True
         )
     ]
-    figure = page(min(columns, 2), sum(heights), lacking)
+    figure = page(min(columns, 2), sum(heights), lacking, data.style)
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     places = _places(rows, columns)
-    for part, row, texts, key in zip(parts, rows, titles, keys, strict=True):
-        part.suptitle(wrapped(row.title, width - 0.4))
+    for part, row, words, texts, key in zip(parts, rows, headings, titles, keys, strict=True):
+        if words:
+            part.suptitle(words)
         grid = list(part.subplots(1, columns, squeeze=False, sharey=True)[0])
         taken = [places.get(protocol.name, number) for number, protocol in enumerate(row.protocols)]
         _draw_row([grid[place] for place in taken], row, texts, ticks=5 if columns < 3 else 3)
@@ -265,13 +269,15 @@ def _runs(panel: Panel, protocol: Protocol, measured: pd.DataFrame) -> list[str]
     return runs[runs.isin(measured["run"])].to_list()
 
 
-def _titles(row: _Row, reached: Mapping[str, int], width: float) -> list[str]:
+def _titles(row: _Row, reached: Mapping[str, int], width: float, style: Style) -> list[str]:
     """Return the title of each of a row's axes, which are `width` inches wide."""
     words = []
     for protocol in row.protocols:
         epochs = [reached[run] for run in row.panel.runs_of(protocol)["run"] if run in reached]
         words.append((protocol.name, f"({extent(epochs)})"))
     room = width - (PANEL_WIDTH - TITLE_WIDTH if width > 2 else 0.1)
+    if style is Style.PAPER:
+        return [wrapped(name, room) for name, _ in words]
     if all(text_width(" ".join(pair), TITLE_SIZE) <= room for pair in words):
         return [" ".join(pair) for pair in words]
     return ["\n".join(wrapped(text, room) for text in pair) for pair in words]

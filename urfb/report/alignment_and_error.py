@@ -25,6 +25,7 @@ from urfb.report.canvas import (
     Key,
     curve,
     fitting_key,
+    heading,
     page,
     placeholder,
     text_width,
@@ -34,6 +35,7 @@ from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, expla
 from urfb.report.exhibits import Data
 from urfb.report.protocols import Protocol
 from urfb.report.selection import Panel
+from urfb.report.styles import Style
 
 EARLY = 100  # steps
 MOMENTS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -84,11 +86,13 @@ def draw(data: Data) -> Drawn:
         if reference and len(panel.runs_of(reference))
     ]
     about += [ABOUT_REFERENCE.format(names[0])] if names else []
-    keys = [_key(*of_panel, reached) for of_panel in zip(panels, tables, references, strict=True)]
+    keys = [_key(*of_panel, reached, data.style) for of_panel in zip(panels, tables, references, strict=True)]
     heights = [2.3 + key.height for key in keys]
-    figure = page(2, sum(heights), lacking)
+    figure = page(2, sum(heights), lacking, data.style)
     parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, panel, table, reference, key in zip(parts, panels, tables, references, keys, strict=True):
+        if title := heading(panel.title, len(panels), data.style):
+            part.suptitle(wrapped(title, 2 * PANEL_WIDTH - 0.4))
         _draw_panel(part, panel, table, reference)
         part.legend(**key.options, loc="outside lower center")
     return Drawn(
@@ -145,7 +149,6 @@ def _lines(panel: Panel, table: pd.DataFrame) -> int:
 
 
 def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, reference: Protocol | None) -> None:
-    part.suptitle(wrapped(panel.title, 2 * PANEL_WIDTH - 0.4))
     left, right = part.subplots(1, 2)
     correlations, errors = (table[table["quantity"] == name] for name in ("correlation", "error"))
     [shown] = with_feedback([panel])
@@ -166,16 +169,20 @@ def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, reference: P
     right.set(xlabel="mean correlation of W and Rᵗ over these layers", ylabel="validation error (%)")
 
 
-def _key(panel: Panel, table: pd.DataFrame, reference: Protocol | None, reached: Mapping[str, int]) -> Key:
+def _key(
+    panel: Panel, table: pd.DataFrame, reference: Protocol | None, reached: Mapping[str, int], style: Style
+) -> Key:
     handles = []
     [shown] = with_feedback([panel])
     for protocol in (*([reference] if reference else []), *shown.protocols):
         epochs = [reached[run] for run in panel.runs_of(protocol)["run"] if run in reached]
         label = f"{protocol.name} ({extent(epochs) if epochs else 'nothing measured'})"
+        if style is Style.PAPER:
+            label = protocol.name
         marker = "" if protocol is reference else protocol.marker
         handles.append(Line2D([], [], color=protocol.colour, marker=marker, label=label))
-    for (layer, name), style in zip(_names(table).items(), itertools.cycle(LAYER_STYLES)):
-        handles.append(Line2D([], [], color=GREY, linestyle=style, label=f"layer {layer}: {name}"))
+    for (layer, name), dashes in zip(_names(table).items(), itertools.cycle(LAYER_STYLES)):
+        handles.append(Line2D([], [], color=GREY, linestyle=dashes, label=f"layer {layer}: {name}"))
     return fitting_key(handles, 2 * PANEL_WIDTH - 0.1, 3)
 
 

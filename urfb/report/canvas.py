@@ -21,8 +21,10 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from urfb.report.drawn import in_brief
+from urfb.report.styles import Style
 
-PANEL_WIDTH = 3.4  # inches: one column of the journal
+PANEL_WIDTH = 85 / 25.4  # inches: a column of the journal
+PAGE_WIDTH = 180 / 25.4  # inches: two columns of the journal, and the gap between them
 MARKERS = 5  # on each line, at even distances, however many epochs it has
 GREY = "0.35"
 
@@ -59,19 +61,32 @@ STYLE: Any = {
 """For `matplotlib.rc_context`: matplotlib's defaults, whatever the user's settings are, and what differs from them."""
 
 
-def page(columns: int, height: float, shortfalls: Sequence[str]) -> Figure:
-    """Return an empty figure, `columns` panels wide.
+def page(columns: int, height: float, shortfalls: Sequence[str], style: Style = Style.SCREEN) -> Figure:
+    """Return an empty figure.
 
-    If the figure lacks something, one line below the room for the panels says so; the caption says more.
+    On a screen, a line below the room for the panels says that the figure is incomplete; the caption says more.
+
+    Args:
+        columns: the number of panels next to each other; at most two fit a manuscript.
+        height: the height of the panels, in inches.
+        shortfalls: what the figure lacks.
+        style: the style of the figure.
     """
     width = columns * PANEL_WIDTH
-    status = _status(shortfalls, width - 0.1)
+    if style is Style.PAPER:
+        width = PANEL_WIDTH if columns == 1 else PAGE_WIDTH
+    status = _status(shortfalls, width - 0.1) if style is Style.SCREEN else ""
     below = STATUS_HEIGHT if status else 0.0
     engine = ConstrainedLayoutEngine(rect=(0, below / (height + below), 1, height / (height + below)))
     figure = Figure(figsize=(width, height + below), layout=engine)
     if status:
         figure.text(0.5, 0.04 / (height + below), status, ha="center", va="bottom", fontsize=NOTE_SIZE, color=GREY)
     return figure
+
+
+def heading(title: str, panels: int, style: Style) -> str:
+    """Return the title of one of so many panels: empty where a manuscript's caption says the same."""
+    return "" if panels == 1 and style is Style.PAPER else title
 
 
 def _status(shortfalls: Sequence[str], inches: float) -> str:

@@ -17,9 +17,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.image import imread
 
-from urfb.report.canvas import PANEL_WIDTH, page
+from urfb.report.canvas import page
 from urfb.report.drawn import Drawn
 from urfb.report.exhibits import Data
+from urfb.report.styles import Style
 
 MEANING = (
     "each class shows its first images in the files of the training set; index: the image's place in these files, from "
@@ -29,7 +30,7 @@ EXPLANATION = "Each class shows its first images in the files of the training se
 TITLES = {"cifar10": "CIFAR-10: ten images of each class", "cifar100": "CIFAR-100: one image of each class"}
 
 # Inches.
-WIDTHS = {"cifar10": 2.85, "cifar100": 2 * PANEL_WIDTH - 2.85}  # CIFAR-100 has a name below each image
+CIFAR10_WIDTH = 2.85  # CIFAR-100 has the rest of the width, because it has a name below each image
 HEIGHT = 5.05
 TITLE_HEIGHT = 0.3
 ROW = 0.47
@@ -37,7 +38,7 @@ IMAGE = 0.275
 
 COLUMNS = 10  # of the sheet of images, and of the panel of CIFAR-100
 PIXELS = 32  # an image's height and width
-NAME_SIZE = 5.5
+NAME_SIZES = {Style.SCREEN: 5.5, Style.PAPER: 6.0}  # points; paper is wider
 NAME_LINE = 0.083  # inches
 NAME_CHARACTERS = 9  # in a line below an image
 HYPHENATED = {
@@ -58,24 +59,25 @@ def samples() -> tuple[pd.DataFrame, np.ndarray]:
     return table, tiles.reshape(-1, PIXELS, PIXELS, 3)
 
 
-def draw(_: Data) -> Drawn:
+def draw(data: Data) -> Drawn:
     """Draw ten images of each class of CIFAR-10, in a row, and one of each class of CIFAR-100."""
     table, images = samples()
-    figure = page(2, HEIGHT, [])
+    figure = page(2, HEIGHT, [], data.style)
     figure.set_layout_engine("none")
     width, height = figure.get_size_inches()
     left = 0.0
     for dataset, title in TITLES.items():
-        axes = figure.add_axes((left / width, 1 - HEIGHT / height, WIDTHS[dataset] / width, HEIGHT / height))
-        left += WIDTHS[dataset]
+        room = CIFAR10_WIDTH if dataset == "cifar10" else width - CIFAR10_WIDTH
+        axes = figure.add_axes((left / width, 1 - HEIGHT / height, room / width, HEIGHT / height))
+        left += room
         shown = table[table["dataset"] == dataset]
         if dataset == "cifar10":
             _draw_classes_by_row(axes, shown, images)
         else:
-            _draw_named_images(axes, shown, images)
-        axes.set(xlim=(0, WIDTHS[dataset]), ylim=(HEIGHT, 0), aspect="equal")  # inches from the upper left corner
+            _draw_named_images(axes, shown, images, room, NAME_SIZES[data.style])
+        axes.set(xlim=(0, room), ylim=(HEIGHT, 0), aspect="equal")  # inches from the upper left corner
         axes.set_axis_off()
-        axes.text(WIDTHS[dataset] / 2, TITLE_HEIGHT / 2, title, ha="center", va="center", fontsize="medium")
+        axes.text(room / 2, TITLE_HEIGHT / 2, title, ha="center", va="center", fontsize="medium")
     return Drawn(figure, table, pd.DataFrame(), [], MEANING, EXPLANATION)
 
 
@@ -88,16 +90,16 @@ def _draw_classes_by_row(axes: Axes, shown: pd.DataFrame, images: np.ndarray) ->
         _draw_image(axes, np.hstack(list(images[of_class.index])), 0.05, top + ROW - IMAGE - 0.02)
 
 
-def _draw_named_images(axes: Axes, shown: pd.DataFrame, images: np.ndarray) -> None:
-    """Draw images row by row, each above its name."""
-    room = (WIDTHS["cifar100"] - 0.05) / COLUMNS
+def _draw_named_images(axes: Axes, shown: pd.DataFrame, images: np.ndarray, width: float, name_size: float) -> None:
+    """Draw images row by row into a width in inches, each above its name."""
+    room = (width - 0.05) / COLUMNS
     for number, (image, name) in enumerate(zip(images[shown.index], shown["name"], strict=True)):
         row, column = divmod(number, COLUMNS)
         centre, top = (column + 0.5) * room, TITLE_HEIGHT + row * ROW
         _draw_image(axes, image, centre - IMAGE / 2, top)
         lines = textwrap.wrap(HYPHENATED.get(name, _as_words(name)), NAME_CHARACTERS)[:2]
         for line, text in enumerate(lines, start=1):
-            look: Any = {"ha": "center", "va": "baseline", "fontsize": NAME_SIZE}
+            look: Any = {"ha": "center", "va": "baseline", "fontsize": name_size}
             axes.text(centre, top + IMAGE + line * NAME_LINE, text, parse_math=False, **look)
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from urfb.nn.rules import RULES
 from urfb.report.alignment import last_stage
-from urfb.report.canvas import GREY, PANEL_WIDTH, Key, fitting_key, page, placeholder, text_width, wrapped
+from urfb.report.canvas import GREY, PANEL_WIDTH, Key, fitting_key, heading, page, placeholder, text_width, wrapped
 from urfb.report.colours import layer_looks
 from urfb.report.drawn import Drawn, drawn_runs, explain, over_seeds, shortfalls, stack, students_interval
 from urfb.report.exhibits import Data
@@ -56,9 +56,14 @@ def draw(data: Data) -> Drawn:
     keys = [_key(table, depth) for table, depth in zip(tables, depths, strict=True)]
     heights = [2.45 + key.height for key in keys]
     about = [ABOUT, explain(tables, ABOUT_SEEDS), ABOUT_COLOURS]
-    figure = page(2, sum(heights), lacking)
+    figure = page(2, sum(heights), lacking, data.style)
     parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for number, part in enumerate(parts):
+        after = f"epoch {seeds[number]['of_epoch'].iloc[0]:,.0f}"
+        if title := heading(f"{panels[number].title}, {after}", len(panels), data.style):
+            part.suptitle(wrapped(title, 2 * PANEL_WIDTH - 0.4))
+        else:
+            about.insert(1, f"All values are after {after}.")
         _draw_panel(part, panels[number], tables[number], seeds[number], depths[number])
         if keys[number].height:
             part.legend(**keys[number].options, loc="outside lower center")
@@ -135,8 +140,6 @@ def _key(table: pd.DataFrame, depth: int) -> Key:
 def _draw_panel(part: SubFigure, panel: Panel, table: pd.DataFrame, values: pd.DataFrame, depth: int) -> None:
     left, right = part.subplots(1, 2, sharex=True)
     errors, correlations = (table[table["quantity"] == name] for name in ("error", "correlation"))
-    after = f", epoch {errors['epoch'].iloc[0]:,.0f}" if len(errors) else ""
-    part.suptitle(wrapped(panel.title + after, 2 * PANEL_WIDTH - 0.4))
     left.plot(errors["epsilon"], errors["mean"], label="validation error", color=GREY)
     for protocol in panel.protocols:
         point = errors[errors["protocol"] == protocol.name]

@@ -17,6 +17,7 @@ from urfb.report.canvas import (
     PANEL_WIDTH,
     TITLE_WIDTH,
     fitting_key,
+    heading,
     legend_below,
     page,
     placeholder,
@@ -37,6 +38,7 @@ from urfb.report.drawn import (
 from urfb.report.exhibits import Data
 from urfb.report.protocols import Protocol
 from urfb.report.selection import DATASET_NAMES, Panel
+from urfb.report.styles import Style
 
 MEANING = (
     "mean: the mean over n seeds of the error in percent on the images of column `set`; low, high: the 95 % interval "
@@ -105,7 +107,12 @@ def _draw(panels: list[Panel], expected: list[Panel], data: Data) -> Drawn:
     }
     lacking = shortfalls(expected, reached, "no test error yet")
     tables = [_table(panel, rows, kind) for panel, rows in zip(panels, errors, strict=True)]
-    bars = [_Bars(panel, table, rows) for panel, table, rows in zip(panels, tables, errors, strict=True) if len(rows)]
+    count = sum(len(rows) > 0 for rows in errors)
+    bars = [
+        _Bars(panel, heading(panel.title, count, data.style), table, rows, data.style)
+        for panel, table, rows in zip(panels, tables, errors, strict=True)
+        if len(rows)
+    ]
     if not bars:
         return Drawn(placeholder(), stack(tables), drawn_runs(panels, reached), lacking, MEANING)
 
@@ -115,7 +122,7 @@ def _draw(panels: list[Panel], expected: list[Panel], data: Data) -> Drawn:
     lengths = [max(shown.length for shown in row) if horizontal else 1.75 for row in rows]
     height = sum(lengths) + sum(max(shown.margins for shown in row) for row in rows)
     explanation = f"{about} {explain(tables, ABOUT_SEEDS)}".strip()
-    figure = page(columns, height, lacking)
+    figure = page(columns, height, lacking, data.style)
     grid = list(figure.subplots(len(rows), columns, squeeze=False, height_ratios=lengths).flat)
     # Room for the numbers at the ends of the bars and, above vertical bars, for the legend.
     room = 120 if horizontal else 125 if any(shown.paired for shown in bars) else 112
@@ -189,13 +196,17 @@ class _Bars:
 
     Attributes:
         panel: the panel.
+        title: the panel's title; empty for none.
         table: one row for each bar.
         errors: one row for each run.
+        style: the style of the figure. A manuscript has seeds and epochs in the caption.
     """
 
     panel: Panel
+    title: str
     table: pd.DataFrame
     errors: pd.DataFrame
+    style: Style
 
     @cached_property
     def order(self) -> list[str]:
@@ -281,7 +292,7 @@ class _Bars:
     @property
     def margins(self) -> float:
         """The height of title, names and legend in inches."""
-        return 0.95 + 0.2 * self.paired + 0.11 * wrapped(self.panel.title, TITLE_WIDTH).count("\n")
+        return 0.95 + 0.2 * self.paired + 0.11 * wrapped(self.title, TITLE_WIDTH).count("\n")
 
 
 def _draw_panel(axes: Axes, bars: _Bars, horizontal: bool) -> None:
@@ -310,7 +321,7 @@ def _draw_panel(axes: Axes, bars: _Bars, horizontal: bool) -> None:
     look: dict[str, Any] = {"s": 2.2**2, "facecolor": "white", "edgecolor": "0.15", "linewidth": 0.5, "zorder": 3}
     axes.scatter(*(dots[:, ::-1] if horizontal else dots).T, **look)
     _write_numbers(axes, bars, horizontal)
-    axes.set_title(wrapped(bars.panel.title, TITLE_WIDTH), pad=14 if horizontal else None)
+    axes.set_title(wrapped(bars.title, TITLE_WIDTH), pad=14 if horizontal and bars.style is Style.SCREEN else None)
     ticks = bars.ticks(horizontal)
     ends = (len(bars.order) - 0.4, -0.6)
     if horizontal:
@@ -353,13 +364,15 @@ def _write_numbers(axes: Axes, bars: _Bars, horizontal: bool) -> None:
             why = "no run" if bars.panel.runs_of(protocol).empty else "no test error yet"
             turned = {} if horizontal else {"rotation": 90}
             write(why, position, 0.03, 0, NUMBER_SIZE, xycoords=axes_end, color=GREY, **turned, **at_end)
+        if bars.style is Style.PAPER:
+            continue
         for text, points, size in (
             (f"{bar['n'] or '–'}", first, NOTE_SIZES[0]),
             (f"{bar['epochs']:,}" if bar["n"] else "–", second, NOTE_SIZES[bars.paired]),
         ):
             outwards = points if horizontal else -points
             write(text, position, 1 if horizontal else 0, outwards, size, xycoords=axes_end, **at_side)
-    for points, head in ((first, "seeds"), (second, "epochs")):
+    for points, head in ((first, "seeds"), (second, "epochs")) if bars.style is Style.SCREEN else ():
         place, offset = ((1, 1), (points, 1)) if horizontal else ((0, 0), (-4, -points))
         va = "bottom" if horizontal else "top"
         axes.annotate(head, place, offset, "axes fraction", "offset points", ha="right", va=va, fontsize=NOTE_SIZES[0])

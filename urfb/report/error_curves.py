@@ -23,6 +23,7 @@ from urfb.report.canvas import (
     curve,
     epoch_axis,
     fitting_key,
+    heading,
     legend_below,
     page,
     placeholder,
@@ -42,6 +43,7 @@ from urfb.report.drawn import (
 )
 from urfb.report.exhibits import Data
 from urfb.report.selection import Panel
+from urfb.report.styles import Style
 
 SETS: dict[str, Any] = {"training": "-", "validation": ":"}  # the paper's line styles
 MEANING = f"mean, low and high: the mean and the range of the error in percent over n seeds; {MEANING_ALONE}"
@@ -75,13 +77,20 @@ def draw(data: Data) -> Drawn:
     width = 2 if crowded else 1
     rows = math.ceil(len(panels) / columns)
     about_seeds = explain(tables, ABOUT_SEEDS if len(SETS) * most <= MANY else ABOUT_MANY)
-    titles, keys = zip(*(_in_words(panel, reached, width * PANEL_WIDTH) for panel in panels), strict=True)
+    headings = [heading(panel.title, len(panels), data.style) for panel in panels]
+    titles, keys = zip(
+        *(
+            _in_words(panel, words, reached, width * PANEL_WIDTH, data.style)
+            for panel, words in zip(panels, headings, strict=True)
+        ),
+        strict=True,
+    )
     heights = [
         (3.4 if crowded else 2.45) + 0.11 * title.count("\n") + key.height
         for title, key in zip(titles, keys, strict=True)
     ]
     height = sum(max(heights[start : start + columns]) for start in range(0, len(panels), columns))
-    figure = page(columns * width, height, lacking)
+    figure = page(columns * width, height, lacking, data.style)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for number, (axes, panel, title, key) in enumerate(zip(grid, panels, titles, keys, strict=False)):
         _draw_panel(axes, panel, tables[number])
@@ -126,7 +135,7 @@ def _set_limits(axes: Axes, compared: pd.DataFrame) -> None:
     axes.set_ylim(ticks[0], min(highest + 0.04 * (highest - ticks[0]), 102))
 
 
-def _in_words(panel: Panel, reached: Mapping[str, int], width: float) -> tuple[str, Key]:
+def _in_words(panel: Panel, title: str, reached: Mapping[str, int], width: float, style: Style) -> tuple[str, Key]:
     """Return a panel's title and legend.
 
     Seeds and epochs are in the title if all protocols have the same; otherwise the legend has the seeds.
@@ -136,13 +145,13 @@ def _in_words(panel: Panel, reached: Mapping[str, int], width: float) -> tuple[s
         for protocol in panel.protocols
     }
     seen = {protocol: of_protocol for protocol, of_protocol in epochs.items() if of_protocol}
-    extents = {extent(of_protocol) for of_protocol in seen.values()}
+    extents = {extent(of_protocol) for of_protocol in seen.values()} if style is Style.SCREEN else set()
     handles = [Line2D([], [], color=GREY, linestyle=style, label=name) for name, style in SETS.items()]
     handles[1].set(marker="o", **OPEN, markeredgecolor=GREY)
     for protocol, of_protocol in seen.items():
         seeds = f" ({len(of_protocol)} seed{'s' * (len(of_protocol) > 1)})" if len(extents) > 1 else ""
         handles.append(Line2D([], [], color=protocol.colour, marker=protocol.marker, label=f"{protocol.name}{seeds}"))
-    title, room = panel.title, width - PANEL_WIDTH + TITLE_WIDTH
+    room = width - PANEL_WIDTH + TITLE_WIDTH
     if len(extents) == 1:
         words = f"({extents.pop()})"
         separator = " " if text_width(f"{title} {words}", TITLE_SIZE) <= room else "\n"

@@ -1,4 +1,4 @@
-"""All that a store has to show, in one folder: figures, tables, verdicts and the page."""
+"""A whole report in one folder: figures, tables, verdicts and the page."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from urfb.report.claims.formatting import as_json, as_summary, as_text
 from urfb.report.exhibits import Exhibit, Frames, fitting
 from urfb.report.page.document import default_file, write_page
 from urfb.report.rendering import render
+from urfb.report.styles import Style
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a report: what it is called, its files, whether they were written now, and what it lacks."""
+    """One part of a report: its name, its files, whether they were written now, and what it lacks."""
 
     name: str
     files: list[Path]
@@ -27,7 +28,7 @@ class Part:
 
 
 def verdicts(store: Frames, location: str) -> list[ClaimResult]:
-    """Return the verdicts on all claims, in each setting."""
+    """Return the verdicts on all claims in every setting."""
     return [result for setting in SETTINGS.values() for result in evaluate(store, [], setting, location)]
 
 
@@ -39,28 +40,32 @@ def everything(
     location: str = "results/urfb.sqlite",
     experiment: str | None = None,
     logs: Path | None = None,
+    style: Style = Style.SCREEN,
     force: bool = False,
 ) -> Iterator[Part]:
-    """Make what has changed of a report, and yield each part of it.
+    """Make the parts of a report that have changed, and yield each part.
 
     Args:
-        store: where the frames come from.
+        store: the source of the frames.
         exhibits: the figures and tables.
-        folder: gets figures/, tables/, claims.json, claims.txt and page.html.
-        location: how the user named the store, for the commands that the files give.
-        experiment: the one that is shown; the claims, which are the paper's, are then left out.
+        folder: the folder for figures/, tables/, claims.json, claims.txt and page.html.
+        location: the store as the user named it, for the commands in the files.
+        experiment: the experiment to show; the claims, which are about the paper's runs, are then left out.
         logs: the folder of the store's logs.
-        force: write files even if nothing has changed.
+        style: the style of the figures, which also chooses their folder; the page has figures for a screen.
+        force: whether to write files even if nothing has changed.
 
     Raises:
-        SelectionError: an exhibit selects by an experiment or a field that does not exist.
+        SelectionError: an exhibit selects an experiment or a field that does not exist.
         InputError: the folder cannot be written to.
     """
     builder = Builder(store, location)
     exhibits = fitting(exhibits, builder.runs)
     for kind in ("figure", "table"):
         shown = [exhibit for exhibit in exhibits if exhibit.kind == kind]
-        for rendered in render(store, shown, folder / f"{kind}s", force=force, builder=builder):
+        drawing = Builder(store, location, style) if kind == "figure" and style is not builder.style else builder
+        out = folder / (style.folder if kind == "figure" else "tables")
+        for rendered in render(store, shown, out, force=force, builder=drawing):
             yield Part(rendered.exhibit.label, rendered.files, rendered.made, rendered.shortfalls)
     claims = [] if experiment else verdicts(store, location)
     if claims:

@@ -22,6 +22,7 @@ from urfb.report.canvas import (
     curve,
     epoch_axis,
     fitting_key,
+    heading,
     page,
     placeholder,
     text_width,
@@ -30,6 +31,7 @@ from urfb.report.canvas import (
 from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, shortfalls, stack, with_runs
 from urfb.report.exhibits import Data
 from urfb.report.selection import Panel
+from urfb.report.styles import Style
 
 FILTERS = 6
 """Number of filters drawn: the first ones, so that the selection cannot favour similar filters."""
@@ -65,19 +67,25 @@ def draw(data: Data) -> Drawn:
         return Drawn(placeholder(), pd.DataFrame(columns=COLUMNS), drawn_runs(data.panels, {}), lacking, MEANING)
 
     tables: list[pd.DataFrame] = []
-    figure = page(len(panels), 5.2, lacking)
-    for part, panel in zip(figure.subfigures(1, len(panels), squeeze=False)[0], panels, strict=True):
+    about = [ABOUT_COLOURS, ABOUT_SIMILARITY]
+    columns, lines = _abreast(panels, data.style)
+    figure = page(columns, 5.2 * lines, lacking, data.style)
+    for part, panel in zip(figure.subfigures(lines, columns, squeeze=False).flat, panels, strict=False):
         run, filters = _filters_of_lowest_seed(panel, data.measured["filters"])
         last = filters[(filters["epoch"] == filters["epoch"].max()) & (filters["filter"] <= FILTERS)]
         rows = _similarity_rows(panel, similarity)
         tables += [_filter_rows(panel, last), rows]
-        caption = f"\n{_run_in_words(panel, run, last)}" if run is not None else ""
-        part.suptitle(wrapped(panel.title, TITLE_WIDTH) + caption)
-        part.supxlabel(_at_both_ends(rows), fontsize=NOTE_SIZE + 0.5)
+        shown = _run_in_words(panel, run, last) if run is not None else ""
+        similar = _at_both_ends(rows)
+        if data.style is Style.SCREEN:
+            part.suptitle(f"{wrapped(panel.title, TITLE_WIDTH)}\n{shown}".strip())
+            part.supxlabel(similar, fontsize=NOTE_SIZE + 0.5)
+        elif title := heading(panel.title, len(panels), data.style):
+            part.suptitle(wrapped(title, TITLE_WIDTH))
+        words = "; ".join(filter(None, (f"filters: {shown}" if shown else "", similar.replace("\n", " "))))
+        about.append(f"{panel.title}: {words}." if len(panels) > 1 else f"{words[:1].upper()}{words[1:]}.")
         _draw_filters(part, last)
-    return Drawn(
-        figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING, f"{ABOUT_COLOURS} {ABOUT_SIMILARITY}"
-    )
+    return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING, " ".join(about))
 
 
 def draw_starts(data: Data) -> Drawn:
@@ -92,14 +100,15 @@ def draw_starts(data: Data) -> Drawn:
     tables: list[pd.DataFrame] = []
     rows_of = [_similarity_rows(panel, similarity) for panel in panels]
     explanation = f"{ABOUT_COLOURS} {ABOUT_SIMILARITY} {explain(rows_of, ABOUT_SEEDS)}".strip()
-    columns = max(len(panels), 2)
-    key = _key(panels, reached, columns * PANEL_WIDTH)
+    columns, lines = _abreast(panels, data.style)
+    width = max(columns, 2)
+    key = _key(panels, reached, width * PANEL_WIDTH, data.style)
     titles = [wrapped(panel.title, TITLE_WIDTH) for panel in panels]
-    heights = (2.05 + 0.15 * max(title.count("\n") for title in titles), 2.0 + key.height)
-    figure = page(columns, sum(heights), lacking)
+    heights = (lines * (2.05 + 0.15 * max(title.count("\n") for title in titles)), 2.0 + key.height)
+    figure = page(width, sum(heights), lacking, data.style)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, panel, title, rows in zip(
-        above.subfigures(1, len(panels), squeeze=False)[0], panels, titles, rows_of, strict=True
+        above.subfigures(lines, columns, squeeze=False).flat, panels, titles, rows_of, strict=False
     ):
         run, filters = _filters_of_lowest_seed(panel, data.measured["filters"])
         filters = filters[filters["filter"] <= FILTERS_OF_A_START]
@@ -116,6 +125,12 @@ def draw_starts(data: Data) -> Drawn:
     _draw_similarity(below.subplots(), panels, rows_of)
     below.legend(**key.options, loc="outside lower center")
     return Drawn(figure, stack(tables), drawn_runs(panels, reached), lacking, MEANING, explanation)
+
+
+def _abreast(panels: Sequence[Panel], style: Style) -> tuple[int, int]:
+    """Return the numbers of columns and lines of the panels: one line on a screen, two columns at most on paper."""
+    columns = len(panels) if style is Style.SCREEN else min(len(panels), 2)
+    return columns, -(-len(panels) // columns)
 
 
 def picture(weights: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -221,12 +236,12 @@ STYLES: Sequence[Mapping[str, Any]] = (
 """How starts are drawn: in grey, because colours are for protocols."""
 
 
-def _key(panels: Sequence[Panel], reached: Mapping[str, int], width: float) -> Key:
+def _key(panels: Sequence[Panel], reached: Mapping[str, int], width: float, style: Style) -> Key:
     handles = []
-    for panel, style in zip(panels, itertools.cycle(STYLES)):
+    for panel, look in zip(panels, itertools.cycle(STYLES)):
         epochs = [reached[run] for run in panel.runs["run"] if run in reached]
-        label = f"{panel.title} ({extent(epochs)})"
-        handles.append(Line2D([], [], label=label, **style))
+        label = f"{panel.title} ({extent(epochs)})" if style is Style.SCREEN else panel.title
+        handles.append(Line2D([], [], label=label, **look))
     return fitting_key(handles, width - 0.1, 1)
 
 

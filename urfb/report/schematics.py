@@ -14,6 +14,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from urfb.report.canvas import PANEL_WIDTH, TITLE_SIZE, page
 from urfb.report.drawn import Drawn
 from urfb.report.exhibits import Data
+from urfb.report.styles import Style
 from urfb.report.worked_example import MEANING, UNITS, Example, example, sigma, sigma_prime, table
 
 Point = tuple[float, float]
@@ -40,10 +41,10 @@ ABOUT_FEEDBACK = (
 )
 
 
-def feedforward(_: Data) -> Drawn:
+def feedforward(data: Data) -> Drawn:
     """Draw the feedforward computation: every activity, and the sum and σ of unit (2, 2)."""
     sample = example()
-    figure, axes = _canvas(4.66)
+    figure, axes = _canvas(4.66, data.style)
     heights = {0: 1.28, 1: 2.26, 2: 3.24, 3: 4.22}
     places = {layer: [(across, height) for across in ACROSS] for layer, height in heights.items()}
     for layer in (1, 2, 3):
@@ -68,10 +69,10 @@ def feedforward(_: Data) -> Drawn:
     return Drawn(figure, table(sample, ("h", "x", "W")), pd.DataFrame(), [], MEANING, ABOUT_FORWARD)
 
 
-def feedback(_: Data) -> Drawn:
+def feedback(data: Data) -> Drawn:
     """Draw the feedback: left, δ₂,₂ computed from δ₃ through R₃; right, the increments of W and R from δ₂,₂."""
     sample = example()
-    figure, axes = _canvas(3.2, 2)
+    figure, axes = _canvas(3.2, data.style, 2)
     for part, title in enumerate(("(a) feedback signal of unit (2, 2)", "(b) updates of W and R at unit (2, 2)")):
         _write(axes, (part * PANEL_WIDTH + 0.03, 3.1), title, ha="left", fontsize=TITLE_SIZE)
     _draw_combination(axes, sample)
@@ -97,7 +98,7 @@ def _draw_combination(axes: Axes, sample: Example) -> None:
         weight = f"{_name('R', 3, CHOSEN, k)}\n{_number(sample.R[3][CHOSEN, k])}"
         _write(axes, _offset(source, combined, 0.38, 0.22 if k != UNITS - 1 else -0.22), weight, backed=True)
     axes.add_patch(Circle(combined, 0.1, facecolor="white", edgecolor="black", linewidth=0.9, zorder=5))
-    _write(axes, combined, "+", zorder=6, fontsize=9)
+    _write(axes, combined, "+", zorder=6, fontsize=8)
     _arrow(axes, combined, chosen, from_=0.1, linewidth=1.1, zorder=3)
     _order(axes, _offset(combined, chosen, 0.25, -0.12), _offset(combined, chosen, 0.68, -0.12), 2)
     total = _number(float(sample.R[3][CHOSEN] @ sample.delta[3]))
@@ -184,18 +185,18 @@ def _draw_sigma(axes: Axes, sample: Example) -> None:
             )  # fmt: skip
     inset.grid(False)
     inset.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlim=(-1.6, 1.6), ylim=(-1.2, 1.2))
-    inset.tick_params(labelsize=5.5, length=2, pad=1.5)
+    inset.tick_params(labelsize=6, length=2, pad=1.5)
     inset.set_xlabel("$h$", fontsize=LETTERS, labelpad=0)
     inset.set_ylabel(r"$\sigma(h)$", fontsize=LETTERS, labelpad=0)
 
 
-def _canvas(height: float, columns: int = 1) -> tuple[Figure, Axes]:
-    """Return a page and axes whose coordinates are inches."""
-    figure = page(columns, height, [])
+def _canvas(height: float, style: Style, columns: int = 1) -> tuple[Figure, Axes]:
+    """Return a page of this height in inches, and axes in inches whose panels are in its middle."""
+    figure = page(columns, height, [], style)
     figure.set_layout_engine("none")
-    whole = figure.get_size_inches()[1]
-    axes = figure.add_axes((0, 1 - height / whole, 1, height / whole))
-    axes.set(xlim=(0, columns * PANEL_WIDTH), ylim=(0, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    margin = (figure.get_size_inches()[0] - columns * PANEL_WIDTH) / 2
+    axes.set(xlim=(-margin, columns * PANEL_WIDTH + margin), ylim=(0, height))
     axes.set_axis_off()
     return figure, axes
 

@@ -72,7 +72,7 @@ def draw(data: Data) -> Drawn:
     visible, largest = _visibly_different(rows, limits)
     rows = rows[(rows["method"] == "discrete") | rows["simulation"].isin(visible)]
 
-    figure = page(2, 6.6, lacking)
+    figure = page(2, 6.6, lacking, data.style)
     grid = figure.subplots(len(LAYERS), len(draws), sharex=True, sharey="row", squeeze=False)
     quantities = ["log10_error", *reversed(CORRELATIONS)]
     for draw_number, column in zip(draws, grid.T, strict=True):
