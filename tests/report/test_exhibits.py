@@ -1,4 +1,4 @@
-"""Exhibits of the user's own, and the documentation's example of one."""
+"""Users' own exhibits, and the example in the documentation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def {name}(data): ...
 
 
 def invoke(command: str) -> str:
-    """Run a command of the documentation in a process of its own, for it imports the user's modules."""
+    """Run a command of the documentation in a separate process, because it imports the user's modules."""
     words = [sys.executable, "-c", "from urfb.cli import app; app()", *shlex.split(command)[1:]]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -60,8 +60,8 @@ def test_the_documented_example_of_a_rule_runs_and_is_plotted(tmp_path: Path, mo
     run, draw = re.search(r"```sh\n(urfb .*)\n(urfb .*)\n```", section).groups()  # type: ignore[union-attr]
 
     invoke(f"{run} --epochs 2 --device cpu --jobs 0")
-    told = invoke(draw)
-    assert told.splitlines()[0] == "Figure half"
+    output = invoke(draw)
+    assert output.splitlines()[0] == "Figure half"
     assert Path("results/figures/figure-half.png").stat().st_size > 10_000
     table = pd.read_csv("results/figures/figure-half.csv", comment="#")
     assert len(table) == 3 * 3 * 2
@@ -87,7 +87,7 @@ def test_a_grid_files_own_figures_stand_after_the_papers(grid: Path, tmp_path: P
 
 
 def test_a_file_of_ones_own_may_have_data_classes(grid: Path, tmp_path: Path) -> None:
-    """They look for the module that they stand in where annotations are text."""
+    """Data classes look for their module if annotations are text."""
     head = (
         "from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\nclass Bar:\n    x: int\n"
     )
@@ -98,7 +98,7 @@ def test_a_file_of_ones_own_may_have_data_classes(grid: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (None, "mine.py: is no Python file"),
+        (None, "mine.py: not a Python file"),
         ("1 / 0", "mine.py: cannot be run: ZeroDivisionError: division by zero"),
         ("import sys\n\nsys.exit('no data')", "mine.py: cannot be run: SystemExit: no data, at .*mine.py:3$"),
         ("x = 1\nx = = 1", "mine.py: cannot be run: SyntaxError: invalid syntax, at .*mine.py:2$"),
@@ -107,12 +107,12 @@ def test_a_file_of_ones_own_may_have_data_classes(grid: Path, tmp_path: Path) ->
             DECLARATION.format(name="one") + DECLARATION.replace("def {name}", "def other").format(name="one"),
             "Figure one is",
         ),
-        (DECLARATION.replace('"{name}"', '"13"').format(name="one"), "'13': a name of your own .* is no number"),
-        (DECLARATION.replace('"{name}"', '"../x"').format(name="one"), "'../x': a name of your own"),
-        (DECLARATION.replace(', experiment="quick"', "").format(name="one"), "say which runs it shows"),
+        (DECLARATION.replace('"{name}"', '"13"').format(name="one"), "'13': use letters .* not only digits"),
+        (DECLARATION.replace('"{name}"', '"../x"').format(name="one"), "'../x': use letters, digits"),
+        (DECLARATION.replace(', experiment="quick"', "").format(name="one"), "choose its runs with either"),
         (
             DECLARATION.replace('"quick"', '"quick", measured=["epoch"]').format(name="one"),
-            "nothing is measured as 'epoch': did you mean 'epochs'",
+            "measured: unknown frame 'epoch': did you mean 'epochs'",
         ),
     ],
 )
@@ -152,7 +152,7 @@ def test_what_a_file_of_ones_own_imports_from_beside_it_counts_as_its_own(  # ty
         ("figure", "None", "mine.py: Figure x: returns NoneType; a figure returns Drawn"),
         ("figure", "Tabulated(NUMBERS, NUMBERS, data.runs)", "returns Tabulated; a figure returns Drawn"),
         ("table", "Drawn(Figure(), NUMBERS, data.runs)", "returns Drawn; a table returns Tabulated"),
-        ("figure", "Drawn(Figure(), NUMBERS, data.runs[['run']])", "its runs have no 'network'; give it rows of data"),
+        ("figure", "Drawn(Figure(), NUMBERS, data.runs[['run']])", "runs have no column 'network'; return whole"),
     ],
 )
 def test_mistakes_in_a_function_of_ones_own_name_it_and_write_nothing(  # type: ignore[no-untyped-def]
@@ -186,7 +186,7 @@ def test_an_experiment_is_shown_by_those_figures_that_show_runs(tmp_path: Path) 
     everything = [*FIGURES, *load_exhibits(tmp_path / "mine.py", tmp_path / "grid.yaml")]
     assert {one.selection.experiment for one in chosen(everything, [], "other")} == {"other"}
     assert "noisy" not in [one.name for one in chosen(everything, [], "other")]
-    with pytest.raises(SelectionError, match="Figure noisy cannot show the runs of just any experiment"):
+    with pytest.raises(SelectionError, match="Figure noisy cannot show an experiment's runs"):
         chosen(everything, ["noisy"], "other")
 
 

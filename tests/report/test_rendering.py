@@ -22,7 +22,7 @@ NUMBERS = [figure.name for figure in FIGURES]
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """All figures rendered twice, without a screen: the files of either time, what `render` told, and what stayed."""
+    """All figures rendered twice without a screen: their files, `render`'s results, and matplotlib's settings."""
 
     def refuse(*_, **__):
         raise AssertionError("a figure for a screen")
@@ -35,11 +35,11 @@ def everything(tmp_path_factory):
         patched.setenv("URFB_DATA_DIR", str(folder / "no data sets"))
         patched.setattr("matplotlib.pyplot.switch_backend", refuse)
         patched.setattr("matplotlib.pyplot.figure", refuse)
-        files, told = [], []
+        files, rendered = [], []
         for _ in range(2):
-            told.append(render(store, [], folder, force=True))
+            rendered.append(render(store, [], folder, force=True))
             files.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
-    return SimpleNamespace(files=files, told=told[0], settings=(before, matplotlib.rcParams.copy()))
+    return SimpleNamespace(files=files, rendered=rendered[0], settings=(before, matplotlib.rcParams.copy()))
 
 
 def render(store, names, out, experiment=None, location="results/urfb.sqlite", **options):
@@ -52,10 +52,10 @@ def head_of(path):
 
 
 def test_each_figure_becomes_a_picture_a_caption_and_numbers(everything):
-    assert [figure.exhibit.name for figure in everything.told] == NUMBERS
+    assert [figure.exhibit.name for figure in everything.rendered] == NUMBERS
     names = sorted(f"{figure.stem}.{suffix}" for figure in FIGURES for suffix in SUFFIXES["figure"])
     assert list(everything.files[0]) == names
-    assert [path.name for path in everything.told[0].files] == [
+    assert [path.name for path in everything.rendered[0].files] == [
         f"figure01.{suffix}" for suffix in ("png", "pdf", "txt", "tex", "csv")
     ]
 

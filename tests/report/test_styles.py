@@ -1,4 +1,4 @@
-"""The style `paper`: exact widths, no titles and no status line, and letters of 6 to 8 points."""
+"""The style `paper`: exact widths, no titles and no status line, and text of 6 to 8 points."""
 
 from __future__ import annotations
 

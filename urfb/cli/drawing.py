@@ -31,8 +31,8 @@ def import_matplotlib() -> None:
         import matplotlib.style
 
         matplotlib.get_configdir = configuration
-        # A figure is many thousands of objects that refer to each other: looking for garbage after every 700 of them,
-        # which is Python's default, takes a tenth of the time.
+        # Figures consist of many thousands of objects. Searching for garbage after every 700 new objects, Python's
+        # default, takes a tenth of the time.
         gc.set_threshold(20_000, 10, 10)
     finally:
         os.fchdir(here)

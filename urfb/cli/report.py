@@ -32,7 +32,10 @@ TablesArgument = Annotated[
 OutOption = Annotated[
     Path | None,
     typer.Option(
-        "--out", metavar="DIR", help="Folder to write to.", show_default="figures/, figures-paper/ or tables/, next to the store"
+        "--out",
+        metavar="DIR",
+        help="Folder to write to.",
+        show_default="figures/, figures-paper/ or tables/, next to the store",
     ),
 ]
 ExperimentOption = Annotated[
@@ -53,6 +56,8 @@ GridOption = Annotated[
         show_default="./experiments.yaml, if it exists",
     ),
 ]
+
+
 class StyleName(str, Enum):
     """The style of figures."""
 

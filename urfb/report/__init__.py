@@ -1,4 +1,4 @@
-"""The paper's figures, tables and claims, made from a results store's frames and nothing else."""
+"""The paper's figures, tables and claims, made only from the data frames of a results store."""
 
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import Data

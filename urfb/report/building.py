@@ -1,4 +1,4 @@
-"""Exhibits read and built: at most once each, however many files show them."""
+"""Reads and builds each exhibit at most once, for all files that show it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ DOTS_PER_INCH = {Style.SCREEN: 200, Style.PAPER: 300}
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """An exhibit with its data, and with what is made from them when it is first asked for.
+    """An exhibit with its data, and its contents, which are made on first use.
 
     Attributes:
         exhibit: the figure or table.
         data: the data that it shows.
         command: the command that makes its files.
-        completing_command: the command that trains what it may lack; empty if there is none.
+        completing_command: the command that trains missing runs; empty if there is none.
     """
 
     exhibit: Exhibit
@@ -53,7 +53,7 @@ class Built:
         """The drawn figure, laid out, or the table.
 
         Raises:
-            ReportError: a user's function fails, or what it returns cannot become files.
+            ReportError: a user's function fails, or returns something that cannot become files.
         """
         with matplotlib.rc_context(STYLE):
             made = self.exhibit.build(self.data)
@@ -63,12 +63,12 @@ class Built:
 
     @cached_property
     def provenance(self) -> list[str]:
-        """What a reader needs to trust the numbers and to make them again, one line each."""
+        """Everything needed to check and to reproduce the numbers, one line each."""
         return provenance(self.exhibit, self.made, self.command, self.stamp)
 
     @property
     def figure(self) -> Drawn:
-        """The drawn figure, of an exhibit that is one."""
+        """The drawn figure, for an exhibit that is a figure."""
         assert isinstance(self.made, Drawn)
         return self.made
 
@@ -98,7 +98,7 @@ class Built:
     def svg(self) -> bytes:
         """A figure as SVG."""
         svg = self._saved("svg", {"Date": None})
-        # A hundredth of a point is more than enough, and halves what a line of 1,000 epochs takes.
+        # Rounding to a hundredth of a point is invisible and halves the size of a line of 1,000 epochs.
         return re.sub(rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path.group()), svg)
 
     @property
@@ -106,9 +106,9 @@ class Built:
         return ". ".join(self.provenance)
 
     def _saved(self, form: str, metadata: Mapping[str, str | None], dpi: float | Literal["figure"] = "figure") -> bytes:
-        """Return the figure in a format, the same bytes for the same data."""
+        """Return the figure in a format; the same data give the same bytes."""
         content = io.BytesIO()
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": "urfb"}):  # otherwise every SVG has other identifiers
+        with matplotlib.rc_context({**STYLE, "svg.hashsalt": "urfb"}):  # keeps identifiers in SVG the same each time
             self.figure.figure.savefig(content, format=form, metadata=metadata, dpi=dpi)
         return content.getvalue()
 
@@ -118,12 +118,12 @@ class Builder:
 
     Args:
         frames: the store, or anything with its frames.
-        location: how the user named the store, for the commands that the files give.
+        location: the store as the user named it, for the commands in the files.
         style: the style of figures.
     """
 
     def __init__(self, frames: Frames, location: str, style: Style = Style.SCREEN) -> None:
-        """Keep the store; nothing is read yet."""
+        """Keep the arguments; the store is read on first use."""
         self.frames, self.location, self.style = frames, location, style
         self._built: dict[tuple[str, str | None, Path], Built] = {}
 
@@ -133,11 +133,11 @@ class Builder:
         return self.frames.runs()
 
     def build(self, exhibit: Exhibit, out: Path) -> Built:
-        """Return an exhibit with its data, read at most once.
+        """Return an exhibit with its data, which are read at most once.
 
         Args:
             exhibit: the figure or table.
-            out: the folder of its files.
+            out: the folder for its files.
         """
         key = (exhibit.label, exhibit.selection.experiment, out)
         if key not in self._built:
@@ -149,7 +149,7 @@ class Builder:
 
 
 def _lay_out(drawn: Drawn, dots_per_inch: int) -> None:
-    """Lay a figure out for good: matplotlib would do so twice for every file, and a little differently for each."""
+    """Lay out a figure once, because matplotlib would do so twice for each file, and slightly differently."""
     figure = drawn.figure
     engine = figure.get_layout_engine()
     if engine is not None and figure.axes:
@@ -162,7 +162,7 @@ def _lay_out(drawn: Drawn, dots_per_inch: int) -> None:
 
 
 def making_command(exhibit: Exhibit, out: Path, location: str, style: Style = Style.SCREEN) -> str:
-    """Return the command that makes an exhibit again."""
+    """Return the command that makes an exhibit's files."""
     words = ["urfb", "report", f"{exhibit.kind}s", exhibit.name, "--store", location, "--out", str(out)]
     if exhibit.grid is not None:
         words += ["--grid", str(exhibit.grid)]
@@ -174,5 +174,5 @@ def making_command(exhibit: Exhibit, out: Path, location: str, style: Style = St
 
 
 def completing_command(exhibit: Exhibit, location: str) -> str:
-    """Return the command that trains what an exhibit may lack; empty if there is none."""
+    """Return the command that trains an exhibit's missing runs; empty if there is none."""
     return f"urfb {exhibit.completed_by} --store {shlex.quote(location)}" if exhibit.completed_by else ""

@@ -1,4 +1,4 @@
-"""The page that figures are drawn on: sizes, type and the line that says that a figure is incomplete."""
+"""Sizes, fonts, legends and pages of figures, and the line on a figure that says that it is incomplete."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from urfb.report.styles import Style
 
 PANEL_WIDTH = 85 / 25.4  # inches: a column of the journal
 PAGE_WIDTH = 180 / 25.4  # inches: two columns of the journal, and the gap between them
-MARKERS = 5  # on each line, at even distances, however many epochs it has
+MARKERS = 5  # number on each line, evenly spaced, for any number of epochs
 GREY = "0.35"
 
 TITLE_SIZE = 7.68  # points
-TITLE_WIDTH = 2.85  # inches, of a line above a panel
-MANY = 30  # lines in one set of axes
-NOTE_SIZE = 6.0
-LEGEND_SIZE = 6.5
+TITLE_WIDTH = 2.85  # inches, for a line above a panel
+MANY = 30  # lines in one set of axes: with more, there are no bands
+NOTE_SIZE = 6.0  # points
+LEGEND_SIZE = 6.5  # points
 THIN: Any = {"linewidth": 0.6, "marker": "", "alpha": 0.8}
-"""How a seed is drawn that goes on when others have ended."""
+"""The style of a line of a single seed with more epochs than others."""
 OPEN: Any = {"markerfacecolor": "white", "markersize": 4.0, "markeredgewidth": 0.8}
-"""How markers are drawn that are not filled; their edge has the line's colour."""
+"""The style of open markers, whose edge has the line's colour."""
 STATUS_HEIGHT = 0.185  # inches
 
 STYLE: Any = {
     **{name: value for name, value in rcParamsDefault.items() if not name.startswith("backend")},
     **sns.axes_style("ticks"),
-    **{name: 0.8 * size for name, size in sns.plotting_context("paper").items()},  # letters of 7 or 8 points
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that a figure looks the same on every machine
+    **{name: 0.8 * size for name, size in sns.plotting_context("paper").items()},  # text of 7 or 8 points
+    "font.sans-serif": ["DejaVu Sans"],  # part of matplotlib, so figures look the same on every machine
     "figure.titlesize": TITLE_SIZE,
     "axes.titlesize": TITLE_SIZE,
     "legend.fontsize": LEGEND_SIZE,
@@ -53,10 +53,10 @@ STYLE: Any = {
     "axes.grid": True,
     "grid.color": "0.9",
     "lines.markersize": 4.8,
-    "lines.markeredgecolor": "white",  # as seaborn draws them, for legends too
+    "lines.markeredgecolor": "white",  # as in seaborn
     "lines.markeredgewidth": 0.75,
     "hatch.linewidth": 0.5,
-    "pdf.fonttype": 42,  # letters stay letters in the PDF
+    "pdf.fonttype": 42,  # TrueType, because journals refuse Type 3 fonts
 }
 """For `matplotlib.rc_context`: matplotlib's defaults, whatever the user's settings are, and what differs from them."""
 
@@ -98,17 +98,23 @@ def _status(shortfalls: Sequence[str], inches: float) -> str:
 
 
 def placeholder(words: str = "No run of this figure is in the store.") -> Figure:
-    """Return a small picture in place of a figure that has nothing to show."""
+    """Return a small picture with these words, for a figure without runs."""
     figure = Figure(figsize=(PANEL_WIDTH, 0.5))
     figure.text(0.5, 0.5, words, ha="center", va="center", fontsize=TITLE_SIZE, color=GREY)
     return figure
 
 
 def curve(axes: Axes, line: pd.DataFrame, number: int = 0, of: int = 1, **style: Any) -> None:
-    """Draw a line's `mean` by `epoch` and, where it is over several seeds, a band from `low` to `high`.
+    """Draw a line's `mean` by `epoch` and, for several seeds, a band from `low` to `high`.
 
-    A seed that is `alone` is a thin line without a marker. As one of several lines, by its `number` from 0, it has its
-    markers at places of its own; of several, bands are paler, and of `MANY`, lines are thin and have none.
+    A seed that is `alone` is a thin line without markers. The more lines there are, the paler are their bands.
+
+    Args:
+        axes: the axes to draw on.
+        line: the rows of one line, as from `drawn.by_moment`.
+        number: the position of the line among the lines of the axes, from 0, so that their markers do not coincide.
+        of: the number of lines of the axes; if there are more than `MANY`, lines are thin and have no bands.
+        style: matplotlib's options for the line; `color` is required.
     """
     shift = number / of
     together = line[~line["alone"]] if "alone" in line else line
@@ -127,12 +133,12 @@ def curve(axes: Axes, line: pd.DataFrame, number: int = 0, of: int = 1, **style:
     if "alone" in line:
         for run, of_seed in line[line["alone"]].groupby("runs", sort=False):
             axes.plot(of_seed["epoch"], of_seed["mean"], label=f"{style.get('label')}, run {run}", **thin)
-    axes.set_ylabel("")  # to be said once
+    axes.set_ylabel("")  # the caller labels one panel of a row
 
 
 def epoch_axis(axes: Axes, last: float, first: float = 0, ticks: int = 5) -> None:
-    """Let the horizontal axis go from the first epoch to the last, with whole numbers at about so many ticks."""
-    margin = 0.02 * (last - first or 1)  # so that the first and the last marker are whole
+    """Set the horizontal axis from the first to the last epoch, with about `ticks` whole numbers."""
+    margin = 0.02 * (last - first or 1)  # keeps the first and the last marker whole
     axes.set_xlabel("epoch")
     axes.set_xlim(first - margin, last + margin)
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
@@ -140,21 +146,21 @@ def epoch_axis(axes: Axes, last: float, first: float = 0, ticks: int = 5) -> Non
 
 
 def by_rows(handles: Sequence[Artist], columns: int) -> list[Artist]:
-    """Order a legend's entries so that they read row by row; matplotlib fills it column by column."""
+    """Order a legend's entries row by row, because matplotlib fills a legend column by column."""
     return [handle for column in range(columns) for handle in handles[column::columns]]
 
 
 def text_width(text: str, size: float) -> float:
-    """Return how many inches a text of one line takes in letters of `size` points."""
+    """Return the width in inches of a text of one line, set in `size` points."""
     letters = FontProperties(family=["DejaVu Sans"], size=size)
     width, _, _ = text_to_path.get_text_width_height_descent(text, letters, ismath=False)
-    return 1.04 * float(width) / 72  # letters on a screen are set to whole pixels
+    return 1.04 * float(width) / 72  # glyphs in PNG files are placed at whole pixels
 
 
 def wrapped(text: str, inches: float, size: float = TITLE_SIZE) -> str:
-    """Break a text into lines that fit into so many inches: at spaces, and within a longer word after : _ . / or -."""
+    """Break a text into lines of at most so many inches: at spaces, and in longer words after : _ . / or -."""
     lines: list[str] = []
-    for word in re.split(r" (?!%|\d)", text):  # a number stays with what it is of
+    for word in re.split(r" (?!%|\d)", text):  # a number stays with the word before it
         if lines and text_width(f"{lines[-1]} {word}", size) <= inches:
             lines[-1] += f" {word}"
             continue
@@ -170,16 +176,16 @@ def wrapped(text: str, inches: float, size: float = TITLE_SIZE) -> str:
 
 
 class Key(NamedTuple):
-    """A legend that fits: what `legend` takes, and its height in inches."""
+    """A legend that fits: the options for `legend`, and its height in inches."""
 
     options: dict[str, Any]
     height: float
 
 
 def fitting_key(handles: Sequence[Artist], inches: float, most: int = 99) -> Key:
-    """Return a legend of these entries, by rows that are filled alike, in columns that fit into so many inches."""
+    """Return a legend with as many columns as fit into so many inches, but at most `most`, and evenly filled rows."""
     em = LEGEND_SIZE / 72
-    room = inches - 4 * em  # less the edges, a line's sample and the space after it
+    room = inches - 4 * em  # without the edges, a line's sample and the space after it
     for handle in handles:
         handle.set_label(wrapped(str(handle.get_label()), room, LEGEND_SIZE))
     labels = [str(handle.get_label()).split("\n") for handle in handles]
@@ -199,7 +205,7 @@ def fitting_key(handles: Sequence[Artist], inches: float, most: int = 99) -> Key
 
 
 def legend_below(axes: Axes, key: Key) -> None:
-    """Put a legend below the axes and the words below them."""
+    """Put a legend below the axes, their tick labels and their label."""
     below = axes.transAxes + ScaledTranslation(0, -28 / 72, axes.figure.dpi_scale_trans)
     place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
     axes.legend(**key.options, **place, borderaxespad=0)

@@ -1,4 +1,4 @@
-"""What the caption of a figure says: its title, what is drawn, the seeds and epochs behind it, and what it lacks."""
+"""Captions of figures: the title, what is drawn, the seeds and epochs behind it, and what is missing."""
 
 from __future__ import annotations
 
@@ -16,28 +16,25 @@ class Caption:
 
     Attributes:
         title: the figure's number and title.
-        untitled: what the title says, without the number of a figure that is not the paper's.
-        body: whole sentences: what is drawn, seeds and epochs, and what is missing.
-        command: the command that trains what is missing; empty if nothing is.
+        numbered_by_latex: the title without the number, unless it is the number of a figure in the paper.
+        body: sentences about what is drawn, about seeds and epochs, and about what is missing.
+        command: the command that trains missing runs; empty for a complete figure.
     """
 
     title: str
-    untitled: str
+    numbered_by_latex: str
     body: str
     command: str
 
     def as_text(self) -> str:
-        """Return the caption as plain text, with the command that completes the figure as a paragraph of its own."""
+        """Return the caption as plain text; the command that completes the figure is a separate paragraph."""
         completing = f"\nTo complete the figure, run: {self.command}\n" if self.command else ""
         return f"{' '.join((self.title, self.body)).strip()}\n{completing}"
 
     def as_latex(self, provenance: Sequence[str]) -> str:
-        r"""Return the caption for LaTeX's `\caption{…}`, with the provenance as comments.
-
-        LaTeX numbers its figures itself, so only the number of a figure of the paper is named.
-        """
+        r"""Return the caption for LaTeX's `\caption{…}`, with the provenance as comments."""
         comments = "".join(f"% {line}\n" for line in provenance)
-        return f"{comments}{in_latex(' '.join((self.untitled, self.body)))}\n"
+        return f"{comments}{in_latex(' '.join((self.numbered_by_latex, self.body)))}\n"
 
 
 def caption(exhibit: Exhibit, data: Data, drawn: Drawn, command: str) -> Caption:
@@ -45,9 +42,9 @@ def caption(exhibit: Exhibit, data: Data, drawn: Drawn, command: str) -> Caption
 
     Args:
         exhibit: the figure.
-        data: the data that it was drawn from.
+        data: the data that it shows.
         drawn: the drawn figure.
-        command: the command that trains what the figure lacks.
+        command: the command that trains missing runs.
     """
     epochs = drawn.runs.get("drawn_epochs", drawn.runs.get("epochs_done"))
     reached = {} if epochs is None or "run" not in drawn.runs else dict(zip(drawn.runs["run"], epochs, strict=True))
@@ -55,7 +52,7 @@ def caption(exhibit: Exhibit, data: Data, drawn: Drawn, command: str) -> Caption
     named = exhibit.heading if exhibit.paper_figure is not None else exhibit.caption
     return Caption(
         title=_sentence(exhibit.heading),
-        untitled=_sentence(named[:1].upper() + named[1:]),
+        numbered_by_latex=_sentence(named[:1].upper() + named[1:]),
         body=" ".join(filter(None, (" ".join(words.split()) for words in sentences))),
         command=command if drawn.shortfalls else "",
     )

@@ -1,7 +1,7 @@
-"""What colours and markers mean: a protocol, an ε or a layer looks the same in every figure.
+"""Colours, markers and hatches: a protocol, an ε or a layer has the same look in every figure.
 
-Green, blue and red are the paper's, in shades that colour-blind readers can tell apart. The other rules have colours
-far from these and from each other, as people of normal, red-blind and green-blind sight see them.
+Green, blue and red are the paper's colours, in shades that colour-blind readers can distinguish. The colours of the
+other rules are far from these and from each other, for normal, red-blind and green-blind sight.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ RULE_LOOKS = {
     "sham": ("#555555", "d"),
     "shallow": ("#949494", "H"),
 }
-"""The colour and the marker of each rule; that of `interpolated` depends on ε, that of a user's rule on its name."""
+"""The colour and the marker of each rule. Those of `interpolated` depend on ε, those of a user's rule on its name."""
 
 BETWEEN = sns.blend_palette([_red, "#86317b", _blue], as_cmap=True)
-"""From ε = 0, which is FRFB, to ε = 1, URFB."""
+"""The colours from ε = 0 (FRFB) to ε = 1 (URFB)."""
 
 MARKERS = ("v", "P", "X", "D", "p", "<", ">", "h", "d")
-"""Of whatever comes in many values. Even steps of a value have different ones, for these are nine."""
+"""The markers for values such as ε. There are nine, so that even steps of a value have different markers."""
 
 SPARSE = "////"
 UNTIED = "\\\\\\\\"
-"""Hatches of bars; both together are a lattice."""
+"""The hatches of bars; both together form a lattice."""
 
 LAYER_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 class Look(NamedTuple):
-    """How a protocol is drawn: its line or bar, the points on a line, the hatch of a bar."""
+    """The look of a protocol: the colour of its lines and bars, the marker of lines and the hatch of bars."""
 
     colour: str
     marker: str
@@ -60,7 +60,7 @@ def look_of(
     epsilon: float | None = None,
     decay: float | None = None,
 ) -> Look:
-    """Return how a protocol is drawn: as its rule, lighter for another loss, fewer connections and a smaller λ."""
+    """Return the look of a protocol: its rule's, lighter for another loss, fewer connections or a smaller λ."""
     if rule == "interpolated" and epsilon is not None:
         colour, marker = epsilon_look(epsilon)
     else:
@@ -85,12 +85,12 @@ def epsilon_look(epsilon: float) -> tuple[str, str]:
 
 
 def lighter(colour: str, strength: float) -> str:
-    """Return a lighter shade of a colour: itself at strength 1, next to white at 0."""
+    """Return a lighter shade of a colour: the colour itself at strength 1, almost white at 0."""
     return to_hex(sns.light_palette(colour, as_cmap=True)(strength))
 
 
 def layer_looks(layers: Iterable[int], depth: int) -> dict[int, dict[str, Any]]:
-    """Return the colour and marker of each layer, for a line, in a network of so many layers that learn."""
+    """Return the colour and marker of each layer's line in a network with `depth` layers that learn."""
     colours = sns.color_palette("viridis", depth).as_hex()
     return {
         layer: {"color": colours[depth - layer], "marker": LAYER_MARKERS[layer % len(LAYER_MARKERS)]}
@@ -99,7 +99,7 @@ def layer_looks(layers: Iterable[int], depth: int) -> dict[int, dict[str, Any]]:
 
 
 def _look_of_name(rule: str) -> tuple[str, str]:
-    """Return a colour and a marker for a user's rule, by its name, so that they stay when other rules come and go."""
+    """Return a colour and a marker for a user's rule that depend on its name only, not on the other rules."""
     number = crc32(rule.encode())
     [colour] = sns.husl_palette(1, h=number % 360 / 360, s=0.8, l=0.35 + 0.1 * (number // 360 % 4)).as_hex()
     return str(colour), MARKERS[number % len(MARKERS)]

@@ -1,4 +1,4 @@
-"""What the functions behind figures and tables give back, and the words that say how complete it is."""
+"""The values that functions return for figures and tables, and statements about how complete these are."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from scipy.stats import t
 from urfb.report.selection import Panel
 
 FEWEST = 3
-"""Seeds that a mean has an interval from; of two, Student's t gives one of twelve times their distance."""
+"""The fewest seeds with an interval of the mean; for two, Student's t gives one of twelve times their distance."""
 ABOUT_ALONE = "Thin lines are single seeds with more epochs than others."
-MEANING_ALONE = "alone: whether a row is of one seed that has epochs which others of its line lack"
+MEANING_ALONE = "alone: whether a row shows a single seed that has epochs which other seeds of its line lack"
 
 Interval = Callable[[Any], tuple[Any, Any]]
-"""Low and high of a series, as seaborn asks for them, or of each group of a grouped one, as the table does."""
+"""Returns the low and the high end of a series, or of each group of a grouped series."""
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A figure and what it shows.
+    """A figure with its data.
 
     Attributes:
         figure: the picture.
-        data: what is drawn, one row a point or bar: `mean`, `low` and `high` over the `n` runs named in `runs`.
-        runs: the runs that were drawn, one row each, with `protocol` and `drawn_epochs`.
-        shortfalls: what the figure lacks, one line each; empty if it is complete.
-        meaning: what `mean`, `low` and `high` are.
-        explanation: whole sentences for the caption: what is drawn, and how; empty for none.
+        data: the numbers drawn, one row for each point or bar: `mean`, `low` and `high` over the `n` runs in `runs`.
+        runs: the runs drawn, one row each, with `protocol` and `drawn_epochs`.
+        shortfalls: the missing data, one line each; empty for a complete figure.
+        meaning: the definitions of the columns of `data`.
+        explanation: sentences for the caption about what is drawn and how; empty for none.
     """
 
     figure: Figure
@@ -46,15 +46,15 @@ class Drawn:
 
 @dataclass(frozen=True, eq=False)
 class Tabulated:
-    """A table and what it shows.
+    """A table with its data.
 
     Attributes:
-        shown: the table as people read it, all of it text.
-        data: the numbers behind it, with the `runs` of each row.
-        runs: the runs that it shows, one row each, as of `Drawn`.
-        shortfalls: what the table lacks, one line each; empty if it is complete.
-        meaning: what the numbers are.
-        notes: what stands below it: sources and what is to be kept in mind, one line each.
+        shown: the table for readers; every cell is text.
+        data: the numbers behind the table, with the `runs` of each row.
+        runs: the runs shown, one row each, as in `Drawn`.
+        shortfalls: the missing data, one line each; empty for a complete table.
+        meaning: the definitions of the columns of `data`.
+        notes: the notes below the table, such as sources and cautions, one line each.
     """
 
     shown: pd.DataFrame
@@ -71,20 +71,20 @@ def extremes(values: Any) -> tuple[Any, Any]:
 
 
 def students_interval(values: Any) -> tuple[Any, Any]:
-    """Return the 95 % interval of the mean by Student's t; NaN below three values, for that of two says nothing."""
+    """Return the 95 % interval of the mean by Student's t; NaN for fewer than `FEWEST` values."""
     count = values.count()
     half = t.ppf(0.975, np.where(count < FEWEST, np.nan, count - 1)) * values.sem()
     return values.mean() - half, values.mean() + half
 
 
 def longest(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs that have the most `epochs` of their protocol: a mean over different ones is nobody's."""
+    """Return each protocol's runs with the most `epochs`, because runs of different lengths are never averaged."""
     return runs[runs["epochs"] == runs.groupby("protocol")["epochs"].transform("max")]
 
 
 def over_seeds(values: pd.DataFrame, by: Sequence[str], value: str, interval: Interval = extremes) -> pd.DataFrame:
-    """Return the mean and the interval over seeds, as seaborn draws them, and which runs these are, by epoch."""
-    # The first seed may have been measured from a later epoch on than the next.
+    """Return the mean, the interval, the number and the names of the runs in each group, in the order of epochs."""
+    # The first seed may start at a later epoch than the next.
     order = [name for name in ("epoch", "seed") if name in (*by, "seed")]
     groups = values.sort_values(order, kind="stable").groupby(list(by), sort=False)
     spread = groups[value]
@@ -96,17 +96,17 @@ def over_seeds(values: pd.DataFrame, by: Sequence[str], value: str, interval: In
 def by_moment(
     values: pd.DataFrame, line: Sequence[str], value: str, moments: Sequence[str] = ("epoch",)
 ) -> pd.DataFrame:
-    """Return the mean and the range over seeds of each line, by moment, never over a changing set of seeds.
+    """Return the mean and the range over seeds of each line and moment, always over the same seeds of a line.
 
     Args:
         values: one row for each run and moment.
-        line: the columns that tell lines apart.
-        value: the column that is averaged.
-        moments: the columns that say when; by the first one moments are compared.
+        line: the columns that distinguish lines.
+        value: the column to average.
+        moments: the columns with the time of a row; moments are compared by the first.
 
     Returns:
-        Rows over all of a line's seeds, for the moments that all of them have. A seed that has moments before the
-        first or after the last of these has rows for all of its moments, too, which are `alone`: over that seed only.
+        Rows over all seeds of a line, at the moments that all of them have. A seed with earlier or later moments also
+        has a row for each of its own moments, in which `alone` is true.
     """
     moment = moments[0]
     of_line, when = values.groupby(list(line)), values[moment]
@@ -125,7 +125,7 @@ def by_moment(
 
 
 def stack(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Put tables of the same columns below one another; empty ones have no say in the types."""
+    """Concatenate tables of the same columns; empty tables do not affect the types."""
     filled = [table for table in tables if not table.empty]
     return pd.concat(filled, ignore_index=True) if filled else tables[0]
 
@@ -135,13 +135,13 @@ def with_runs(panels: Sequence[Panel], reached: Mapping[str, int]) -> list[Panel
 
     Args:
         panels: the panels of a figure.
-        reached: the epochs that are drawn of each run; runs that are not drawn are absent.
+        reached: the number of epochs drawn for each run; runs that are not drawn are absent.
     """
     return [panel for panel in panels if panel.runs["run"].isin(list(reached)).any()]
 
 
 def drawn_runs(panels: Sequence[Panel], reached: Mapping[str, int]) -> pd.DataFrame:
-    """Return the runs that are drawn, each once, with the epochs that are drawn of it."""
+    """Return the runs that are drawn, each once, with the number of epochs drawn."""
     runs = stack([panel.runs for panel in panels])
     runs = runs[runs["run"].isin(list(reached))].drop_duplicates("run")
     return runs.assign(drawn_epochs=runs["run"].map(dict(reached)))
@@ -153,13 +153,13 @@ def identities(panels: Sequence[Panel]) -> list[str]:
 
 
 def span(numbers: Iterable[int]) -> str:
-    """Return "1,000" or, of different numbers, "25 to 1,000"."""
+    """Return "1,000" or, for different numbers, "25 to 1,000"."""
     lowest, highest = min(values := list(numbers)), max(values)
     return f"{lowest:,}" if lowest == highest else f"{lowest:,} to {highest:,}"
 
 
 def extent(epochs: Sequence[int]) -> str:
-    """Return how much training stands behind a line, from the epochs of each of its runs."""
+    """Return the number of seeds and epochs behind a line, from the epochs of each of its runs."""
     return f"{len(epochs)} seed{'s' * (len(epochs) != 1)}, {span(epochs)} epoch{'s' * (max(epochs) != 1)}"
 
 
@@ -168,7 +168,7 @@ def extents(panels: Sequence[Panel], reached: Mapping[str, int]) -> str:
 
     Args:
         panels: the panels of a figure or table.
-        reached: the epochs that are drawn of each run; runs that are not drawn are absent.
+        reached: the number of epochs drawn for each run; runs that are not drawn are absent.
     """
     sentences: dict[str, list[str]] = {}
     for title, panel in zip(_titles(panels), panels, strict=True):
@@ -196,23 +196,23 @@ def listed(words: Sequence[str]) -> str:
 
 
 def explain(tables: Sequence[pd.DataFrame], words: str) -> str:
-    """Return the words about several seeds if any line or bar has several, and about those that are drawn alone."""
+    """Return the words about several seeds if a line or bar has several, and a sentence about seeds drawn alone."""
     several = any((table["n"] > 1).any() for table in tables)
     alone = any(table["alone"].any() for table in tables if "alone" in table)
     return " ".join([words] * several + [ABOUT_ALONE] * alone)
 
 
 def shortfalls(panels: Sequence[Panel], reached: Mapping[str, int], lacking: str, kind: str = "figure") -> list[str]:
-    """Say what keeps the panels from being complete.
+    """Return what the panels lack.
 
     Args:
         panels: the panels of the figure or table.
-        reached: the epochs that are drawn of each run; runs that are not drawn are absent.
-        lacking: what a run lacks that exists and is not drawn, such as "no test error yet".
+        reached: the number of epochs drawn for each run; runs that are not drawn are absent.
+        lacking: the reason why an existing run is not drawn, such as "no test error yet".
         kind: 'figure' or 'table'.
 
     Returns:
-        One line for each thing that is lacking, with the protocols and panels that it concerns.
+        One line for each kind of missing data, with the protocols and panels concerned.
     """
     titles = _titles(panels)
     if all(panel.runs.empty for panel in panels):
@@ -259,7 +259,7 @@ def _protocol_shortfalls(panel: Panel, runs: pd.DataFrame, reached: Mapping[str,
 
 
 def _placed(text: str, concerned: list[tuple[str, str]], everywhere: Mapping[str, list[str]]) -> str:
-    """Put before a text what it concerns: nothing if all of the figure, else the protocols and their panels."""
+    """Prefix a text with the protocols and panels concerned, or with nothing if it concerns the whole figure."""
     protocols = {title: [name for place, name in concerned if place == title] for title, _ in concerned}
     if protocols == everywhere:
         return text
@@ -301,7 +301,7 @@ def in_sentence(shortfalls: Sequence[str]) -> str:
 def _counted(
     shortfalls: Sequence[str],
 ) -> tuple[dict[str, tuple[list[int], list[int]]], bool, list[tuple[str, str]]]:
-    """Sort shortfalls: numbers done and expected by unit, whether the paper expects them, and places of all others."""
+    """Return the numbers done and expected by unit, whether the paper expects them, and all other shortfalls."""
     counts: dict[str, tuple[list[int], list[int]]] = {}
     of_paper, others = False, []
     for shortfall in shortfalls:

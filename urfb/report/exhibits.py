@@ -1,4 +1,4 @@
-"""Figures and tables as declarations: which runs each shows, what it reads of them, and the function that makes it."""
+"""Declarations of figures and tables: the runs that each shows, the data that it reads, and its function."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 PAPER = "Amit (2019), Deep Learning With Asymmetric Connections and Hebbian Updates"
 
-# What the provenance says of each run.
+# The columns of a run in the provenance.
 DESCRIBED = ("network", "dataset", "protocol", "seed", "epochs_done", "state")
 
-SCHEMATIC = Selection()  # of no runs
+SCHEMATIC = Selection()  # no runs
 GRID_FILE = Path("experiments.yaml")
 
 
 class Frames(Interface):
-    """What a report reads: a results store, or anything with its tidy frames."""
+    """The source of a report: a results store, or anything with its data frames."""
 
     def runs(self) -> pd.DataFrame:
-        """Return one row a run."""
+        """Return one row for each run."""
         ...
 
     def epochs(self, *, run: list[str]) -> pd.DataFrame:
@@ -45,15 +45,15 @@ class Frames(Interface):
         ...
 
     def filters(self, run: str) -> list[LocatedFilters]:
-        """Return the filters of an untied layer that are kept of one run."""
+        """Return the stored filters of a run's untied layer."""
         ...
 
     def simulations(self, **filters: Any) -> pd.DataFrame:
-        """Return one row a simulation of section 5."""
+        """Return one row for each simulation of section 5."""
         ...
 
     def trajectories(self, **filters: Any) -> pd.DataFrame:
-        """Return one row for each moment that is kept of a simulation."""
+        """Return one row for each stored moment of a simulation."""
         ...
 
     def trajectory_layers(self, **filters: Any) -> pd.DataFrame:
@@ -63,11 +63,11 @@ class Frames(Interface):
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What one exhibit is made of.
+    """The data of one exhibit.
 
     Attributes:
-        panels: its runs, sorted into panels of runs that can be compared.
-        measured: the frames that it asked for, by name: one row for each measurement, with the run's settings.
+        panels: the runs, sorted into panels of runs that can be compared.
+        measured: the requested frames, by name: one row for each measurement, with the run's settings.
         style: the style of a figure.
     """
 
@@ -82,11 +82,11 @@ class Data:
 
 
 Reader = Callable[[Frames, list[str]], pd.DataFrame]
-"""Reads one frame, of the runs with these identities."""
+"""Reads one frame for the runs with these identities."""
 
 
 def _filters(frames: Frames, runs: list[str]) -> pd.DataFrame:
-    """Return one row for each filter kept, with its weights as an array [height, width, channels]."""
+    """Return one row for each stored filter, with its weights as an array [height, width, channels]."""
     rows = [
         {"run": run, "epoch": at.epoch, "layer": at.layer, "row": at.row, "column": at.column, "filter": number}
         | {"weights": weights}
@@ -105,7 +105,7 @@ READERS: dict[str, Reader] = {
     "trajectories": lambda frames, _: frames.trajectories(),
     "trajectory_layers": lambda frames, _: frames.trajectory_layers(),
 }
-"""What an exhibit may ask to be read, by name."""
+"""The frames that an exhibit can request, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,17 +114,17 @@ class Exhibit:
 
     Attributes:
         kind: 'figure' or 'table'.
-        paper_figure: the number of the paper's figure that it is, or that a table is behind; None beyond the paper.
-        name: on the command line; a figure of the paper and the table behind it have the figure's number.
-        subject: the networks that it is about, in words; empty if the title names none.
-        shows: what it shows, in a few words that hold for whatever network.
-        title_format: how `subject` and `shows` make the title.
-        make: draws or tabulates it; called by `build`, inside `matplotlib.rc_context` with the report's style.
-        selection: the runs that it shows; none of a schematic.
-        measured: what is read of them, names of `READERS`.
-        completed_by: the command, less `urfb` and the store, that makes what it may lack.
-        says: what the paper says of it.
-        source: the file that declares it, if a user does.
+        paper_figure: the number of the figure in the paper, or of the figure behind which a table is; None for others.
+        name: the name on the command line. A figure of the paper and the table behind it have the figure's number.
+        subject: the networks shown, in words; empty if the title names none.
+        shows: the content, in a few words that are true for any network.
+        title_format: the title, with fields for `subject` and `shows`.
+        make: the function that draws or tabulates, called inside `matplotlib.rc_context` with the report's style.
+        selection: the runs shown; `SCHEMATIC` for none.
+        measured: the frames to read for these runs: names of `READERS`.
+        completed_by: the command that trains missing runs, without `urfb` and the store.
+        says: a summary of the paper's text about the figure; empty for none.
+        source: the user's file that declares the exhibit; None for urfb's own.
         grid: the grid file that names `source`.
     """
 
@@ -143,28 +143,28 @@ class Exhibit:
     grid: Path | None = None
 
     def __post_init__(self) -> None:
-        """Name an exhibit of the paper by its figure."""
+        """Name an exhibit of the paper after its figure."""
         if self.paper_figure is not None:
             object.__setattr__(self, "name", str(self.paper_figure))
 
     @property
     def title(self) -> str:
-        """What it shows of which networks, in a few words."""
+        """The networks and the content, in a few words."""
         return self.title_format.format(subject=self.subject, shows=self.shows) if self.subject else self.shows
 
     @property
     def label(self) -> str:
-        """How people name it: 'Figure 4'."""
+        """The kind and the name: 'Figure 4'."""
         return f"{self.kind.capitalize()} {self.name}"
 
     @property
     def stem(self) -> str:
-        """What its files' names begin with: 'figure04'."""
+        """The names of its files without their endings: 'figure04'."""
         return f"{self.kind}-{self.name}" if self.paper_figure is None else f"{self.kind}{self.paper_figure:02d}"
 
     @property
     def heading(self) -> str:
-        """Its full title, for heads and metadata."""
+        """The full title, for the heads and the metadata of files."""
         if self.paper_figure is None:
             return f"{self.label}: {self.caption}"
         if self.kind == "table" and self.selection.experiment is None:
@@ -173,7 +173,7 @@ class Exhibit:
 
     @property
     def caption(self) -> str:
-        """Its full title without its label."""
+        """The full title without the label."""
         if self.paper_figure is None:
             return self.title
         if self.selection.experiment is not None:
@@ -182,10 +182,10 @@ class Exhibit:
         return f"{behind}of {PAPER}: {self.title}"
 
     def of_experiment(self, name: str | None, grid: Path = GRID_FILE) -> Exhibit:
-        """Return the exhibit of the runs of an experiment, which a grid file has; without a name, this one.
+        """Return the exhibit for the runs of an experiment of a grid file; without a name, this exhibit.
 
-        Its title names no network, for the experiment may have others. What the paper says is said of the paper's
-        runs, and is left out.
+        The title names no network, because the experiment may have others. The paper's text is left out, because it is
+        about the paper's runs.
         """
         if name is None:
             return self
@@ -195,12 +195,12 @@ class Exhibit:
         )
 
     def waits(self, runs: pd.DataFrame) -> bool:
-        """Whether a user declares it for an experiment of which nothing is stored yet, out of all runs."""
+        """Return whether a user declares it for an experiment that none of these runs belongs to yet."""
         experiment = self.selection.experiment
         return self.source is not None and experiment is not None and experiment_runs(runs, experiment).empty
 
     def read(self, frames: Frames, runs: pd.DataFrame, style: Style = Style.SCREEN) -> Data:
-        """Read all data that it shows.
+        """Return all data that it shows.
 
         Args:
             frames: the store, or anything with its frames.
@@ -211,10 +211,10 @@ class Exhibit:
         return Data(shown, {name: READERS[name](frames, identities(shown)) for name in self.measured}, style)
 
     def build(self, data: Data) -> Drawn | Tabulated:
-        """Draw or tabulate it.
+        """Return the drawn figure or the table.
 
         Raises:
-            ReportError: a user's function fails, or what it returns cannot become files.
+            ReportError: a user's function fails, or returns something that cannot become files.
         """
         if self.source is None:
             return self.make(data)
@@ -233,7 +233,7 @@ class Exhibit:
         missing = [name for name in ("run", *DESCRIBED) if name not in made.runs]
         if missing and len(made.runs) and "simulation" not in made.runs:
             raise ReportError(
-                f"{self.source}: {self.label}: its runs have no '{missing[0]}'; give it rows of data.runs, whole"
+                f"{self.source}: {self.label}: its runs have no column '{missing[0]}'; return whole rows of data.runs"
             )
         return made
 
@@ -241,12 +241,17 @@ class Exhibit:
 def chosen(
     exhibits: Sequence[Exhibit], names: Sequence[str], experiment: str | None, grid: Path | None = None
 ) -> list[Exhibit]:
-    """Return the exhibits of these names, each once, or all; with an experiment, those that show runs, and of it.
+    """Return the exhibits of these names, each once, or all exhibits.
 
-    The commands that complete these name the grid file; where there is none, experiments.yaml.
+    Args:
+        exhibits: the exhibits to choose from.
+        names: the names of exhibits; empty for all.
+        experiment: the experiment whose runs are shown; exhibits without runs are then left out.
+        grid: the grid file with the experiment, for the commands that complete the exhibits; by default
+            experiments.yaml.
 
     Raises:
-        SelectionError: a name is unknown, or such an exhibit does not show runs.
+        SelectionError: a name is unknown, or an exhibit cannot show the runs of an experiment.
     """
     known = {exhibit.name: exhibit for exhibit in exhibits}
     kind = exhibits[0].kind if exhibits else "exhibit"
@@ -258,14 +263,14 @@ def chosen(
         return wanted
     without = [exhibit.label for exhibit in wanted if not exhibit.selection.panels or exhibit.source]
     if names and without:
-        raise SelectionError(f"{without[0]} cannot show the runs of just any experiment; leave out --experiment for it")
+        raise SelectionError(f"{without[0]} cannot show an experiment's runs; leave out --experiment")
     return [exhibit.of_experiment(experiment, grid or GRID_FILE) for exhibit in wanted if exhibit.label not in without]
 
 
 def fitting(exhibits: Sequence[Exhibit], runs: pd.DataFrame) -> list[Exhibit]:
-    """Leave out, of exhibits of an experiment, those that its runs have nothing for, or that would show the same twice.
+    """Leave out exhibits for an experiment that its runs have no data for, or that would repeat another exhibit.
 
-    Figure 8 is of untied layers, so it is left out where no run has any; Figures 4 and 7 of one experiment are one.
+    For example, Figure 8 needs a run with untied layers, and Figures 4 and 7 show the same for one experiment.
     """
     kept: dict[object, Exhibit] = {}
     for exhibit in exhibits:

@@ -1,4 +1,4 @@
-"""When an exhibit has to be made again: a hash of its data, of the code that makes it and of the command."""
+"""Fingerprints of exhibits: hashes of their data, of the code that makes them and of the command."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from urfb import __version__
 from urfb.report.exhibits import Data, Exhibit
 from urfb.report.selection import own_fields
 
-# What becomes of a run, as far as an exhibit can show it.
+# The results of a run that an exhibit can show.
 OUTCOME = ("state", "epochs_done", "epochs_target", "test_error", "test_epoch", "commit", "device")
 
 
 def fingerprint(exhibit: Exhibit, data: Data, command: str) -> str:
-    """Return what changes whenever the exhibit's files would: a hash of its data, the code and the command."""
+    """Return a hash that changes whenever the exhibit's files would change."""
     digest = hashlib.sha256(
         f"{_code()} {exhibit.heading} {exhibit.selection.describe()} {command} {exhibit.completed_by}".encode()
     )
     if exhibit.source is not None:
-        # It may import any file beside it, when it likes. An editor's lock is a link to nothing.
+        # The user's file can import any file in its folder. The lock file of an editor can be a broken link.
         for file in sorted(filter(Path.is_file, exhibit.source.parent.glob("*.py"))):
             digest.update(file.read_bytes())
     for panel in data.panels:
@@ -36,7 +36,7 @@ def fingerprint(exhibit: Exhibit, data: Data, command: str) -> str:
 
 
 def _rows(frame: pd.DataFrame) -> bytes:
-    """Return what frames of different rows differ in; an array in a cell counts by its bytes."""
+    """Return hashes of a frame's rows; an array in a cell counts by its bytes."""
     plain = {
         name: values
         if is_numeric_dtype(values) or isinstance(values.dtype, pd.StringDtype)
@@ -49,7 +49,7 @@ def _rows(frame: pd.DataFrame) -> bytes:
 
 @cache
 def _code() -> str:
-    """Return a hash of the code and images that make exhibits, and of the versions of what it draws with."""
+    """Return a hash of the code and images that make exhibits, and of the versions of the libraries."""
     import matplotlib
     import seaborn
 

@@ -1,4 +1,4 @@
-"""All exhibits: the paper's, those beyond it, and a user's."""
+"""All exhibits: the paper's, urfb's own and the user's."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from urfb.report.user_exhibits import load_exhibits
 
 
 def exhibits(kind: Literal["figure", "table"] | None = None, grid: Path | None = None) -> list[Exhibit]:
-    """Return all figures, all tables or both, with those of the file that a grid file names under `reports:`.
+    """Return all figures, all tables or both, including those of the file under `reports:` in a grid file.
 
     Args:
         kind: 'figure', 'table', or None for both.
-        grid: the grid file; where there is none, ./experiments.yaml, if it exists.
+        grid: the grid file; None for ./experiments.yaml, if it exists.
 
     Raises:
         GridError: the grid file cannot be read.
-        ReportError: the file that it names cannot be run, or declares what there is already.
+        ReportError: the file under `reports:` cannot be run, or declares an exhibit that exists already.
     """
     known = [exhibit for exhibit in (*FIGURES, *TABLES) if kind in (None, exhibit.kind)]
     if grid is None and not GRID_FILE.exists():
@@ -35,5 +35,5 @@ def exhibits(kind: Literal["figure", "table"] | None = None, grid: Path | None =
     taken = {exhibit.label for exhibit in known}
     for exhibit in declared:
         if exhibit.label in taken:
-            raise ReportError(f"{file}: there is a {exhibit.label} already; choose another name")
+            raise ReportError(f"{file}: {exhibit.label} exists already; choose another name")
     return [*known, *declared]

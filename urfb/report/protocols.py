@@ -1,4 +1,4 @@
-"""The learning protocols of the paper, how each is drawn, and how long and how often it should run."""
+"""The learning protocols of the paper: their looks, and the epochs and seeds that they should have."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ import pandas as pd
 from urfb.report.colours import UNTIED, epsilon_look, look_of
 
 # Epochs of tied training. simpnet: the paper, section 4. deepernet, deepnet_s: the author's code (github yaliamit/URFB,
-# 9d59f23). deepnet stands in one figure with deepernet, and is held to as much.
+# 9d59f23). deepnet: as deepernet, because both are in Figure 6.
 PAPER_EPOCHS = {"simpnet": 1000, "deepnet": 1000, "deepernet": 1000, "deepnet_s": 500}
 PAPER_SECOND_STAGE = 1000
-"""Epochs after a first stage, in the author's code."""
+"""Epochs after a first stage in the author's code."""
 
-# The paper has one run a line or bar; experiments.yaml asks for these, so that a spread can be shown.
+# The paper has one run for each line or bar; experiments.yaml has these seeds, so that figures can show a spread.
 SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way of training: a rule, a loss and the fraction of the connections that exist.
+    """A way of training: a rule with its loss and connectivity.
 
-    Colour, marker and hatch are those of `colours`; markers and hatches tell protocols apart in grey print. Feedback is
-    as sparse as W unless `feedback_connectivity` says otherwise. `epsilon` and `decay` are those that a run gives its
-    rule; None where the rule says them itself. `untied` is whether there are locally connected layers; None where the
-    protocol is compared with no other in that.
+    Attributes:
+        name: the name in figures and tables.
+        rule: the rule's name.
+        loss: 'hinge' or 'softmax'.
+        connectivity: the fraction of W's connections that exist.
+        colour, marker, hatch: the look, from `colours`; markers and hatches distinguish protocols in grey print.
+        feedback_connectivity: the fraction of R's connections that exist; None for W's.
+        epsilon, decay: the run's ε and λ; None if the rule itself defines them.
+        untied: whether layers are untied; None if the protocol is not compared with an untied or tied one.
     """
 
     name: str
@@ -43,7 +48,7 @@ class Protocol:
     untied: bool | None = None
 
     def matches(self, runs: pd.DataFrame) -> pd.Series[bool]:
-        """Tell which of the runs were trained this way."""
+        """Return which of the runs were trained this way."""
         matching = (runs["rule"] == self.rule) & (runs["loss"] == self.loss)
         matching &= runs["connectivity"] == self.connectivity
         if self.rule != "bp":  # under BP the feedback is Wᵗ and has no connectivity of its own
@@ -56,12 +61,12 @@ class Protocol:
 
     @property
     def tying(self) -> str:
-        """'tied' or 'untied'; empty where the protocol is compared with no other in that."""
+        """'tied' or 'untied'; empty if the two are not compared."""
         return "" if self.untied is None else "untied" if self.untied else "tied"
 
     @property
     def bare_name(self) -> str:
-        """Its name without 'tied' or 'untied'."""
+        """The name without 'tied' or 'untied'."""
         return self.name.removesuffix(f" {self.tying}")
 
     def feedback(self) -> float:
@@ -82,11 +87,11 @@ URFB_SPARSE = _of_paper("URFB 50 %", "urfb", "v", connectivity=0.5)
 FRFB_SPARSE = _of_paper("FRFB 50 %", "frfb", "P", connectivity=0.5)
 
 PROTOCOLS = (BP, BP_H, URFB, FRFB, URFB_SPARSE, FRFB_SPARSE)
-"""The six protocols of Figure 5, in its order."""
+"""The six protocols of Figure 5, in the figure's order."""
 
 
 def tied_and_untied(protocols: Iterable[Protocol]) -> tuple[Protocol, ...]:
-    """Return each protocol twice, as in Figure 9: with convolutional layers, and hatched, with untied ones."""
+    """Return each protocol twice, as in Figure 9: with convolutional layers and, hatched, with untied layers."""
     return tuple(
         replace(protocol, name=f"{protocol.name} {word}", hatch=f"{protocol.hatch}{hatch}", untied=untied)
         for protocol in protocols
@@ -100,7 +105,7 @@ INTERPOLATED = tuple(
     Protocol(f"interpolated ε {epsilon:g}", "interpolated", "hinge", 1.0, *epsilon_look(epsilon), epsilon=epsilon)
     for epsilon in (0.25, 0.5)
 )
-"""Between FRFB, which is ε = 0, and URFB, ε = 1."""
+"""Protocols between FRFB (ε = 0) and URFB (ε = 1)."""
 
 RULE_NAMES = {
     "interpolated": "interpolated",
@@ -112,11 +117,11 @@ RULE_NAMES = {
     "sham": "sham",
     "shallow": "shallow",
 }
-"""How rules are written that are not acronyms; those that are, in capitals."""
+"""The names of rules that are not acronyms; acronyms are in capitals."""
 
 
 def protocols_in(runs: pd.DataFrame) -> tuple[Protocol, ...]:
-    """Return every protocol that the runs have: the paper's in its order, then any others by rule, ε and λ."""
+    """Return all protocols of the runs: the paper's in its order, then the others by rule, ε and λ."""
     protocols = [protocol for protocol in PROTOCOLS if protocol.matches(runs).any()]
     left = runs
     for protocol in protocols:
@@ -126,12 +131,12 @@ def protocols_in(runs: pd.DataFrame) -> tuple[Protocol, ...]:
         others.append(_run_protocol(left.iloc[0]))
         left = left[~others[-1].matches(left)]
     rules = list(dict.fromkeys(protocol.rule for protocol in others))
-    others.sort(key=lambda one: (rules.index(one.rule), one.epsilon or 0, one.decay or 0))
+    others.sort(key=lambda other: (rules.index(other.rule), other.epsilon or 0, other.decay or 0))
     return (*protocols, *others)
 
 
 def _run_protocol(run: pd.Series[Any]) -> Protocol:
-    """Name a run's protocol in the manner of the paper: BP is with softmax, everything else with hinge."""
+    """Return a run's protocol, named as in the paper: BP has softmax, and every other name the hinge loss."""
     rule, loss, connectivity = str(run["rule"]), str(run["loss"]), float(run["connectivity"])
     feedback = connectivity if rule == "bp" else float(run["feedback_connectivity"])
     epsilon, decay = (None if pd.isna(run[name]) else float(run[name]) for name in ("epsilon", "decay"))

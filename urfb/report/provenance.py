@@ -1,4 +1,4 @@
-"""What the files of an exhibit say about their origin."""
+"""The provenance of an exhibit's files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from urfb import __version__
 from urfb.report.drawn import Drawn, Tabulated
 from urfb.report.exhibits import DESCRIBED, Exhibit
 
-# What the lines about runs and about simulations name.
+# The columns in the lines about runs and simulations.
 DESCRIBING = ("run", *DESCRIBED, "drawn_epochs", "simulation", "rule", "draw", "method")
 
 
 def provenance(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: str) -> list[str]:
-    """Return what a reader needs to trust the numbers and to make them again, one line each.
+    """Return everything needed to check and to reproduce the numbers, one line each.
 
     Args:
         exhibit: the figure or table.
-        made: the figure or table as it was made.
+        made: the drawn figure or the table with its numbers.
         command: the command that makes its files.
         stamp: its fingerprint.
     """
@@ -35,13 +35,13 @@ def origin(exhibit: Exhibit, made: Drawn | Tabulated, command: str, stamp: str) 
 
 
 def _meaning(exhibit: Exhibit, made: Drawn | Tabulated) -> list[str]:
-    """Return which runs are selected and what the numbers mean."""
+    """Return the selection of runs and the definitions of the numbers."""
     selection = exhibit.selection.describe()
     return [_one_line(line) for line in (f"selection: {selection}" if selection else "", made.meaning) if line]
 
 
 def _making(made: Drawn | Tabulated, command: str, stamp: str) -> list[str]:
-    """Return what made the numbers: the command, the code, commits and devices, and the simulations of section 5."""
+    """Return the origin of the numbers: command, version, commits, devices, and simulations of section 5."""
     lines = [f"made by: {command}", f"urfb: {__version__}", f"fingerprint: {stamp}"]
     for column in ("commit", "device"):
         if column in made.runs and made.runs[column].notna().any():

@@ -1,6 +1,6 @@
-"""Which runs a figure draws, and how they are kept apart.
+"""Selects the runs of a figure and sorts them into panels.
 
-A line or a bar averages over seeds and nothing else: runs that differ in any other field go into panels of their own.
+A line or a bar averages over seeds only: runs that differ in any other field are in separate panels.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def _comparing(*kinds: str) -> tuple[str, ...]:
 PAPER: Mapping[str, Any] = {
     name: SETTINGS[name].paper for name in _comparing("panels", "untied") if SETTINGS[name].use.fixed
 }
-"""What the paper's own runs have in common; the network and the data set are each figure's own."""
+"""The settings that all of the paper's runs share; each figure adds its network and data set."""
 
-# What tells the protocols of one panel apart. All other fields of a run, but its seed, tell panels apart.
+# The fields that distinguish the protocols of a panel. All other fields except the seed distinguish panels.
 PROTOCOL_FIELDS = _comparing("protocols")
-HINGE_FIELDS = _comparing("hinge")  # mean nothing under softmax
-# What protocols differ in, too, where tied and untied ones share a panel.
+HINGE_FIELDS = _comparing("hinge")  # have no meaning for softmax
+# Further fields that distinguish protocols if tied and untied networks share a panel.
 UNTIED_FIELDS = _comparing("untied")
 
-# What a network's name stands for, and its convention.
+# The fields that follow from a network's name and a convention.
 CONVENTION_FIELDS = ("layers", *CONVENTIONS["paper"])
 
 DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST"}
@@ -48,13 +48,12 @@ DATASET_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST
 
 @dataclass(frozen=True)
 class Selection:
-    """Which runs an exhibit shows.
+    """The runs that an exhibit shows.
 
     Args:
-        panels: of each panel, what the fields of its runs must be: a value, or a list of those allowed.
-        protocols: the protocols that each panel should have; None: those that its runs have, whatever they are.
-        experiment: the name of an experiment of the grid, whose runs are then shown, and no others; they have the
-            panels and protocols that they have.
+        panels: for each panel, the required values of its runs' fields: a value, or a list of allowed values.
+        protocols: the protocols that each panel should have; None for the protocols that its runs have.
+        experiment: the name of an experiment whose runs are shown instead, in the panels and protocols that they have.
     """
 
     panels: tuple[Mapping[str, Any], ...] = ()
@@ -62,16 +61,16 @@ class Selection:
     experiment: str | None = None
 
     def of_experiment(self, name: str | None) -> Selection:
-        """Return the selection of an experiment's runs in place of these; without a name, this one."""
+        """Return the selection of an experiment's runs; without a name, this selection."""
         return self if name is None else replace(self, experiment=name)
 
     @property
     def compares_untied(self) -> bool:
-        """Whether a panel shows tied and untied networks beside one another."""
+        """Whether panels compare tied and untied networks."""
         return any(protocol.untied is not None for protocol in self.protocols or ())
 
     def concerns(self, runs: pd.DataFrame) -> bool:
-        """Whether the experiment has runs of what some panel is about, as Figure 8's is about untied layers."""
+        """Return whether the experiment has runs for the subject of a panel, such as untied layers for Figure 8."""
         runs = experiment_runs(runs, self.experiment)
         return any(
             all((~matching(runs, {name: usual})).any() for name, usual in unusual.items())
@@ -79,7 +78,7 @@ class Selection:
         )
 
     def _unusual(self) -> Iterator[dict[str, Any]]:
-        """Yield, for each panel, the fields in which it differs from most, with the value that most have."""
+        """Yield, for each panel, the fields that differ from the paper's usual settings, with the usual values."""
         epsilon = {"epsilon": None} if any(protocol.epsilon is not None for protocol in self.protocols or ()) else {}
         for panel in self.panels:
             yield {name: usual for name, usual in PAPER.items() if panel.get(name, usual) != usual} | epsilon
@@ -101,10 +100,10 @@ class Selection:
         return "; ".join(_in_words(part) for part in [*distinct, shared] if part)
 
     def check(self, runs: pd.DataFrame) -> None:
-        """Make sure that the experiment and the fields exist.
+        """Check that the experiment and the fields exist.
 
         Raises:
-            SelectionError: no run belongs to an experiment of that name, or runs have no such field.
+            SelectionError: no run belongs to the experiment, or runs lack a field.
         """
         if self.experiment is None:
             unknown = {name for panel in self.panels for name in panel} - set(runs.columns)
@@ -123,11 +122,18 @@ class Selection:
 
 @dataclass(frozen=True)
 class Panel:
-    """The runs that may be compared in one set of axes.
+    """Runs that can be compared in one set of axes.
 
-    `runs` has one row a run, with two columns more than the store's: `protocol`, the protocol's name, and
-    `expected_epochs`. `seeds` is how many each protocol should have. `where` is what the selection says of the
-    fields. `description` tells the panel from others of its network: the data set, and settings that differ.
+    Attributes:
+        network: the network's name, or its text if it has none.
+        dataset: the data set's name.
+        runs: one row for each run, with the store's columns and `protocol`, the protocol's name, and
+            `expected_epochs`.
+        protocols: the protocols that the panel should have.
+        seeds: the number of seeds that each protocol should have.
+        of_paper: whether the expected epochs and seeds are those of the paper's figures.
+        where: the selection's conditions on fields.
+        description: the data set, and the settings that distinguish the panel from others of its network.
     """
 
     network: str
@@ -146,7 +152,7 @@ class Panel:
 
     @property
     def has_paper_settings(self) -> bool:
-        """Whether the selection asks for the paper's settings, so that it is no control."""
+        """Whether the selection asks for the paper's settings, unlike a control."""
         return all(self.where.get(name) == value for name, value in PAPER.items())
 
     def runs_of(self, protocol: Protocol) -> pd.DataFrame:
@@ -159,15 +165,15 @@ class Panel:
 
 
 def paper_runs(network: str, dataset: str) -> dict[str, Any]:
-    """Return what the fields of the paper's runs of a network on a data set are."""
+    """Return the fields of the paper's runs of a network on a data set."""
     return {"network": network, "dataset": dataset, **PAPER}
 
 
 def panels(runs: pd.DataFrame, selection: Selection) -> list[Panel]:
-    """Sort the selected runs into panels.
+    """Return the selected runs, sorted into panels.
 
-    There is at least one panel for each that the selection names, empty if need be, and each expects all of its
-    protocols. An experiment has the panels and the protocols that its runs have.
+    Each panel of the selection gives at least one panel, which can be empty and expects all of the selection's
+    protocols. The panels and protocols of an experiment follow from its runs.
 
     Raises:
         SelectionError: the experiment or a field does not exist.
@@ -191,13 +197,13 @@ def panels(runs: pd.DataFrame, selection: Selection) -> list[Panel]:
 
 
 def experiment_runs(runs: pd.DataFrame, experiment: str | None) -> pd.DataFrame:
-    """Return the runs that belong to an experiment; all of them without a name."""
+    """Return the runs that belong to an experiment; without a name, all runs."""
     belongs = [experiment is None or experiment in split_names(names) for names in runs["experiments"]]
-    return runs[pd.Series(belongs, runs.index, dtype=bool)]  # a list would select columns where there is no run
+    return runs[pd.Series(belongs, runs.index, dtype=bool)]  # an empty list would select columns
 
 
 def matching(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series[bool]:
-    """Tell which of the runs have these values in these fields; a list allows several, None is a field without one."""
+    """Return which runs have these values in these fields; a list allows several values, and None means no value."""
     chosen = pd.Series(True, index=runs.index)
     for name, wanted in where.items():
         allowed = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
@@ -207,7 +213,7 @@ def matching(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series[bool]:
 
 
 def own_fields(runs: pd.DataFrame) -> list[str]:
-    """Return the columns that say what a run is: its identity and its settings."""
+    """Return the columns with a run's identity and its settings."""
     return [name for name in runs.columns if name == "run" or name in SETTINGS]
 
 
@@ -220,7 +226,7 @@ def protocol_names(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def _newest_science(runs: pd.DataFrame) -> pd.DataFrame:
-    """Leave out runs of an older science version: they count as missing, and one seed may have a run of each."""
+    """Leave out runs of older science versions, which count as missing; a seed can have a run of each version."""
     if "science_version" not in runs:
         return runs
     newest: pd.Series[bool] = runs["science_version"] == runs["science_version"].max()
@@ -228,7 +234,7 @@ def _newest_science(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_protocol(runs: pd.DataFrame, protocols: Iterable[Protocol]) -> pd.DataFrame:
-    """Return the runs that have one of the protocols, with its name beside each."""
+    """Return the runs that have one of the protocols, with its name in the column `protocol`."""
     names = pd.Series(None, index=runs.index, dtype=object)
     for protocol in protocols:
         names[protocol.matches(runs)] = protocol.name
@@ -237,7 +243,7 @@ def _with_protocol(runs: pd.DataFrame, protocols: Iterable[Protocol]) -> pd.Data
 
 
 def _comparable(runs: pd.DataFrame, selection: Selection) -> Iterable[pd.DataFrame]:
-    """Split the runs into groups that agree in everything but protocol and seed."""
+    """Split the runs into groups that differ only in protocol and seed."""
     varying = {"run", "seed", "source", *PROTOCOL_FIELDS, *HINGE_FIELDS}
     varying |= set(UNTIED_FIELDS if selection.compares_untied else ())
     shared = [name for name in own_fields(runs) if name not in varying]
@@ -247,7 +253,7 @@ def _comparable(runs: pd.DataFrame, selection: Selection) -> Iterable[pd.DataFra
 
 
 def _split(runs: pd.DataFrame, fields: Sequence[str], meaningless: pd.Series[bool]) -> Iterable[pd.DataFrame]:
-    """Split the runs by fields; those for which the fields mean nothing go into every part."""
+    """Split the runs by fields; every part also gets the runs for which the fields are meaningless."""
     meaningful = runs[~meaningless]
     parts = [part for _, part in meaningful.groupby(list(fields), dropna=False)]
     for part in parts or [meaningful]:
@@ -255,7 +261,7 @@ def _split(runs: pd.DataFrame, fields: Sequence[str], meaningless: pd.Series[boo
 
 
 def _observed_panel(runs: pd.DataFrame, selection: Selection) -> Panel:
-    """Return a panel of whatever the runs are; they are expected to reach their own target."""
+    """Return a panel with the protocols that the runs have, which are expected to reach their targets."""
     protocols = protocols_in(runs)
     if selection.compares_untied:
         protocols = tuple(protocol for protocol in tied_and_untied(protocols) if protocol.matches(runs).any())
@@ -270,7 +276,7 @@ def _observed_panel(runs: pd.DataFrame, selection: Selection) -> Panel:
 
 
 def _expected_panel(runs: pd.DataFrame, where: Mapping[str, Any], protocols: Sequence[Protocol]) -> Panel:
-    """Return a panel that should have these protocols, each as long as the paper's and in as many seeds as ours."""
+    """Return a panel that should have these protocols, each with the paper's epochs and the seeds of our grid file."""
     network = str(where.get("network", ""))
     if network in PAPER_EPOCHS:
         second = runs["pretraining_epochs"] + PAPER_SECOND_STAGE
@@ -289,13 +295,13 @@ def _expected_panel(runs: pd.DataFrame, where: Mapping[str, Any], protocols: Seq
 
 
 def _network_name(runs: pd.DataFrame) -> str:
-    """Return the network's name or, if it has none, its text."""
+    """Return the network's name, or its text if it has no name."""
     name = runs["network"].iloc[0]
     return name if isinstance(name, str) and name else str(runs["layers"].iloc[0])
 
 
 def _described(panels: Sequence[Panel], fields: Sequence[str]) -> list[Panel]:
-    """Describe each panel by its data set, and by the settings that tell it from another of its network and data."""
+    """Describe each panel by its data set and by the settings that differ among panels of its network and data set."""
     described = []
     for panel in panels:
         group = [peer for peer in panels if (peer.network, peer.dataset) == (panel.network, panel.dataset)]
@@ -310,9 +316,9 @@ def _described(panels: Sequence[Panel], fields: Sequence[str]) -> list[Panel]:
             value = _value(panel, name)
             values = {_value(peer, name) for peer in group} - {None}
             if name in implied or (name in UNTIED_FIELDS and name != "untied" and value == "none"):
-                continue  # the convention says as much, or there is nothing untied
+                continue  # the convention implies it, or nothing is untied
             if name == "convention" and "custom" in values:
-                continue  # the fields that it stands for say more
+                continue  # its fields are listed instead
             if value is not None and len(values) > 1:
                 words.append(f"{name.replace('_', ' ')} {value}")
         described.append(replace(panel, description=", ".join(words)))
@@ -332,9 +338,9 @@ def _listed(wanted: object) -> str:
 
 
 def _value(panel: Panel, name: str) -> str | None:
-    """Return the one value that a field has in a panel, or None where it has no run and its selection says nothing.
+    """Return the single value of a field in a panel; None without a run and without a condition on the field.
 
-    The hinge's fields are missing from softmax runs, and `source` from those without code of the user's.
+    Runs with softmax have no values in the hinge's fields, and runs without a user's code none in `source`.
     """
     column = panel.runs[name]
     if name in HINGE_FIELDS:

@@ -1,6 +1,6 @@
-"""Tables as Markdown and as LaTeX, with their provenance as comments.
+"""Tables as Markdown and LaTeX, with their provenance as comments.
 
-Every heading, cell and note is plain text and stays what it is: none of it is read as markup.
+Headings, cells and notes are plain text: signs with a meaning in Markdown or LaTeX are escaped.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Any, Literal
 import pandas as pd
 
 NONE = "–"
-"""What stands in a cell without a number."""
+"""The content of a cell without a number."""
 PLUS_MINUS = " ± "
 LONGEST = 36
-"""A LaTeX column of longer texts is broken into lines."""
+"""The number of characters above which LaTeX breaks a column's texts into lines."""
 MOST_COLUMNS = 5
-"""A LaTeX table of more columns is set in a smaller type."""
+"""The number of columns above which a LaTeX table has smaller type."""
 
 _PROVENANCE = "\n<!--\n"
 _NUMBER = re.compile(rf"[−-]?[\d.,]+({PLUS_MINUS}[\d.,]+)?|{NONE}|")
 
 
 def number(value: float, decimals: int) -> str:
-    """Return a number as people write it, "1,000.0" or "−0.25"; a dash for NaN."""
+    """Return a number for readers, such as "1,000.0" or "−0.25"; a dash for NaN."""
     if math.isnan(value):
         return NONE
-    return f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "−")  # + 0.0 takes the sign off −0.0
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "−")  # + 0.0 turns −0.0 into 0.0
 
 
 def with_interval(row: Mapping[Any, Any] | None, decimals: int) -> str:
-    """Return a row's `mean` and the half-width of the interval that ends at its `high`, if any: "43.42 ± 0.37"."""
+    """Return a row's `mean` with the half-width of its interval, `high` less `mean`, if known: "43.42 ± 0.37"."""
     if row is None:
         return NONE
     mean = number(row["mean"], decimals)
@@ -40,32 +40,32 @@ def with_interval(row: Mapping[Any, Any] | None, decimals: int) -> str:
 
 
 def markdown(heading: str, shown: pd.DataFrame, notes: Sequence[str], provenance: Sequence[str]) -> str:
-    """Return a table in GitHub's Markdown, below its heading and above its notes; numbers stand on the right."""
+    """Return a table in GitHub's Markdown with its heading and notes; numbers are aligned to the right."""
     align = ["left" if kind == "text" else "right" for kind in _kinds(shown)] if len(shown) else None
     cells = shown.rename(columns=_in_markdown).map(_in_markdown)
     table = cells.to_markdown(index=False, disable_numparse=True, colalign=align)
     below = "".join(f"\n{_in_markdown(note)}\n" for note in notes)
-    comment = re.sub(r"(--!?)>", r"\1&gt;", "\n".join(provenance))  # what would end a comment
+    comment = re.sub(r"(--!?)>", r"\1&gt;", "\n".join(provenance))  # these signs would end the comment
     return f"**{_in_markdown(heading)}**\n\n{table}\n{below}{_PROVENANCE}{comment}\n-->\n"
 
 
 def without_provenance(text: str) -> str:
-    """Return what `markdown` wrote, less the comment at its end."""
+    """Return a text from `markdown` without the comment at its end."""
     return text.partition(_PROVENANCE)[0]
 
 
 def latex(caption: str, shown: pd.DataFrame, notes: Sequence[str], provenance: Sequence[str], label: str) -> str:
-    r"""Return a table for LaTeX with the package booktabs, for `\input`.
+    r"""Return a table for LaTeX's `\input`, which needs the package booktabs.
 
-    Numbers stand on the right, those with an interval with one ± below the other. Rows that begin alike stand below a
-    line with what they share, and of the next cells of text only the first of several alike is said.
+    Numbers are aligned to the right, and intervals at their ±. Rows with the same first cell are below a line with its
+    text. In the next columns of text, a cell that repeats the one above is empty.
     """
     kinds, places = _kinds(shown), list(range(shown.shape[1]))
     heads: dict[Any, str] = {
         place: f"\\multicolumn{{2}}{{c}}{{{in_latex(name)}}}" if kinds[place] == "interval" else in_latex(name)
         for place, name in enumerate(shown.columns)
     }
-    shown = shown.set_axis(places, axis=1).reset_index(drop=True)  # Styler takes no name twice
+    shown = shown.set_axis(places, axis=1).reset_index(drop=True)  # Styler refuses repeated names
     texts = next((place for place, kind in enumerate(kinds) if kind != "text"), len(kinds))
     repeated = (shown == shown.shift()).iloc[:, : max(texts - 1, 0)].cumprod(axis=1).astype(bool)
     groups: dict[Any, str] = {}
@@ -92,7 +92,7 @@ def latex(caption: str, shown: pd.DataFrame, notes: Sequence[str], provenance: S
 
 
 def _kinds(shown: pd.DataFrame) -> list[Literal["text", "number", "interval"]]:
-    """Return what each column has."""
+    """Return the kind of content of each column."""
     kinds: list[Literal["text", "number", "interval"]] = []
     for place in range(shown.shape[1]):
         cells = [str(text) for text in shown.iloc[:, place]]
@@ -104,28 +104,28 @@ def _kinds(shown: pd.DataFrame) -> list[Literal["text", "number", "interval"]]:
 
 
 def _form(kind: str, cells: pd.Series[str]) -> str:
-    """Return how LaTeX sets a column; the one of intervals is two, which meet at the ±."""
+    """Return LaTeX's specification of a column; a column of intervals becomes two, which meet at the ±."""
     if kind == "text":
         return r"p{.3\linewidth}" if cells.map(str).map(len).max() > LONGEST else "l"
     return "r@{}l" if kind == "interval" else "r"
 
 
 def _plain(text: object) -> str:
-    """Return a text in one line and without control characters."""
+    """Return a text in one line without control characters."""
     return re.sub(r"[\x00-\x20\x7f]+", " ", str(text)).strip()
 
 
 def _in_markdown(text: object) -> str:
-    """Return a text that Markdown shows as it is; an _ within a word needs nothing."""
+    """Return a text that Markdown shows unchanged; an _ within a word needs no escape."""
     escaped = re.sub(r"[\\`*\[\]<>&|~#]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", _plain(text))
-    return escaped.replace("$", "&#36;")  # on GitHub, \$ begins mathematics, too
+    return escaped.replace("$", "&#36;")  # on GitHub, \$ also begins mathematics
 
 
 _GREEK = (
     r"\alpha", r"\beta", r"\gamma", r"\delta", r"\varepsilon", r"\eta", r"\lambda", r"\mu", r"\sigma", r"\Delta",
     r"\Sigma",
 )  # fmt: skip
-# What LaTeX reads as its own, and signs that its usual letters lack.
+# Signs with a meaning in LaTeX, and signs that its usual fonts lack.
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -140,11 +140,11 @@ _LATEX = str.maketrans(
 
 
 def in_latex(text: object) -> str:
-    """Return a text in one line that LaTeX sets as it is."""
+    """Return a text in one line that LaTeX typesets unchanged."""
     return _plain(text).translate(_LATEX)
 
 
 def _interval_in_latex(text: object) -> str:
-    """Return the two cells of a mean and its interval, if any."""
+    """Return the two cells of a mean and its interval; the second is empty without an interval."""
     mean, _, half = str(text).partition(PLUS_MINUS)
     return f"{in_latex(mean)} &" + (f" $\\,\\pm\\,${in_latex(half)}" if half else "")

@@ -1,4 +1,4 @@
-"""Figures and tables that users declare, in a file that a grid file names.
+"""Figures and tables that users declare in a Python file, which a grid file names.
 
 from urfb.report import Data, Drawn, figure
 
@@ -31,17 +31,19 @@ def figure(
     runs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     measured: Sequence[str] = (),
 ) -> Callable[[Callable[[Data], Drawn]], Exhibit]:
-    """Declare the decorated function a figure: it gets `Data` and returns `Drawn`.
+    """Declare the decorated function a figure. The function takes `Data` and returns `Drawn`.
 
     Args:
-        name: what it is called on the command line and in files' names; not a number, for those are the paper's.
-        title: what it shows, in a few words.
-        experiment: the name of the experiment whose runs it shows.
-        runs: or else what the runs' fields must be: a value or a list of those allowed; one mapping for each panel.
-        measured: what to read of these runs: 'epochs', 'alignment', 'filters' …
+        name: the name on the command line and in names of files; not a number, because numbers are the paper's.
+        title: the content of the figure, in a few words.
+        experiment: the experiment whose runs are shown.
+        runs: instead of an experiment, the required values of the runs' fields: a value or a list of allowed values;
+            one mapping for each panel.
+        measured: the frames to read for these runs: 'epochs', 'alignment', 'filters' …
 
     Raises:
-        ReportError: a name is not allowed, or there is nothing of the name in `measured`.
+        ReportError: the name is not allowed, a frame in `measured` is unknown, or the runs are not given by either
+            `experiment` or `runs`.
     """
     return _declare("figure", name, title, experiment, runs, measured)
 
@@ -54,7 +56,7 @@ def table(
     runs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     measured: Sequence[str] = (),
 ) -> Callable[[Callable[[Data], Tabulated]], Exhibit]:
-    """Declare the decorated function a table, which returns `Tabulated`; all else is as for `figure`."""
+    """Declare the decorated function a table. The function returns `Tabulated`; all else is as for `figure`."""
     return _declare("table", name, title, experiment, runs, measured)
 
 
@@ -67,12 +69,12 @@ def _declare(
     measured: Sequence[str],
 ) -> Callable[[Callable[[Data], Any]], Exhibit]:
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or name.isdecimal():
-        raise ReportError(f"{kind} '{name}': a name of your own has letters, digits, - and _, and is no number")
+        raise ReportError(f"{kind} '{name}': use letters, digits, - and _ in the name, and not only digits")
     unknown = [frame for frame in measured if frame not in READERS]
     if unknown:
-        raise ReportError(f"{kind} '{name}': nothing is measured as '{unknown[0]}': {nearest(unknown[0], READERS)}")
+        raise ReportError(f"{kind} '{name}': measured: unknown frame '{unknown[0]}': {nearest(unknown[0], READERS)}")
     if (experiment is None) == (runs is None):
-        raise ReportError(f"{kind} '{name}': say which runs it shows, with either experiment=… or runs=…")
+        raise ReportError(f"{kind} '{name}': choose its runs with either experiment=… or runs=…")
     panels = (runs,) if isinstance(runs, Mapping) else tuple(runs or ())
     selection = Selection(panels=panels, experiment=experiment)
     return lambda make: Exhibit(
@@ -81,21 +83,21 @@ def _declare(
 
 
 def load_exhibits(file: Path, grid: Path) -> list[Exhibit]:
-    """Return the exhibits that a user's file declares, in its order.
+    """Return the exhibits that a user's file declares, in the order of the file.
 
     Args:
         file: the Python file.
         grid: the grid file that names it.
 
     Raises:
-        ReportError: the file cannot be run, declares none, or two of one name.
+        ReportError: the file cannot be run, declares no exhibit, or declares two with the same name.
     """
     spec = importlib.util.spec_from_file_location(f"urfb_report_{file.stem}", file)
     if spec is None or spec.loader is None or not file.is_file():
-        raise ReportError(f"{file}: is no Python file; `reports:` in a grid file names one, beside it")
+        raise ReportError(f"{file}: not a Python file; `reports:` in a grid file names one in the same folder")
     module = importlib.util.module_from_spec(spec)
-    add_import_folder(file.parent)  # so that it may import its neighbours
-    sys.modules[spec.name] = module  # where data classes look for it
+    add_import_folder(file.parent)  # so that it can import files of its folder
+    sys.modules[spec.name] = module  # data classes need it here
     try:
         with users_code():
             spec.loader.exec_module(module)
@@ -106,13 +108,13 @@ def load_exhibits(file: Path, grid: Path) -> list[Exhibit]:
     declared = [exhibit for exhibit in vars(module).values() if isinstance(exhibit, Exhibit)]
     labels = [exhibit.label for exhibit in declared]
     if not declared:
-        raise ReportError(f"{file}: declares no figure or table; put @figure or @table of urfb.report on one")
+        raise ReportError(f"{file}: declares no figure or table; use @figure or @table of urfb.report on a function")
     if len(set(labels)) < len(labels):
         raise ReportError(f"{file}: {next(label for label in labels if labels.count(label) > 1)} is declared twice")
     return [replace(exhibit, source=file, grid=grid, completed_by=_training(exhibit, grid)) for exhibit in declared]
 
 
 def _training(exhibit: Exhibit, grid: Path) -> str:
-    """Return the command, less `urfb` and the store, that trains the runs of a user's exhibit."""
+    """Return the command that trains the runs of a user's exhibit, without `urfb` and the store."""
     experiment = exhibit.selection.experiment
     return shlex.join(["grid", "run", str(grid), *([] if experiment is None else [experiment])])
