@@ -107,7 +107,7 @@ def test_a_file_of_ones_own_may_have_data_classes(grid: Path, tmp_path: Path) ->
             DECLARATION.format(name="one") + DECLARATION.replace("def {name}", "def other").format(name="one"),
             "Figure one is",
         ),
-        (DECLARATION.replace('"{name}"', '"13"').format(name="one"), "'13': use letters .* not only digits"),
+        (DECLARATION.replace('"{name}"', '"13"').format(name="one"), "'13': use letters.* not only digits"),
         (DECLARATION.replace('"{name}"', '"../x"').format(name="one"), "'../x': use letters, digits"),
         (DECLARATION.replace(', experiment="quick"', "").format(name="one"), "choose its runs with either"),
         (
