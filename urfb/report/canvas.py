@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -150,6 +151,7 @@ def by_rows(handles: Sequence[Artist], columns: int) -> list[Artist]:
     return [handle for column in range(columns) for handle in handles[column::columns]]
 
 
+@lru_cache(maxsize=10_000)
 def text_width(text: str, size: float) -> float:
     """Return the width in inches of a text of one line, set in `size` points."""
     letters = FontProperties(family=["DejaVu Sans"], size=size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from typing import Protocol as Interface
@@ -75,7 +76,7 @@ class Data:
     measured: Mapping[str, pd.DataFrame]
     style: Style = Style.SCREEN
 
-    @property
+    @cached_property
     def runs(self) -> pd.DataFrame:
         """The runs of all panels, each once."""
         return pd.concat([panel.runs for panel in self.panels]).drop_duplicates("run")

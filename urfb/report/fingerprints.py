@@ -6,6 +6,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
@@ -40,7 +41,7 @@ def _rows(frame: pd.DataFrame) -> bytes:
     plain = {
         name: values
         if is_numeric_dtype(values) or isinstance(values.dtype, pd.StringDtype)
-        else [getattr(value, "tobytes", str(value).encode)() for value in values]
+        else [value.tobytes() if isinstance(value, np.ndarray) else str(value).encode() for value in values]
         for name, values in frame.items()
     }
     hashes: bytes = pd.util.hash_pandas_object(pd.DataFrame(plain), index=False).to_numpy().tobytes()

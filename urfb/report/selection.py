@@ -303,9 +303,14 @@ def _network_name(runs: pd.DataFrame) -> str:
 def _described(panels: Sequence[Panel], fields: Sequence[str]) -> list[Panel]:
     """Describe each panel by its data set and by the settings that differ among panels of its network and data set."""
     described = []
-    for panel in panels:
-        group = [peer for peer in panels if (peer.network, peer.dataset) == (panel.network, panel.dataset)]
-        conventions = {_value(peer, "convention") for peer in group} - {None}
+    all_values = [{name: _value(panel, name) for name in fields if name not in ("run", "seed")} for panel in panels]
+    for panel, own in zip(panels, all_values, strict=True):
+        group = [
+            values
+            for values, peer in zip(all_values, panels, strict=True)
+            if (peer.network, peer.dataset) == (panel.network, panel.dataset)
+        ]
+        conventions = {peer["convention"] for peer in group} - {None}
         implied = CONVENTION_FIELDS if len(conventions) > 1 and "custom" not in conventions else ()
         words = [DATASET_NAMES.get(panel.dataset, panel.dataset)]
         for name in fields:
@@ -313,8 +318,8 @@ def _described(panels: Sequence[Panel], fields: Sequence[str]) -> list[Panel]:
                 continue
             if name in UNTIED_FIELDS and any(protocol.untied is not None for protocol in panel.protocols):
                 continue
-            value = _value(panel, name)
-            values = {_value(peer, name) for peer in group} - {None}
+            value = own[name]
+            values = {peer[name] for peer in group} - {None}
             if name in implied or (name in UNTIED_FIELDS and name != "untied" and value == "none"):
                 continue  # the convention implies it, or nothing is untied
             if name == "convention" and "custom" in values:
