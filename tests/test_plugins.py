@@ -101,7 +101,7 @@ def test_a_users_model_and_rule_are_trained_stored_resumed_and_aligned(tmp_path:
 def test_the_documented_model_and_rule_and_conversion_work_as_printed(tmp_path: Path) -> None:
     page = (Path(__file__).parents[1] / "docs" / "how-to" / "own.md").read_text()
     (tmp_path / "my_models.py").write_text(re.search(r"```python\n(# my_models\.py.*?)```", page, re.DOTALL)[1])  # type: ignore[index]
-    grid = re.search(r"```yaml[^\n]*\n(experiments:\n  own:.*?)```", page, re.DOTALL)[1]  # type: ignore[index]
+    grid = re.search(r'```yaml title="own.yaml"\n(.*?)```', page, re.DOTALL)[1]  # type: ignore[index]
     (tmp_path / "grid.yaml").write_text(grid)
     finished = run(tmp_path / "grid.yaml", "--epochs", "1", "--where", "seed=0")
     assert finished.returncode == 0, finished.stdout + finished.stderr
