@@ -103,9 +103,10 @@ def test_sparse_runs_have_both_correlations(store):
     assert counts.to_dict() == dict.fromkeys(kinds, points)
 
 
-def test_a_sparse_r_beside_a_dense_w_has_both_correlations(store):
+def test_a_sparse_r_with_a_dense_w_has_both_correlations(store):
     store.add(2, feedback_connectivity=0.5, experiments="quick")
     assert set(made("10", store, "quick").data["entries"]) == {"all", "shared"}
+    assert "dotted lines over the connections that both W and R have" in made("10", store, "quick").explanation
 
 
 def test_second_stage_plot_counts_own_epochs_and_omits_frozen(store):
@@ -164,9 +165,9 @@ def test_rows_of_one_panel_say_how_they_differ(store):
     drawn = made("10", store, "quick")
     assert [part.get_suptitle() for part in drawn.figure.subfigs] == [
         "simpnet, CIFAR-10, hinge, connectivity 1",
-        "simpnet, CIFAR-10, hinge, connectivity 0.5",
-        "simpnet, CIFAR-10, hinge, connectivity 0.5, feedback\nconnectivity 1",
         "simpnet, CIFAR-10, softmax, connectivity 1",
+        "simpnet, CIFAR-10, hinge, connectivity 0.5, feedback\nconnectivity 1",
+        "simpnet, CIFAR-10, hinge, connectivity 0.5",
     ]
     assert set(drawn.data["panel"]) == {"simpnet, CIFAR-10"}
 
@@ -190,10 +191,12 @@ def test_only_w_shaped_feedback_is_drawn_in_rows_of_four(store):
     rules = ("urfb", "frfb", "usf", "brsf", "frsf", "sham", "zipser-rumelhart")
     for rule in (*rules, "bp", "dfa", "shallow"):
         store.add(3, rule=rule, experiments="all")
-    figure = made("10", store, "all").figure
+    drawn = made("10", store, "all")
+    figure = drawn.figure
     assert [len(part.get_axes()) for part in figure.subfigs] == [4, 3]
     assert len(figure.get_axes()) == len(rules)
     assert not any(word in axes.get_title() for axes in figure.get_axes() for word in ("BP", "DFA", "shallow"))
+    assert drawn.explanation.endswith("Rules without an R of Wᵗ's shape are not shown: DFA and shallow.")
 
 
 def test_gradients_are_drawn_as_cosines_of_the_runs_that_measured_them(store):

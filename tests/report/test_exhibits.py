@@ -76,17 +76,17 @@ def test_the_documented_example_of_a_rule_runs_and_is_plotted(tmp_path: Path, mo
     assert "unchanged" not in invoke(draw)
 
 
-def test_a_grid_files_own_figures_stand_after_the_papers(grid: Path, tmp_path: Path) -> None:
+def test_a_grid_files_figures_come_after_the_papers(grid: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(DECLARATION.format(name="noisy"))
     found = exhibits("figure")
-    assert [one.name for one in found] == [*(one.name for one in FIGURES), "noisy"]
+    assert [exhibit.name for exhibit in found] == [*(exhibit.name for exhibit in FIGURES), "noisy"]
     assert found[-1].completed_by == "grid run experiments.yaml quick"
     assert exhibits("figure", grid)[-1].completed_by == f"grid run {grid} quick"
     grid.write_text("experiments:\n  quick: {}\n")
     assert exhibits("figure") == list(FIGURES)
 
 
-def test_a_file_of_ones_own_may_have_data_classes(grid: Path, tmp_path: Path) -> None:
+def test_a_users_file_may_have_data_classes(grid: Path, tmp_path: Path) -> None:
     """Data classes look for their module if annotations are text."""
     head = (
         "from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\nclass Bar:\n    x: int\n"
@@ -116,14 +116,14 @@ def test_a_file_of_ones_own_may_have_data_classes(grid: Path, tmp_path: Path) ->
         ),
     ],
 )
-def test_mistakes_in_a_file_of_ones_own_name_it(grid: Path, tmp_path: Path, code: str | None, message: str) -> None:
+def test_mistakes_in_a_users_file_name_the_file(grid: Path, tmp_path: Path, code: str | None, message: str) -> None:
     if code is not None:
         (tmp_path / "mine.py").write_text(code)
     with pytest.raises(ReportError, match=message):
         exhibits("figure")
 
 
-def test_what_a_file_of_ones_own_imports_from_beside_it_counts_as_its_own(  # type: ignore[no-untyped-def]
+def test_the_files_that_a_users_file_imports_count_as_part_of_it(  # type: ignore[no-untyped-def]
     grid: Path, tmp_path: Path, store
 ) -> None:
     (tmp_path / "mine.py").write_text(
@@ -136,8 +136,8 @@ def test_what_a_file_of_ones_own_imports_from_beside_it_counts_as_its_own(  # ty
     store.add(1, experiments="quick")
 
     def made() -> bool:
-        (one,) = render(store, chosen(exhibits("figure", grid), ["x"], None), tmp_path / "out")
-        return one.made
+        [rendered] = render(store, chosen(exhibits("figure", grid), ["x"], None), tmp_path / "out")
+        return rendered.made
 
     assert [made(), made()] == [True, False]
     (tmp_path / "beside_mine.py").write_text("WIDTH = 2\n")
@@ -155,7 +155,7 @@ def test_what_a_file_of_ones_own_imports_from_beside_it_counts_as_its_own(  # ty
         ("figure", "Drawn(Figure(), NUMBERS, data.runs[['run']])", "runs have no column 'network'; return whole"),
     ],
 )
-def test_mistakes_in_a_function_of_ones_own_name_it_and_write_nothing(  # type: ignore[no-untyped-def]
+def test_mistakes_in_a_users_function_name_it_and_write_nothing(  # type: ignore[no-untyped-def]
     grid: Path, tmp_path: Path, store, kind: str, body: str, message: str
 ) -> None:
     (tmp_path / "mine.py").write_text(
@@ -181,20 +181,45 @@ def test_a_grid_file_that_names_two_files_is_refused(grid: Path) -> None:
         exhibits("figure")
 
 
-def test_an_experiment_is_shown_by_those_figures_that_show_runs(tmp_path: Path) -> None:
+def test_an_experiment_has_the_figures_that_show_runs_and_its_own(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(DECLARATION.format(name="noisy"))
-    everything = [*FIGURES, *load_exhibits(tmp_path / "mine.py", tmp_path / "grid.yaml")]
-    assert {one.selection.experiment for one in chosen(everything, [], "other")} == {"other"}
-    assert "noisy" not in [one.name for one in chosen(everything, [], "other")]
-    with pytest.raises(SelectionError, match="Figure noisy cannot show an experiment's runs"):
+    everything = [*FIGURES, *load_exhibits(tmp_path / "mine.py", tmp_path / "grid.yaml", ["quick"])]
+    assert {exhibit.selection.experiment for exhibit in chosen(everything, [], "other")} == {"other"}
+    assert "noisy" not in [exhibit.name for exhibit in chosen(everything, [], "other")]
+    with pytest.raises(SelectionError, match="Figure noisy cannot show the runs of 'other'"):
         chosen(everything, ["noisy"], "other")
+    assert chosen(everything, ["noisy"], "quick") == everything[-1:]
+    assert chosen(everything, [], "quick")[-1] is everything[-1]
 
 
+def test_an_unknown_experiment_of_a_users_figure_is_an_error(store, grid: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "mine.py").write_text(DECLARATION.format(name="noisy").replace("quick", "quik"))
+    store.add(2, experiments="quick")
+    with pytest.raises(SelectionError, match=r"mine.py: Figure noisy: no experiment 'quik' .*did you mean 'quick'"):
+        list(render(store, exhibits("figure", grid)[-1:], tmp_path / "out"))
+
+
+def test_the_saturation_of_custom_models_is_not_drawn(store, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    store.add(2, network="my_net:build", layers="my_net:build", experiments="custom,both")
+    [saturation] = chosen(FIGURES, ["saturation"], "custom")
+    assert fitting([saturation], store.runs()) == []
+    with pytest.raises(SelectionError, match="all runs of 'custom' have custom models"):
+        list(render(store, [saturation], tmp_path))
+    store.add(2, experiments="both")
+    [saturation] = chosen(FIGURES, ["saturation"], "both")
+    assert fitting([saturation], store.runs()) == [saturation]
+    [rendered] = render(store, [saturation], tmp_path)
+    assert "my_net" not in " ".join(rendered.shortfalls)
+
+
+@pytest.mark.usefixtures("grid")
 def test_an_experiment_is_completed_from_the_grid_file_that_has_it() -> None:
     [of_mine] = chosen(FIGURES, ["4"], "half a", Path("mine.yaml"))
     assert of_mine.completed_by == "grid run mine.yaml 'half a'"
     [of_default] = chosen(FIGURES, ["4"], "quick")
     assert of_default.completed_by == "grid run experiments.yaml quick"
+    [elsewhere] = chosen(FIGURES, ["4"], "slow")
+    assert elsewhere.completed_by == "grid run FILE slow"
 
 
 def test_runs_are_selected_by_values_and_lists_of_them(store) -> None:  # type: ignore[no-untyped-def]
@@ -275,10 +300,10 @@ def test_a_field_that_runs_do_not_have_is_answered_with_the_likeliest(store) -> 
         some.read(store, store.runs())
 
 
-def test_a_figure_of_an_experiment_that_waits_holds_nothing_up(store, grid: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_figure_without_runs_yet_does_not_stop_others(store, grid: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "mine.py").write_text(DECLARATION.format(name="noisy"))
     store.add(2, experiments="another")
-    shown = [one for one in exhibits("figure", grid) if one.name in ("4", "noisy")]
+    shown = [exhibit for exhibit in exhibits("figure", grid) if exhibit.name in ("4", "noisy")]
     four, noisy = render(store, shown, tmp_path / "out")
     assert four.made
     assert (noisy.made, noisy.files) == (False, [])
@@ -288,7 +313,7 @@ def test_a_figure_of_an_experiment_that_waits_holds_nothing_up(store, grid: Path
     assert [part.name for part in parts if part.files] == ["Figure 4", "Claims", "Page"]
 
 
-def test_an_experiment_is_shown_by_what_it_has_runs_for_and_nothing_twice(store) -> None:  # type: ignore[no-untyped-def]
+def test_an_experiment_has_the_figures_that_fit_its_runs_each_once(store) -> None:  # type: ignore[no-untyped-def]
     for rule in ("urfb", "frfb"):
         store.add(2, rule=rule, experiments="plain,untied")
     store.add(2, untied="all", untied_start="independent", experiments="untied")
@@ -296,7 +321,7 @@ def test_an_experiment_is_shown_by_what_it_has_runs_for_and_nothing_twice(store)
     store.add(2, gradient_batch=500, experiments="gradients")
 
     def shown(experiment: str) -> set[str]:
-        return {one.name for one in fitting(chosen(FIGURES, [], experiment), store.runs())}
+        return {exhibit.name for exhibit in fitting(chosen(FIGURES, [], experiment), store.runs())}
 
     plain = {"4", "5", "10", "alignment-and-error", "saturation"}
     assert shown("plain") == plain

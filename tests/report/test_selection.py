@@ -192,9 +192,9 @@ def test_rules_are_named_as_the_field_names_them_with_their_parameters(store):
     assert names == [
         "interpolated ε 0.25",
         "interpolated ε 0.5 λ 0.01",
-        "uSF 50 %",
         "Kolen–Pollack λ 0.01",
         "my_rules:noisy",
+        "uSF 50 %",
     ]
 
 

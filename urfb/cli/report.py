@@ -16,6 +16,7 @@ from urfb.cli.options import DEFAULT_STORE, StoreOption
 
 if TYPE_CHECKING:
     from urfb.report.rendering import Rendered
+    from urfb.store import Store
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -266,6 +267,7 @@ def page(
         force=force,
     )
     typer.echo(f"{written.file}{'' if written.made else ' (unchanged)'}")
+    print_experiments(opened, experiment)
 
 
 @app.command("all")
@@ -315,7 +317,12 @@ def everything(
         typer.echo(f"{part.name}: {part.files[0]}{unaltered}{lacking}")
         made, unchanged = made + part.made, unchanged + (not part.made)
     typer.echo(f"{made} made, {unchanged} unchanged; captions, tables and the page list missing runs")
-    runs = Counter(name for name, _ in opened.memberships())
+    print_experiments(opened, experiment)
+
+
+def print_experiments(store: Store, experiment: str | None) -> None:
+    """Print the store's experiments, with their numbers of runs, if none was chosen."""
+    runs = Counter(name for name, _ in store.memberships())
     if experiment is None and runs:
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(runs.items()))
         typer.echo(f"These show the paper's runs. To show one experiment, use --experiment NAME: {listed}")

@@ -195,8 +195,8 @@ class GridFile(Strict):
         return networks
 
 
-def reports_of(path: Path) -> Path | None:
-    """Return the file with custom figures and tables that a grid file names; None if it names none.
+def outline(path: Path) -> tuple[Path | None, list[str]]:
+    """Return the file with custom figures and tables that a grid file names, and the names of its experiments.
 
     Raises:
         GridError: the grid file cannot be read, or its value of `reports` is not a file name.
@@ -205,11 +205,11 @@ def reports_of(path: Path) -> Path | None:
     if source.mistakes:
         raise GridError([source.problem(place, message) for place, message in source.mistakes])
     name = source.data.get("reports")
-    if name is None:
-        return None
-    if not isinstance(name, str):
+    if name is not None and not isinstance(name, str):
         raise GridError([source.problem(("reports",), f"give the name of one Python file (got {name!r})")])
-    return path.parent / name
+    experiments = source.data.get("experiments")
+    names = [str(experiment) for experiment in experiments] if isinstance(experiments, dict) else []
+    return None if name is None else path.parent / name, names
 
 
 def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str]]:

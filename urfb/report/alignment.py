@@ -28,7 +28,7 @@ from urfb.report.canvas import (
     wrapped,
 )
 from urfb.report.colours import layer_looks
-from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, shortfalls, stack
+from urfb.report.drawn import MEANING_ALONE, Drawn, by_moment, drawn_runs, explain, extent, listed, shortfalls, stack
 from urfb.report.exhibits import Data
 from urfb.report.protocols import FRFB, URFB, Protocol
 from urfb.report.selection import Panel
@@ -97,6 +97,7 @@ SATURATION = _Measure(
 )
 COLUMNS = ["panel", "protocol", "layer", "layer_name", "step", "epoch", "entries", "mean", "low", "high", "n", "alone"]
 COLUMNS += ["runs"]
+ABOUT_SHARED = "Solid lines are over all entries, dotted lines over the connections that both W and R have."
 ABOUT_SEEDS = "Lines are means over seeds; bands span the smallest to the largest value."
 
 
@@ -139,7 +140,14 @@ def draw(data: Data) -> Drawn:
 
     Runs with two stages are drawn from the start of the second, without the layers that it freezes.
     """
-    return _draw(with_feedback(data.panels), data, CORRELATION)
+    panels = with_feedback(data.panels)
+    shown = {protocol.name for panel in panels for protocol in panel.protocols}
+    names = dict.fromkeys(
+        protocol.name for panel in data.panels for protocol in panel.protocols if protocol.rule != "bp"
+    )
+    without = [name for name in names if name not in shown]
+    note = f"Rules without an R of Wᵗ's shape are not shown: {listed(without)}." if without else ""
+    return _draw(panels, data, CORRELATION, note)
 
 
 def draw_gradients(data: Data) -> Drawn:
@@ -152,7 +160,8 @@ def draw_saturation(data: Data) -> Drawn:
     return _draw(data.panels, data, SATURATION)
 
 
-def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
+def _draw(panels: list[Panel], data: Data, measure: _Measure, note: str = "") -> Drawn:
+    """Draw a measure of the panels; the note is the last sentence of the caption."""
     [column, *_] = measure.columns
     alignment = last_stage(data.measured["alignment"].dropna(subset=[column]), data.runs)
     last = alignment.groupby("run")["epoch"].max()
@@ -172,7 +181,9 @@ def _draw(panels: list[Panel], data: Data, measure: _Measure) -> Drawn:
     width = min(columns, 2) * PANEL_WIDTH
     lowest_layer, highest_layer = min(measured["layer"]), max(measured["layer"])
     about = [measure.about, explain([row.table for row in rows], ABOUT_SEEDS)]
-    about += [measure.about_lowest.format(lowest_layer), measure.about_highest.format(highest_layer)]
+    if any((row.table["entries"] == "shared").any() for row in rows):
+        about.append(ABOUT_SHARED)
+    about += [measure.about_lowest.format(lowest_layer), measure.about_highest.format(highest_layer), note]
     explanation = " ".join(words for words in about if words)
     headings = [wrapped(heading(row.title, len(rows), data.style), width - 0.4) for row in rows]
     titles = [_titles(row, reached, width / columns, data.style) for row in rows]

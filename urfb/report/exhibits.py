@@ -13,6 +13,7 @@ from typing import Protocol as Interface
 import pandas as pd
 
 from urfb.errors import ReportError, SelectionError, nearest
+from urfb.grid.schema import outline
 from urfb.plugins import USERS_ERRORS, place_of, users_code
 from urfb.report.drawn import Drawn, Tabulated, identities
 from urfb.report.selection import Panel, Selection, experiment_runs, panels
@@ -182,23 +183,36 @@ class Exhibit:
         behind = f"behind Figure {self.paper_figure} " if self.kind == "table" else ""  # the paper has no tables
         return f"{behind}of {PAPER}: {self.title}"
 
-    def of_experiment(self, name: str | None, grid: Path = GRID_FILE) -> Exhibit:
-        """Return the exhibit for the runs of an experiment of a grid file; without a name, this exhibit.
+    def of_experiment(self, name: str, grid: str = str(GRID_FILE)) -> Exhibit:
+        """Return the exhibit for the runs of an experiment of a grid file.
 
         The title names no network, because the experiment may have others. The paper's text is left out, because it is
         about the paper's runs.
         """
-        if name is None:
-            return self
-        completed_by = shlex.join(["grid", "run", str(grid), name])
+        completed_by = shlex.join(["grid", "run", grid, name])
         return replace(
             self, subject="", selection=self.selection.of_experiment(name), completed_by=completed_by, says=""
         )
 
     def waits(self, runs: pd.DataFrame) -> bool:
-        """Return whether a user declares it for an experiment that none of these runs belongs to yet."""
+        """Return whether a user declares it for an experiment of the grid file that has no runs yet."""
         experiment = self.selection.experiment
-        return self.source is not None and experiment is not None and experiment_runs(runs, experiment).empty
+        if self.source is None or experiment is None or not self.completed_by:
+            return False
+        return experiment_runs(runs, experiment).empty
+
+    def check(self, runs: pd.DataFrame) -> None:
+        """Check that the selected experiment and fields exist.
+
+        Raises:
+            SelectionError: no run belongs to the experiment, or runs lack a field.
+        """
+        try:
+            self.selection.check(runs)
+        except SelectionError as error:
+            if self.source is None:
+                raise
+            raise SelectionError(f"{self.source}: {self.label}: {error}") from error
 
     def read(self, frames: Frames, runs: pd.DataFrame, style: Style = Style.SCREEN) -> Data:
         """Return all data that it shows.
@@ -247,9 +261,9 @@ def chosen(
     Args:
         exhibits: the exhibits to choose from.
         names: the names of exhibits; empty for all.
-        experiment: the experiment whose runs are shown; exhibits without runs are then left out.
+        experiment: the experiment whose runs are shown; exhibits that cannot show them are then left out.
         grid: the grid file with the experiment, for the commands that complete the exhibits; by default
-            experiments.yaml.
+            experiments.yaml, if it has the experiment.
 
     Raises:
         SelectionError: a name is unknown, or an exhibit cannot show the runs of an experiment.
@@ -258,14 +272,33 @@ def chosen(
     kind = exhibits[0].kind if exhibits else "exhibit"
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise SelectionError(f"there is no {kind} '{unknown[0]}': {nearest(unknown[0], known)}")
+        own = "" if grid else "; --grid FILE adds those of your grid file"
+        raise SelectionError(f"there is no {kind} '{unknown[0]}': {nearest(unknown[0], known)}{own}")
     wanted = [known[name] for name in dict.fromkeys(names)] or list(exhibits)
     if experiment is None:
         return wanted
-    without = [exhibit.label for exhibit in wanted if not exhibit.selection.panels or exhibit.source]
+    users = [exhibit.label for exhibit in wanted if exhibit.source and exhibit.selection.experiment == experiment]
+    without = [
+        exhibit.label
+        for exhibit in wanted
+        if exhibit.label not in users and (exhibit.source or not exhibit.selection.panels)
+    ]
     if names and without:
-        raise SelectionError(f"{without[0]} cannot show an experiment's runs; leave out --experiment")
-    return [exhibit.of_experiment(experiment, grid or GRID_FILE) for exhibit in wanted if exhibit.label not in without]
+        raise SelectionError(f"{without[0]} cannot show the runs of '{experiment}'; leave out --experiment")
+    file = _file_with(experiment, grid)
+    return [
+        exhibit if exhibit.label in users else exhibit.of_experiment(experiment, file)
+        for exhibit in wanted
+        if exhibit.label not in without
+    ]
+
+
+def _file_with(experiment: str, grid: Path | None) -> str:
+    """Return the grid file that trains an experiment; the placeholder FILE if it is not known."""
+    if grid is not None:
+        return str(grid)
+    known = GRID_FILE.exists() and experiment in outline(GRID_FILE)[1]
+    return str(GRID_FILE) if known else "FILE"
 
 
 def fitting(exhibits: Sequence[Exhibit], runs: pd.DataFrame) -> list[Exhibit]:

@@ -271,7 +271,7 @@ FIGURES: tuple[Exhibit, ...] = (
         name="saturation",
         shows="units beyond the bounds of σ by epoch",
         make=alignment.draw_saturation,
-        selection=Selection(PIXELS_AND_CENTRED, (BP, BP_H, URFB, FRFB)),
+        selection=Selection(PIXELS_AND_CENTRED, (BP, BP_H, URFB, FRFB), needs_bounds=True),
         measured=("alignment",),
         completed_by="grid run experiments.yaml figure4 figure7 input-offset",
         says="The paper only notes that σ′ is 0 beyond the bounds of σ (Remark 2), so that these units pass no error "

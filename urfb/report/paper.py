@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from urfb.errors import ReportError
-from urfb.grid.schema import reports_of
+from urfb.grid.schema import outline
 from urfb.report.exhibits import GRID_FILE, Exhibit
 from urfb.report.figures import FIGURES
 from urfb.report.tables import TABLES
@@ -28,10 +28,10 @@ def exhibits(kind: Literal["figure", "table"] | None = None, grid: Path | None =
     if grid is None and not GRID_FILE.exists():
         return known
     grid = grid or GRID_FILE
-    file = reports_of(grid)
+    file, experiments = outline(grid)
     if file is None:
         return known
-    declared = [exhibit for exhibit in load_exhibits(file, grid) if kind in (None, exhibit.kind)]
+    declared = [exhibit for exhibit in load_exhibits(file, grid, experiments) if kind in (None, exhibit.kind)]
     taken = {exhibit.label for exhibit in known}
     for exhibit in declared:
         if exhibit.label in taken:

@@ -121,7 +121,7 @@ RULE_NAMES = {
 
 
 def protocols_in(runs: pd.DataFrame) -> tuple[Protocol, ...]:
-    """Return all protocols of the runs: the paper's in its order, then the others by rule, ε and λ."""
+    """Return all protocols of the runs, by connectivity, rule, ε and λ; this is also the order of the paper's."""
     protocols = [protocol for protocol in PROTOCOLS if protocol.matches(runs).any()]
     left = runs
     for protocol in protocols:
@@ -130,9 +130,13 @@ def protocols_in(runs: pd.DataFrame) -> tuple[Protocol, ...]:
     while not left.empty:
         others.append(_run_protocol(left.iloc[0]))
         left = left[~others[-1].matches(left)]
-    rules = list(dict.fromkeys(protocol.rule for protocol in others))
-    others.sort(key=lambda other: (rules.index(other.rule), other.epsilon or 0, other.decay or 0))
-    return (*protocols, *others)
+    rules = list(dict.fromkeys(protocol.rule for protocol in (*PROTOCOLS, *others)))
+
+    def place(protocol: Protocol) -> tuple[float, ...]:
+        sparsity = (-protocol.connectivity, -protocol.feedback())
+        return (*sparsity, rules.index(protocol.rule), protocol.epsilon or 0, protocol.decay or 0)
+
+    return tuple(sorted((*protocols, *others), key=place))
 
 
 def _run_protocol(run: pd.Series[Any]) -> Protocol:

@@ -66,7 +66,7 @@ def render(
     waiting = [exhibit for exhibit in exhibits if exhibit.waits(builder.runs)]
     for exhibit in exhibits:
         if exhibit not in waiting:
-            exhibit.selection.check(builder.runs)
+            exhibit.check(builder.runs)
     for exhibit in exhibits:
         if exhibit in waiting:
             lacking = [f"no run of the experiment {exhibit.selection.experiment} in the store"]

@@ -15,6 +15,7 @@ import pandas as pd
 from urfb.errors import SelectionError, nearest
 from urfb.grid.naming import split_names
 from urfb.grid.settings import CONVENTIONS, SETTINGS
+from urfb.plugins import is_import_path
 from urfb.report.protocols import (
     PAPER_EPOCHS,
     PAPER_SECOND_STAGE,
@@ -54,11 +55,13 @@ class Selection:
         panels: for each panel, the required values of its runs' fields: a value, or a list of allowed values.
         protocols: the protocols that each panel should have; None for the protocols that its runs have.
         experiment: the name of an experiment whose runs are shown instead, in the panels and protocols that they have.
+        needs_bounds: whether runs of custom models are left out, because their units may have no bounds.
     """
 
     panels: tuple[Mapping[str, Any], ...] = ()
     protocols: tuple[Protocol, ...] | None = None
     experiment: str | None = None
+    needs_bounds: bool = False
 
     def of_experiment(self, name: str | None) -> Selection:
         """Return the selection of an experiment's runs; without a name, this selection."""
@@ -72,10 +75,18 @@ class Selection:
     def concerns(self, runs: pd.DataFrame) -> bool:
         """Return whether the experiment has runs for the subject of a panel, such as untied layers for Figure 8."""
         runs = experiment_runs(runs, self.experiment)
+        if not runs.empty and self.of(runs).empty:
+            return False
         return any(
             all((~matching(runs, {name: usual})).any() for name, usual in unusual.items())
             for unusual in self._unusual()
         )
+
+    def of(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Return the runs of the experiment that can be shown."""
+        runs = experiment_runs(runs, self.experiment)
+        custom = [self.needs_bounds and is_import_path(str(layers)) for layers in runs["layers"]]
+        return runs[~pd.Series(custom, runs.index, dtype=bool)]
 
     def _unusual(self) -> Iterator[dict[str, Any]]:
         """Yield, for each panel, the fields that differ from the paper's usual settings, with the usual values."""
@@ -118,6 +129,8 @@ class Selection:
             raise SelectionError(
                 f"no experiment '{self.experiment}' in the store: {nearest(self.experiment, existing)}"
             )
+        if self.needs_bounds and self.of(runs).empty:
+            raise SelectionError(f"all runs of '{self.experiment}' have custom models, whose units may have no bounds")
 
 
 @dataclass(frozen=True)
@@ -182,7 +195,7 @@ def panels(runs: pd.DataFrame, selection: Selection) -> list[Panel]:
     runs = _newest_science(runs)
     fields = own_fields(runs)
     if selection.experiment is not None:
-        runs = experiment_runs(runs, selection.experiment)
+        runs = selection.of(runs)
         return _described([_observed_panel(group, selection) for group in _comparable(runs, selection)], fields)
     selected: list[Panel] = []
     for where in selection.panels:

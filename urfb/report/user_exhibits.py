@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -82,12 +82,13 @@ def _declare(
     )
 
 
-def load_exhibits(file: Path, grid: Path) -> list[Exhibit]:
+def load_exhibits(file: Path, grid: Path, experiments: Collection[str]) -> list[Exhibit]:
     """Return the exhibits that a user's file declares, in the order of the file.
 
     Args:
         file: the Python file.
         grid: the grid file that names it.
+        experiments: the names of the grid file's experiments.
 
     Raises:
         ReportError: the file cannot be run, declares no exhibit, or declares two with the same name.
@@ -111,10 +112,15 @@ def load_exhibits(file: Path, grid: Path) -> list[Exhibit]:
         raise ReportError(f"{file}: declares no figure or table; use @figure or @table of urfb.report on a function")
     if len(set(labels)) < len(labels):
         raise ReportError(f"{file}: {next(label for label in labels if labels.count(label) > 1)} is declared twice")
-    return [replace(exhibit, source=file, grid=grid, completed_by=_training(exhibit, grid)) for exhibit in declared]
+    return [
+        replace(exhibit, source=file, grid=grid, completed_by=_training(exhibit, grid, experiments))
+        for exhibit in declared
+    ]
 
 
-def _training(exhibit: Exhibit, grid: Path) -> str:
-    """Return the command that trains the runs of a user's exhibit, without `urfb` and the store."""
+def _training(exhibit: Exhibit, grid: Path, experiments: Collection[str]) -> str:
+    """Return the command that trains the runs of a user's exhibit, without `urfb` and the store; empty for none."""
     experiment = exhibit.selection.experiment
-    return shlex.join(["grid", "run", str(grid), *([] if experiment is None else [experiment])])
+    if experiment is None:
+        return shlex.join(["grid", "run", str(grid)])
+    return shlex.join(["grid", "run", str(grid), experiment]) if experiment in experiments else ""

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from urfb import __version__
 from urfb.files import write_file
+from urfb.grid.naming import split_names
 from urfb.report.building import Builder, Built
 from urfb.report.claims import ClaimResult, Verdict
 from urfb.report.claims.findings import findings
@@ -166,7 +168,7 @@ def _built(builder: Builder, exhibits: Sequence[Exhibit], folder: Path) -> list[
     """Return the exhibits with their data after checking that the runs have the fields of all selections."""
     exhibits = [exhibit for exhibit in fitting(exhibits, builder.runs) if not exhibit.waits(builder.runs)]
     for exhibit in exhibits:
-        exhibit.selection.check(builder.runs)
+        exhibit.check(builder.runs)
     return [builder.build(exhibit, folder / f"{exhibit.kind}s") for exhibit in exhibits]
 
 
@@ -188,11 +190,17 @@ def _summaries(runs: pd.DataFrame, claims: Sequence[ClaimResult]) -> dict[str, A
     found = sorted(findings(claims), key=lambda finding: finding.verdict is Verdict.UNDECIDED)
     return {
         "summary": _summary(runs),
+        "experiments": [f"{name} ({count:,})" for name, count in _experiments(runs)],
         "states": _states(runs),
         "origins": _origins(runs),
         "findings": found,
         "verdicts": {verdict.value: sum(finding.verdict is verdict for finding in found) for verdict in Verdict},
     }
+
+
+def _experiments(runs: pd.DataFrame) -> list[tuple[str, int]]:
+    """Return the experiments of the runs, with their numbers of runs."""
+    return sorted(Counter(name for names in runs["experiments"] for name in split_names(names)).items())
 
 
 def _shown(built: Built) -> Shown:

@@ -163,7 +163,9 @@ def _log(folder: Path | None, identity: str) -> str:
             end = log.read(LOG_BYTES).decode("utf-8", errors="replace")
     except (OSError, ValueError):
         return ""
-    return "\n".join(line[:LOG_LINE] for line in end.splitlines()[-LOG_LINES:])
+    return "\n".join(
+        line if len(line) <= LOG_LINE else f"{line[: LOG_LINE - 1]}…" for line in end.splitlines()[-LOG_LINES:]
+    )
 
 
 def _unusual(run: Mapping[str, Any], names: Iterable[str]) -> str:
