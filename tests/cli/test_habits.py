@@ -130,7 +130,7 @@ def test_version_names_urfb_python_and_torch() -> None:
         (["network", "show", "simpnet", "--rule", "urbf"], "urfb"),
     ],
 )
-def test_a_typo_is_answered_with_the_nearest_name(
+def test_a_typo_gets_the_nearest_name(
     trained: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str], suggested: str
 ) -> None:
     monkeypatch.chdir(trained)

@@ -99,7 +99,7 @@ MUTATIONS = [
     ),
     *of(
         "urfb/report/alignment.py",
-        "tests/report/test_alignment.py::test_a_sparse_r_beside_a_dense_w_has_both_correlations",
+        "tests/report/test_alignment.py::test_a_sparse_r_with_a_dense_w_has_both_correlations",
         (
             "sparse = min(protocols[0].connectivity, protocols[0].feedback()) < 1",
             "sparse = protocols[0].connectivity < 1",

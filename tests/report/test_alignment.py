@@ -29,7 +29,7 @@ def test_urfb_is_left_and_frfb_right_with_a_line_a_layer(store):
             assert line.get_linestyle() == "-"
 
 
-def test_the_table_holds_the_lines_and_bands_that_are_drawn(store, edges_of):
+def test_the_table_has_the_lines_and_bands_that_are_drawn(store, edges_of):
     store.add_protocols(4, experiments="quick")
     drawn = made("10", store, "quick")
     kinds = {"all entries": "all", "connections of both": "shared"}
@@ -141,7 +141,7 @@ def test_a_correlation_that_is_not_defined_is_left_out(store):
     assert set(drawn.data["layer"]) == {2, 3}
 
 
-def test_what_is_lacking_is_said(store):
+def test_missing_runs_are_listed(store):
     store.add(3)
     store.add(0, rule="frfb", state="new", epochs_target=1000, tested=False)
     store.alignment_rows = [row for row in store.alignment_rows if row["rule"] == "urfb"]

@@ -74,7 +74,7 @@ def test_bp_error_is_a_level_line_for_each_distinct_epoch(store):
         assert bottom < line.get_ydata()[0] < top
 
 
-def test_the_epochs_are_written_beside_points_that_are_far_enough_apart(store):
+def test_epochs_are_written_next_to_points_far_enough_apart(store):
     fill(store, epochs=3)
     assert epochs_at(store, "URFB") == ["1", "2", "3"]
     urfb = [row for row in store.epoch_rows if row["rule"] == "urfb"]
@@ -92,7 +92,7 @@ def epochs_at(store, protocol):
     return [text.get_text() for text in right.texts if list(text.xy) in points]
 
 
-def test_the_table_holds_what_is_drawn(store):
+def test_the_table_has_what_is_drawn(store):
     fill(store)
     drawn = made("alignment-and-error", store)
     correlations, errors = (drawn.data[drawn.data["quantity"] == name] for name in ("correlation", "error"))

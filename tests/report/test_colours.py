@@ -17,7 +17,7 @@ ALL = [
 ]
 
 
-def test_each_rule_has_a_colour_and_a_marker_of_its_own():
+def test_each_rule_has_a_different_colour_and_marker():
     looks = [look_of(rule, loss) for rule, loss in ALL]
     looks += [look_of("kolen-pollack", "hinge", decay=0.001), look_of("interpolated", "hinge", epsilon=0.5)]
     assert len({look.colour for look in looks}) == len(looks)

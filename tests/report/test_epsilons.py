@@ -34,7 +34,7 @@ def test_errors_and_correlations_are_drawn_against_epsilon(store):
     assert drawn.shortfalls == ["6 of the paper's 1,000 epochs"]
 
 
-def test_the_table_holds_the_points_and_students_intervals_that_are_drawn(store):
+def test_the_table_has_the_points_and_students_intervals_that_are_drawn(store):
     fill(store)
     drawn = made("epsilon", store)
     left, _ = drawn.figure.get_axes()
@@ -118,7 +118,7 @@ def test_an_empty_store_gives_a_picture_that_says_so(store):
     assert drawn.data.empty
 
 
-def test_however_many_seeds_there_are_each_is_seen_beside_its_epsilon(store):
+def test_every_seed_is_visible_next_to_its_epsilon(store):
     for seed in range(12):
         store.add(6, seed=seed, rule="frfb")
         store.add(6, seed=seed, rule="urfb")

@@ -72,7 +72,7 @@ def test_several_seeds_are_dots_and_one_is_not(store):
     assert min(abs(x - 2) for x, _ in dots) > 0.08  # not on the whisker
 
 
-def test_the_table_holds_the_bars_and_whiskers_that_are_drawn(store):
+def test_the_table_has_the_bars_and_whiskers_that_are_drawn(store):
     store.add_protocols(3, sparse=False)
     store.add(3, connectivity=0.5)
     drawn = made("5", store)
@@ -226,7 +226,7 @@ def add_tied_and_untied(store, epochs=3, seeds=2, **changed):
                 store.add(epochs, rule=rule, loss=loss, seed=seed, test_error=error, **untied, **changed)
 
 
-def test_tied_and_untied_bars_stand_in_pairs_with_one_name_below(store):
+def test_tied_and_untied_bars_are_in_pairs_with_one_name_below(store):
     add_tied_and_untied(store)
     [axes] = made("9", store).figure.axes
     bars = sorted((bar.get_x() + bar.get_width() / 2, bar) for bar in axes.patches)

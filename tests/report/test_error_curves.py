@@ -55,7 +55,7 @@ def test_the_band_goes_from_the_smallest_to_the_largest_seed(store):
     assert "bands span the smallest to the largest value" in drawn.explanation
 
 
-def test_the_table_holds_the_lines_and_bands_that_are_drawn(store, edges_of):
+def test_the_table_has_the_lines_and_bands_that_are_drawn(store, edges_of):
     store.add_protocols(4)
     long = store.add(6, seed=3)
     drawn = made("4", store)
@@ -78,7 +78,7 @@ def test_each_line_has_a_few_markers(store, epochs):
         assert max(marked) < epochs
 
 
-def test_the_axes_hold_the_lines_of_every_panel(store):
+def test_the_axes_contain_the_lines_of_every_panel(store):
     for dataset in ("cifar10", "cifar100"):
         for seed in (0, 1):
             store.add(3, dataset=dataset, seed=seed, experiments="quick")
@@ -185,7 +185,7 @@ def test_another_step_size_changes_nothing(store):
     assert made("4", store).data.equals(alone)
 
 
-def test_what_is_lacking_is_said_on_the_figure_too(store):
+def test_the_figure_says_that_runs_are_missing(store):
     store.add(1000, rule="bp", loss="softmax")
     store.add(25)
     store.add(12, rule="frfb", state="failed", seed=2)

@@ -129,9 +129,9 @@ def test_the_files_that_a_users_file_imports_count_as_part_of_it(  # type: ignor
     (tmp_path / "mine.py").write_text(
         "from matplotlib.figure import Figure\nfrom urfb.report import Drawn, figure\n\n"
         "@figure('x', 'a title', experiment='quick')\ndef x(data):\n"
-        "    from beside_mine import WIDTH\n    return Drawn(Figure((WIDTH, 2)), data.runs[['run']], data.runs)\n"
+        "    from next_to_mine import WIDTH\n    return Drawn(Figure((WIDTH, 2)), data.runs[['run']], data.runs)\n"
     )
-    (tmp_path / "beside_mine.py").write_text("WIDTH = 3\n")
+    (tmp_path / "next_to_mine.py").write_text("WIDTH = 3\n")
     (tmp_path / ".#mine.py").symlink_to("an editor's lock")
     store.add(1, experiments="quick")
 
@@ -140,7 +140,7 @@ def test_the_files_that_a_users_file_imports_count_as_part_of_it(  # type: ignor
         return rendered.made
 
     assert [made(), made()] == [True, False]
-    (tmp_path / "beside_mine.py").write_text("WIDTH = 2\n")
+    (tmp_path / "next_to_mine.py").write_text("WIDTH = 2\n")
     assert made()
 
 
@@ -294,7 +294,7 @@ def test_a_figure_is_made_again_when_something_else_has_become_of_a_run(store, b
     assert fingerprint(bars, bars.read(store, store.runs()), "") != before
 
 
-def test_a_field_that_runs_do_not_have_is_answered_with_the_likeliest(store) -> None:  # type: ignore[no-untyped-def]
+def test_an_unknown_field_gets_the_nearest_name(store) -> None:  # type: ignore[no-untyped-def]
     some = figure("some", "some", runs={"rul": "urfb"})(lambda data: None)  # type: ignore[arg-type,return-value]
     with pytest.raises(SelectionError, match="runs have no field 'rul': did you mean 'rule'"):
         some.read(store, store.runs())

@@ -58,7 +58,7 @@ def test_filter_by_location_grid_shows_lowest_seed_at_last_epoch(store):
     assert any(text.endswith("seed 1, epoch 7") for text in words_of(drawn.figure))
 
 
-def test_the_table_holds_the_weights_and_the_similarity_over_seeds(store):
+def test_the_table_has_the_weights_and_the_similarity_over_seeds(store):
     runs = [store.add(7, rule="urfb", seed=seed, **UNTIED) for seed in range(3)]
     drawn = made("8", store)
     filters = drawn.data[drawn.data["quantity"] == "filter"]
@@ -91,7 +91,7 @@ def test_several_rules_show_filters_and_similarity_of_first_rule(store):
     assert set(made("8", store, "both").data["runs"]) == {urfb}
 
 
-def test_the_similarity_before_and_after_is_said(store):
+def test_the_caption_has_the_similarity_before_and_after(store):
     for seed in range(3):
         store.add(7, rule="urfb", seed=seed, **UNTIED)
     drawn = made("8", store)

@@ -145,7 +145,7 @@ def test_pandas_reads_the_table_and_people_its_head(store, tmp_path, number):
     ] == rendered.shortfalls
 
 
-def test_the_table_holds_what_is_drawn(store, tmp_path):
+def test_the_table_has_what_is_drawn(store, tmp_path):
     store.add(3)
     render(store, [4], tmp_path)
     table = pd.read_csv(tmp_path / "figure04.csv", comment="#")
@@ -153,7 +153,7 @@ def test_the_table_holds_what_is_drawn(store, tmp_path):
     assert training["mean"].to_numpy() == pytest.approx(100 * store.epochs()["training_error"].to_numpy(), rel=1e-5)
 
 
-def test_an_experiment_has_files_of_its_own(store, tmp_path):
+def test_an_experiment_has_separate_files(store, tmp_path):
     store.add_protocols(2, experiments="quick")
     rendered = render(store, [4, 4], tmp_path, "quick", "a.sqlite")
     assert [path.name for path in rendered[0].files] == [f"quick-figure04.{suffix}" for suffix in SUFFIXES["figure"]]

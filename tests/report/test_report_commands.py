@@ -77,7 +77,7 @@ def test_a_complete_figure_asks_for_nothing(run, store):
         (["--store", "absent.sqlite"], "there is no store at absent.sqlite"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line_and_exit_code_2(run, store, arguments, message):
+def test_mistakes_print_one_line_with_exit_code_2(run, store, arguments, message):
     store.add(2, experiments="quick")
     result = run(*arguments)
     assert result.exit_code == 2
@@ -86,7 +86,7 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(run, store, argument
     assert result.stderr.count("\n") == 1
 
 
-def test_figures_for_a_manuscript_go_to_a_folder_of_their_own(run, store, tmp_path):
+def test_figures_for_a_manuscript_have_a_separate_folder(run, store, tmp_path):
     store.add(2)
     result = run(4, "--style", "paper")
     assert result.exit_code == 0
@@ -94,7 +94,7 @@ def test_figures_for_a_manuscript_go_to_a_folder_of_their_own(run, store, tmp_pa
     assert not (tmp_path / "figures").exists()
 
 
-def test_an_unknown_style_is_answered_with_those_that_exist(run):
+def test_an_unknown_style_lists_the_known_styles(run):
     result = run(4, "--style", "papr")
     assert result.exit_code == 2
     assert "'papr' is not one of 'screen', 'paper'" in result.stderr

@@ -86,7 +86,7 @@ def test_protocol_selects_named_epsilon_and_no_unnamed_decay(store):
     assert list(panel.runs["run"]) == [wanted]
 
 
-def test_softmax_runs_stand_beside_each_hinge_variant(store):
+def test_softmax_runs_share_a_panel_with_each_hinge_variant(store):
     softmax = store.add(2, rule="bp", loss="softmax")
     store.add(2, off_class_weight=0.5)
     store.add(2, off_class_weight=1.0)
@@ -95,7 +95,7 @@ def test_softmax_runs_stand_beside_each_hinge_variant(store):
     assert all(softmax in set(panel.runs["run"]) and len(panel.runs) == 2 for panel in found)
 
 
-def test_the_projects_rules_stand_beside_each_version_of_ones_own(store):
+def test_built_in_rules_share_a_panel_with_each_version_of_a_custom_rule(store):
     usual = {store.add(2, rule=rule, experiments="mine") for rule in ("urfb", "frfb")}
     first = store.add(2, rule="my_rules:half", source="a1", experiments="mine")
     [panel] = panels(store.runs(), Selection(experiment="mine"))
@@ -133,7 +133,7 @@ def test_an_experiment_takes_only_its_own_runs(store):
     assert list(panel.runs["run"]) == [mine]
 
 
-def test_an_experiment_that_does_not_exist_is_answered_with_those_that_do(store):
+def test_an_unknown_experiment_lists_the_known_ones(store):
     store.add(2, experiments="figure4,quick")
     with pytest.raises(SelectionError, match=r"did you mean 'quick'\? \(allowed: figure4, quick\)"):
         panels(store.runs(), Selection(experiment="quik"))
@@ -141,7 +141,7 @@ def test_an_experiment_that_does_not_exist_is_answered_with_those_that_do(store)
         panels(store.runs(), Selection(experiment="nope"))
 
 
-def test_what_a_convention_stands_for_is_not_said_beside_it(store):
+def test_a_title_does_not_list_what_a_convention_implies(store):
     own = {"layers": "Conv 16 5x5; Output", "activation_slope": 0.5, "pool_padding": "end", "convention": "author-code"}
     store.add(2)
     store.add(2, **own, off_class_weight=0.5)
@@ -152,7 +152,7 @@ def test_what_a_convention_stands_for_is_not_said_beside_it(store):
     }
 
 
-def test_what_means_nothing_in_tied_layers_is_not_said_of_them(store):
+def test_titles_of_tied_layers_omit_settings_of_untied_layers(store):
     store.add(2)
     store.add(2, untied="all", untied_start="independent")
     titles = {panel.title for panel in panels(store.runs(), Selection(({},)))}

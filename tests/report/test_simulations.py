@@ -92,7 +92,7 @@ def test_kinds_differ_in_colour_marker_style_and_share_a_legend(theory):
         assert len(set(looks)) == 5
 
 
-def test_the_ode_is_drawn_where_it_can_be_seen_beside_the_steps(theory):
+def test_the_ode_is_drawn_where_it_is_visible_next_to_the_steps(theory):
     keep_all(theory, draws=1)
     near = keep(theory, 0.5, method="ode", faster=1.0001)
     far = keep(theory, 1, method="ode", faster=1.2)
@@ -113,7 +113,7 @@ def test_other_settings_and_later_draws_are_not_the_papers(theory):
     assert not {other, small} & set(drawn.data["simulation"])
 
 
-def test_what_is_lacking_is_said(theory):
+def test_missing_runs_are_listed(theory):
     keep(theory, None)
     keep(theory, 1, diverged_at=700)
     drawn = made("12", theory)
