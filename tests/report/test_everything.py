@@ -58,7 +58,7 @@ def test_an_experiments_report_has_no_verdicts_on_the_paper(store: FakeStore, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "quick-page.html", "tables"]
 
 
-def test_an_empty_store_has_no_verdicts(store: FakeStore, tmp_path: Path) -> None:
+def test_an_empty_store_has_a_whole_report(store: FakeStore, tmp_path: Path) -> None:
     assert made(store, tmp_path) == PARTS
     assert "no run of this figure in the store" in (tmp_path / "page.html").read_text()
 
