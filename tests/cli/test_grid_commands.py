@@ -181,6 +181,24 @@ def test_run_says_which_trained_runs_are_new_again(tmp_path: Path, trained: Path
     assert "new although" not in again
 
 
+def test_stored_runs_of_an_experiment_that_the_file_lacks_are_reported(tmp_path: Path, trained: Path) -> None:
+    grid, other = grid_file(tmp_path), tmp_path / "other.yaml"
+    for choice in ((), ("--where", "rule=bp"), ("--epochs", 1), ("tiny",)):
+        assert "also has" not in urfb("grid", "plan", grid, "--store", trained, *choice).output
+    other.write_text(grid.read_text().replace("seed: [0, 1]", "seed: [0]"))
+    listing = f"urfb results runs --not-in {other} --where experiments=tiny --store {trained}"
+    notice = f"experiment tiny: the store also has 2 runs not in {other}; list them with: {listing}"
+    for command in ("plan", "run"):
+        choice = ("--store", trained, "--jobs", 0, "--where", "rule=bp", "--epochs", 3)
+        assert urfb("grid", command, other, *choice).output.count(f"{notice}\n") == 1
+    assert "2 rows" in urfb(*listing.split()[1:]).output
+    other.write_text(
+        f"{other.read_text()}  new:\n    defaults: {{network: tiny, dataset: digits, rule: [bp, urfb], seed: 1}}\n"
+    )
+    assert "also has" not in urfb("grid", "plan", other, "tiny", "--store", trained).output
+    assert "also has" not in urfb("grid", "plan", other, "--store", tmp_path / "new.sqlite").output
+
+
 def test_epochs_and_conditions_select_the_runs_to_train(tmp_path: Path, trained: Path) -> None:
     result = urfb(
         "grid", "run", grid_file(tmp_path), "tiny", "--store", trained, "--jobs", 0, "--epochs", 3,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,7 +115,7 @@ def plan(
 
     Example: urfb grid plan experiments.yaml figure5 --where dataset=cifar10
     """
-    from urfb.cli.listing import print_plan
+    from urfb.cli.listing import print_line, print_plan, unasked_text
     from urfb.engines.planner import plan_grid
     from urfb.grid.expand import files_and_experiments, load_grids
     from urfb.grid.plan import select
@@ -122,6 +123,8 @@ def plan(
     grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
     runs = select(grid.runs, where or ())
     print_plan(plan_grid(runs, store=store, jobs=jobs, device=device, calibrate=calibrate))
+    if notice := unasked_text(grid, store):
+        print_line(notice)
 
 
 @app.command()
@@ -152,6 +155,7 @@ def run(
 
     Example: urfb grid run experiments.yaml figure4 --epochs 25 --where seed=0
     """
+    from urfb.cli.listing import unasked_text
     from urfb.grid.expand import files_and_experiments, load_grids
     from urfb.grid.plan import select
 
@@ -159,7 +163,7 @@ def run(
     _train(
         select(grid.runs, where or ()), data_dir, store=store, jobs=jobs, device=device, engine=engine, address=address,
         limit=limit, fail_fast=fail_fast, seconds_between_checkpoints=checkpoint_every,
-        keep_checkpoints=keep_checkpoints,
+        keep_checkpoints=keep_checkpoints, notice=partial(unasked_text, grid, store),
     )  # fmt: skip
 
 
@@ -206,14 +210,14 @@ def retry(
     )  # fmt: skip
 
 
-def _train(runs: Sequence[GridRun], data_dir: Path | None, **settings: Any) -> None:
-    """Call `run_grid`, show its progress, and exit with its exit code."""
+def _train(runs: Sequence[GridRun], data_dir: Path | None, *, notice: Callable[[], str] = str, **settings: Any) -> None:
+    """Call `run_grid`, show its progress, with a notice after the plan, and exit with its exit code."""
     from urfb.cli.progress import watching
     from urfb.data.catalog import data_directory
     from urfb.engines.runner import run_grid
     from urfb.engines.signals import stopping_on_signals
 
-    with watching() as observer, stopping_on_signals() as stop:
+    with watching(notice) as observer, stopping_on_signals() as stop:
         try:
             outcome = run_grid(runs, data=data_directory(data_dir), observer=observer, stop=stop, **settings)
         except KeyboardInterrupt:

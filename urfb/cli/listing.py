@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shlex
 import statistics
 import sys
 import unicodedata
@@ -18,7 +19,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from urfb.cli.options import Format
+from urfb.cli.options import DEFAULT_STORE, Format
 from urfb.cli.terminal import console, wrapped
 from urfb.errors import SelectionError
 from urfb.grid.naming import differing, distinguishing, in_words, settings_in, settings_of, shared, value_text
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from urfb.doctor import Finding
     from urfb.engines.estimate import Estimate
     from urfb.engines.planner import GridPlan
+    from urfb.grid.expand import Grid
     from urfb.grid.shown import ShownNetwork
     from urfb.store.engine import Location
     from urfb.store.merge import Merged
@@ -145,6 +147,25 @@ def print_plan(plan: GridPlan) -> None:
     typer.echo(f"{counted_runs(len(planned))}: {summary}" if planned else "no runs match these conditions")
     if plan.estimate is not None:
         _print_estimate(plan, plan.estimate)
+
+
+def unasked_text(grid: Grid, store: str) -> str:
+    """Return a line about stored runs of a grid's experiments that its files do not ask for; '' if there are none."""
+    from urfb.store import open_existing
+    from urfb.store.status import unasked_runs
+
+    opened = open_existing(store)
+    experiments = {name for run in grid.runs for name in run.experiments}
+    unasked = unasked_runs(opened, experiments, grid.identities) if opened else {}
+    if not unasked:
+        return ""
+    names, files = ",".join(unasked), list(map(str, grid.paths))
+    command = ["urfb", "results", "runs", *(word for file in files for word in ("--not-in", file))]
+    command += ["--where", f"experiments={names}", *(["--store", store] if store != DEFAULT_STORE else [])]
+    return (
+        f"experiment {names}: the store also has {counted_runs(len(set().union(*unasked.values())))} not in "
+        f"{', '.join(files)}; list them with: {shlex.join(command)}"
+    )
 
 
 def shared_in_words(runs: Sequence[Mapping[str, Any]]) -> str:

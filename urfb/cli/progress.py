@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -37,10 +37,14 @@ TREND = 8
 
 
 @contextmanager
-def watching() -> Iterator[GridProgress]:
-    """Show a grid's progress while the context is open. If standard output fails, the runs continue."""
+def watching(notice: Callable[[], str] = str) -> Iterator[GridProgress]:
+    """Show a grid's progress while the context is open. If standard output fails, the runs continue.
+
+    Args:
+        notice: returns a line to print below the plan, or an empty text.
+    """
     go_on_without_output()
-    progress = GridProgress(console())
+    progress = GridProgress(console(), notice)
     try:
         yield progress
     finally:
@@ -86,8 +90,9 @@ def trend(errors: Sequence[float]) -> str:
 class GridProgress:
     """The number of runs done, each run's epoch, error and trend, and the time left."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, notice: Callable[[], str] = str) -> None:
         self.console = console
+        self._notice = notice
         bar_width = 12 if console.width < WIDE else 24
         self.bars = _Bars(
             BarColumn(bar_width, table_column=Column(no_wrap=True)),
@@ -132,6 +137,7 @@ class GridProgress:
         self._count = len(missing)
         if not missing:
             self._print(f"{counted_runs(len(planned))}: {states}; nothing to do")
+            self._print_notice()
             return
         devices = Counter(slot.device for slot in slots)
         where = ", ".join(f"{number} at a time on {device}" for device, number in devices.items())
@@ -140,6 +146,7 @@ class GridProgress:
         if changed := [planned_run.reason for planned_run in missing if planned_run.changed]:
             reasons = "; ".join(changed[:ALIKE]) + "; …" * (len(changed) > ALIKE)
             self._print(f"new although trained before: {counted_runs(len(changed))}: {reasons}")
+        self._print_notice()
         specs = [planned_run.run.spec for planned_run in planned]
         self._names = named(specs)
         if common := shared_in_words([settings_of(spec) for spec in specs]):
@@ -243,6 +250,10 @@ class GridProgress:
                 self.bars.remove_task(task)
         if self.bars.live.is_started:
             self.bars.stop()
+
+    def _print_notice(self) -> None:
+        if notice := self._notice():
+            self._print(printable(notice))
 
     def _end(self, spec: RunSpec) -> None:
         self._ended += 1

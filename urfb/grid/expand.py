@@ -56,10 +56,12 @@ class Grid:
     Attributes:
         paths: the grid files.
         runs: the runs of the selected experiments.
+        identities: the identities of the runs of all experiments in the files.
     """
 
     paths: tuple[Path, ...]
     runs: tuple[GridRun, ...]
+    identities: frozenset[str]
 
 
 def files_and_experiments(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -100,6 +102,7 @@ def load_grids(paths: Sequence[Path], experiments: Sequence[str] = (), *, epochs
     """
     runs: dict[str, GridRun] = {}
     names: dict[str, None] = {}
+    identities: set[str] = set()
     problems: list[str] = []
     # Every file may import from a folder on Python's path.
     folders = {path.parent.resolve() for path in paths} - {Path(entry).resolve() for entry in sys.path}
@@ -112,9 +115,11 @@ def load_grids(paths: Sequence[Path], experiments: Sequence[str] = (), *, epochs
         problems += mistakes
         names |= dict.fromkeys(expanded)
         for name, specs in expanded.items():
-            if not experiments or name in experiments:
-                for spec in specs:
-                    _add(runs, name, spec.model_copy(update={"epochs": epochs}) if epochs else spec)
+            for spec in specs:
+                identity = spec.identity
+                identities.add(identity)
+                if not experiments or name in experiments:
+                    _add(runs, identity, name, spec.model_copy(update={"epochs": epochs}) if epochs else spec)
     if problems:
         raise GridError(dict.fromkeys(problems))
     if unknown := [name for name in experiments if name not in names]:
@@ -124,7 +129,7 @@ def load_grids(paths: Sequence[Path], experiments: Sequence[str] = (), *, epochs
             + "\n(an argument that ends in .yaml or .yml is a grid file, any other argument is an experiment; put a "
             "condition after --where)"
         )
-    return Grid(tuple(paths), tuple(runs.values()))
+    return Grid(tuple(paths), tuple(runs.values()), frozenset(identities))
 
 
 def _expand(path: Path, other_folders: Set[Path]) -> tuple[dict[str, list[RunSpec]], list[str]]:
@@ -183,9 +188,8 @@ def _plugin_fault(import_path: str, folder: Path) -> str | None:
     return None
 
 
-def _add(runs: dict[str, GridRun], name: str, spec: RunSpec) -> None:
+def _add(runs: dict[str, GridRun], identity: str, name: str, spec: RunSpec) -> None:
     """Add a run of an experiment to the grid. If the grid has the run already, add the experiment to it."""
-    identity = spec.identity
     run = runs.get(identity)
     if run is None:
         runs[identity] = GridRun(spec, (name,))

@@ -4,7 +4,7 @@ A run is registered once, under its identity. One runner at a time claims it, an
 `epochs_done` in one transaction. So the store always has complete epochs, from the first on.
 """
 
-from urfb.store.opening import open_for_writing, open_store, stored_progress, upgrade_store
+from urfb.store.opening import open_existing, open_for_writing, open_store, stored_progress, upgrade_store
 from urfb.store.reading import EpochTimes, LocatedFilters, Store
 from urfb.store.writing import Claim, WritableStore
 
@@ -14,6 +14,7 @@ __all__ = [
     "LocatedFilters",
     "Store",
     "WritableStore",
+    "open_existing",
     "open_for_writing",
     "open_store",
     "stored_progress",

@@ -78,13 +78,23 @@ def open_for_writing(location: str) -> WritableStore:
     return WritableStore(place, engine)
 
 
-def stored_progress(location: str) -> dict[str, tuple[str, int]]:
-    """Return `Store.progress` of a store, or an empty dictionary if the store does not exist yet.
+def open_existing(location: str) -> Store | None:
+    """Open a store for reading; return None if it does not exist yet.
 
     Raises:
         StoreError: this version cannot read the store.
     """
     place = Location.of(location)
     if not place.exists or not has_tables(connect(place, writing=False), place):
-        return {}
-    return open_store(location).progress()
+        return None
+    return open_store(location)
+
+
+def stored_progress(location: str) -> dict[str, tuple[str, int]]:
+    """Return `Store.progress` of a store, or an empty dictionary if the store does not exist yet.
+
+    Raises:
+        StoreError: this version cannot read the store.
+    """
+    store = open_existing(location)
+    return store.progress() if store else {}

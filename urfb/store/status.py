@@ -6,7 +6,7 @@ This module does not import pandas, because the import takes longer than everyth
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -55,6 +55,22 @@ def run_statuses(store: Store) -> list[RunStatus]:
         for row in rows
         if row.identity in progress
     ]  # fmt: skip
+
+
+def unasked_runs(store: Store, experiments: Set[str], identities: Set[str]) -> dict[str, set[str]]:
+    """Return the stored runs of some experiments that are not among `identities`.
+
+    Returns:
+        The identities of these runs, by experiment; experiments without such runs are left out.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    unasked: dict[str, set[str]] = {}
+    for name, identity in sorted(store.memberships()):
+        if name in experiments and identity not in identities:
+            unasked.setdefault(name, set()).add(identity)
+    return unasked
 
 
 def changes(store: Store, specs: Sequence[RunSpec]) -> list[str | None]:
