@@ -358,3 +358,23 @@ def test_a_narrow_table_prints_common_values_once(trained: Path) -> None:
     (common,) = re.findall(r"^all rows: ((?:.*\n)+?)run ", narrow, re.MULTILINE)
     assert "epochs 2/2, experiments tiny" in " ".join(common.split())
     assert "all rows" not in on_terminal("grid", "plan", "grid.yaml", folder=trained, width=200, NO_COLOR="1")
+
+
+@pytest.mark.parametrize(("view", "keys"), [("epochs", "rule seed epoch"), ("alignment", "rule seed step layer")])
+def test_each_part_of_a_narrow_table_has_the_columns_that_identify_a_row(trained: Path, view: str, keys: str) -> None:
+    narrow = on_terminal("results", view, "--where", "rule=urfb,bp", folder=trained, width=80, NO_COLOR="1")
+    heads = [line.split() for line in narrow.splitlines() if line.startswith("run ")]
+    assert len(heads) > 1
+    for head in heads:
+        assert [name for name in head if name in ("run", *keys.split())] == ["run", *keys.split()]
+    assert re.search(r"^\d+ rows, \d+ of \d+ columns \(all columns: --format csv\)$", narrow, re.MULTILINE)
+
+
+def test_a_table_has_the_gradients_only_of_runs_that_measure_them(tmp_path: Path, trained: Path) -> None:
+    grid, store = grid_file(tmp_path, epochs=1, seeds=1, gradient_batch=20), tmp_path / "gradients.sqlite"
+    assert CliRunner().invoke(app, ["grid", "run", str(grid), "--store", str(store), "--jobs", "0"]).exit_code == 0
+    shown = {}
+    for path in (store, trained / "results" / "urfb.sqlite"):
+        shown[path.stem] = CliRunner().invoke(app, ["results", "alignment", "--store", str(path)]).stdout
+    assert "gradient_cosine" in shown["gradients"]
+    assert "gradient_cosine" not in shown["urfb"]

@@ -103,7 +103,7 @@ def test_runs_have_a_column_for_each_setting_in_which_they_differ(tmp_path: Path
         ["interpolated", "0.25", "true", "new"],
         ["urfb", "false", "new"],
     ]
-    assert count == "3 rows (all columns: --format csv)"
+    assert count == "3 rows, 12 of 57 columns (all columns: --format csv)"
 
 
 def test_runs_that_are_in_no_grid_file_are_listed_and_removed(tmp_path: Path, trained: Path) -> None:

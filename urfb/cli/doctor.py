@@ -22,7 +22,7 @@ def doctor(
 
     Example: urfb doctor --store results/urfb.sqlite
     """
-    from urfb.cli.listing import print_findings
+    from urfb.cli.rows import print_findings
     from urfb.data.catalog import data_directory
     from urfb.doctor import Subject, examine
 

@@ -291,7 +291,8 @@ def clean(
 
     Example: urfb grid clean --store results/urfb.sqlite
     """
-    from urfb.cli.listing import counted_files, counted_runs, size_text
+    from urfb.cli.listing import counted_runs, size_text
+    from urfb.cli.rows import counted_files
     from urfb.engines.runner import remove_checkpoints
     from urfb.store import open_store
     from urfb.store.removal import orphaned_files

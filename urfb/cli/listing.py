@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import math
 import shlex
 import statistics
 import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,24 +15,17 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from urfb.cli.options import DEFAULT_STORE, Format
+from urfb.cli.options import DEFAULT_STORE
 from urfb.cli.terminal import console, wrapped
-from urfb.errors import SelectionError
-from urfb.grid.naming import differing, distinguishing, in_words, settings_in, settings_of, shared, value_text
+from urfb.grid.naming import differing, distinguishing, in_words, settings_of, shared, value_text
 from urfb.grid.plan import STATES
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from urfb.bench.measure import Figures
-    from urfb.doctor import Finding
     from urfb.engines.estimate import Estimate
     from urfb.engines.planner import GridPlan
     from urfb.grid.expand import Grid
     from urfb.grid.shown import ShownNetwork
-    from urfb.store.engine import Location
-    from urfb.store.merge import Merged
-    from urfb.store.removal import Removal, RunFiles
     from urfb.store.status import RunStatus
 
 COLOURS = {
@@ -45,13 +34,6 @@ COLOURS = {
 }  # fmt: skip
 COLOURED_ROWS = 1000
 """A longer table is plain text on a terminal too, because rich would take seconds to measure its cells."""
-
-MEASURED = {
-    "runs": "state epochs_done epochs_target training_error validation_error test_error",
-    "epochs": "epoch running_loss training_loss training_error validation_loss validation_error seconds",
-    "alignment": "step epoch layer layer_name correlation correlation_shared",
-}
-"""Columns of the table format, after the settings in which runs differ. csv and json have all columns."""
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -66,16 +48,19 @@ def printable(text: str, *, keep: str = "") -> str:
     )
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = (), keys: Sequence[str] = ()
+) -> None:
     """Print a table: with colours on a terminal, as aligned plain text elsewhere.
 
     If the terminal is too narrow, columns with the same value in all rows are printed as one line above the table. The
-    other columns are split into several tables, each with the first column. No text is cut.
+    other columns are split into several tables, each with the first column and the `keys` that fit. No text is cut.
 
     Args:
         columns: the headings.
         rows: the cells of each row.
         right: the headings of right-aligned columns, for numbers.
+        keys: the headings of the columns that identify a row, the most important first.
     """
     screen = console()
     columns, *rows = [[printable(cell) for cell in row] for row in (columns, *rows)]
@@ -96,12 +81,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Collecti
         common = [f"{columns[index]} {value or 'empty'}" for index, value in enumerate(rows[0]) if index not in shown]
         if common:
             screen.print(Text(wrapped(f"all rows: {', '.join(common)}", screen.width)))
-    parts = [shown[:1]]
-    for index in shown[1:]:
-        if len(parts[-1]) > 1 and _width([widths[column] for column in (*parts[-1], index)]) > screen.width:
-            parts.append(shown[:1])
-        parts[-1].append(index)
-    for number, part in enumerate(parts):
+    for number, part in enumerate(_parts(shown, [columns.index(key) for key in keys], widths, screen.width)):
         if number:
             screen.print()
         drawn = Table(box=None, header_style="bold", pad_edge=False)
@@ -123,6 +103,29 @@ def _width(widths: Sequence[int]) -> int:
     return sum(widths) + 2 * (len(widths) - 1)
 
 
+def _parts(shown: Sequence[int], keys: Sequence[int], widths: Sequence[int], screen: int) -> list[list[int]]:
+    """Divide the columns of a table into parts that fit a screen, where possible; see `table`.
+
+    Args:
+        shown: the numbers of the columns.
+        keys: the numbers of the columns to repeat as far as they fit next to any other column.
+        widths: the width of each column.
+        screen: the width of the screen.
+    """
+    repeated = [*shown[:1]]
+    for key in keys:
+        widest = max((widths[index] for index in shown if index not in (*keys, *repeated)), default=0)
+        if key in shown[1:] and _width([*(widths[index] for index in (*repeated, key)), widest]) <= screen:
+            repeated.append(key)
+    parts = [repeated]
+    for index in shown:
+        if index not in repeated:
+            if len(parts[-1]) > len(repeated) and _width([widths[column] for column in (*parts[-1], index)]) > screen:
+                parts.append(repeated)
+            parts[-1] = [*parts[-1], index]
+    return [sorted(part) for part in parts]
+
+
 def print_plan(plan: GridPlan) -> None:
     """Print each run of a plan with the reason for its state, the number of runs in each state, and the estimate."""
     planned = plan.runs
@@ -140,7 +143,7 @@ def print_plan(plan: GridPlan) -> None:
         for planned_run, run in zip(planned, runs, strict=True)
     ]
     if rows:
-        _print_shared(runs)
+        print_shared(runs)
         table(["run", "state", "epochs", *names, "experiments", "reason"], rows)
     counts = Counter(planned_run.state for planned_run in planned)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
@@ -174,7 +177,8 @@ def shared_in_words(runs: Sequence[Mapping[str, Any]]) -> str:
     return f"{'all runs' if len(runs) > 1 else 'run'}: {', '.join(common)}" if common else ""
 
 
-def _print_shared(runs: Sequence[Mapping[str, Any]]) -> None:
+def print_shared(runs: Sequence[Mapping[str, Any]]) -> None:
+    """Print the unusual settings that all runs share, if there are any."""
     if text := shared_in_words(runs):
         print_line(text)
 
@@ -315,134 +319,3 @@ def print_status(runs: Sequence[RunStatus]) -> None:
     names = distinguishing(experiments, [(set(run.experiments), run.settings) for run in runs])
     for run in failed:
         print_line(f"failed: {run.run} {in_words(run.settings, names)}: {run.reason}")
-
-
-def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
-    """Print a frame of one of the store's views."""
-    match output:
-        case Format.CSV if sys.stdout.isatty():
-            _print_raw(frame.to_csv(index=False))
-        case Format.CSV:
-            frame.to_csv(sys.stdout, index=False)
-        case Format.JSON:
-            _print_raw(frame.to_json(orient="records", indent=1, force_ascii=False, double_precision=15))
-        case Format.TABLE:
-            runs = settings_in(frame)
-            names = differing(runs)
-            columns = ["run", *names, *MEASURED[view].split()]
-            shown = frame[columns].astype(object)
-            cells = [
-                [
-                    "" if value is None else (value_text if name in names else _cell)(value)
-                    for name, value in zip(columns, row, strict=True)
-                ]
-                for row in shown.where(shown.notna(), None).itertuples(index=False)
-            ]
-            _print_shared(runs)
-            table(columns, cells)
-            typer.echo(
-                f"{len(frame)} row{'s' * (len(frame) != 1)}" + (" (all columns: --format csv)" if len(frame) else "")
-            )
-
-
-def print_rows(columns: Sequence[str], rows: Sequence[Sequence[object]], output: Format) -> None:
-    """Print rows with values of any type.
-
-    Raises:
-        SelectionError: two columns have the same name, which JSON cannot hold.
-    """
-    match output:
-        case Format.CSV:
-            written = StringIO()
-            csv.writer(written, lineterminator="\n").writerows([columns, *(map(_plain, row) for row in rows)])
-            _print_raw(written.getvalue().removesuffix("\n"))
-        case Format.JSON:
-            repeated = [name for name, times in Counter(columns).items() if times > 1]
-            if repeated:
-                raise SelectionError(
-                    f"two columns are called '{repeated[0]}', which JSON cannot hold: rename one with AS"
-                )
-            records = [dict(zip(columns, map(_finite, map(_plain, row)), strict=True)) for row in rows]
-            _print_raw(json.dumps(records, indent=1, ensure_ascii=False))
-        case Format.TABLE:
-            table(columns, [[_cell(value) for value in row] for row in rows])
-
-
-def print_merged(merged: Sequence[Merged]) -> None:
-    """Print how many runs and simulations came from each source, and each run that was replaced, kept or busy."""
-    sentences = {
-        "replaced": "{run}: had {ours}, now has {theirs}",
-        "kept": "{run}: has {ours}, the other store only {theirs}",
-        "busy": "{run}: is in training, so it was not merged; merge again when it has ended",
-    }
-    for source in dict.fromkeys(result.source for result in merged):
-        counted = []
-        for kind in ("run", "simulation"):
-            counts = Counter(result.outcome for result in merged if (result.source, result.kind) == (source, kind))
-            if counts:
-                outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-                counted.append(f"{counts.total()} {kind}s: {outcomes}")
-        typer.echo(f"{source}: {'; '.join(counted)}")
-        for result in merged:
-            if (result.source, result.kind) == (source, "run") and result.outcome in sentences:
-                sentence = sentences[result.outcome].format(
-                    run=result.run, theirs=result.source_version, ours=result.target_version
-                )
-                typer.echo(f"  {result.outcome}: {sentence}")
-
-
-def print_removal(removal: Removal, location: Location) -> None:
-    """Print the runs to remove from a store, and how many epochs and files belong to them."""
-    if len(removal.runs):
-        print_frame(removal.runs, "runs", Format.TABLE)
-        epochs = removal.runs["epochs_done"].sum()
-        files = counted_files(removal.files)
-        typer.echo(f"to remove from {location}: {counted_runs(len(removal.runs))}, {epochs:,} epochs, {files}")
-    if removal.shared:
-        typer.echo(
-            f"to remove from experiment '{removal.experiment}' only: {counted_runs(len(removal.shared))}, "
-            "which other experiments share"
-        )
-
-
-def counted_files(files: RunFiles) -> str:
-    """Return '2 checkpoints (95.1 KiB) and 1 log'."""
-    checkpoints, logs = len(files.checkpoints), len(files.logs)
-    return (
-        f"{checkpoints} checkpoint{'s' * (checkpoints != 1)} ({size_text(files.bytes)}) and "
-        f"{logs} log{'s' * (logs != 1)}"
-    )
-
-
-def print_findings(findings: Sequence[Finding], output: Format) -> None:
-    """Print the findings. A table has the finding and the advice in one column."""
-    columns, rows = ["level", "what", "advice"], [tuple(finding) for finding in findings]
-    if output == Format.TABLE:
-        columns, rows = columns[:2], [(level, f"{what}: {advice}" if advice else what) for level, what, advice in rows]
-    print_rows(columns, rows, output)
-
-
-def _print_raw(text: str) -> None:
-    """Print a text: unchanged to a file or pipe, with control characters escaped to a terminal."""
-    # typer.echo would remove colour codes from values, except on a terminal.
-    sys.stdout.write((printable(text, keep="\n") if sys.stdout.isatty() else text) + "\n")
-
-
-def _plain(value: object) -> object:
-    """Return a value that CSV and JSON can hold: bytes in hexadecimal, other types as text."""
-    if isinstance(value, bytes):
-        return value.hex()
-    return value if value is None or isinstance(value, (str, int, float)) else str(value)
-
-
-def _finite(value: object) -> object:
-    """Return None for infinity and NaN, which JSON cannot hold."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -32,7 +32,7 @@ def runs(
 
     Example: urfb results runs --where rule=urfb --where seed=0,1 --format csv
     """
-    from urfb.cli.listing import print_frame
+    from urfb.cli.rows import print_frame
     from urfb.store import open_store
 
     print_frame(open_store(store).selected_runs((), where or (), not_in or ()), "runs", output)
@@ -82,7 +82,8 @@ def remove(
 
     Example: urfb results remove --not-in experiments.yaml
     """
-    from urfb.cli.listing import counted_runs, print_removal
+    from urfb.cli.listing import counted_runs
+    from urfb.cli.rows import print_removal
     from urfb.store import open_for_writing, open_store
     from urfb.store.removal import plan_removal
     from urfb.store.removal import remove as remove_runs
@@ -125,7 +126,7 @@ def query(
 
     Example: urfb results query "SELECT host, sum(seconds) / 3600 FROM runs GROUP BY 1"
     """
-    from urfb.cli.listing import print_rows
+    from urfb.cli.rows import print_rows
     from urfb.store import open_store
     from urfb.store.query import query as run_query
 
@@ -180,14 +181,14 @@ def merge(
 
     Example: urfb results merge from-a/urfb.sqlite from-b/urfb.sqlite
     """
-    from urfb.cli.listing import print_merged
+    from urfb.cli.rows import print_merged
     from urfb.store.merge import merge_stores
 
     print_merged(merge_stores(store, sources))
 
 
 def _print(view: str, location: str, where: list[str] | None, output: Format) -> None:
-    from urfb.cli.listing import print_frame
+    from urfb.cli.rows import print_frame
     from urfb.grid.plan import parse_filters
     from urfb.store import open_store
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 import typer
 from rich.progress import track
 
-from urfb.cli.listing import print_line, print_rows, printable, table
+from urfb.cli.listing import print_line, printable, table
 from urfb.cli.options import Format
+from urfb.cli.rows import print_rows
 from urfb.cli.terminal import console
 from urfb.theory.checks import Check
 from urfb.theory.spec import Simulated
