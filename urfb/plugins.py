@@ -32,7 +32,18 @@ NOT_A_USERS = (Path(__file__).parent, Path(sysconfig.get_path("stdlib")))
 
 def is_import_path(text: str) -> bool:
     """Return whether a text has the form of an import path, MODULE:NAME."""
-    return re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", text) is not None
+    return re.fullmatch(r"[^\W\d][\w.]*(?<!\.py):[^\W\d]\w*", text) is not None
+
+
+def refuse_file(text: str) -> None:
+    """Refuse the path of a file in place of an import path.
+
+    Raises:
+        PluginError: the text is such as 'my_models.py:build' or './models/my.py:build'.
+    """
+    if match := re.fullmatch(r"(?:\./)?((?:[^\W\d]\w*/)*[^\W\d]\w*)\.py:([^\W\d]\w*)", text):
+        path = f"{match[1].replace('/', '.')}:{match[2]}"
+        raise PluginError(f"an import path names a module, not a file: write '{path}'")
 
 
 def add_import_folder(folder: Path) -> None:

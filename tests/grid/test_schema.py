@@ -152,6 +152,50 @@ experiments:
 
 
 @pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "    matrix: {}\n    rule: [bp]",
+            "4:5: experiments.a.rule: unknown key 'rule': it belongs below 'matrix:' or",
+        ),
+        ("    zip: {}", "3:5: experiments.a.zip: unknown key 'zip': it belongs below 'matrix:', with more indentation"),
+        ("  matrix:\n    rul: 1", "4:5: experiments.matrix.rul: unknown key 'rul': allowed: description, defaults, "),
+        ("seed: 1", "3:1: seed: unknown key 'seed': it belongs below 'defaults:', with more indentation"),
+        ("matrix: {}", "3:1: matrix: unknown key 'matrix': it belongs below an experiment, with more indentation"),
+        ("    matrix:\n      rule: [bp]\n       seed: 1", "5:8: not valid YAML: this line is indented differently "),
+        ("    matrix:\n      rule: [bp]\n     seed: 1", "5:6: not valid YAML: this line is indented differently "),
+        ("    matrix:\n      rule: bp\n       seed: 1", "5:12: not valid YAML: mapping values are not allowed here; c"),
+    ],
+)
+def test_wrong_indentation_is_explained(tmp_path: Path, text: str, problem: str) -> None:
+    reported = problems(tmp_path, f"experiments:\n  a:\n{text}\n")
+    assert any(line.startswith(f"grid.yaml:{problem}") for line in reported), reported
+
+
+def test_a_file_in_place_of_a_module_is_reported_with_all_other_mistakes(tmp_path: Path) -> None:
+    reported = problems(
+        tmp_path,
+        """\
+networks: {own: 'nets/my_net.py:build'}
+defaults: {network: 'my_net.py:build', sed: 1}
+experiments:
+  a:
+    matrix: {dataset: [digits, './my_data.py:load'], rule: 'my_rules.py:rule', seed: zero}
+""",
+    )
+    advice = "an import path names a module, not a file: write"
+    for expected in (
+        f"grid.yaml:1:12: networks.own: 'nets/my_net.py:build': {advice} 'nets.my_net:build'",
+        f"grid.yaml:2:12: defaults.network: 'my_net.py:build': {advice} 'my_net:build'",
+        "grid.yaml:2:40: defaults.sed: unknown key 'sed': did you mean 'seed'?",
+        f"grid.yaml:5:32: experiments.a.matrix.dataset.1: './my_data.py:load': {advice} 'my_data:load'",
+        f"grid.yaml:5:54: experiments.a.matrix.rule: 'my_rules.py:rule': {advice} 'my_rules:rule'",
+        "grid.yaml:5:80: experiments.a.matrix.seed: Input should be a valid integer (got 'zero')",
+    ):
+        assert any(line.startswith(expected) for line in reported), (expected, reported)
+
+
+@pytest.mark.parametrize(
     ("text", "places"),
     [
         ("defaults:\nexperiments: {a: {}}", ["1:1: defaults"]),

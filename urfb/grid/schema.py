@@ -277,12 +277,10 @@ def _message(detail: ErrorDetails) -> str:
     key, value = detail["loc"][-1], detail["input"]
     match detail["type"]:
         case "extra_forbidden":
-            return f"unknown key '{key}': {nearest(str(key), _allowed_keys(detail['loc'][:-1]))}"
+            return _unknown_key(str(key), detail["loc"][:-1])
         case "missing":
             return f"the key '{key}' is missing"
-        case "unknown_word":
-            return f"'{value}': {detail['msg']}"
-        case "unknown_network" | "notation":
+        case "unknown_word" | "unknown_network" | "notation" | "file":
             return f"'{value}': {detail['msg']}"
         case "too_short":
             return "the list is empty: give a value, or remove the key"
@@ -294,16 +292,20 @@ def _message(detail: ErrorDetails) -> str:
             return f"{detail['msg']} (got {reprlib.repr(value)})"
 
 
-def _allowed_keys(place: Place) -> list[str]:
-    """Return the keys that are allowed at `place`."""
-    parent = place[-2:] if place and isinstance(place[-1], int) else place[-1:]
-    match parent:
+def _unknown_key(key: str, place: Place) -> str:
+    """Return a message about a key that is not allowed at `place`: the allowed keys, or the part that it belongs to."""
+    model: type[BaseModel] = Settings
+    below = ""
+    match place:
         case ():
-            model: type[BaseModel] = GridFile
-        case ("matrix",):
-            model = Matrix
-        case ("defaults",) | ("zip" | "include" | "exclude", _):
-            model = Settings
-        case _:
+            model = GridFile
+            below = "'defaults:'" if key in IN_GRID_FILE else "an experiment" if key in Experiment.model_fields else ""
+        case ("experiments", _):
             model = Experiment
-    return list(model.model_fields)
+            below = "'matrix:'" if key in Matrix.model_fields else ""
+            below += " or 'defaults:'" if key in IN_GRID_FILE else ""
+        case ("experiments", _, "matrix"):
+            model = Matrix
+    if below:
+        return f"unknown key '{key}': it belongs below {below}, with more indentation"
+    return f"unknown key '{key}': {nearest(key, model.model_fields)}"

@@ -20,12 +20,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from urfb.data.catalog import CATALOG
-from urfb.errors import NotationError, nearest
+from urfb.errors import NotationError, PluginError, nearest
 from urfb.learning.catalog import ALGORITHMS
 from urfb.nn.networks import NETWORKS
 from urfb.nn.notation import canonical, is_notation
 from urfb.nn.rules import RULES
-from urfb.plugins import is_import_path
+from urfb.plugins import is_import_path, refuse_file
 
 CONVENTIONS: dict[str, dict[str, Any]] = {
     # Values for the settings that the paper leaves open: from its text, and from its author's code.
@@ -44,14 +44,23 @@ class OneOf:
 
     def __call__(self, word: str) -> str:
         """Return the word if it is allowed."""
-        if word not in self.words and not (self.or_import_path and is_import_path(word)):
+        if word not in self.words and not (self.or_import_path and _checked_import_path(word)):
             raise PydanticCustomError("unknown_word", "{problem}", {"problem": nearest(word, self.words)})
         return word
 
 
+def _checked_import_path(text: str) -> bool:
+    """Return whether a text is an import path; refuse the path of a file."""
+    try:
+        refuse_file(text)
+    except PluginError as error:
+        raise PydanticCustomError("file", "{problem}", {"problem": str(error)}) from error
+    return is_import_path(text)
+
+
 def checked_notation(text: str) -> str:
     """Return a network's text in canonical notation, or a model's import path unchanged."""
-    if is_import_path(text):
+    if _checked_import_path(text):
         return text
     try:
         return canonical(text)
@@ -65,7 +74,7 @@ def _network_name(value: str, info: ValidationInfo) -> str:
     The validation context has the names of the grid file's networks.
     """
     names = {*NETWORKS, *(info.context or {}).get("networks", ())}
-    if value in names or is_import_path(value):
+    if value in names or _checked_import_path(value):
         return value
     if is_notation(value):
         return checked_notation(value)

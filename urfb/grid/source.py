@@ -66,6 +66,10 @@ class SourceFile:
             mark = error.problem_mark
             where = f"{self.path}:{mark.line + 1}:{mark.column + 1}" if mark else str(self.path)
             problem = str(error.problem or error.context or "").strip().splitlines()[0]
+            if "but found '<block " in problem:
+                problem = "this line is indented differently from the others of its mapping or list"
+            elif problem.startswith("mapping values are not allowed"):
+                problem += "; check the indentation, and put a text with ': ' in quotes"
             raise GridError([f"{where}: not valid YAML: {problem}"]) from error
         except (YAMLError, ValueError) as error:
             raise GridError([f"{self.path}: not valid YAML: {error}"]) from error
