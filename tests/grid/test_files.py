@@ -75,7 +75,7 @@ def test_all_mistakes_of_all_files_are_reported_together(tmp_path: Path) -> None
         load_grids([tmp_path / "absent.yaml", schema, empty, fitting], ["b"])
     problems = [problem.replace(f"{tmp_path}/", "") for problem in caught.value.problems]
     starts = [
-        "absent.yaml: cannot be read",
+        "absent.yaml: does not exist",
         "schema.yaml:1:28: experiments.a.matrix.rulee: unknown key",
         "empty.yaml: a grid file is a mapping",
         "fitting.yaml:1:15: experiments.a: no network is given",
@@ -121,3 +121,11 @@ def test_each_file_imports_modules_only_from_its_own_folder(tmp_path: Path) -> N
         stray = plan(*[file("here", "theirs"), file("there", "theirs")][::order], *store)
         assert stray.returncode == 2
         assert f"{tmp_path}/here/grid.yaml:1:15: experiments.here: 'theirs:build'" in stray.stderr
+
+
+@pytest.mark.parametrize(("typed", "advice"), [("mine.yml", "; did you mean '{}/mine.yaml'?"), ("other.yaml", "")])
+def test_a_file_that_does_not_exist_suggests_a_similar_name(tmp_path: Path, typed: str, advice: str) -> None:
+    write(tmp_path / "mine.yaml", "experiments: {}")
+    with pytest.raises(GridError) as caught:
+        load_grids([tmp_path / typed])
+    assert caught.value.problems == [f"{tmp_path / typed}: does not exist{advice.format(tmp_path)}"]

@@ -368,7 +368,7 @@ def test_minus_zero_is_zero(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"absent\.yaml: cannot be read"):
+    with pytest.raises(InputError, match=r"absent\.yaml: does not exist"):
         load_grid(tmp_path / "absent.yaml")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,8 @@ class SourceFile:
             text = self.path.read_text(encoding="utf-8-sig")
             self._refuse_depth(text)
             return self._yaml.compose(text)  # type: ignore[no-any-return]
+        except FileNotFoundError as error:
+            raise GridError([f"{self.path}: does not exist{self._similar_name()}"]) from error
         except (OSError, UnicodeDecodeError) as error:
             raise GridError([f"{self.path}: cannot be read ({error})"]) from error
         except MarkedYAMLError as error:
@@ -73,6 +76,12 @@ class SourceFile:
             raise GridError([f"{where}: not valid YAML: {problem}"]) from error
         except (YAMLError, ValueError) as error:
             raise GridError([f"{self.path}: not valid YAML: {error}"]) from error
+
+    def _similar_name(self) -> str:
+        """Return '; did you mean …?' with the file of the most similar name in the folder, or '' without one."""
+        files = {file.stem: file for pattern in ("*.yml", "*.yaml") for file in self.path.parent.glob(pattern)}
+        similar = difflib.get_close_matches(self.path.stem, files, n=1)
+        return f"; did you mean '{files[similar[0]]}'?" if similar else ""
 
     def _refuse_depth(self, text: str) -> None:
         """Refuse a text that is nested too deeply. Reading YAML events, unlike nodes, needs no recursion."""
