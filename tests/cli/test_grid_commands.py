@@ -154,6 +154,19 @@ def test_a_custom_model_that_cannot_be_measured_is_bad_input(
     assert "  plus the checkpoints of 4 runs of a custom model, of unknown size\n" in uncounted.output
 
 
+def test_plan_says_how_to_fetch_missing_data_sets(tmp_path: Path, store: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(
+        "defaults: {network: Output, epochs: 1, rule: bp}\nexperiments: {a: {matrix: {dataset: [mnist, digits]}}}"
+    )
+    plan = ("grid", "plan", path, "--store", store, "--data-dir", tmp_path / "data")
+    lacking = (
+        f"data: mnist is missing in {tmp_path / 'data'}; run `urfb data fetch mnist --data-dir {tmp_path / 'data'}`"
+    )
+    assert [line for line in urfb(*plan).output.splitlines() if line.startswith("data: ")] == [lacking]
+    assert "data: " not in urfb(*plan, "--where", "dataset=digits").output
+
+
 def test_plan_answers_without_torch(tmp_path: Path, trained: Path) -> None:
     code = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); from urfb.cli import app; app()"
     device = "cpu" if torch.cuda.is_available() else "auto"
@@ -225,8 +238,8 @@ def test_a_failed_run_gives_exit_code_1_and_names_its_log(tmp_path: Path, store:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["grid", "plan", "absent.yaml"], "absent.yaml: cannot be read"),
-        (["grid", "plan", "{grid}", "other.yml"], "other.yml: cannot be read"),
+        (["grid", "plan", "absent.yaml"], "absent.yaml: does not exist"),
+        (["grid", "plan", "{grid}", "other.yml"], "other.yml: does not exist"),
         (["grid", "plan", "tiny"], "no grid file (.yaml or .yml) is given"),
         (["grid", "run", "{grid}", "tinny"], "did you mean 'tiny'"),
         (["grid", "run", "{grid}", "--where", "rul=bp"], "did you mean 'rule'"),

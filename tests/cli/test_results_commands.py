@@ -157,7 +157,7 @@ def test_removal_on_a_terminal_waits_for_a_yes(trained: Path, answer: str, code:
         (("--where", "sead=0"), "did you mean 'seed'"),
         (("--experiment", "tinny"), "did you mean 'tiny'"),
         (("zz",), "there is no run 'zz'"),
-        (("--not-in", "absent.yaml"), "absent.yaml: cannot be read"),
+        (("--not-in", "absent.yaml"), "absent.yaml: does not exist"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

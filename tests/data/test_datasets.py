@@ -12,6 +12,7 @@ import torch
 from torchvision.datasets import CIFAR10, MNIST
 
 from urfb.data import datasets
+from urfb.data.catalog import CATALOG, lacks_files
 from urfb.data.datasets import faults, fetch, load, verify
 from urfb.errors import DataError
 
@@ -160,7 +161,7 @@ def test_a_failed_download_explains_how_to_save_the_file_by_hand(small_cifar10, 
     message = str(caught.value)
     assert "404" in message
     assert f"get {CIFAR10.url} (md5 {CIFAR10.tgz_md5})" in message
-    assert f"save it as {directory / CIFAR10.filename}," in message
+    assert f"save it in {directory}," in message
     shutil.copy(elsewhere, directory / CIFAR10.filename)
     fetch("cifar10", directory)
     verify("cifar10", directory)
@@ -177,7 +178,7 @@ def test_a_wrong_download_is_not_kept(small_cifar10, tmp_path):
 def test_a_download_that_stalls_ends_and_leaves_nothing(way, small_cifar10, server, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "STALL_SECONDS", 0.1)
     monkeypatch.setattr(CIFAR10, "url", f"{server[1]}{way}/{CIFAR10.filename}")
-    with pytest.raises(DataError, match=r"no data for 0\.1 seconds.*by other means, save it as"):
+    with pytest.raises(DataError, match=r"no data for 0\.1 seconds.*by other means, save it in"):
         fetch("cifar10", tmp_path / "data")
     assert files_below(tmp_path / "data") == []
     assert socket.getdefaulttimeout() is None, "the time limit must not affect other connections of the process"
@@ -226,6 +227,17 @@ def test_a_missing_data_set_gets_one_short_message(tmp_path):
         f"train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte); "
         f"run `urfb data fetch mnist --data-dir {tmp_path}`"
     )
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_a_missing_file_is_noticed_without_reading_the_others(name, tmp_path):
+    files = faults(name, tmp_path)
+    assert lacks_files(name, tmp_path) == bool(files)
+    for file in files:
+        assert lacks_files(name, tmp_path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert not lacks_files(name, tmp_path)
 
 
 def test_a_read_only_folder_is_enough(small_cifar10, tmp_path):
@@ -365,10 +377,21 @@ def test_after_a_stalled_mirror_the_next_is_used(served_mnist, server, tmp_path,
     verify("mnist", tmp_path)
 
 
-def test_without_a_mirror_the_error_names_the_file(served_mnist, tmp_path, monkeypatch):
+def test_without_a_mirror_the_error_names_all_files_that_are_needed(served_mnist, tmp_path, monkeypatch):
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(DataError, match=r"raw/train-images-idx3-ubyte\.gz could not be fetched.*refused"):
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    shutil.copy(served_mnist / "t10k-images-idx3-ubyte.gz", folder)
+    with pytest.raises(DataError, match=r"raw/train-images-idx3-ubyte\.gz could not be fetched.*refused") as caught:
         fetch("mnist", tmp_path)
+    needed = ", ".join(
+        f"http://127.0.0.1:9/{name} (md5 {md5})" for name, md5 in MNIST.resources if not name.startswith("t10k-images")
+    )
+    assert f"or get {needed} by other means, save them in {folder}, and run" in str(caught.value)
+    for name, _ in MNIST.resources:
+        shutil.copy(served_mnist / name, folder)
+    fetch("mnist", tmp_path)
+    verify("mnist", tmp_path)
 
 
 def test_an_error_unrelated_to_the_files_is_not_replaced(tmp_path, monkeypatch):

@@ -99,6 +99,7 @@ KeepOption = Annotated[
 def plan(
     arguments: GridArguments,
     store: StoreOption = DEFAULT_STORE,
+    data_dir: DataOption = None,
     epochs: EpochsOption = None,
     where: WhereOption = None,
     jobs: JobsOption = None,
@@ -111,18 +112,24 @@ def plan(
     """List the runs of a grid, with the reason for each state. Trains nothing.
 
     A run is new, running, unfinished, failed, cancelled or done. Below the list is an estimate of the time and disk
-    space for the missing runs, from the stored times of similar runs.
+    space for the missing runs, from the stored times of similar runs, and the data sets that must be downloaded.
 
     Example: urfb grid plan experiments.yaml figure5 --where dataset=cifar10
     """
     from urfb.cli.listing import print_line, print_plan, unasked_text
+    from urfb.data.catalog import data_directory, fetch_command, lacks_files
     from urfb.engines.planner import plan_grid
     from urfb.grid.expand import files_and_experiments, load_grids
     from urfb.grid.plan import select
 
     grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
     runs = select(grid.runs, where or ())
-    print_plan(plan_grid(runs, store=store, jobs=jobs, device=device, calibrate=calibrate))
+    planned = plan_grid(runs, store=store, jobs=jobs, device=device, calibrate=calibrate)
+    print_plan(planned)
+    directory = data_directory(data_dir)
+    for name in sorted({run.run.spec.dataset for run in planned.runs if run.missing}):
+        if lacks_files(name, directory):
+            print_line(f"data: {name} is missing in {directory}; run `{fetch_command(name, directory)}`")
     if notice := unasked_text(grid, store):
         print_line(notice)
 

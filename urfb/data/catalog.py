@@ -116,6 +116,24 @@ CATALOG: dict[str, DatasetInfo] = {
 }
 
 
+FILES = {
+    "cifar10": [
+        f"cifar-10-batches-py/{file}"
+        for file in (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch", "batches.meta")
+    ],
+    "cifar100": [f"cifar-100-python/{file}" for file in ("train", "test", "meta")],
+    "mnist": [
+        f"MNIST/raw/{split}-{kind}-ubyte" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+    ],
+}
+"""The files of each data set that needs a download, relative to the folder of the data sets."""
+
+
+def lacks_files(name: str, directory: Path) -> bool:
+    """Return whether a file of a data set does not exist. The content of the files is not checked."""
+    return any(not (directory / file).exists() for file in FILES.get(name, ()))
+
+
 def dataset_info(name: str) -> DatasetInfo:
     """Return a data set of the table by its name, or a custom data set by its import path.
 

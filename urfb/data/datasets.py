@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import numpy as np
@@ -139,7 +139,7 @@ def fetch(name: str, directory: Path) -> None:
 
     Raises:
         DataError: `name` is unknown, a file cannot be read or written, or the download fails. After a failed download,
-            the message says which file to download by hand, and where to save it.
+            the message says which files to download by hand, and where to save them.
     """
     faulty = faults(name, directory)
     if _worst(faulty) == "unreadable":  # a download would not help
@@ -149,39 +149,55 @@ def fetch(name: str, directory: Path) -> None:
     # torchvision's download=True is not enough: it checks neither CIFAR's meta file nor the content of MNIST's unpacked
     # files, so it would leave them damaged.
     source = _torchvision(name)
-    if name == "mnist":
-        for file, md5 in source.resources:
-            archive = directory / MNIST_FOLDER / file
-            if archive.with_suffix("") in faulty:
-                _fetch_archive(name, directory, [mirror + file for mirror in source.mirrors], archive, md5)
-    else:
-        _fetch_archive(name, directory, [source.url], directory / source.filename, source.tgz_md5)
+    archives = (
+        [_Archive([source.url], directory / source.filename, source.tgz_md5)]
+        if name != "mnist"
+        else [
+            _Archive([mirror + file for mirror in source.mirrors], directory / MNIST_FOLDER / file, md5)
+            for file, md5 in source.resources
+            if directory / MNIST_FOLDER / file.removesuffix(".gz") in faulty
+        ]
+    )
+    for number, archive in enumerate(archives):
+        _fetch_archive(name, directory, archive, archives[number:])
 
 
-def _fetch_archive(name: str, directory: Path, addresses: list[str], archive: Path, md5: str) -> None:
-    """Unpack `archive` into its folder, after downloading it if it is missing or damaged."""
+class _Archive(NamedTuple):
+    """A file to download and unpack: its addresses, which have the same file, its path and its MD5."""
+
+    addresses: list[str]
+    path: Path
+    md5: str
+
+
+def _fetch_archive(name: str, directory: Path, archive: _Archive, needed: list[_Archive]) -> None:
+    """Unpack an archive into its folder, after downloading it if it is missing or damaged."""
     from torchvision.datasets.utils import check_integrity, extract_archive
 
     try:
-        if not check_integrity(archive, md5):
-            _download(name, directory, addresses, archive, md5)
-        extract_archive(archive, archive.parent)
+        if not check_integrity(archive.path, archive.md5):
+            _download(name, directory, archive, needed)
+        extract_archive(archive.path, archive.path.parent)
     except OSError as error:
         raise DataError(
-            f"{name}: {archive} could not be written and unpacked ({error}). Check the free space and the permissions, "
-            "or choose another folder with --data-dir"
+            f"{name}: {archive.path} could not be written and unpacked ({error}). Check the free space and the "
+            "permissions, or choose another folder with --data-dir"
         ) from error
 
 
-def _download(name: str, directory: Path, addresses: list[str], archive: Path, md5: str) -> None:
-    """Download `archive` from the first address that has it, completely or not at all."""
-    from torchvision.datasets.utils import download_url
+def _download(name: str, directory: Path, archive: _Archive, needed: list[_Archive]) -> None:
+    """Download an archive from the first address that has it, completely or not at all.
+
+    Raises:
+        DataError: no address has it; the message lists all archives that are still needed.
+    """
+    from torchvision.datasets.utils import check_integrity, download_url
 
     failures = []
-    for address in addresses:
+    for address in archive.addresses:
         try:
-            with atomic_write(archive) as partial, _stalls_end():
-                download_url(address, partial.parent, partial.name, md5)
+            with atomic_write(archive.path) as partial, _stalls_end():
+                download_url(address, partial.parent, partial.name, archive.md5)
             return
         except TimeoutError:
             failures.append(f"{address}: no data for {STALL_SECONDS:g} seconds")
@@ -189,10 +205,13 @@ def _download(name: str, directory: Path, addresses: list[str], archive: Path, m
             failures.append(f"{address}: {error}")
         except RuntimeError:  # a wrong checksum, or too many redirections
             failures.append(f"{address}: the downloaded file is wrong or incomplete")
+    absent = [other for other in needed if not check_integrity(other.path, other.md5)]
+    files = ", ".join(f"{other.addresses[0]} (md5 {other.md5})" for other in absent)
+    them = "it" if len(absent) == 1 else "them"
     raise DataError(
-        f"{name}: {archive} could not be fetched ({'; '.join(failures)}). Check the network and try again; "
-        f"or get {addresses[0]} (md5 {md5}) by other means, save it as {archive}, "
-        f"and run `{fetch_command(name, directory)}` to unpack it"
+        f"{name}: {archive.path} could not be fetched ({'; '.join(failures)}). Check the network and try again; "
+        f"or get {files} by other means, save {them} in {archive.path.parent}, "
+        f"and run `{fetch_command(name, directory)}` to unpack {them}"
     )
 
 
