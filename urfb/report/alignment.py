@@ -253,7 +253,11 @@ def _rows(panel: Panel, measured: pd.DataFrame, depths: pd.Series[int], losses_a
             words += f", feedback connectivity {protocol.feedback():g}"
         groups.setdefault(words, []).append(protocol)
     rows = []
-    drawn = {words: [each for each in members if _runs(panel, each, measured)] for words, members in groups.items()}
+    known = set(measured["run"])
+    drawn = {
+        words: [protocol for protocol in members if not known.isdisjoint(panel.runs_of(protocol)["run"])]
+        for words, members in groups.items()
+    }
     for words, protocols in ((words, part) for words, members in drawn.items() for part in _parts(members)):
         sparse = min(protocols[0].connectivity, protocols[0].feedback()) < 1
         runs = pd.concat([panel.runs_of(protocol)[["run", "seed", "protocol"]] for protocol in protocols])
@@ -272,12 +276,6 @@ def _table(panel: Panel, values: pd.DataFrame) -> pd.DataFrame:
     line = ["protocol", "layer", "layer_name", "entries"]
     table = by_moment(values, line, "value", ["step", "epoch"]).assign(panel=panel.title)
     return table[COLUMNS]
-
-
-def _runs(panel: Panel, protocol: Protocol, measured: pd.DataFrame) -> list[str]:
-    """Return the runs of a protocol that have measurements."""
-    runs = panel.runs_of(protocol)["run"]
-    return runs[runs.isin(measured["run"])].to_list()
 
 
 def _titles(row: _Row, reached: Mapping[str, int], width: float, style: Style) -> list[str]:
@@ -310,9 +308,10 @@ def _draw_row(grid: Sequence[Axes], row: _Row, titles: Sequence[str], ticks: int
     names = dict(zip(row.table["layer"], row.table["layer_name"], strict=True))
     for axes, protocol, title in zip(grid, row.protocols, titles, strict=True):
         axes.set_title(title)
-        lines = row.table[row.table["protocol"] == protocol.name]
+        lines = dict(iter(row.table[row.table["protocol"] == protocol.name].groupby(["layer", "entries"])))
         for number, (layer, look) in enumerate(looks.items()):
             for kind, style in STYLES.items():
-                line = lines[(lines["layer"] == layer) & (lines["entries"] == kind)]
-                curve(axes, line, number, len(looks), linestyle=style, label=f"{names[layer]}, {WORDS[kind]}", **look)
+                if (layer, kind) in lines:
+                    label = f"{names[layer]}, {WORDS[kind]}"
+                    curve(axes, lines[layer, kind], number, len(looks), linestyle=style, label=label, **look)
         epoch_axis(axes, max(row.table["epoch"]) or 1, ticks=ticks)

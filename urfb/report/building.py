@@ -14,7 +14,7 @@ from typing import Literal
 
 import matplotlib
 import pandas as pd
-from fontTools import subset
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from urfb import __version__
@@ -83,7 +83,9 @@ class Built:
     def png(self) -> bytes:
         """A figure as PNG."""
         metadata = {"Title": self.exhibit.heading, "Description": self._subject, "Software": f"urfb {__version__}"}
-        return self._saved("png", metadata, dpi=DOTS_PER_INCH[self.data.style])
+        png = self._saved("png", metadata, dpi=DOTS_PER_INCH[self.data.style])
+        FigureCanvasBase(self.figure.figure)  # frees the pixels of the canvas from the layout
+        return png
 
     @property
     def pdf(self) -> bytes:
@@ -145,19 +147,34 @@ class Builder:
         key = (exhibit.label, exhibit.selection.experiment, out)
         if key not in self._built:
             command = making_command(exhibit, out, self.location, self.style)
-            data = exhibit.read(self.frames, self.runs, self.style)
+            data = self._known(exhibit) or exhibit.read(self.frames, self.runs, self.style)
             completing = completing_command(exhibit, self.location)
             self._built[key] = Built(exhibit, data, command, completing)
         return self._built[key]
 
+    def _known(self, exhibit: Exhibit) -> Data | None:
+        """Return the data of a built exhibit that shows the same; None if there is none, or if a user declares it.
+
+        A figure and the table behind it often show the same. A user's function may change its data.
+        """
+        if exhibit.source is not None:
+            return None
+        return next((built.data for built in self._built.values() if _shows(built.exhibit) == _shows(exhibit)), None)
+
+
+def _shows(exhibit: Exhibit) -> tuple[object, ...]:
+    return exhibit.selection, exhibit.measured, exhibit.source
+
 
 @contextmanager
 def _glyphs_only() -> Iterator[None]:
-    """Embed fonts in PDF without the tables for laying out text, which no reader of a PDF uses.
+    """Embed fonts in PDF files without the tables for laying out text, which PDF readers do not use.
 
-    To reduce these tables takes three quarters of the time of embedding a font. Matplotlib has no option for it, so
-    this changes fontTools' default; if fontTools no longer has that, only the time is lost.
+    Reducing these tables takes three quarters of the time of embedding a font. Matplotlib has no option to drop them,
+    so this changes the default of fontTools. If fontTools no longer has that default, files only take longer.
     """
+    from fontTools import subset  # only PDF files need it
+
     usual = getattr(subset.Options, "_drop_tables_default", None)
     if usual is None:
         yield
@@ -174,7 +191,7 @@ def _lay_out(drawn: Drawn, dots_per_inch: int) -> None:
     figure = drawn.figure
     engine = figure.get_layout_engine()
     if engine is not None and figure.axes:
-        FigureCanvasAgg(figure)  # keeps the sizes of texts, which the PNG file needs, too
+        FigureCanvasAgg(figure)  # keeps the measured sizes of texts, which the PNG file needs, too
         usual = figure.dpi
         figure.dpi = dots_per_inch
         with suppress(ValueError):  # as matplotlib does when it draws

@@ -120,7 +120,8 @@ def curve(axes: Axes, line: pd.DataFrame, number: int = 0, of: int = 1, **style:
         style: matplotlib's options for the line; `color` is required.
     """
     shift = number / of
-    together = line[~line["alone"]] if "alone" in line else line
+    some_alone = "alone" in line and bool(line["alone"].any())
+    together = line[~line["alone"]] if some_alone else line
     if len(together):
         epochs = together["epoch"].to_numpy()
         marked = np.searchsorted(epochs, epochs[0] + np.ptp(epochs) * (np.arange(MARKERS) + shift) / MARKERS)
@@ -128,12 +129,12 @@ def curve(axes: Axes, line: pd.DataFrame, number: int = 0, of: int = 1, **style:
         if of > MANY:
             own |= {"linewidth": 0.7}
         axes.plot(together["epoch"], together["mean"], **own)
-    repeated = together[together["n"] > 1]
-    if len(repeated) and of <= MANY:
+    repeated = together[together["n"] > 1] if of <= MANY else together.head(0)
+    if len(repeated):
         band: dict[str, Any] = {"color": style["color"], "alpha": 0.12 * min(1, 8 / of), "linewidth": 0}
         axes.fill_between(repeated["epoch"], repeated["low"], repeated["high"], **band)
     thin: dict[str, Any] = THIN | {name: style[name] for name in ("color", "linestyle") if name in style}
-    if "alone" in line:
+    if some_alone:
         for run, of_seed in line[line["alone"]].groupby("runs", sort=False):
             axes.plot(of_seed["epoch"], of_seed["mean"], label=f"{style.get('label')}, run {run}", **thin)
     axes.set_ylabel("")  # the caller labels one panel of a row

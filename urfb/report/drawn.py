@@ -236,12 +236,10 @@ def _protocol_shortfalls(panel: Panel, runs: pd.DataFrame, reached: Mapping[str,
     if runs.empty:
         return ["no run"]
     texts = []
-    drawn = runs[runs["run"].isin(list(reached))]
-    epochs = [
-        (reached[run], int(expected)) for run, expected in zip(drawn["run"], drawn["expected_epochs"], strict=True)
-    ]
+    pairs = zip(runs["run"], runs["expected_epochs"], strict=True)
+    epochs = [(reached[run], int(expected)) for run, expected in pairs if run in reached]
     short = [(done, expected) for done, expected in epochs if done < expected]
-    if drawn.empty:
+    if not epochs:
         texts.append(lacking)
     elif short:
         expectation = "the paper's " if panel.of_paper else ""
@@ -249,11 +247,10 @@ def _protocol_shortfalls(panel: Panel, runs: pd.DataFrame, reached: Mapping[str,
         texts.append(
             f"{span(done for done, _ in short)} of {expectation}{span(expected for _, expected in short)} epochs{part}"
         )
-    if 0 < len(drawn) < panel.seeds:
-        texts.append(f"{len(drawn)} of {panel.seeds} seeds")
-    failed = runs[runs["state"] == "failed"]
-    if not failed.empty:
-        seeds = sorted(failed["seed"])
+    if 0 < len(epochs) < panel.seeds:
+        texts.append(f"{len(epochs)} of {panel.seeds} seeds")
+    seeds = sorted(runs.loc[runs["state"] == "failed", "seed"])
+    if seeds:
         texts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(str(seed) for seed in seeds)} failed")
     return texts
 

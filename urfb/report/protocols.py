@@ -122,8 +122,8 @@ RULE_NAMES = {
 
 def protocols_in(runs: pd.DataFrame) -> tuple[Protocol, ...]:
     """Return all protocols of the runs, by connectivity, rule, ε and λ; this is also the order of the paper's."""
-    protocols = [protocol for protocol in PROTOCOLS if protocol.matches(runs).any()]
-    left = runs
+    left = runs[["rule", "loss", "connectivity", "feedback_connectivity", "epsilon", "decay"]].drop_duplicates()
+    protocols = [protocol for protocol in PROTOCOLS if protocol.matches(left).any()]
     for protocol in protocols:
         left = left[~protocol.matches(left)]
     others: list[Protocol] = []

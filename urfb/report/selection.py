@@ -198,12 +198,12 @@ def panels(runs: pd.DataFrame, selection: Selection) -> list[Panel]:
         runs = selection.of(runs)
         return _described([_observed_panel(group, selection) for group in _comparable(runs, selection)], fields)
     selected: list[Panel] = []
+    named = runs if selection.protocols is None else _with_protocol(runs, selection.protocols)
     for where in selection.panels:
-        chosen = runs[matching(runs, where)]
+        chosen = named[matching(named, where)]
         if selection.protocols is None:
             selected += [_observed_panel(group, selection) for group in _comparable(chosen, selection)]
             continue
-        chosen = _with_protocol(chosen, selection.protocols)
         groups = list(_comparable(chosen, selection)) or [chosen]
         selected += [_expected_panel(group, where, selection.protocols) for group in groups]
     return _described(selected, fields) or [_expected_panel(runs.head(0), where, ()) for where in selection.panels]
@@ -221,7 +221,8 @@ def matching(runs: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series[bool]:
     for name, wanted in where.items():
         allowed = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
         values = [value for value in allowed if value is not None]
-        chosen &= runs[name].isin(values) | (runs[name].isna() if None in allowed else False)
+        fits = runs[name].isin(values)
+        chosen &= fits | runs[name].isna() if None in allowed else fits
     return chosen
 
 
@@ -269,7 +270,10 @@ def _split(runs: pd.DataFrame, fields: Sequence[str], meaningless: pd.Series[boo
     """Split the runs by fields; every part also gets the runs for which the fields are meaningless."""
     meaningful = runs[~meaningless]
     parts = [part for _, part in meaningful.groupby(list(fields), dropna=False)]
-    for part in parts or [meaningful]:
+    if len(parts) < 2:
+        yield runs
+        return
+    for part in parts:
         yield runs[meaningless | runs.index.isin(part.index)]
 
 
