@@ -16,7 +16,7 @@ import psutil
 
 from urfb.data.catalog import CATALOG, fetch_command
 from urfb.engines.processes import cores
-from urfb.errors import SelectionError, StoreError
+from urfb.errors import SelectionError, StoreError, counted
 from urfb.store import Store, open_store
 from urfb.store.engine import Location
 from urfb.store.query import query
@@ -149,7 +149,7 @@ def store(subject: Subject) -> Iterator[Finding]:
         yield Finding("ok", f"the database server answers: {version}")
     else:
         yield from _integrity(opened, file)
-    yield Finding("ok", f"the store has this version's schema, and {runs} runs")
+    yield Finding("ok", f"the store has this version's schema, and {counted(runs, 'run')}")
 
 
 def _integrity(opened: Store, file: Path) -> Iterator[Finding]:
@@ -193,7 +193,7 @@ def disk(subject: Subject) -> Iterator[Finding]:
 def processor_and_memory(subject: Subject) -> Iterator[Finding]:
     """Check the number of CPU cores and the free memory."""
     memory = psutil.virtual_memory()
-    message = f"{cores()} CPU cores, {_size(memory.available)} of {_size(memory.total)} memory free"
+    message = f"{counted(cores(), 'CPU core')}, {_size(memory.available)} of {_size(memory.total)} memory free"
     if memory.available < LITTLE_MEMORY:
         yield Finding("problem", message, f"PyTorch alone takes about {_size(LITTLE_MEMORY)}; stop another program")
     elif memory.available < LITTLE_MEMORY * cores():

@@ -102,6 +102,11 @@ class DivergedError(UrfbError):
     """A loss that is infinite or NaN."""
 
 
+def counted(number: int, noun: str) -> str:
+    """Return '1 epoch' or '2 epochs'."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return a hint for an unknown word: "allowed: bp, …", or "did you mean 'urfb'? (allowed: bp, …)"."""
     choices, lower = list(allowed), str(word).lower()

@@ -151,7 +151,15 @@ def test_a_custom_model_that_cannot_be_measured_is_bad_input(
     assert result.exit_code == 2
     assert f"urfb: {name}:build: cannot be measured ({message}, at {tmp_path / name}.py:8)" in result.stderr
     uncounted = urfb("grid", "plan", path, "--store", store)
-    assert "  plus the checkpoints of 4 runs of a custom model, of unknown size\n" in uncounted.output
+    disk = r"^disk: rows [\d.]+ KiB, and the checkpoints of 4 runs of a custom model, of unknown size$"
+    assert re.search(disk, uncounted.output, re.MULTILINE)
+    path.write_text(
+        f"{path.read_text()}  known:\n    defaults: {{network: Output, dataset: digits, epochs: 1, rule: bp}}\n"
+    )
+    counted = urfb("grid", "plan", path, "--store", store).output
+    assert re.search(
+        r"^disk: up to .*\n  plus the checkpoints of 4 runs of a custom model, of unknown size$", counted, re.M
+    )
 
 
 def test_plan_says_how_to_fetch_missing_data_sets(tmp_path: Path, store: Path) -> None:
@@ -181,6 +189,11 @@ def test_a_second_run_of_a_finished_grid_does_nothing(tmp_path: Path, trained: P
     assert "4 runs: 4 done; nothing to do" in again.output
     plan = urfb("grid", "plan", grid_file(tmp_path), "--store", trained)
     assert plan.output.splitlines()[-1] == "4 runs: 4 done"
+    assert "reason" not in plan.output
+    assert (
+        " 1 epoch, "
+        in urfb("grid", "run", grid_file(tmp_path, epochs=1, seeds=1), "--store", tmp_path / "short.sqlite").output
+    )
 
 
 def test_run_says_which_trained_runs_are_new_again(tmp_path: Path, trained: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_run_that_is_new_because_of_an_edit_says_so(store: str) -> None:
     assert [run.reason for run in found] == [
         "never trained",
         f"source changed since run {old.spec.identity} (2 epochs)",
-        "done",
+        "",
     ]
 
 

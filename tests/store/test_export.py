@@ -45,6 +45,17 @@ def test_a_folder_gets_all_three_tables(store: Store, tmp_path: Path, file_forma
         pd.testing.assert_frame_equal(written, plain, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("installed", "file_format"), [(True, "parquet"), (False, "csv")])
+def test_a_folder_gets_csv_files_without_pyarrow(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool, file_format: str
+) -> None:
+    monkeypatch.setattr("urfb.store.export.find_spec", lambda name: object() if installed else None)
+    assert {file.path.suffix for file in export(store, tmp_path / "exported")} == {f".{file_format}"}
+    if not installed:
+        with pytest.raises(InputError, match=r"pip install 'urfb\[parquet\]', or choose --format csv"):
+            export(store, tmp_path / "exported", "parquet")
+
+
 def test_a_parquet_file_keeps_column_types(store: Store, tmp_path: Path) -> None:
     export(store, tmp_path / "runs.parquet")
     runs = pd.read_parquet(tmp_path / "runs.parquet")

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from urfb.cli.options import DEFAULT_STORE
 from urfb.cli.terminal import console, wrapped
+from urfb.errors import counted
 from urfb.grid.naming import differing, distinguishing, in_words, settings_of, shared, value_text
 from urfb.grid.plan import STATES
 
@@ -144,7 +145,10 @@ def print_plan(plan: GridPlan) -> None:
     ]
     if rows:
         print_shared(runs)
-        table(["run", "state", "epochs", *names, "experiments", "reason"], rows)
+        columns = ["run", "state", "epochs", *names, "experiments", "reason"]
+        if not any(planned_run.reason for planned_run in planned):
+            columns, rows = columns[:-1], [row[:-1] for row in rows]
+        table(columns, rows)
     counts = Counter(planned_run.state for planned_run in planned)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     typer.echo(f"{counted_runs(len(planned))}: {summary}" if planned else "no runs match these conditions")
@@ -210,21 +214,27 @@ def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
         unlike = estimate.by_other_rules
         rules = f"; for {counted_runs(unlike)}, from another rule or connectivity" if unlike else ""
         typer.echo(
-            f"  from {estimate.epochs} stored epochs of similar runs on such a device with as many threads{rules}"
+            f"  from {counted(estimate.epochs, 'stored epoch')} of similar runs on such a device with as many "
+            f"threads{rules}"
         )
     if estimate.memory is not None:
         typer.echo(f"memory: up to {size_text(estimate.memory)}, measured")
-    typer.echo(
-        f"disk: up to {size_text(estimate.checkpoints + estimate.rows)}: "
-        f"checkpoints {size_text(estimate.checkpoints)}, rows {size_text(estimate.rows)}"
+    rows, unknown = (
+        size_text(estimate.rows),
+        f"of {counted_runs(estimate.uncounted)} of a custom model, of unknown size",
     )
+    if estimate.uncounted == estimate.runs:
+        typer.echo(f"disk: rows {rows}, and the checkpoints {unknown}")
+        return
+    total = size_text(estimate.checkpoints + estimate.rows)
+    typer.echo(f"disk: up to {total}: checkpoints {size_text(estimate.checkpoints)}, rows {rows}")
     if estimate.uncounted:
-        typer.echo(f"  plus the checkpoints of {counted_runs(estimate.uncounted)} of a custom model, of unknown size")
+        typer.echo(f"  plus the checkpoints {unknown}")
 
 
 def counted_runs(number: int) -> str:
     """Return '1 run' or '2 runs'."""
-    return f"{number} run{'s' * (number != 1)}"
+    return counted(number, "run")
 
 
 def _duration(seconds: float) -> str:

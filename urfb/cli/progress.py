@@ -18,6 +18,7 @@ from urfb.cli.listing import counted_runs, printable, shared_in_words
 from urfb.cli.terminal import console, go_on_without_output, wrapped
 from urfb.data.catalog import dataset_info, is_chance
 from urfb.engines import Slot
+from urfb.errors import counted
 from urfb.events import EpochEnded, Event, Failed, Finished, Lost, Started, Stopped
 from urfb.grid.naming import ALONE, in_words, named, settings_of
 from urfb.grid.plan import STATES, PlannedRun
@@ -175,7 +176,7 @@ class GridProgress:
                 if epochs_done < stored:
                     self._line(f"{name}: no checkpoint of epoch {stored}; trains from epoch {epochs_done + 1}")
                 elif steps_done:
-                    self._passing(f"{name}: continues in epoch {epochs_done + 1}, after {steps_done} steps")
+                    self._passing(f"{name}: continues in epoch {epochs_done + 1}, after {counted(steps_done, 'step')}")
                 elif epochs_done:
                     self._passing(f"{name}: continues after epoch {epochs_done}")
             case EpochEnded():
@@ -194,7 +195,7 @@ class GridProgress:
                     self._line(f"{name}: epoch {event.epoch}/{spec.epochs}, {errors}{self._time_left()}")
             case Finished():
                 self._end(spec)
-                text = f"{name}: done after {event.epoch} epochs, test error {event.test_error:.1%}"
+                text = f"{name}: done after {counted(event.epoch, 'epoch')}, test error {event.test_error:.1%}"
                 if is_chance(event.test_error, dataset_info(spec.dataset)):
                     self._line(f"{text}, no better than chance; check the step size", style="yellow")
                 else:

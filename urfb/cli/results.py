@@ -10,7 +10,7 @@ import typer
 
 from urfb.cli import completion
 from urfb.cli.options import DEFAULT_STORE, Format, RunsArgument, StoreOption, WhereOption
-from urfb.errors import InputError
+from urfb.errors import InputError, counted
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -150,7 +150,7 @@ def export(
             "--format",
             metavar="parquet|csv",
             help="File format.",
-            show_default="from the name of the file, or parquet",
+            show_default="from the name of the file; for a folder, parquet if pyarrow is installed, otherwise csv",
             autocompletion=completion.words("parquet", "csv"),
         ),
     ] = None,
@@ -166,7 +166,7 @@ def export(
     from urfb.store.export import export as write
 
     for file in write(open_store(store), target, file_format, where or ()):
-        typer.echo(f"{file.path}: {file.rows} rows")
+        typer.echo(f"{file.path}: {counted(file.rows, 'row')}")
 
 
 @app.command()

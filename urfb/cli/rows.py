@@ -15,7 +15,7 @@ import typer
 
 from urfb.cli.listing import counted_runs, print_shared, printable, size_text, table
 from urfb.cli.options import Format
-from urfb.errors import SelectionError
+from urfb.errors import SelectionError, counted
 from urfb.grid.naming import differing, settings_in, value_text
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def print_frame(frame: pd.DataFrame, view: str, output: Format) -> None:
             print_shared(runs)
             table(columns, cells, keys=[*KEYS[view], *names])
             typer.echo(
-                f"{len(frame)} row{'s' * (len(frame) != 1)}, {len(columns)} of {len(frame.columns)} columns "
+                f"{counted(len(frame), 'row')}, {len(columns)} of {len(frame.columns)} columns "
                 "(all columns: --format csv)"
                 if len(frame)
                 else "0 rows"
@@ -101,13 +101,13 @@ def print_merged(merged: Sequence[Merged]) -> None:
         "busy": "{run}: is in training, so it was not merged; merge again when it has ended",
     }
     for source in dict.fromkeys(result.source for result in merged):
-        counted = []
+        kinds = []
         for kind in ("run", "simulation"):
             counts = Counter(result.outcome for result in merged if (result.source, result.kind) == (source, kind))
             if counts:
                 outcomes = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-                counted.append(f"{counts.total()} {kind}s: {outcomes}")
-        typer.echo(f"{source}: {'; '.join(counted)}")
+                kinds.append(f"{counted(counts.total(), kind)}: {outcomes}")
+        typer.echo(f"{source}: {'; '.join(kinds)}")
         for result in merged:
             if (result.source, result.kind) == (source, "run") and result.outcome in sentences:
                 sentence = sentences[result.outcome].format(
@@ -120,9 +120,10 @@ def print_removal(removal: Removal, location: Location) -> None:
     """Print the runs to remove from a store, and how many epochs and files belong to them."""
     if len(removal.runs):
         print_frame(removal.runs, "runs", Format.TABLE)
-        epochs = removal.runs["epochs_done"].sum()
+        epochs = int(removal.runs["epochs_done"].sum())
         files = counted_files(removal.files)
-        typer.echo(f"to remove from {location}: {counted_runs(len(removal.runs))}, {epochs:,} epochs, {files}")
+        stored = f"{counted_runs(len(removal.runs))}, {epochs:,} epoch{'s' * (epochs != 1)}"
+        typer.echo(f"to remove from {location}: {stored}, {files}")
     if removal.shared:
         typer.echo(
             f"to remove from experiment '{removal.experiment}' only: {counted_runs(len(removal.shared))}, "
@@ -133,10 +134,7 @@ def print_removal(removal: Removal, location: Location) -> None:
 def counted_files(files: RunFiles) -> str:
     """Return '2 checkpoints (95.1 KiB) and 1 log'."""
     checkpoints, logs = len(files.checkpoints), len(files.logs)
-    return (
-        f"{checkpoints} checkpoint{'s' * (checkpoints != 1)} ({size_text(files.bytes)}) and "
-        f"{logs} log{'s' * (logs != 1)}"
-    )
+    return f"{counted(checkpoints, 'checkpoint')} ({size_text(files.bytes)}) and {counted(logs, 'log')}"
 
 
 def print_findings(findings: Sequence[Finding], output: Format) -> None:

@@ -12,6 +12,7 @@ from urfb.cli.listing import print_line, printable, table
 from urfb.cli.options import Format
 from urfb.cli.rows import print_rows
 from urfb.cli.terminal import console
+from urfb.errors import counted
 from urfb.theory.checks import Check
 from urfb.theory.spec import Simulated
 from urfb.theory.summary import Spread, Summary
@@ -25,7 +26,11 @@ def show_progress(results: Iterable[Simulated | None], total: int, store: str) -
     for result in shown:
         new += result is not None
     seconds = time.monotonic() - began
-    typer.echo(printable(f"{total} simulations in {store}: {new} new in {seconds:.1f} s, {total - new} already stored"))
+    typer.echo(
+        printable(
+            f"{counted(total, 'simulation')} in {store}: {new} new in {seconds:.1f} s, {total - new} already stored"
+        )
+    )
 
 
 def print_summaries(summaries: Sequence[Summary]) -> None:

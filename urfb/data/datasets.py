@@ -149,15 +149,15 @@ def fetch(name: str, directory: Path) -> None:
     # torchvision's download=True is not enough: it checks neither CIFAR's meta file nor the content of MNIST's unpacked
     # files, so it would leave them damaged.
     source = _torchvision(name)
-    archives = (
-        [_Archive([source.url], directory / source.filename, source.tgz_md5)]
-        if name != "mnist"
-        else [
-            _Archive([mirror + file for mirror in source.mirrors], directory / MNIST_FOLDER / file, md5)
+    if name == "mnist":
+        raw = directory / MNIST_FOLDER
+        archives = [
+            _Archive([mirror + file for mirror in source.mirrors], raw / file, md5)
             for file, md5 in source.resources
-            if directory / MNIST_FOLDER / file.removesuffix(".gz") in faulty
+            if raw / file.removesuffix(".gz") in faulty
         ]
-    )
+    else:
+        archives = [_Archive([source.url], directory / source.filename, source.tgz_md5)]
     for number, archive in enumerate(archives):
         _fetch_archive(name, directory, archive, archives[number:])
 

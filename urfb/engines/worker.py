@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from urfb.engines import Job, Slot
 from urfb.engines.memory import keep_freed_memory
+from urfb.errors import counted
 from urfb.events import EpochEnded, Event, Failed, Finished, Started, Stopped
 from urfb.plugins import USERS_ERRORS, described
 
@@ -119,7 +120,7 @@ def _log_event(event: Event, job: Job) -> None:
             log.info("run %s: %s", job.spec.identity, job.spec.model_dump_json(exclude_defaults=True))
             log.info(
                 "begins after epoch %d of %d%s, process %d on %s, %s, %d CPU threads, urfb %s %s, PyTorch %s",
-                epochs_done, job.spec.epochs, f" and {steps_done} steps" * (steps_done > 0), where.process,
+                epochs_done, job.spec.epochs, f" and {counted(steps_done, 'step')}" * (steps_done > 0), where.process,
                 where.host, where.device_name, where.threads,
                 where.urfb_version, where.commit or "", where.torch_version,
             )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from urfb.data.catalog import dataset_info
-from urfb.errors import GridError, NotationError, PluginError, SelectionError, nearest
+from urfb.errors import GridError, NotationError, PluginError, SelectionError, counted, nearest
 from urfb.grid.schema import Axes, Experiment, GridFile, Matrix, read_grid
 from urfb.grid.settings import CONVENTIONS, SETTINGS
 from urfb.grid.spec import RunSpec, conv_numbers
@@ -356,7 +356,7 @@ def _numbers(setting: str, text: str, layers: str) -> str:
     every = conv_numbers("all", layers)
     numbers = conv_numbers(text, layers)
     if not numbers <= every:
-        raise ValueError(f"{setting} {text}: the network has {len(every)} conv layers")
+        raise ValueError(f"{setting} {text}: the network has {counted(len(every), 'conv layer')}")
     if not numbers:
         return "none"
     return "all" if numbers == every else " ".join(map(str, sorted(numbers)))

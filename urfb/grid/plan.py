@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from urfb.errors import SelectionError, nearest
+from urfb.errors import SelectionError, counted, nearest
 from urfb.grid.expand import GridRun
 from urfb.grid.naming import value_text
 from urfb.grid.settings import SETTINGS
@@ -28,7 +28,7 @@ class PlannedRun:
         run: the run, with its experiments.
         state: the run's state in the store, one of `STATES`.
         epochs_done: the number of stored epochs.
-        reason: the reason for the state, in a few words.
+        reason: the reason for the state, in a few words; '' for done and cancelled runs.
         goes_on_after: the epoch after which training continues; 0 if there is no checkpoint.
         changed: whether the run is new only because its source or the science version has changed.
     """
@@ -71,13 +71,13 @@ def plan(
             case "new":
                 reason = "never trained"
             case "unfinished" if epochs_done < target:
-                reason = f"trained {epochs_done} of {target} epochs"
+                reason = f"trained {epochs_done} of {counted(target, 'epoch')}"
             case "unfinished":
-                reason = f"trained {epochs_done} epochs, but not tested"
+                reason = f"trained {counted(epochs_done, 'epoch')}, but not tested"
             case "failed" | "running":
                 reason = reasons.get(identity, state)
             case _:
-                reason = state
+                reason = ""
         goes_on_after = epochs_done
         if state in ("unfinished", "failed") and epochs_done and identity not in checkpoints:
             goes_on_after = 0
@@ -104,7 +104,7 @@ def one_seed_first(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
 def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dict[str, list[Any]]:
     """Read conditions such as 'rule=urfb' and 'seed=0,1'.
 
-    All conditions must hold. A condition holds if the setting has any of its values.
+    All conditions must hold. A condition holds if the setting has any of its values. 'experiment' means 'experiments'.
 
     Args:
         conditions: the conditions, as the user writes them.
@@ -119,6 +119,8 @@ def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dic
     filters: dict[str, list[Any]] = {}
     for condition in conditions:
         name, values = _name_and_values(condition)
+        if name == "experiment" and "experiments" in columns:
+            name = "experiments"
         if name not in columns:
             raise SelectionError(f"--where '{condition}': there is no '{name}': {nearest(name, columns)}")
         if name in filters:

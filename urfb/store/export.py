@@ -39,7 +39,8 @@ def export(store: Store, to: Path, file_format: str | None = None, conditions: S
         store: the store to export.
         to: a folder, created if needed, for the tables runs, epochs and alignment, and for the three tables of
             simulations if the store has any; or a file named after its table and format, such as trajectories.csv.
-        file_format: 'parquet' or 'csv'; by default the format in the file's name, and 'parquet' for a folder.
+        file_format: 'parquet' or 'csv'; by default the format in the file's name, and for a folder 'parquet' if pyarrow
+            is installed, otherwise 'csv'.
         conditions: conditions such as 'rule=urfb' on the columns of 'runs'. All three tables then have only these
             runs, and a folder gets no simulations. For a file of simulations, conditions on the columns of
             'simulations'.
@@ -49,7 +50,7 @@ def export(store: Store, to: Path, file_format: str | None = None, conditions: S
         InputError: the library for Parquet is missing, or a file cannot be written.
     """
     paths = _paths(to, file_format, both=not conditions and not store.simulations().empty)
-    if any(path.suffix == ".parquet" for path in paths) and find_spec("pyarrow") is None:
+    if any(path.suffix == ".parquet" for path in paths) and not _has_pyarrow():
         raise InputError("Parquet needs pyarrow: pip install 'urfb[parquet]', or choose --format csv")
     read: dict[str, Callable[[], pd.DataFrame]] = {}
     for subject, (listing, *measurements) in TABLES.items():
@@ -74,13 +75,18 @@ def export(store: Store, to: Path, file_format: str | None = None, conditions: S
     return exported
 
 
+def _has_pyarrow() -> bool:
+    return find_spec("pyarrow") is not None
+
+
 def _paths(to: Path, file_format: str | None, *, both: bool) -> list[Path]:
     """Return the files to write; with `both`, a folder gets the tables of simulations, too."""
     if file_format not in (None, *FORMATS):
         raise SelectionError(f"--format {file_format}: allowed are {', '.join(FORMATS)}")
     if to.is_dir() or not to.suffix:
         names = [*TABLES["run"], *(TABLES["simulation"] if both else ())]
-        return [to / f"{name}.{file_format or FORMATS[0]}" for name in names]
+        file_format = file_format or ("parquet" if _has_pyarrow() else "csv")
+        return [to / f"{name}.{file_format}" for name in names]
     names = [name for group in TABLES.values() for name in group]
     if to.stem not in names or to.suffix.removeprefix(".") not in FORMATS:
         raise SelectionError(

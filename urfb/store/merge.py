@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, RowMapping, Select, Table, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from urfb.errors import StoreError
+from urfb.errors import StoreError, counted
 from urfb.files import atomic_write
 from urfb.store import tables
 from urfb.store.engine import Location, unreadable
@@ -42,7 +42,7 @@ class Version(NamedTuple):
         return self.row["epochs_done"], self.tested and self.state != "failed"
 
     def __str__(self) -> str:
-        return f"{self.row['epochs_done']} epochs ({self.state})"
+        return f"{counted(self.row['epochs_done'], 'epoch')} ({self.state})"
 
 
 @dataclass(frozen=True)
