@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,13 @@ def test_every_gpu_is_reported_with_its_precisions(tmp_path: Path) -> None:
     results = findings(tmp_path, "GPU cuda:")
     assert len(results) == torch.cuda.device_count()
     assert all("TF32" in finding.message and "bfloat16" in finding.message for finding in results)
+
+
+@pytest.mark.parametrize(("version", "level"), [("3.40.1", "warning"), ("3.51.2", "warning"), ("3.51.3", "ok")])
+def test_an_sqlite_that_can_damage_stores_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, level: str
+) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version", version)
+    (finding,) = findings(tmp_path, f"SQLite {version}")
+    assert finding.level == level
+    assert ("a single `urfb grid run` is safe" in finding.advice) == (level == "warning")

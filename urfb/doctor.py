@@ -92,7 +92,8 @@ def sqlite_version(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"{message} can, very rarely, damage a store that several processes write at once",
-            "run only one `urfb grid run` at a time on a store, or use SQLite 3.51.3 or later, or PostgreSQL",
+            "a single `urfb grid run` is safe, because only one of its processes writes; for several on one store, use "
+            "SQLite 3.51.3 or later, or PostgreSQL",
         )
     else:
         yield Finding("ok", message)

@@ -9,6 +9,11 @@ SCHEDULER = "tests/engines/test_scheduler.py"
 
 MUTATIONS = [
     *of(
+        "urfb/cli/listing.py",
+        "tests/cli/test_habits.py::test_each_part_of_a_narrow_table_has_the_columns_that_identify_a_row",
+        ("            repeated.append(key)\n", "            pass\n"),
+    ),
+    *of(
         "urfb/engines/runner.py",
         "tests/engines/test_runner.py::test_one_seed_of_everything_is_trained_first",
         (

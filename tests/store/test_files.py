@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import time
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pandas as pd
@@ -137,3 +139,15 @@ def test_a_full_disk_is_reported_and_loses_no_results(store: WritableStore, run:
     assert store.runs()["epochs_done"].tolist() == [stored]
     store.record(run.spec.identity, epoch(stored + 1))  # there is space again
     assert len(store.epochs()) == stored + 1
+
+
+def test_the_threads_of_a_runner_write_one_after_the_other(tmp_path: Path) -> None:
+    store = open_for_writing(str(tmp_path / "urfb.sqlite"))
+    with store.writing():
+        renewal = Thread(target=store.renew_leases)
+        renewal.start()
+        time.sleep(0.2)
+        assert store.engine.pool.checkedout() == 1
+        assert renewal.is_alive()
+    renewal.join(timeout=10)
+    assert not renewal.is_alive()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,9 @@ class WritableStore(Store):
         super().__init__(location, engine)
         self._token = f"{machine()} {uuid.uuid4().hex}"
         self._file = OpenFile(location, engine) if location.path is not None else None
+        # The thread that renews leases has its own connection. Versions of SQLite before 3.51.3 can damage a file that
+        # two connections write at the same instant.
+        self._turn = threading.Lock() if location.path is not None else None
 
     @contextmanager
     def writing(self, patience: float = math.inf) -> Iterator[Connection]:
@@ -75,7 +79,7 @@ class WritableStore(Store):
         """
         self._check_file()
         try:
-            with self.engine.execution_options(patience=patience).begin() as connection:
+            with self._alone(patience), self.engine.execution_options(patience=patience).begin() as connection:
                 yield connection
         except DBAPIError as error:
             self._check_file()
@@ -84,6 +88,19 @@ class WritableStore(Store):
                 "to continue from them"
             ) from error
         self._check_file()
+
+    @contextmanager
+    def _alone(self, patience: float) -> Iterator[None]:
+        """Wait until no other thread writes to an SQLite file, and keep others waiting while the context is open."""
+        if self._turn is None:
+            yield
+        elif self._turn.acquire(timeout=-1 if patience == math.inf else patience):
+            try:
+                yield
+            finally:
+                self._turn.release()
+        else:
+            raise StoreError(f"{self.location}: cannot be written (another thread is waiting to write)")
 
     def _check_file(self) -> None:
         if self._file is not None:
