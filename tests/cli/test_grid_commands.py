@@ -223,6 +223,8 @@ def test_stored_runs_of_an_experiment_that_the_file_lacks_are_reported(tmp_path:
     )
     assert "also has" not in urfb("grid", "plan", other, "tiny", "--store", trained).output
     assert "also has" not in urfb("grid", "plan", other, "--store", tmp_path / "new.sqlite").output
+    other.write_text(grid.read_text().replace("  tiny:\n    d", "  unlike:\n    d").replace("[0, 1]", "[5]"))
+    assert "also has" not in urfb("grid", "plan", other, "--store", trained).output
 
 
 def test_epochs_and_conditions_select_the_runs_to_train(tmp_path: Path, trained: Path) -> None:
