@@ -1,5 +1,6 @@
 import io
 import re
+import zlib
 from types import SimpleNamespace
 
 import matplotlib
@@ -13,6 +14,7 @@ from tests.report.conftest import FakeStore, made
 from urfb import __version__
 from urfb.errors import InputError, SelectionError
 from urfb.report import rendering
+from urfb.report.building import Builder
 from urfb.report.exhibits import chosen
 from urfb.report.figures import FIGURES
 from urfb.report.rendering import SUFFIXES
@@ -79,6 +81,25 @@ def test_the_picture_is_sharp_and_says_where_it_comes_from(store, tmp_path):
 def test_the_same_runs_give_the_same_bytes(everything):
     first, second = everything.files
     assert first == second
+
+
+def test_a_figure_on_the_page_is_the_same_bytes_each_time(store, tmp_path):
+    store.add(3, untied="all")
+    for name in ("1", "4", "8"):
+        [figure] = chosen(FIGURES, [name], None)
+        first, second = (Builder(store, "urfb.sqlite").build(figure, tmp_path).svg for _ in range(2))
+        assert first == second
+        assert b"<path" in first
+
+
+def test_fonts_in_pdf_files_are_truetype_without_layout_tables(everything):
+    for name in (name for name in everything.files[0] if name.endswith(".pdf")):
+        pdf = everything.files[0][name]
+        assert b"/Type3" not in pdf
+        streams = [zlib.decompress(part) for part in re.findall(rb"stream\r?\n(x.*?)\nendstream", pdf, re.DOTALL)]
+        heads = [stream[:400] for stream in streams if b"glyf" in stream[:400]]
+        assert heads
+        assert not any(b"GSUB" in head or b"GPOS" in head for head in heads)
 
 
 def test_only_what_its_data_changed_is_made_again(store, tmp_path):
@@ -166,7 +187,7 @@ def test_an_experiments_name_cannot_leave_the_folder(store, tmp_path):
     store.add(2, experiments="../a b")
     [rendered] = render(store, [4], tmp_path, "../a b", "a.sqlite")
     assert all(path.parent == tmp_path for path in rendered.files)
-    assert rendered.completing_command == "urfb grid run experiments.yaml '../a b' --store a.sqlite"
+    assert rendered.completing_command == "urfb grid run FILE '../a b' --store a.sqlite"
 
 
 def test_the_papers_figures_name_the_command_that_completes_them(store, tmp_path):

@@ -101,9 +101,15 @@ class Built:
     @property
     def svg(self) -> bytes:
         """A figure as SVG."""
-        svg = self._saved("svg", {"Date": None})
+        names: dict[bytes, bytes] = {}
+        # Matplotlib's names are hashes of coordinates, whose last bits differ between two layouts, or random.
+        svg = re.sub(
+            rb"\b([a-z]|image)[0-9a-f]{10}\b",
+            lambda name: names.setdefault(name[0], b"shape-%d" % (len(names) + 1)),
+            self._saved("svg", {"Date": None}),
+        )
         # Rounding to a hundredth of a point is invisible and halves the size of a line of 1,000 epochs.
-        return re.sub(rb' d="[^"]*"', lambda path: re.sub(rb"(\.\d\d)\d+", rb"\1", path.group()), svg)
+        return re.sub(rb' d="[^"]*"', lambda path: _rounded(path[0]), svg)
 
     @property
     def _subject(self) -> str:
@@ -112,8 +118,7 @@ class Built:
     def _saved(self, form: str, metadata: Mapping[str, str | None], dpi: float | Literal["figure"] = "figure") -> bytes:
         """Return the figure in a format; the same data give the same bytes."""
         content = io.BytesIO()
-        # The salt keeps identifiers in SVG the same each time.
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": "urfb"}), _glyphs_only():
+        with matplotlib.rc_context(STYLE), _glyphs_only():
             self.figure.figure.savefig(content, format=form, metadata=metadata, dpi=dpi)
         return content.getvalue()
 
@@ -184,6 +189,11 @@ def _glyphs_only() -> Iterator[None]:
         yield
     finally:
         subset.Options._drop_tables_default = usual
+
+
+def _rounded(path: bytes) -> bytes:
+    """Return a path of an SVG with at most two decimals, and no -0."""
+    return re.sub(rb"-(0(?:\.0+)?)(?![.\d])", rb"\1", re.sub(rb"(\.\d\d)\d+", rb"\1", path))
 
 
 def _lay_out(drawn: Drawn, dots_per_inch: int) -> None:
