@@ -315,7 +315,7 @@ def test_published_results_have_their_sources_and_no_runs(store: FakeStore) -> N
     ours = row_of(made, source="makrout", rule="URFB")
     [accuracy] = [one.values["URFB"] for one in PUBLISHED if one.of == "last epoch"]
     assert (ours["error (%)"], ours["seeds"]) == (f"{100 - accuracy:.1f}", "1")
-    with pytest.raises(SelectionError, match="Table published cannot show an experiment's runs"):
+    with pytest.raises(SelectionError, match="Table published cannot show the runs of 'quick'"):
         chosen(TABLES, ["published"], "quick")
 
 
