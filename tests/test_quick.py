@@ -74,9 +74,9 @@ def test_the_tutorials_query_prints_what_the_tutorial_shows(project: Path) -> No
 
 @pytest.mark.slow
 def test_the_tutorials_grid_and_program_give_its_answer(tmp_path: Path, real_data: Path) -> None:
-    for name in ("mine.yaml", "answer.py"):
+    for name in ("depth.yaml", "answer.py"):
         (tmp_path / name).write_text(block(name).text)
-    run(tmp_path, "grid", "run", "mine.yaml", "--data-dir", real_data)
+    run(tmp_path, "grid", "run", "depth.yaml", "--data-dir", real_data)
     command, environment = [sys.executable, "answer.py"], {"PYTHONPATH": str(ROOT)}
     answer = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True, env=environment).stdout
     (printed, words), (shown, words_shown) = map(numbers_and_words, (answer, block("test error (%)").text))

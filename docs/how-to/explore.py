@@ -3,7 +3,7 @@
 #
 # Read a store into DataFrames, plot it and compare rules. This page is the script `docs/how-to/explore.py` with its
 # output on the published store. VS Code, Spyder and Jupyter (with Jupytext) open the script as a notebook. To read your
-# own store, change one line.
+# own runs, change `STORE` and `EXPERIMENT`. The section on differences needs runs of the rules bp, urfb and frfb.
 
 # %%
 import sqlite3
@@ -15,8 +15,10 @@ from scipy.stats import ttest_1samp
 
 import urfb
 
-# For your own runs: results/urfb.sqlite
-store = urfb.open_store("results/reference/urfb.sqlite")
+STORE = "results/reference/urfb.sqlite"  # urfb writes yours to results/urfb.sqlite
+EXPERIMENT = "short"
+
+store = urfb.open_store(STORE)
 sns.set_theme(style="whitegrid", palette="colorblind")
 
 # %% [markdown]
@@ -27,7 +29,7 @@ sns.set_theme(style="whitegrid", palette="colorblind")
 # seeds. [The store](../reference/store.html) describes each column.
 
 # %%
-runs = store.runs(experiments="short", state="done")
+runs = store.runs(experiments=EXPERIMENT, state="done")
 runs[["run", "rule", "loss", "seed", "epochs_done", "test_error", "device_name"]].head()
 
 # %%
@@ -100,4 +102,4 @@ query = """
     SELECT network, dataset, rule, loss, count(*) AS runs, round(sum(seconds) / 3600, 2) AS core_hours
     FROM runs WHERE threads = 1 GROUP BY network, dataset, rule, loss
 """
-pd.read_sql(query, sqlite3.connect("results/reference/urfb.sqlite"))
+pd.read_sql(query, sqlite3.connect(STORE))

@@ -52,7 +52,7 @@ def test_a_rule_with_parameters_needs_no_values(rule: str) -> None:
         (["Conv 3 99x99; Output"], "the filter is larger than its grid"),
         (["simpnet", "--rule", "urfbb"], "rule 'urfbb': did you mean 'urfb'?"),
         (["Full 20"], "network 'Full 20': a network ends with 'Output', as in 'Full 20; Output'"),
-        (["simpnet", "--untied", "4"], "untied 4: the network has 1 conv layers"),
+        (["simpnet", "--untied", "4"], "untied 4: the network has 1 conv layer"),
         (["simpnet", "--dataset", "cifar"], "did you mean 'cifar10'?"),
     ],
 )

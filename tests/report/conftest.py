@@ -113,6 +113,9 @@ class FakeStore:
     def trajectory_layers(self, **filters: Any) -> pd.DataFrame:
         return pd.DataFrame(columns=["simulation", *tables.SIMULATION_COLUMNS, "layer", "iteration", "correlation"])
 
+    def memberships(self) -> list[tuple[str, str]]:
+        return [(name, row["run"]) for row in self.rows for name in row["experiments"].split(",")]
+
     def filters(self, run: str) -> list[LocatedFilters]:
         [row] = [row for row in self.rows if row["run"] == run]
         if row["untied"] == "none" or row["epochs_done"] == 0:

@@ -196,7 +196,10 @@ def test_only_w_shaped_feedback_is_drawn_in_rows_of_four(store):
     assert [len(part.get_axes()) for part in figure.subfigs] == [4, 3]
     assert len(figure.get_axes()) == len(rules)
     assert not any(word in axes.get_title() for axes in figure.get_axes() for word in ("BP", "DFA", "shallow"))
-    assert drawn.explanation.endswith("Rules without an R of Wᵗ's shape are not shown: DFA and shallow.")
+    assert drawn.explanation.endswith(
+        "For uSF, brSF, frSF and sham, R is the tensor that carries the error signal; it may depend on W. "
+        "Rules without an R of Wᵗ's shape are not shown: DFA and shallow."
+    )
 
 
 def test_gradients_are_drawn_as_cosines_of_the_runs_that_measured_them(store):

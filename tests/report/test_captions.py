@@ -36,6 +36,8 @@ def test_a_complete_figure_has_a_caption_without_a_gap(store):
     of_quick = caption_of("4", store, "quick")
     assert of_quick.as_text().count("\n") == 1
     assert of_quick.body.endswith("Each protocol has 3 seeds and 2 epochs.")
+    assert of_quick.body.startswith("Runs: simpnet, CIFAR-10. Solid lines")
+    assert caption_of("saturation", store, "quick").title.startswith("Figure saturation for the experiment quick: ")
     assert made("4", store, "quick").figure.texts == []
 
 

@@ -53,7 +53,7 @@ def test_the_documented_example_of_a_rule_runs_and_is_plotted(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     section = DOCUMENT.read_text().split("## A rule of your own")[1]
     files = re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", section, re.DOTALL)
-    assert [name for name, _ in files] == ["my_rules.py", "mine.yaml", "my_figures.py"]
+    assert [name for name, _ in files] == ["my_rules.py", "half.yaml", "my_figures.py"]
     assert sum(len(text.splitlines()) for _, text in files) < 40
     for name, text in files:
         Path(name).write_text(text)
@@ -69,11 +69,15 @@ def test_the_documented_example_of_a_rule_runs_and_is_plotted(tmp_path: Path, mo
     head = Path("results/figures/figure-half.csv").read_text()
     assert head.count("\n# run ") == 9
     assert (
-        "# made by: urfb report figures half --store results/urfb.sqlite --out results/figures --grid mine.yaml" in head
+        "# made by: urfb report figures half --store results/urfb.sqlite --out results/figures --grid half.yaml" in head
     )
     assert "half (unchanged)" in invoke(draw)
     Path("my_figures.py").write_text(Path("my_figures.py").read_text().replace("2.6", "2.5"))
     assert "unchanged" not in invoke(draw)
+    Path("my_rules.py").write_text(Path("my_rules.py").read_text().replace("/ 2", "/ 3"))
+    invoke(f"{run} --epochs 1 --device cpu --jobs 0")
+    assert "the store also has 3 runs not in half.yaml" in invoke(draw)
+    assert "Runs: digitnet, digits, source " in Path("results/figures/figure-half.txt").read_text()
 
 
 def test_a_grid_files_figures_come_after_the_papers(grid: Path, tmp_path: Path) -> None:
@@ -219,7 +223,7 @@ def test_an_experiment_is_completed_from_the_grid_file_that_has_it() -> None:
     [of_default] = chosen(FIGURES, ["4"], "quick")
     assert of_default.completed_by == "grid run experiments.yaml quick"
     [elsewhere] = chosen(FIGURES, ["4"], "slow")
-    assert elsewhere.completed_by == "grid run FILE slow"
+    assert elsewhere.completed_by == "grid run GRID.yaml slow"
 
 
 def test_runs_are_selected_by_values_and_lists_of_them(store) -> None:  # type: ignore[no-untyped-def]

@@ -187,7 +187,7 @@ def test_an_experiments_name_cannot_leave_the_folder(store, tmp_path):
     store.add(2, experiments="../a b")
     [rendered] = render(store, [4], tmp_path, "../a b", "a.sqlite")
     assert all(path.parent == tmp_path for path in rendered.files)
-    assert rendered.completing_command == "urfb grid run FILE '../a b' --store a.sqlite"
+    assert rendered.completing_command == "urfb grid run GRID.yaml '../a b' --store a.sqlite"
 
 
 def test_the_papers_figures_name_the_command_that_completes_them(store, tmp_path):

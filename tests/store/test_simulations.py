@@ -113,7 +113,7 @@ def test_the_merge_command_counts_runs_and_simulations(tmp_path: Path) -> None:
     merged = CliRunner().invoke(
         app, ["results", "merge", str(theirs.location), "--store", str(tmp_path / "new.sqlite")]
     )
-    assert merged.output == f"{theirs.location}: 1 runs: 1 added; 2 simulations: 2 added\n"
+    assert merged.output == f"{theirs.location}: 1 run: 1 added; 2 simulations: 2 added\n"
 
 
 def test_exports_have_the_tables_of_simulations_if_there_are_any(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,10 +14,10 @@ import typer
 from urfb.cli import completion
 from urfb.cli.drawing import import_matplotlib
 from urfb.cli.options import DEFAULT_STORE, StoreOption
+from urfb.errors import GridError
 
 if TYPE_CHECKING:
     from urfb.report.rendering import Rendered
-    from urfb.store import Store
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -44,7 +45,7 @@ ExperimentOption = Annotated[
     typer.Option(
         "--experiment",
         metavar="NAME",
-        help="Show the runs of this experiment, in separate files.",
+        help="Show only the runs of this experiment, in separate files.",
         autocompletion=completion.experiments_to_show,
     ),
 ]
@@ -53,7 +54,7 @@ GridOption = Annotated[
     typer.Option(
         "--grid",
         metavar="FILE",
-        help="Grid file that names your own figures and tables (reports:).",
+        help="Grid file of the experiment. It also names your own figures and tables (reports:).",
         show_default="./experiments.yaml, if it exists",
     ),
 ]
@@ -116,6 +117,7 @@ def figures(
     """
     for rendered in make("figure", names, store, out, experiment, grid, style, force):
         print_rendered(rendered)
+    print_hints(store, experiment, grid, everything=not names)
 
 
 @app.command()
@@ -148,6 +150,8 @@ def tables(
             typer.echo("\n" * (index > 0) + printable(text, keep="\n"), nl=False)
         else:
             print_rendered(rendered)
+    if not printed:
+        print_hints(store, experiment, grid, everything=not names)
 
 
 def make(
@@ -267,7 +271,7 @@ def page(
         force=force,
     )
     typer.echo(f"{written.file}{'' if written.made else ' (unchanged)'}")
-    print_experiments(opened, experiment)
+    print_hints(store, experiment, grid)
 
 
 @app.command("all")
@@ -317,15 +321,31 @@ def everything(
         typer.echo(f"{part.name}: {part.files[0]}{unaltered}{lacking}")
         made, unchanged = made + part.made, unchanged + (not part.made)
     typer.echo(f"{made} made, {unchanged} unchanged; captions, tables and the page list missing runs")
-    print_experiments(opened, experiment)
+    print_hints(store, experiment, grid)
 
 
-def print_experiments(store: Store, experiment: str | None) -> None:
-    """Print the store's experiments, with their numbers of runs, if none was chosen."""
-    runs = Counter(name for name, _ in store.memberships())
-    if experiment is None and runs:
+def print_hints(store: str, experiment: str | None, grid: Path | None, everything: bool = True) -> None:
+    """Print which experiments can be shown, and which of their runs a grid file does not ask for.
+
+    Args:
+        store: the store as the user named it.
+        experiment: the chosen experiment; None for the paper's runs.
+        grid: the grid file that the user named; None for none.
+        everything: whether all exhibits were made, and not only those that the user named.
+    """
+    from urfb.cli.listing import unasked_text
+    from urfb.grid.expand import load_grids
+    from urfb.store import open_store
+
+    if everything and experiment is None:
+        runs = Counter(name for name, _ in open_store(store).memberships())
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(runs.items()))
-        typer.echo(f"These show the paper's runs. To show one experiment, use --experiment NAME: {listed}")
+        if listed:
+            typer.echo(f"These show the paper's runs. To show one experiment, use --experiment NAME: {listed}")
+    if grid is not None:
+        with suppress(GridError):  # mistakes in a grid file do not concern runs that are trained
+            if notice := unasked_text(load_grids([grid]), store):
+                typer.echo(notice)
 
 
 def print_rendered(rendered: Rendered) -> None:

@@ -201,8 +201,9 @@ class RunSettings(BaseModel):
     ] = None
     """How the locations of an untied layer start: with independent draws, or with copies of one filter."""
     pretraining_epochs: Annotated[NotNegativeInt, Use(notation=True, workload=True, compares="untied")] = 0
-    """The number of epochs in a first stage, in which all layers are tied. After it, the layers in `frozen` keep W and
-    R, all other layers are drawn again, and `untied` takes effect. `epochs` counts both stages."""
+    """The number of epochs in a first stage, in which all layers are tied. After it, the layers in `frozen` keep W
+    (and R, if both rules draw R like W), all other layers are drawn again, and `untied` takes effect. `epochs` counts
+    both stages."""
     pretraining_rule: Annotated[
         RuleName | None,
         Use(follows=("pretraining_epochs",), notation=True, workload=True, compares="untied", fixed=False),
@@ -211,7 +212,7 @@ class RunSettings(BaseModel):
     frozen: Annotated[
         ConvLayers | None, Use(follows=("pretraining_epochs",), notation=True, compares="untied", fixed=False)
     ] = None
-    """The conv layers that keep the weights from the first stage, written as for `untied`."""
+    """The conv layers that keep W from the first stage, written as for `untied`."""
     activation_slope: Annotated[Positive, Use(follows=("convention",), notation=True, fixed=False)] = 1.0
     """The slope of σ between its bounds −1 and 1."""
     pool_padding: Annotated[PoolPadding, Use(follows=("convention",), notation=True, fixed=False)] = "centred"

@@ -141,13 +141,16 @@ def draw(data: Data) -> Drawn:
     Runs with two stages are drawn from the start of the second, without the layers that it freezes.
     """
     panels = with_feedback(data.panels)
-    shown = {protocol.name for panel in panels for protocol in panel.protocols}
-    names = dict.fromkeys(
-        protocol.name for panel in data.panels for protocol in panel.protocols if protocol.rule != "bp"
-    )
-    without = [name for name in names if name not in shown]
-    note = f"Rules without an R of Wᵗ's shape are not shown: {listed(without)}." if without else ""
-    return _draw(panels, data, CORRELATION, note)
+    shown = {protocol.name for protocol in _protocols(panels)}
+    others = [protocol for protocol in _protocols(data.panels) if protocol.rule != "bp"]
+    without = [protocol.name for protocol in others if protocol.name not in shown]
+    computed = [protocol.name for protocol in _protocols(panels) if _may_compute_carrier(protocol.rule)]
+    notes = []
+    if computed:
+        notes.append(f"For {listed(computed)}, R is the tensor that carries the error signal; it may depend on W.")
+    if without:
+        notes.append(f"Rules without an R of Wᵗ's shape are not shown: {listed(without)}.")
+    return _draw(panels, data, CORRELATION, " ".join(notes))
 
 
 def draw_gradients(data: Data) -> Drawn:
@@ -224,6 +227,16 @@ def last_stage(alignment: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     learning = pd.Series([str(layer) not in str(frozen).split() for layer, frozen in pairs], rows.index, dtype=bool)
     rows = rows[learning & ((rows["pretraining_epochs"] == 0) | (rows["epoch"] > rows["pretraining_epochs"]))]
     return rows.assign(epoch=rows["epoch"] - rows["pretraining_epochs"])
+
+
+def _protocols(panels: Sequence[Panel]) -> list[Protocol]:
+    """Return the protocols of the panels, each name once."""
+    return list({protocol.name: protocol for panel in panels for protocol in panel.protocols}.values())
+
+
+def _may_compute_carrier(rule: str) -> bool:
+    """Return whether a rule computes the tensor that carries the error signal; custom rules may."""
+    return rule not in RULES or RULES[rule].carrier is not None
 
 
 def with_feedback(panels: list[Panel]) -> list[Panel]:

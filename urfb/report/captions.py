@@ -48,7 +48,8 @@ def caption(exhibit: Exhibit, data: Data, drawn: Drawn, command: str) -> Caption
     """
     epochs = drawn.runs.get("drawn_epochs", drawn.runs.get("epochs_done"))
     reached = {} if epochs is None or "run" not in drawn.runs else dict(zip(drawn.runs["run"], epochs, strict=True))
-    sentences = [drawn.explanation, extents(data.panels, reached), in_sentence(drawn.shortfalls)]
+    sentences = [_subject(exhibit, data), drawn.explanation, extents(data.panels, reached)]
+    sentences.append(in_sentence(drawn.shortfalls))
     named = exhibit.heading if exhibit.paper_figure is not None else exhibit.caption
     return Caption(
         title=_sentence(exhibit.heading),
@@ -56,6 +57,14 @@ def caption(exhibit: Exhibit, data: Data, drawn: Drawn, command: str) -> Caption
         body=" ".join(filter(None, (" ".join(words.split()) for words in sentences))),
         command=command if drawn.shortfalls else "",
     )
+
+
+def _subject(exhibit: Exhibit, data: Data) -> str:
+    """Return the networks, data sets and settings of an experiment's figure, which its title does not have."""
+    titles = [panel.title for panel in data.panels if not panel.runs.empty]
+    if exhibit.selection.experiment is None or not titles or (exhibit.source is None and len(titles) > 1):
+        return ""  # the picture has the titles of several panels
+    return _sentence(f"Runs: {'; '.join(titles)}")
 
 
 def _sentence(text: str) -> str:

@@ -15,7 +15,7 @@ MEANING = (
     "mean, low and high: the error in percent at the epoch of the test, its mean over n seeds and, with at least three "
     "seeds, the 95 % interval of that mean (t)"
 )
-ABOUT_INTERVALS = "Mean over seeds ± half-width of its 95 % interval (Student's t), with at least three seeds."
+ABOUT_INTERVALS = "Mean over seeds ± half of its 95 % interval (Student's t), from three seeds on."
 DECIMALS = 2
 """Decimals of an error in percent, the resolution of a test set of 10,000 images."""
 

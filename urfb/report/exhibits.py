@@ -167,7 +167,7 @@ class Exhibit:
     @property
     def heading(self) -> str:
         """The full title, for the heads and the metadata of files."""
-        if self.paper_figure is None:
+        if self.paper_figure is None and not self._for_experiment:
             return f"{self.label}: {self.caption}"
         if self.kind == "table" and self.selection.experiment is None:
             return f"{self.label}, {self.caption}"
@@ -176,12 +176,17 @@ class Exhibit:
     @property
     def caption(self) -> str:
         """The full title without the label."""
+        if self._for_experiment:
+            return f"for the experiment {self.selection.experiment}: {self.title}"
         if self.paper_figure is None:
             return self.title
-        if self.selection.experiment is not None:
-            return f"for the experiment {self.selection.experiment}: {self.title}"
         behind = f"behind Figure {self.paper_figure} " if self.kind == "table" else ""  # the paper has no tables
         return f"{behind}of {PAPER}: {self.title}"
+
+    @property
+    def _for_experiment(self) -> bool:
+        """Whether it is one of urfb's exhibits for the runs of an experiment."""
+        return self.source is None and self.selection.experiment is not None
 
     def of_experiment(self, name: str, grid: str = str(GRID_FILE)) -> Exhibit:
         """Return the exhibit for the runs of an experiment of a grid file.
@@ -294,11 +299,11 @@ def chosen(
 
 
 def _file_with(experiment: str, grid: Path | None) -> str:
-    """Return the grid file that trains an experiment; the placeholder FILE if it is not known."""
+    """Return the grid file that trains an experiment; the placeholder GRID.yaml if it is not known."""
     if grid is not None:
         return str(grid)
     known = GRID_FILE.exists() and experiment in outline(GRID_FILE)[1]
-    return str(GRID_FILE) if known else "FILE"
+    return str(GRID_FILE) if known else "GRID.yaml"
 
 
 def fitting(exhibits: Sequence[Exhibit], runs: pd.DataFrame) -> list[Exhibit]:

@@ -36,7 +36,7 @@ def tabulate(data: Data) -> Tabulated:
                 epochs, seconds = int(rows["epochs_done"].sum()), float(rows["seconds"].sum())
                 what = (panel.title, protocol.name)
                 numbers.append((*what, machine, epochs, seconds, len(rows), " ".join(rows["run"])))
-                rates = (number(seconds / epochs, 1), number(seconds / len(rows) / 3600, 2))
+                rates = (number(seconds / epochs, 1), _hours(seconds / len(rows)))
                 shown.append((*what, str(len(rows)), span(rows["epochs_done"]), *rates, str(machine)))
 
     notes = [_total(machine, rows) for machine, rows in runs.groupby("machine")]
@@ -61,6 +61,12 @@ def _machine(device: str, name: str | None, threads: float) -> str:
 
 def _total(machine: object, runs: pd.DataFrame) -> str:
     """Return the totals of all runs on one machine as a sentence."""
-    epochs, hours = int(runs["epochs_done"].sum()), number(runs["seconds"].sum() / 3600, 1)
+    epochs, seconds = int(runs["epochs_done"].sum()), float(runs["seconds"].sum())
     counted = f"{len(runs):,} run{'s' * (len(runs) != 1)}, {epochs:,} epoch{'s' * (epochs != 1)}"
-    return f"On {'an unknown machine' if machine == 'unknown' else machine}: {counted}, {hours} hours."
+    return f"On {'an unknown machine' if machine == 'unknown' else machine}: {counted}, {_hours(seconds)} hours."
+
+
+def _hours(seconds: float) -> str:
+    """Return hours with two decimals, or with four if there are fewer than one."""
+    hours = seconds / 3600
+    return number(hours, 2 if hours >= 1 else 4)

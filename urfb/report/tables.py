@@ -49,7 +49,7 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         kind="table",
         paper_figure=10,
-        shows="final correlation of W and Rᵗ, with all and with half of the connections",
+        shows="final correlation of W and Rᵗ over all entries and over shared connections",
         make=alignment_tables.tabulate,
         selection=Selection((SIMPNET10,), (URFB, FRFB, URFB_SPARSE, FRFB_SPARSE)),
         measured=("alignment",),

@@ -197,7 +197,11 @@ layer_alignment = Table(
     Column("step", Integer, primary_key=True, doc="number of updates so far"),
     Column("epoch", Float, nullable=False, doc="number of epochs so far, with a fraction within an epoch"),
     Column("layer_name", Text, nullable=False, doc="the layer in the paper's notation, or its name in a custom model"),
-    Column("correlation", Float, doc="correlation of W and Rᵗ over all entries, −1 to 1; empty if one is constant"),
+    Column(
+        "correlation",
+        Float,
+        doc="correlation of W and Rᵗ (or of the carrier) over all entries, −1 to 1; empty if one is constant",
+    ),
     Column("correlation_shared", Float, doc="the same over the connections that both W and Rᵗ have"),
     Column("angle", Float, doc="angle between W and Rᵗ, in degrees"),
     Column("sign_agreement", Float, doc="fraction of the shared connections on which W and Rᵗ have the same sign"),

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from urfb import __version__
 from urfb.files import write_file
-from urfb.grid.naming import split_names
+from urfb.grid.naming import settings_in, shared, split_names, value_text
 from urfb.report.building import Builder, Built
 from urfb.report.claims import ClaimResult, Verdict
 from urfb.report.claims.findings import findings
@@ -190,12 +190,21 @@ def _summaries(runs: pd.DataFrame, claims: Sequence[ClaimResult]) -> dict[str, A
     found = sorted(findings(claims), key=lambda finding: finding.verdict is Verdict.UNDECIDED)
     return {
         "summary": _summary(runs),
+        "settings": _settings(runs),
         "experiments": [f"{name} ({count:,})" for name, count in _experiments(runs)],
         "states": _states(runs),
         "origins": _origins(runs),
         "findings": found,
         "verdicts": {verdict.value: sum(finding.verdict is verdict for finding in found) for verdict in Verdict},
     }
+
+
+def _settings(runs: pd.DataFrame) -> list[str]:
+    """Return the settings that all runs share and the layers of each named network, one text each."""
+    settings = settings_in(runs)
+    common = [f"{name.replace('_', ' ')} {value_text(settings[0][name])}" for name in shared(settings)]
+    networks = runs[["network", "layers"]].drop_duplicates().dropna()
+    return common + [f"{name} is {layers}" for name, layers in networks.itertuples(index=False) if name != layers]
 
 
 def _experiments(runs: pd.DataFrame) -> list[tuple[str, int]]:
