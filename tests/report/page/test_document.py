@@ -98,7 +98,7 @@ def test_an_experiments_page_lists_only_its_runs(mixed, write):
     runs = mixed.runs()
     assert listed == list(runs["run"][runs["rule"] == "bp"])
     assert 'id="claim-' not in text
-    assert re.search("<p>All runs: .*dataset digits", text)
+    assert re.search("<p>All runs have .*dataset digits", text)
 
 
 def test_identical_figures_of_an_experiment_are_shown_once(mixed, write):

@@ -31,7 +31,7 @@ from urfb.report.claims.formatting import (
     tested_by,
     undecided,
 )
-from urfb.report.drawn import Tabulated, span
+from urfb.report.drawn import Tabulated, listed, span
 from urfb.report.exhibits import Exhibit, Frames, fitting
 from urfb.report.page.runs import details, rows
 from urfb.report.rendering import file_prefix
@@ -200,11 +200,14 @@ def _summaries(runs: pd.DataFrame, claims: Sequence[ClaimResult]) -> dict[str, A
 
 
 def _settings(runs: pd.DataFrame) -> list[str]:
-    """Return the settings that all runs share and the layers of each named network, one text each."""
+    """Return a sentence with the settings that all runs share, and a sentence for each named network."""
     settings = settings_in(runs)
     common = [f"{name.replace('_', ' ')} {value_text(settings[0][name])}" for name in shared(settings)]
-    networks = runs[["network", "layers"]].drop_duplicates().dropna()
-    return common + [f"{name} is {layers}" for name, layers in networks.itertuples(index=False) if name != layers]
+    networks = runs[["network", "layers"]].drop_duplicates().dropna().itertuples(index=False)
+    return [
+        *([f"All runs have {listed(common)}."] if common else []),
+        *(f"{name}: {layers}." for name, layers in networks if name != layers),
+    ]
 
 
 def _experiments(runs: pd.DataFrame) -> list[tuple[str, int]]:
