@@ -92,7 +92,7 @@ def test_fewer_than_three_seeds_have_no_interval(store: FakeStore, seeds: int) -
         store.add(4, seed=seed, test_error=0.41237)
     made = tabulated("5", store)
     assert row_of(made, **{"network, data set": "simpnet, CIFAR-10", "protocol": "URFB"})["test (%)"] == "41.24"
-    assert "with at least three seeds" in made.notes[0]
+    assert "from three seeds on" in made.notes[0]
     assert "with at least three seeds" in made.meaning
     assert made.data[["low", "high"]].isna().all(axis=None)
 
@@ -332,19 +332,19 @@ def test_runs_table_has_epochs_and_hours_for_each_machine(store: FakeStore) -> N
     rows = [tuple(row.values()) for row in made.shown.to_dict("records")]
     assert sorted(rows) == sorted(
         [
-            ("simpnet, CIFAR-10, batch size 500", "URFB", "2", "4 to 6", "40.0", "0.06", "a processor, 1 thread"),
-            ("simpnet, CIFAR-10, batch size 500", "URFB", "1", "6", "23.3", "0.04", "a processor, 2 threads"),
-            ("simpnet, CIFAR-10, batch size 500", "URFB", "1", "3", "15.0", "0.01", "unknown"),
-            ("simpnet, CIFAR-10, batch size 50", "URFB 50 %", "1", "2", "10.0", "0.01", "a processor, 1 thread"),
-            ("simpnet, CIFAR-100", "FRFB", "1", "1,000", "0.0", "0.01", "a GPU"),
+            ("simpnet, CIFAR-10, batch size 500", "URFB", "2", "4 to 6", "40.0", "0.0556", "a processor, 1 thread"),
+            ("simpnet, CIFAR-10, batch size 500", "URFB", "1", "6", "23.3", "0.0389", "a processor, 2 threads"),
+            ("simpnet, CIFAR-10, batch size 500", "URFB", "1", "3", "15.0", "0.0125", "unknown"),
+            ("simpnet, CIFAR-10, batch size 50", "URFB 50 %", "1", "2", "10.0", "0.0056", "a processor, 1 thread"),
+            ("simpnet, CIFAR-100", "FRFB", "1", "1,000", "0.0", "0.0100", "a GPU"),
         ]
     )
     assert made.notes[:3] == [
-        "On a GPU: 1 run, 1,000 epochs, 0.0 hours.",
-        "On a processor, 1 thread: 3 runs, 12 epochs, 0.1 hours.",
-        "On a processor, 2 threads: 1 run, 6 epochs, 0.0 hours.",
+        "On a GPU: 1 run, 1,000 epochs, 0.0100 hours.",
+        "On a processor, 1 thread: 3 runs, 12 epochs, 0.1167 hours.",
+        "On a processor, 2 threads: 1 run, 6 epochs, 0.0389 hours.",
     ]
-    assert made.notes[3] == "On an unknown machine: 1 run, 3 epochs, 0.0 hours."
+    assert made.notes[3] == "On an unknown machine: 1 run, 3 epochs, 0.0125 hours."
     assert len(made.runs) == made.data["n"].sum() == 6
     assert made.data["seconds"].sum() == 100 + 140 + 300 + 36 + 20 + 45
 
