@@ -274,6 +274,7 @@ def test_an_empty_store_says_that_it_has_no_experiment(store, tmp_path: Path) ->
 
 def test_names_and_headings_follow_from_the_papers_figure() -> None:
     [four, control] = chosen(FIGURES, ["4", "7-alignment"], None)
+    assert chosen(FIGURES, ["figure04", "figure-7-alignment"], None) == [four, control]
     assert (four.label, four.stem, four.paper_figure) == ("Figure 4", "figure04", 4)
     assert four.heading.startswith("Figure 4 of Amit (2019)")
     assert four.heading.endswith(": simpnet, error by epoch")

@@ -31,15 +31,7 @@ TablesArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="NAME", help=NAMES, autocompletion=completion.words(*completion.TABLES)),
 ]
-OutOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        metavar="DIR",
-        help="Folder to write to.",
-        show_default="figures/, figures-paper/ or tables/, next to the store",
-    ),
-]
+FIGURES_FOLDER = "figures/ next to the store, or figures-paper/ with --style paper"
 ExperimentOption = Annotated[
     str | None,
     typer.Option(
@@ -102,7 +94,10 @@ def report() -> None:
 def figures(
     names: FiguresArgument = None,
     store: StoreOption = DEFAULT_STORE,
-    out: OutOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder to write to.", show_default=FIGURES_FOLDER),
+    ] = None,
     experiment: ExperimentOption = None,
     grid: GridOption = None,
     style: StyleOption = StyleName.SCREEN,
@@ -124,7 +119,10 @@ def figures(
 def tables(
     names: TablesArgument = None,
     store: StoreOption = DEFAULT_STORE,
-    out: OutOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder to write to.", show_default="tables/ next to the store"),
+    ] = None,
     experiment: ExperimentOption = None,
     grid: GridOption = None,
     force: ForceOption = False,

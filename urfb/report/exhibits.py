@@ -265,7 +265,7 @@ def chosen(
 
     Args:
         exhibits: the exhibits to choose from.
-        names: the names of exhibits; empty for all.
+        names: the names of exhibits, or of their files, such as 'figure05'; empty for all.
         experiment: the experiment whose runs are shown; exhibits that cannot show them are then left out.
         grid: the grid file with the experiment, for the commands that complete the exhibits; by default
             experiments.yaml, if it has the experiment.
@@ -275,6 +275,8 @@ def chosen(
     """
     known = {exhibit.name: exhibit for exhibit in exhibits}
     kind = exhibits[0].kind if exhibits else "exhibit"
+    stems = {exhibit.stem: exhibit.name for exhibit in exhibits}
+    names = [stems.get(name, name) for name in names]
     unknown = [name for name in names if name not in known]
     if unknown:
         own = "" if grid else "; --grid FILE adds those of your grid file"

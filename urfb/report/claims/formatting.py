@@ -33,7 +33,11 @@ def _shorter(names: Mapping[Verdict, Sequence[str]], setting: Setting) -> Iterat
     """Yield a line for each setting with shorter runs that also tests undecided claims."""
     for shorter in list(SETTINGS.values())[list(SETTINGS).index(setting.name) + 1 :]:
         if tested := [name for name in names[Verdict.UNDECIDED] if shorter in CLAIMS[name].settings]:
-            yield _filled(f"--setting {shorter.name} tests shorter runs of claims {', '.join(tested)}", "  ", "    ")
+            yield _filled(
+                f"--setting {shorter.name} tests shorter runs of claim{'s' * (len(tested) > 1)} {', '.join(tested)}",
+                "  ",
+                "    ",
+            )
 
 
 def as_summary(found: Sequence[Finding]) -> str:
