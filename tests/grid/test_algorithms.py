@@ -67,7 +67,7 @@ def test_algorithm_settings_can_be_an_axis(tmp_path: Path) -> None:
             "algorithm: momentum, algorithm_settings: {speed: 1}",
             r"momentum: speed: .* \(its settings: momentum, nes",
         ),
-        ("algorithm: momentum, algorithm_settings: {momentum: fast}", "momentum: Input should be a valid number"),
+        ("algorithm: momentum, algorithm_settings: {momentum: fast}", "momentum: must be a number"),
         ("algorithm_settings: {momentum: 0.5}", r"of feedback: momentum: .* \(its settings: none\)"),
         ("algorithm: momentum, algorithm_settings: '{'", "of momentum: .*Invalid JSON"),
     ],

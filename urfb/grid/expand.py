@@ -18,6 +18,7 @@ from urfb.errors import GridError, NotationError, PluginError, SelectionError, c
 from urfb.grid.schema import Axes, Experiment, GridFile, Matrix, read_grid
 from urfb.grid.settings import CONVENTIONS, SETTINGS
 from urfb.grid.spec import RunSpec, conv_numbers
+from urfb.grid.wording import in_plain_words
 from urfb.learning.catalog import ALGORITHMS
 from urfb.nn.networks import NETWORKS, network_text
 from urfb.nn.notation import canonical, shapes
@@ -317,7 +318,7 @@ def _resolve_algorithm(values: dict[str, Any]) -> None:
     try:
         settings = ALGORITHMS[name].settings.model_validate_json(text)
     except ValidationError as error:
-        problems = (": ".join([*map(str, detail["loc"]), detail["msg"]]) for detail in error.errors())
+        problems = (": ".join([*map(str, detail["loc"]), in_plain_words(detail)]) for detail in error.errors())
         allowed = ", ".join(ALGORITHMS[name].settings.model_fields) or "none"
         raise ValueError(f"algorithm_settings of {name}: {'; '.join(problems)} (its settings: {allowed})") from error
     values["algorithm_settings"] = json.dumps(

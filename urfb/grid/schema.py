@@ -37,6 +37,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from urfb.errors import GridError, nearest
 from urfb.grid.settings import SETTINGS, checked_notation
 from urfb.grid.source import Place, SourceFile
+from urfb.grid.wording import in_plain_words, lacks_space
 from urfb.nn.networks import NETWORKS
 from urfb.nn.notation import canonical
 
@@ -288,8 +289,14 @@ def _message(detail: ErrorDetails) -> str:
             return detail["msg"]
         case "int_type" if key == "seed" and _range(value):
             return f"put a range of seeds such as {value} under 'matrix'"
+        case "model_type" | "dict_type" if hint := lacks_space(value):
+            return hint
+        case "list_type":
+            return f"must be a mapping or a list of mappings (got {reprlib.repr(value)})"
+        case _ if isinstance(value, list) and detail["loc"][-2:-1] == ("defaults",):
+            return "one value is allowed here; move the list to 'matrix'"
         case _:
-            return f"{detail['msg']} (got {reprlib.repr(value)})"
+            return f"{in_plain_words(detail)} (got {reprlib.repr(value)})"
 
 
 def _unknown_key(key: str, place: Place) -> str:

@@ -13,6 +13,7 @@ from urfb.grid.expand import resolve
 from urfb.grid.schema import Settings
 from urfb.grid.settings import CONVENTIONS
 from urfb.grid.spec import RunSpec
+from urfb.grid.wording import in_plain_words
 from urfb.nn.costs import NetworkCosts, network_costs
 from urfb.nn.networks import NETWORKS, network_text
 from urfb.nn.notation import parse
@@ -58,7 +59,7 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
         return Settings.model_validate({key: value for key, value in settings.items() if value is not None}).values()
     except ValidationError as error:
         raise InputError(
-            "\n".join(f"{detail['loc'][0]} '{detail['input']}': {detail['msg']}" for detail in error.errors())
+            "\n".join(f"{detail['loc'][0]} '{detail['input']}': {in_plain_words(detail)}" for detail in error.errors())
         ) from error
 
 

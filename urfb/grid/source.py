@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, Event
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from urfb.errors import GridError
+from urfb.grid.wording import lacks_space
 
 Place = tuple[int | str, ...]
 """The keys and positions on the path from the top of a file to one of its parts."""
@@ -66,16 +68,26 @@ class SourceFile:
         except (OSError, UnicodeDecodeError) as error:
             raise GridError([f"{self.path}: cannot be read ({error})"]) from error
         except MarkedYAMLError as error:
-            mark = error.problem_mark
-            where = f"{self.path}:{mark.line + 1}:{mark.column + 1}" if mark else str(self.path)
-            problem = str(error.problem or error.context or "").strip().splitlines()[0]
-            if "but found '<block " in problem:
-                problem = "this line is indented differently from the others of its mapping or list"
-            elif problem.startswith("mapping values are not allowed"):
-                problem += "; check the indentation, and put a text with ': ' in quotes"
-            raise GridError([f"{where}: not valid YAML: {problem}"]) from error
+            raise self._not_yaml(error, text) from error
         except (YAMLError, ValueError) as error:
             raise GridError([f"{self.path}: not valid YAML: {error}"]) from error
+
+    def _not_yaml(self, error: MarkedYAMLError, text: str) -> GridError:
+        mark = error.problem_mark
+        line, where = (mark.line, f"{self.path}:{mark.line + 1}:{mark.column + 1}") if mark else (0, str(self.path))
+        problem = str(error.problem or error.context or "").strip().splitlines()[0]
+        if "but found '<block " in problem:
+            problem = "this line is indented differently from the others of its mapping or list"
+        elif "'\\t'" in problem:
+            problem = "indent with spaces, not tabs"
+        elif problem.startswith("mapping values are not allowed"):
+            # YAML reads a line such as 'epochs:5' and the key in the next line as one text.
+            before = text.splitlines()[line - 1] if line else ""
+            if hint := lacks_space(before):
+                where, problem = f"{self.path}:{line}:{len(before) - len(before.lstrip()) + 1}", hint
+            else:
+                problem += "; check the indentation, and put a text with ': ' in quotes"
+        return GridError([f"{where}: not valid YAML: {problem}"])
 
     def _similar_name(self) -> str:
         """Return '; did you mean …?' with the file of the most similar name in the folder, or '' without one."""
@@ -108,7 +120,7 @@ class SourceFile:
         if isinstance(node, ScalarNode):
             value = self._scalar(node, place)
             if value is None:
-                self.mistakes.append((place, "no value is given: add one, or remove the key"))
+                self.mistakes.append((place, self._no_value(place[-1] if place else "")))
             return value
         if isinstance(node, MappingNode) and node.tag == MAPPING:
             if place[-2:-1] == ("matrix",) and place[-1] in LISTS_OF_MAPPINGS:
@@ -120,6 +132,14 @@ class SourceFile:
             return [self._plain(item, (*place, index)) for index, item in enumerate(node.value)]
         self.mistakes.append((place, f"the tag {node.tag} has no meaning here; remove it"))
         return None
+
+    def _no_value(self, key: int | str) -> str:
+        if hint := lacks_space(key):
+            return hint
+        problem = "no value is given: add one, or remove the key"
+        if isinstance(key, str) and not re.fullmatch(r"[\w.-]+", key):
+            problem += "; put a text with a comma in quotes"
+        return problem
 
     def _scalar(self, node: ScalarNode, place: Place) -> Any:
         try:

@@ -15,6 +15,7 @@ from sqlalchemy.sql import ColumnElement
 from urfb.errors import SelectionError, nearest
 from urfb.grid.plan import STATES
 from urfb.grid.settings import SETTINGS
+from urfb.grid.wording import in_plain_words
 from urfb.store import tables
 from urfb.theory.spec import CHOICES
 
@@ -167,7 +168,7 @@ def _possible(name: str, value: Any, stored: Sequence[Any]) -> Any:
     try:
         return reading.validate_python(value, context={"networks": stored})
     except ValidationError as error:
-        raise SelectionError(f"{name} '{value}': {error.errors()[0]['msg']}") from error
+        raise SelectionError(f"{name} '{value}': {in_plain_words(error.errors()[0])}") from error
 
 
 def _members(experiments: list[Any]) -> Select[Any]:
