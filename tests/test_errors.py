@@ -46,7 +46,6 @@ def test_names_from_other_tools_suggest_the_setting(written: str, meant: str) ->
         ("DFA", "dfa"),
         ("backprop", "bp"),
         ("back-propagation", "bp"),
-        ("SGD", "bp"),
         ("sign_symmetry", "usf"),
         ("BP", "bp"),
         ("FRFB", "frfb"),

@@ -31,7 +31,7 @@ SYNONYMS = {
     "batch_size": {"bs"},
     "seed": {"randomseed"},
     # values of settings
-    "bp": {"backprop", "backpropagation", "sgd"},
+    "bp": {"backprop", "backpropagation"},
     "frfb": {"fa", "feedbackalignment"},
     "kolen-pollack": {"kp"},
     "usf": {"signsymmetry"},

@@ -37,16 +37,27 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
 class OneOf:
     """A validator that accepts one of `words` and otherwise suggests the nearest one."""
 
-    def __init__(self, words: Collection[str], *, or_import_path: bool = False) -> None:
-        """Set the allowed words, and whether an import path is also allowed."""
+    def __init__(self, words: Collection[str], *, or_import_path: tuple[str, str] | None = None) -> None:
+        """Set the allowed words, and what an import path names, with an example, if one is also allowed."""
         self.words = words
         self.or_import_path = or_import_path
 
     def __call__(self, word: str) -> str:
         """Return the word if it is allowed."""
         if word not in self.words and not (self.or_import_path and _checked_import_path(word)):
-            raise PydanticCustomError("unknown_word", "{problem}", {"problem": nearest(word, self.words)})
+            problem = nearest(word, self.words)
+            if self.or_import_path and problem.startswith("allowed"):
+                kind, example = self.or_import_path
+                problem += f", or the import path of your own {kind}, such as '{_as_import_path(word, example)}'"
+            raise PydanticCustomError("unknown_word", "{problem}", {"problem": problem})
         return word
+
+
+def _as_import_path(text: str, example: str) -> str:
+    """Return a dotted name, such as 'my_rules.foo', as an import path; the example for any other text."""
+    module, _, name = text.rpartition(".")
+    path = f"{module}:{name}"
+    return path if is_import_path(path) and name != "py" else example
 
 
 def _checked_import_path(text: str) -> bool:
@@ -81,8 +92,8 @@ def _network_name(value: str, info: ValidationInfo) -> str:
     raise PydanticCustomError(
         "unknown_network",
         "{problem}; use one of these names, a name under 'networks:', a text such as 'Full 100; Output', "
-        "or a model's import path such as 'my_models:build'",
-        {"problem": nearest(value, sorted(names))},
+        "or a model's import path such as '{example}'",
+        {"problem": nearest(value, sorted(names)), "example": _as_import_path(value, "my_models:build")},
     )
 
 
@@ -110,8 +121,8 @@ def _conv_layers(text: str) -> str:
 
 
 NetworkName = Annotated[str, AfterValidator(_network_name)]
-DatasetName = Annotated[str, AfterValidator(OneOf(CATALOG, or_import_path=True))]
-RuleName = Annotated[str, AfterValidator(OneOf(RULES, or_import_path=True))]
+DatasetName = Annotated[str, AfterValidator(OneOf(CATALOG, or_import_path=("data set", "my_data:load")))]
+RuleName = Annotated[str, AfterValidator(OneOf(RULES, or_import_path=("rule", "my_rules:foo")))]
 AlgorithmName = Annotated[str, AfterValidator(OneOf(ALGORITHMS))]
 AlgorithmSettings = Annotated[str, BeforeValidator(_as_json)]
 LossName = Annotated[str, AfterValidator(OneOf(("softmax", "hinge")))]
