@@ -70,7 +70,8 @@ def trained(tmp_path: Path, trained_once: Path) -> Path:
 def test_plan_lists_each_run_with_its_identity_and_trains_nothing(tmp_path: Path, store: Path) -> None:
     result = urfb("grid", "plan", grid_file(tmp_path), "--store", store, "--where", "rule=urfb")
     assert result.exit_code == 0
-    common, header, *rows, summary, time, untimed, disk = result.output.splitlines()
+    common, header, *rows, summary, time, untimed, disk, absent = result.output.splitlines()
+    assert absent == f"store: there is none at {store.absolute()} yet; `urfb grid run` creates it"
     assert common == "all runs: network tiny, dataset digits, rule urfb"
     assert header.split() == ["run", "state", "epochs", "seed", "experiments", "reason"]
     assert [row.split()[1:5] for row in rows] == [["new", "0/2", seed, "tiny"] for seed in "01"]
@@ -260,8 +261,8 @@ def test_a_failed_run_gives_exit_code_1_and_names_its_log(tmp_path: Path, store:
         (["grid", "run", "{grid}", "--where", "rul=bp"], "did you mean 'rule'"),
         (["grid", "run", "{grid}", "--device", "mps"], "'mps' is not tested yet"),
         (["grid", "run", "{grid}", "--store", "{grid}"], "is not a urfb store"),
-        (["grid", "status", "--store", "absent.sqlite"], "there is no store at absent.sqlite"),
-        (["results", "runs", "--store", "absent.sqlite"], "there is no store at absent.sqlite"),
+        (["grid", "status", "--store", "absent.sqlite"], "there is no store at {folder}/absent.sqlite"),
+        (["results", "runs", "--store", "absent.sqlite"], "there is no store at {folder}/absent.sqlite"),
         (["grid", "plan", "{grid}", "--where", "seed=99999999999999999999"], "seed is a number"),
         (["grid", "run", "{grid}", "--where", "rule=\x1b[31m\udcff"], "rule"),
     ],
@@ -273,7 +274,7 @@ def test_bad_input_gives_exit_code_2_and_one_message(
     path = grid_file(tmp_path)
     result = urfb(*(argument.format(grid=path) for argument in arguments))
     assert result.exit_code == 2
-    assert message in result.stderr
+    assert message.format(folder=tmp_path) in result.stderr
     assert "Traceback" not in result.output
     assert [file.name for file in tmp_path.iterdir()] == ["grid.yaml"]
 

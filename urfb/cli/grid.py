@@ -121,11 +121,14 @@ def plan(
     from urfb.engines.planner import plan_grid
     from urfb.grid.expand import files_and_experiments, load_grids
     from urfb.grid.plan import select
+    from urfb.store.engine import Location
 
     grid = load_grids(*files_and_experiments(arguments), epochs=epochs)
     runs = select(grid.runs, where or ())
     planned = plan_grid(runs, store=store, jobs=jobs, device=device, calibrate=calibrate)
     print_plan(planned)
+    if not (location := Location.of(store)).exists:
+        print_line(f"store: there is none at {location.in_full} yet; `urfb grid run` creates it")
     directory = data_directory(data_dir)
     for name in sorted({run.run.spec.dataset for run in planned.runs if run.missing}):
         if lacks_files(name, directory):

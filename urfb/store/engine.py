@@ -125,6 +125,11 @@ class Location:
         server = (self.url.host or "localhost", self.url.port or POSTGRESQL_PORT, self.url.database)
         return re.sub(r"[^\w.-]", "_", "-".join(map(str, server)))
 
+    @property
+    def in_full(self) -> str:
+        """The location as text, with the absolute path of a file."""
+        return str(self.path.absolute() if self.path else self)
+
     def __str__(self) -> str:
         return str(self.path or self.url.set(drivername="postgresql", query={}).render_as_string(hide_password=True))
 

@@ -24,7 +24,7 @@ def open_store(location: str) -> Store:
     engine = connect(place, writing=False)
     if not place.exists or (place.path is None and not has_tables(engine, place)):
         raise StoreError(
-            f"there is no store at {place}; check the location, or create the store with "
+            f"there is no store at {place.in_full}; check the location, or create the store with "
             f"`urfb grid run experiments.yaml quick --store {place}`"
         )
     if check_schema(engine, place) != tables.REVISIONS[-1]:
@@ -49,7 +49,7 @@ def upgrade_store(location: str, *, missing_ok: bool = False) -> bool:
     if not place.exists or not has_tables(reading, place):
         if missing_ok:
             return False
-        raise StoreError(f"there is no store at {place}")
+        raise StoreError(f"there is no store at {place.in_full}")
     if check_schema(reading, place) == tables.REVISIONS[-1]:
         return False
     upgrade(connect(place, writing=True), place)
