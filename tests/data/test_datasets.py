@@ -160,8 +160,9 @@ def test_a_failed_download_explains_how_to_save_the_file_by_hand(small_cifar10, 
         fetch("cifar10", directory)
     message = str(caught.value)
     assert "404" in message
-    assert f"get {CIFAR10.url} (md5 {CIFAR10.tgz_md5})" in message
-    assert f"save it in {directory}," in message
+    assert "or get this file by other means:" in message
+    assert f"\n  {CIFAR10.url} (md5 {CIFAR10.tgz_md5})\n" in message
+    assert f"\nSave it, packed or unpacked, in {directory}, and run:\n  urfb data fetch cifar10 --data-dir" in message
     shutil.copy(elsewhere, directory / CIFAR10.filename)
     fetch("cifar10", directory)
     verify("cifar10", directory)
@@ -178,7 +179,7 @@ def test_a_wrong_download_is_not_kept(small_cifar10, tmp_path):
 def test_a_download_that_stalls_ends_and_leaves_nothing(way, small_cifar10, server, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "STALL_SECONDS", 0.1)
     monkeypatch.setattr(CIFAR10, "url", f"{server[1]}{way}/{CIFAR10.filename}")
-    with pytest.raises(DataError, match=r"no data for 0\.1 seconds.*by other means, save it in"):
+    with pytest.raises(DataError, match=r"no data for 0\.1 seconds"):
         fetch("cifar10", tmp_path / "data")
     assert files_below(tmp_path / "data") == []
     assert socket.getdefaulttimeout() is None, "the time limit must not affect other connections of the process"
@@ -384,10 +385,13 @@ def test_without_a_mirror_the_error_names_all_files_that_are_needed(served_mnist
     shutil.copy(served_mnist / "t10k-images-idx3-ubyte.gz", folder)
     with pytest.raises(DataError, match=r"raw/train-images-idx3-ubyte\.gz could not be fetched.*refused") as caught:
         fetch("mnist", tmp_path)
-    needed = ", ".join(
-        f"http://127.0.0.1:9/{name} (md5 {md5})" for name, md5 in MNIST.resources if not name.startswith("t10k-images")
+    needed = "\n".join(
+        f"  http://127.0.0.1:9/{name} (md5 {md5})"
+        for name, md5 in MNIST.resources
+        if not name.startswith("t10k-images")
     )
-    assert f"or get {needed} by other means, save them in {folder}, and run" in str(caught.value)
+    expected = f"get these files by other means:\n{needed}\nSave them, packed or unpacked, in {folder}, and run:\n"
+    assert expected in str(caught.value)
     for name, _ in MNIST.resources:
         shutil.copy(served_mnist / name, folder)
     fetch("mnist", tmp_path)

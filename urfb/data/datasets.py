@@ -206,12 +206,17 @@ def _download(name: str, directory: Path, archive: _Archive, needed: list[_Archi
         except RuntimeError:  # a wrong checksum, or too many redirections
             failures.append(f"{address}: the downloaded file is wrong or incomplete")
     absent = [other for other in needed if not check_integrity(other.path, other.md5)]
-    files = ", ".join(f"{other.addresses[0]} (md5 {other.md5})" for other in absent)
-    them = "it" if len(absent) == 1 else "them"
+    this, them = ("this file", "it") if len(absent) == 1 else ("these files", "them")
     raise DataError(
-        f"{name}: {archive.path} could not be fetched ({'; '.join(failures)}). Check the network and try again; "
-        f"or get {files} by other means, save {them} in {archive.path.parent}, "
-        f"and run `{fetch_command(name, directory)}` to unpack {them}"
+        "\n".join(
+            [
+                f"{name}: {archive.path} could not be fetched ({'; '.join(failures)})",
+                f"Check the network and try again, or get {this} by other means:",
+                *(f"  {other.addresses[0]} (md5 {other.md5})" for other in absent),
+                f"Save {them}, packed or unpacked, in {archive.path.parent}, and run:",
+                f"  {fetch_command(name, directory)}",
+            ]
+        )
     )
 
 
