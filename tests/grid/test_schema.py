@@ -116,6 +116,10 @@ experiments:
         ("defaults:\n\tseed: 1\n", "2:1: not valid YAML: indent with spaces, not tabs"),
         ("defaults: {network: Conv 8 3x3, Full 2; Output}", "Full 2; Output: no value is given: add one, or remove"),
         ("defaults: {network: Conv 8 3x3, Full 2; Output}", "key; put a text with a comma in quotes"),
+        (
+            "reports: figs.py\nexperiments: {a: {}}",
+            "grid.yaml:1:1: reports: 'figs.py' does not exist next to this file",
+        ),
         ("defaults: {rule: sgd}", "'sgd': allowed: bp, urfb, "),
         ("defaults: {rule: sgd}", "shallow, or the import path of your own rule, such as 'my_rules:foo'"),
         ("defaults: {rule: my_own.zigzag}", "import path of your own rule, such as 'my_own:zigzag'"),

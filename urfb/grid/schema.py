@@ -228,6 +228,9 @@ def read_grid(path: Path) -> tuple[SourceFile, GridFile, list[str]]:
     networks = data.get("networks")
     context = {"networks": tuple(networks) if isinstance(networks, dict) else ()}
     mistakes = [*source.mistakes, *_zip_mistakes(experiments)]
+    reports = data.get("reports")
+    if isinstance(reports, str) and not (path.parent / reports).is_file():
+        mistakes.append((("reports",), f"'{reports}' does not exist next to this file"))
     if experiments == {}:
         mistakes.append((("experiments",), "no experiment is given: add one under 'experiments'"))
     try:
