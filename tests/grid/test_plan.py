@@ -54,6 +54,7 @@ def test_a_runs_reason_follows_from_its_epochs(progress: tuple[str, int] | None,
         (("unfinished", 20), "trained 20 of 40 epochs; no checkpoint was found, so it starts over"),
         (("done", 39), "trained 39 of 40 epochs; no checkpoint was found, so it starts over"),
         (("failed", 20), "failed; no checkpoint was found, so it starts over"),
+        (("unfinished", 0), "trained 0 of 40 epochs; no checkpoint was found, so it starts over"),
         (("failed", 0), "failed"),
         (("done", 40), ""),
     ],
@@ -81,6 +82,11 @@ def test_the_store_says_why_runs_failed_and_where_others_are_trained(tmp_path: P
     assert len(reasons[0]) < 110
     assert reasons[1].endswith("(1 attempt)")
     assert reasons[2:] == [f"is being trained on {socket.gethostname()}", "never trained"]
+
+
+def test_a_run_can_be_interrupted_in_its_first_epoch() -> None:
+    (planned,) = plan(RUNS[:1], {RUNS[0].spec.identity: ("unfinished", 0)}, checkpoints=EVERY)
+    assert planned.reason == "interrupted in epoch 1"
 
 
 @pytest.mark.parametrize(

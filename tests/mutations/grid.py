@@ -307,7 +307,7 @@ MUTATIONS = [
         "urfb/grid/plan.py",
         "tests/grid/test_plan.py",
         ("            goes_on_after = 0\n", ""),
-        ("and epochs_done and identity not in checkpoints", "and identity not in checkpoints"),
+        ('(state == "failed" and epochs_done)', 'state == "failed"'),
     ),
     *of(
         "urfb/cli/terminal.py",

@@ -112,6 +112,7 @@ class GridProgress:
         self._began = time.monotonic()
         self._waiting = self._stopping = False
         self._stored: dict[str, int] = {}
+        self._unfinished: set[str] = set()
         self._names: dict[str, str] = {}
         self._errors: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=TREND))
         self._reasons: Counter[str] = Counter()
@@ -156,6 +157,9 @@ class GridProgress:
             max(planned_run.run.spec.epochs - planned_run.goes_on_after, 0) for planned_run in missing
         )
         self._stored = {planned_run.run.spec.identity: planned_run.epochs_done for planned_run in missing}
+        self._unfinished = {
+            planned_run.run.spec.identity for planned_run in missing if planned_run.state == "unfinished"
+        }
         self._began = time.monotonic()
         if self.console.is_terminal:
             self._total = self.bars.add_task("runs", total=len(missing), note="")
@@ -167,18 +171,7 @@ class GridProgress:
         name = self._name(spec)
         match event:
             case Started(epochs_done, steps_done=steps_done):
-                if self.console.is_terminal:
-                    self._tasks[spec.identity] = self.bars.add_task(
-                        "epochs", total=spec.epochs, completed=epochs_done, note=f"  {printable(name)}"
-                    )
-                self._last_shown[spec.identity] = time.monotonic()
-                stored = self._stored.get(spec.identity, 0)
-                if epochs_done < stored:
-                    self._line(f"{name}: no checkpoint of epoch {stored}; trains from epoch {epochs_done + 1}")
-                elif steps_done:
-                    self._passing(f"{name}: continues in epoch {epochs_done + 1}, after {counted(steps_done, 'step')}")
-                elif epochs_done:
-                    self._passing(f"{name}: continues after epoch {epochs_done}")
+                self._show_start(spec, name, epochs_done, steps_done)
             case EpochEnded():
                 self._epochs += 1
                 validation, running = f"{event.validation_error:.1%}", f"{event.running_error:.1%}"
@@ -220,6 +213,22 @@ class GridProgress:
         if self._total is not None:
             failed = f", {self._failed} failed" if self._failed else ""
             self.bars.update(self._total, completed=self._ended, note=failed + self._time_left())
+
+    def _show_start(self, spec: RunSpec, name: str, epochs_done: int, steps_done: int) -> None:
+        if self.console.is_terminal:
+            self._tasks[spec.identity] = self.bars.add_task(
+                "epochs", total=spec.epochs, completed=epochs_done, note=f"  {printable(name)}"
+            )
+        self._last_shown[spec.identity] = time.monotonic()
+        stored = self._stored.get(spec.identity, 0)
+        if epochs_done < stored:
+            self._line(f"{name}: no checkpoint of epoch {stored}; trains from epoch {epochs_done + 1}")
+        elif steps_done:
+            self._passing(f"{name}: continues in epoch {epochs_done + 1}, after {counted(steps_done, 'step')}")
+        elif epochs_done:
+            self._passing(f"{name}: continues after epoch {epochs_done}")
+        elif spec.identity in self._unfinished:
+            self._line(f"{name}: no checkpoint was found; trains from epoch 1")
 
     def dropped(self, spec: RunSpec) -> None:
         """Print that this runner skips the run."""

@@ -73,13 +73,16 @@ def plan(
             case "unfinished" if epochs_done < target:
                 reason = f"trained {epochs_done} of {counted(target, 'epoch')}"
             case "unfinished":
+            case "unfinished" if epochs_done == 0 and identity in checkpoints:
+                reason = "interrupted in epoch 1"
                 reason = f"trained {counted(epochs_done, 'epoch')}, but not tested"
             case "failed" | "running":
                 reason = reasons.get(identity, state)
             case _:
                 reason = ""
         goes_on_after = epochs_done
-        if state in ("unfinished", "failed") and epochs_done and identity not in checkpoints:
+        interrupted = state == "unfinished" or (state == "failed" and epochs_done)
+        if interrupted and identity not in checkpoints:
             goes_on_after = 0
             reason += "; no checkpoint was found, so it starts over"
         planned.append(PlannedRun(run, state, epochs_done, reason, goes_on_after))
