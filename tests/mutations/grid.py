@@ -217,7 +217,7 @@ MUTATIONS = [
         ("        if name in filters:\n", "        if False:\n"),
         ("==?(?!=)", "==?"),
         ('if operator in ("=", "=="):', 'if operator == "=":'),
-        ("_value(value.strip(), columns[name])", "_value(value, columns[name])"),
+        ("_values(text.strip(), name, columns[name])", "_values(text, name, columns[name])"),
         ('return text.lower() == "true"', "return bool(text)"),
         ("if text.lower() not in", "if text not in"),
         ("abs(value) >= 2**63", "value >= 2**63"),

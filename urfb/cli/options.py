@@ -24,7 +24,7 @@ WhereOption = Annotated[
     typer.Option(
         "--where",
         metavar="NAME=VALUE",
-        help="Select by value, such as rule=urfb or seed=0,1. Repeatable: all conditions must hold.",
+        help="Select by value, such as rule=urfb, seed=0,1 or seed=0-4. Repeatable: all conditions must hold.",
         autocompletion=completion.conditions,
     ),
 ]

@@ -12,11 +12,14 @@ from typing import Any
 from urfb.errors import SelectionError, counted, nearest
 from urfb.grid.expand import GridRun
 from urfb.grid.naming import value_text
+from urfb.grid.schema import seed_range
 from urfb.grid.settings import SETTINGS
 from urfb.grid.spec import RunSpec
 
 CONDITION = re.compile(r"\s*([^\s=!<>:]+)\s*(==?(?!=)|!=|<>|[<>]=?|:|\s(?=[^\s=]+\s*$))\s*(.*\S)\s*", re.DOTALL)
 """A name, an operator and values. It also matches operators that are not allowed, so that a message can name them."""
+MAX_SEEDS = 10_000
+"""The largest number of seeds in a range of a condition."""
 STATES = ("new", "running", "unfinished", "failed", "cancelled", "done")
 
 
@@ -70,11 +73,11 @@ def plan(
         match state:
             case "new":
                 reason = "never trained"
+            case "unfinished" if epochs_done == 0 and identity in checkpoints:
+                reason = "interrupted in epoch 1"
             case "unfinished" if epochs_done < target:
                 reason = f"trained {epochs_done} of {counted(target, 'epoch')}"
             case "unfinished":
-            case "unfinished" if epochs_done == 0 and identity in checkpoints:
-                reason = "interrupted in epoch 1"
                 reason = f"trained {counted(epochs_done, 'epoch')}, but not tested"
             case "failed" | "running":
                 reason = reasons.get(identity, state)
@@ -105,7 +108,7 @@ def one_seed_first(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
 
 
 def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dict[str, list[Any]]:
-    """Read conditions such as 'rule=urfb' and 'seed=0,1'.
+    """Read conditions such as 'rule=urfb', 'seed=0,1' and 'seed=0-9'.
 
     All conditions must hold. A condition holds if the setting has any of its values. 'experiment' means 'experiments'.
 
@@ -132,9 +135,12 @@ def parse_filters(conditions: Sequence[str], columns: Mapping[str, type]) -> dic
                 f"{name}=A,B"
             )
         try:
-            filters[name] = [_value(value.strip(), columns[name]) for value in values.split(",")]
+            filters[name] = [
+                value for text in values.split(",") for value in _values(text.strip(), name, columns[name])
+            ]
         except ValueError as error:
             kind = "true or false" if columns[name] is bool else f"a number; to allow several, write {name}=A,B"
+            kind += " or seed=A-B" if name == "seed" else ""
             raise SelectionError(f"--where '{condition}': {name} is {kind}") from error
     return filters
 
@@ -184,6 +190,20 @@ def _name_and_values(condition: str) -> tuple[str, str]:
         f"--where '{condition}': '{operator}' is not allowed in a condition: list the values to select, as in "
         f"--where {name}=A,B"
     )
+
+
+def _values(text: str, name: str, kind: type) -> list[Any]:
+    """Convert a text to a value of the type `kind`, or to the seeds of a range such as '0-9'.
+
+    Raises:
+        ValueError: the text is neither, or a range goes from a higher seed to a lower one or has too many seeds.
+    """
+    seeds = seed_range(text) if name == "seed" else None
+    if seeds is None:
+        return [_value(text, kind)]
+    if not 0 < len(seeds) <= MAX_SEEDS:
+        raise ValueError(text)
+    return list(seeds)
 
 
 def _value(text: str, kind: type) -> Any:

@@ -62,14 +62,14 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def _range(value: Any) -> range | None:
+def seed_range(value: Any) -> range | None:
     """Return the seeds of a range such as '0-9'; None if the value is not a range."""
     limits = re.fullmatch(r"(\d{1,18}) *- *(\d{1,18})", value) if isinstance(value, str) else None
     return range(int(limits[1]), int(limits[2]) + 1) if limits else None
 
 
 def _seed_or_range(value: Any, validate: Callable[[Any], int]) -> int | range:
-    seeds = _range(value)
+    seeds = seed_range(value)
     if seeds is None:
         return validate(value)
     if not 0 < len(seeds) <= MAX_RUNS:
@@ -264,7 +264,7 @@ def _zip_mistakes(experiments: Any) -> Iterator[tuple[Place, str]]:
                 continue
             place = ("experiments", name, "matrix", "zip", number)
             lengths = {
-                setting: sum(len((setting == "seed" and _range(value)) or [value]) for value in _as_list(values))
+                setting: sum(len((setting == "seed" and seed_range(value)) or [value]) for value in _as_list(values))
                 for setting, values in axes.items()
             }
             if len(set(lengths.values())) > 1:
@@ -290,7 +290,7 @@ def _message(detail: ErrorDetails) -> str:
             return "the list is empty: give a value, or remove the key"
         case "too_many" | "no_setting":
             return detail["msg"]
-        case "int_type" if key == "seed" and _range(value):
+        case "int_type" if key == "seed" and seed_range(value):
             return f"put a range of seeds such as {value} under 'matrix'"
         case "model_type" | "dict_type" if hint := lacks_space(value):
             return hint
