@@ -125,6 +125,7 @@ def test_version_names_urfb_python_and_torch() -> None:
         (["report", "claims", "dept"], "depth"),
         (["report", "figures", "alignment-and-eror"], "alignment-and-error"),
         (["grid", "plan", "grid.yaml", "tinny"], "tiny"),
+        (["results", "runs", "--format", "tabel"], "table"),
         (["grid", "plan", "grid.yaml", "--where", "sed=1"], "seed"),
         (["data", "verify", "cifar-10"], "cifar10"),
         (["network", "show", "simpnet", "--rule", "urbf"], "urfb"),

@@ -97,7 +97,7 @@ def test_figures_for_a_manuscript_have_a_separate_folder(run, store, tmp_path):
 def test_an_unknown_style_lists_the_known_styles(run):
     result = run(4, "--style", "papr")
     assert result.exit_code == 2
-    assert "'papr' is not one of 'screen', 'paper'" in result.stderr
+    assert "'papr' is not one of 'screen', 'paper'. Did you mean 'paper'?" in result.stderr
 
 
 def test_the_help_has_an_example(run):

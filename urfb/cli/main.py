@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typer.core import TyperGroup
 from urfb import __version__
 from urfb.cli import bench, convention, data, doctor, grid, network, report, results, theory
 from urfb.cli.terminal import complain, usable_streams
-from urfb.errors import InputError, OutputError
+from urfb.errors import InputError, OutputError, nearest
 
 
 class Commands(TyperGroup):
@@ -42,11 +43,31 @@ class Commands(TyperGroup):
         try:
             _refuse_deleted_folder()
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = _in_plain_words(error)
+            raise
         except InputError as error:
             from urfb.cli.listing import printable
 
             complain(printable(str(error), keep=chr(10)))
             raise typer.Exit(2) from error
+
+
+def _in_plain_words(error: typer.BadParameter) -> str:
+    """Return the message for a wrong value of an option, without the words of pydantic, which Typer uses."""
+    from pydantic import ValidationError
+
+    from urfb.grid.wording import in_plain_words
+
+    if not isinstance(error.__cause__, ValidationError):
+        return error.message
+    detail = error.__cause__.errors()[0]
+    if detail["type"] != "value_error":
+        return f"'{detail['input']}' {in_plain_words(detail)}"
+    problem = detail["msg"].removeprefix("Value error, ")
+    _, one_of, choices = problem.partition(" is not one of ")
+    hint = nearest(str(detail["input"]), re.findall("'([^']*)'", choices)) if one_of else ""
+    return f"{problem} {hint.partition('?')[0].capitalize()}?" if "?" in hint else problem
 
 
 def _refuse_deleted_folder() -> None:
