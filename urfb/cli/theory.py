@@ -82,9 +82,9 @@ def run(
     ] = 1e-10,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Run the simulations of section 5.1 (Figure 12) and print the results.
+    """Run the simulations of section 5.1 (Figure 12).
 
-    The results are errors and the correlations of W and R. Stored simulations are not run again.
+    Print the results: errors, and the correlations of W and R. Stored simulations are not run again.
 
     Exit code 0: all simulations finished; 1: at least one diverged.
 
