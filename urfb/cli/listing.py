@@ -201,7 +201,7 @@ def _differences(run: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 def _print_estimate(plan: GridPlan, estimate: Estimate) -> None:
     """Print the time, memory and disk space that the missing runs need, and the basis of the estimate."""
     slots, threads = len(plan.slots), plan.slots[0].threads
-    where = f"{slots} at a time on {plan.device_name}, {threads} CPU thread{'s' * (threads > 1)} each"
+    where = f"{slots} at a time on {plan.device_name}, {counted(threads, 'CPU thread')} each"
     time = "unknown" if estimate.seconds is None else f"about {_duration(estimate.seconds)}"
     if estimate.seconds is not None and estimate.untimed:
         time += f" for {estimate.runs - estimate.untimed} of {estimate.runs} runs"

@@ -143,8 +143,8 @@ class GridProgress:
             return
         devices = Counter(slot.device for slot in slots)
         where = ", ".join(f"{number} at a time on {device}" for device, number in devices.items())
-        threads = slots[0].threads
-        self._print(f"{counted_runs(len(planned))}: {states}; {where}, {threads} CPU thread{'s' * (threads > 1)} each")
+        threads = counted(slots[0].threads, "CPU thread")
+        self._print(f"{counted_runs(len(planned))}: {states}; {where}, {threads} each")
         if changed := [planned_run.reason for planned_run in missing if planned_run.changed]:
             reasons = "; ".join(changed[:ALIKE]) + "; …" * (len(changed) > ALIKE)
             self._print(f"new although trained before: {counted_runs(len(changed))}: {reasons}")

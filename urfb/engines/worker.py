@@ -119,9 +119,9 @@ def _log_event(event: Event, job: Job) -> None:
         case Started(epochs_done, where, steps_done=steps_done):
             log.info("run %s: %s", job.spec.identity, job.spec.model_dump_json(exclude_defaults=True))
             log.info(
-                "begins after epoch %d of %d%s, process %d on %s, %s, %d CPU threads, urfb %s %s, PyTorch %s",
+                "begins after epoch %d of %d%s, process %d on %s, %s, %s, urfb %s %s, PyTorch %s",
                 epochs_done, job.spec.epochs, f" and {counted(steps_done, 'step')}" * (steps_done > 0), where.process,
-                where.host, where.device_name, where.threads,
+                where.host, where.device_name, counted(where.threads, "CPU thread"),
                 where.urfb_version, where.commit or "", where.torch_version,
             )  # fmt: skip
         case EpochEnded() if event.seconds > 1 or event.epoch % 10 == 0:  # keep the logs of fast runs short
