@@ -246,7 +246,7 @@ def test_trial_grid_has_the_experiments_of_the_real_grid(tmp_path: Path) -> None
     ("command", "complaint"),
     [
         ("urfb grid run experiments.yaml quick --epoch 3", "No such option"),
-        ("urfb grid run experiments.yaml quick --epochs three", "valid integer"),
+        ("urfb grid run experiments.yaml quick --epochs three", "must be a whole number"),
         ("urfb grid rum experiments.yaml", "No such command"),
         ("cd results && CUDA_VISIBLE_DEVICES=2 .venv/bin/urfb report claims --setting long >a 2>&1", "not one of"),
         ("for seed in 0 1; do\n  urfb doctor --everything  # all\ndone", "No such option"),
