@@ -57,7 +57,7 @@ def test_figures_are_written_next_to_the_store_with_shortfalls(run, store, tmp_p
 def test_the_store_has_a_default_and_all_figures_are_drawn(run, tmp_path):
     result = run("--out", tmp_path / "elsewhere")
     assert result.exit_code == 0
-    assert set(result.opened) == {"results/urfb.sqlite"}
+    assert result.opened == ["results/urfb.sqlite"]
     assert len(list((tmp_path / "elsewhere").iterdir())) == 5 * len(FIGURES)
 
 

@@ -18,6 +18,7 @@ from urfb.errors import GridError
 
 if TYPE_CHECKING:
     from urfb.report.rendering import Rendered
+    from urfb.store import Store
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -110,9 +111,13 @@ def figures(
 
     Example: urfb report figures 4 10 --experiment quick --style paper
     """
-    for rendered in make("figure", names, store, out, experiment, grid, style, force):
+    import_matplotlib()
+    from urfb.store import open_store
+
+    opened = open_store(store)
+    for rendered in make("figure", names, opened, out, experiment, grid, style, force):
         print_rendered(rendered)
-    print_hints(store, experiment, grid, everything=not names)
+    print_hints(opened, experiment, grid, everything=not names)
 
 
 @app.command()
@@ -140,8 +145,10 @@ def tables(
     import_matplotlib()
     from urfb.cli.listing import printable
     from urfb.report.texts import without_provenance
+    from urfb.store import open_store
 
-    made = make("table", names, store, out, experiment, grid, StyleName.SCREEN, force)
+    opened = open_store(store)
+    made = make("table", names, opened, out, experiment, grid, StyleName.SCREEN, force)
     for index, rendered in enumerate(made):
         if printed:
             text = without_provenance(rendered.files[0].read_text(encoding="utf-8"))
@@ -149,13 +156,13 @@ def tables(
         else:
             print_rendered(rendered)
     if not printed:
-        print_hints(store, experiment, grid, everything=not names)
+        print_hints(opened, experiment, grid, everything=not names)
 
 
 def make(
     kind: Literal["figure", "table"],
     names: list[str] | None,
-    store: str,
+    store: Store,
     out: Path | None,
     experiment: str | None,
     grid: Path | None,
@@ -163,20 +170,17 @@ def make(
     force: bool,
 ) -> Iterator[Rendered]:
     """Write the files of figures or tables, by default into a folder next to the store."""
-    import_matplotlib()
     from urfb.report.exhibits import chosen, fitting
     from urfb.report.paper import exhibits
     from urfb.report.rendering import render
     from urfb.report.styles import Style
-    from urfb.store import open_store
 
-    opened = open_store(store)
     wanted = chosen(exhibits(kind, grid), names or [], experiment, grid)
     if not names:
-        wanted = fitting(wanted, opened.runs())
+        wanted = fitting(wanted, store.runs())
     chosen_style = Style(style.value)
-    folder = out or opened.location.folder / (chosen_style.folder if kind == "figure" else "tables")
-    yield from render(opened, wanted, folder, str(opened.location), style=chosen_style, force=force)
+    folder = out or store.location.folder / (chosen_style.folder if kind == "figure" else "tables")
+    yield from render(store, wanted, folder, str(store.location), style=chosen_style, force=force)
 
 
 @app.command()
@@ -269,7 +273,7 @@ def page(
         force=force,
     )
     typer.echo(f"{written.file}{'' if written.made else ' (unchanged)'}")
-    print_hints(store, experiment, grid)
+    print_hints(opened, experiment, grid)
 
 
 @app.command("all")
@@ -319,30 +323,29 @@ def everything(
         typer.echo(f"{part.name}: {part.files[0]}{unaltered}{lacking}")
         made, unchanged = made + part.made, unchanged + (not part.made)
     typer.echo(f"{made} made, {unchanged} unchanged; captions, tables and the page list missing runs")
-    print_hints(store, experiment, grid)
+    print_hints(opened, experiment, grid)
 
 
-def print_hints(store: str, experiment: str | None, grid: Path | None, everything: bool = True) -> None:
+def print_hints(store: Store, experiment: str | None, grid: Path | None, everything: bool = True) -> None:
     """Print which experiments can be shown, and which of their runs a grid file does not ask for.
 
     Args:
-        store: the store as the user named it.
+        store: the store.
         experiment: the chosen experiment; None for the paper's runs.
         grid: the grid file that the user named; None for none.
         everything: whether all exhibits were made, and not only those that the user named.
     """
     from urfb.cli.listing import unasked_text
     from urfb.grid.expand import load_grids
-    from urfb.store import open_store
 
     if everything and experiment is None:
-        runs = Counter(name for name, _ in open_store(store).memberships())
+        runs = Counter(name for name, _ in store.memberships())
         listed = ", ".join(f"{name} ({count})" for name, count in sorted(runs.items()))
         if listed:
             typer.echo(f"These show the paper's runs. To show one experiment, use --experiment NAME: {listed}")
     if grid is not None:
         with suppress(GridError):  # mistakes in a grid file do not concern runs that are trained
-            if notice := unasked_text(load_grids([grid]), store):
+            if notice := unasked_text(load_grids([grid]), str(store.location)):
                 typer.echo(notice)
 
 

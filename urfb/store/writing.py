@@ -100,7 +100,7 @@ class WritableStore(Store):
             finally:
                 self._turn.release()
         else:
-            raise StoreError(f"{self.location}: cannot be written (another thread is waiting to write)")
+            raise StoreError(f"{self.location}: cannot be written (another thread is writing)")
 
     def _check_file(self) -> None:
         if self._file is not None:

@@ -215,9 +215,9 @@ def test_the_command_writes_next_to_the_store_and_prints_the_path(mixed, tmp_pat
     assert hint.startswith("These show the paper's runs. To show one experiment, use --experiment NAME: ")
     assert "tiny (" in hint
     assert "tiny (" in re.search("Experiments with their runs: .*", out.read_text())[0]
-    assert report().stdout.splitlines()[0] == f"{out} (unchanged)"
+    assert report().stdout == f"{out} (unchanged)\n{hint}\n"
     assert "not enough runs" in out.read_text()
     assert "urfb grid run experiments.yaml claims" in re.sub("<[^>]+>", "", out.read_text())
     assert report("--experiment", "tiny").stdout == f"{tmp_path / 'tiny-page.html'}\n"
-    assert report("--out", "deep/mine.html").stdout.splitlines()[0] == str(Path("deep/mine.html"))
+    assert report("--out", "deep/mine.html").stdout == f"{Path('deep/mine.html')}\n{hint}\n"
     assert report("--store", "absent.sqlite").exit_code == 2
