@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import t
 
+from urfb.errors import counted
 from urfb.report.selection import Panel
 
 FEWEST = 3
@@ -160,7 +161,7 @@ def span(numbers: Iterable[int]) -> str:
 
 def extent(epochs: Sequence[int]) -> str:
     """Return the number of seeds and epochs behind a line, from the epochs of each of its runs."""
-    return f"{len(epochs)} seed{'s' * (len(epochs) != 1)}, {span(epochs)} epoch{'s' * (max(epochs) != 1)}"
+    return f"{counted(len(epochs), 'seed')}, {span(epochs)} epoch{'s' * (max(epochs) != 1)}"
 
 
 def extents(panels: Sequence[Panel], reached: Mapping[str, int]) -> str:

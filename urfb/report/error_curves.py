@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from urfb.errors import counted
 from urfb.report.canvas import (
     GREY,
     MANY,
@@ -149,7 +150,7 @@ def _in_words(panel: Panel, title: str, reached: Mapping[str, int], width: float
     handles = [Line2D([], [], color=GREY, linestyle=style, label=name) for name, style in SETS.items()]
     handles[1].set(marker="o", **OPEN, markeredgecolor=GREY)
     for protocol, of_protocol in seen.items():
-        seeds = f" ({len(of_protocol)} seed{'s' * (len(of_protocol) > 1)})" if len(extents) > 1 else ""
+        seeds = f" ({counted(len(of_protocol), 'seed')})" if len(extents) > 1 else ""
         handles.append(Line2D([], [], color=protocol.colour, marker=protocol.marker, label=f"{protocol.name}{seeds}"))
     room = width - PANEL_WIDTH + TITLE_WIDTH
     if len(extents) == 1:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Connection, Engine, func, inspect, or_, select, text
 from sqlalchemy.exc import DBAPIError
 
-from urfb.errors import SelectionError, StoreError
+from urfb.errors import SelectionError, StoreError, counted
 from urfb.grid.expand import load_grids
 from urfb.grid.plan import parse_filters
 from urfb.grid.settings import WORKLOAD_SETTINGS
@@ -263,7 +263,7 @@ class Store:
                 if row.state == "running":
                     reasons[row.identity] = f"is being trained on {row.owner_host}"
                 else:
-                    attempts = f"{row.attempts} attempt{'s' * (row.attempts > 1)}"
+                    attempts = counted(row.attempts, "attempt")
                     reasons[row.identity] = (
                         f"failed: {textwrap.shorten(row.reason or 'unknown', 80, placeholder='…')} ({attempts})"
                     )

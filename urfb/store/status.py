@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import func, or_, select
 
+from urfb.errors import counted
 from urfb.grid.settings import SETTINGS
 from urfb.grid.spec import SCIENCE_VERSION, RunSpec
 from urfb.store import tables
@@ -103,7 +104,7 @@ def _change(spec: RunSpec, run: str | None, epochs: int, source: str | None) -> 
     """Return what has changed since a run was trained; None if there is no such run."""
     if run is None:
         return None
-    trained = f"run {run} ({epochs} epoch{'s' * (epochs > 1)})"
+    trained = f"run {run} ({counted(epochs, 'epoch')})"
     if source != spec.source:
         return f"source changed since {trained}"
     return f"an older urfb trained {trained}; its results differ"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from urfb.errors import counted
 from urfb.report.claims.evaluating import ClaimResult, ComponentResult
 from urfb.report.claims.findings import Finding
 from urfb.report.claims.measures import SETTINGS, Setting
@@ -59,7 +60,7 @@ def _counted(of: str, names: Mapping[Verdict, Sequence[str]]) -> Iterator[str]:
     """Yield a line with the number of claims per verdict, and a line with the claims for each verdict."""
     total = sum(map(len, names.values()))
     counts = ", ".join(f"{len(listed)} {verdict.value}" for verdict, listed in names.items())
-    yield _filled(f"{total} claim{'s' * (total != 1)} {of}: {counts}")
+    yield _filled(f"{counted(total, 'claim')} {of}: {counts}")
     for verdict, listed in names.items():
         if listed:
             yield _filled(f"{verdict.value}: {', '.join(listed)}", "  ", "    ")
@@ -123,7 +124,7 @@ def _claim(result: ClaimResult) -> Iterator[str]:
         yield ""
         yield from _component(component, result)
     if count := missing_runs(result):
-        yield f"\n  missing: {count} run{'s' * (count != 1)}"
+        yield f"\n  missing: {counted(count, 'run')}"
         for line in missing(result):
             yield textwrap.fill(line, WIDTH, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
     if result.commands:
@@ -161,7 +162,7 @@ def tested_by(component: ComponentResult) -> Iterator[str]:
     tested = component.tested
     if not tested.n:
         return
-    yield f"n = {tested.n} {component.unit}{'s' * (tested.n != 1)}"
+    yield f"n = {counted(tested.n, component.unit)}"
     if component.difference and math.isfinite(tested.effect):
         yield f"d_z {number(tested.effect, 2)}"
     if math.isfinite(tested.p_t):
